@@ -1,0 +1,3 @@
+//! Where the counts of rate limits live.
+
+pub mod memory;
