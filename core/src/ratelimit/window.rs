@@ -67,7 +67,7 @@ impl Window {
         self.decide(now_ms, limit, duration_ms, 0).remaining
     }
 
-    /// The window after admitting `cost` at `now_ms`.
+    /// The window after admitting `cost` at `now_ms`. A cost of 0 or less changes nothing.
     ///
     /// Time usually moves forward and older counts fall out. When it moves backward (threads
     /// that read the clock just before the window turned, or a corrected clock), nothing already
@@ -76,7 +76,9 @@ impl Window {
     /// holding on would deny callers until time has caught up.
     #[must_use]
     pub fn count(self, now_ms: i64, duration_ms: i64, cost: i64) -> Self {
-        let cost = cost.max(0);
+        if cost <= 0 {
+            return self;
+        }
         let mut window = self.rolled(now_ms, duration_ms);
         if window.sequence > sequence(now_ms, duration_ms) {
             window.previous = window.previous.saturating_add(cost);
