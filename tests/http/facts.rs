@@ -85,7 +85,9 @@ impl Facts {
             .into_iter()
             .find_map(|file| file["operations"].get(name))?;
         let mut request = self.inline(&stated["request"]["schema"]);
-        let mut data = stated["success"]["200"].get("data").map(|schema| self.inline(schema));
+        let mut data = stated["success"]["200"]
+            .get("data")
+            .map(|schema| self.inline(schema));
         if let Some(changed) = self.newer["changed"].get(name) {
             overlay(&mut request, &changed["request"]);
             if let Some(data) = &mut data {
@@ -138,7 +140,9 @@ impl Facts {
                     inlined["x-schema"] = json!(name);
                     return inlined;
                 }
-                let inlined = members.iter().map(|(name, value)| (name.clone(), self.inline(value)));
+                let inlined = members
+                    .iter()
+                    .map(|(name, value)| (name.clone(), self.inline(value)));
                 Value::Object(inlined.collect())
             }
             Value::Array(items) => items.iter().map(|item| self.inline(item)).collect(),
@@ -187,7 +191,9 @@ fn overlay(schema: &mut Value, change: &Value) {
         }
     }
     for name in change["removed"].as_array().into_iter().flatten() {
-        if let (Some(name), Some(properties)) = (name.as_str(), schema["properties"].as_object_mut()) {
+        if let (Some(name), Some(properties)) =
+            (name.as_str(), schema["properties"].as_object_mut())
+        {
             properties.remove(name);
         }
     }

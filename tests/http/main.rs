@@ -3,12 +3,26 @@
 //! Whatever a test is about, each answer it gets is also checked for the envelope (by the harness) and against the
 //! contract (by [`responses::check`]).
 
+mod apis;
+mod authentication;
 mod bad_input;
+mod concurrency;
 mod contract;
 mod facts;
 mod faults;
+mod fixture;
+mod identities;
+mod keys_create;
+mod keys_read;
+mod keys_update;
 mod openapi;
+mod permissions;
+mod permissions_roles;
+mod ratelimit;
 mod responses;
+mod root_keys;
+mod secrecy;
+mod verify;
 
 use keyrack_test_harness::{Program, Server};
 
