@@ -62,7 +62,8 @@ async fn a_request_in_hand_is_finished_and_readiness_turns_503_meanwhile() {
         .expect("written");
     let mut seen = vec![0; 4096];
     let read = tokio::time::timeout(Duration::from_secs(5), probe.read(&mut seen)).await;
-    let read = read.expect("answered in time").expect("readable");
+    // A reset is as good as a close: it takes no new requests.
+    let read = read.expect("answered in time").unwrap_or(0);
     let seen = String::from_utf8_lossy(&seen[..read]).into_owned();
     assert!(
         seen.is_empty() || seen.starts_with("HTTP/1.1 503 "),
