@@ -1,6 +1,7 @@
 //! What survives: a power cut, a second process on the same data, an orderly stop, a changed bootstrap key.
 
 mod bootstrap;
+mod database_down;
 mod orderly_stop;
 mod power_cut;
 mod two_processes;

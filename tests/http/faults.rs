@@ -210,3 +210,25 @@ fn usize_of(value: &Value) -> usize {
 fn usize_from(value: u64) -> usize {
     usize::try_from(value).expect("a bound fits the address space")
 }
+
+#[test]
+fn the_sample_is_right_and_every_fault_is_wrong_by_the_contracts_own_schema() {
+    for name in crate::facts::FIRST_OPERATIONS {
+        let operation = crate::facts::facts()
+            .operation(name)
+            .expect("the contract has the operation");
+        let schema = &operation.request;
+        assert!(
+            jsonschema::is_valid(schema, &sample(schema)),
+            "{name}: {}",
+            sample(schema)
+        );
+        for fault in faults(schema) {
+            let named = format!("{name}: {} at {}", fault.what, fault.location);
+            assert!(
+                !jsonschema::is_valid(schema, &fault.body),
+                "{named} is no fault"
+            );
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod authentication;
 mod bad_input;
 mod concurrency;
 mod contract;
+mod errors;
 mod facts;
 mod faults;
 mod fixture;

@@ -241,3 +241,41 @@ fn pattern(schema: &Value) -> Value {
 fn closed(schema: &Value) -> Value {
     json!(schema["additionalProperties"] == false)
 }
+
+#[test]
+fn a_schema_agrees_with_itself_in_every_way_of_writing_it() {
+    let contract = json!({"type": "object", "required": ["a"], "additionalProperties": false, "properties": {
+        "a": {"type": "string", "minLength": 1, "pattern": "^[a-zA-Z0-9_:\\-\\.\\*]+$"},
+        "b": {"type": ["object", "null"], "properties": {"c": {"type": "string", "enum": ["x", "y"]}}},
+        "d": {"type": "integer", "maximum": 9_223_372_036_854_776_000_u64}}});
+    let keyrack = json!({"type": "object", "required": ["a"], "additionalProperties": false, "properties": {
+        "a": {"type": "string", "minLength": 1, "pattern": "^[a-z0-9A-Z_:.*-]+$"},
+        "b": {"anyOf": [{"type": "object", "properties": {"c": {"oneOf": [{"const": "y"}, {"const": "x"}]}}}, {"type": "null"}]},
+        "d": {"type": "integer", "maximum": i64::MAX}}});
+    let mut found = Vec::new();
+    compare("it", &contract, &keyrack, Depth::Everything, &mut found);
+    assert_eq!(found, []);
+}
+
+#[test]
+fn every_kind_of_difference_is_found() {
+    let contract = json!({"type": "object", "required": ["a"], "properties": {
+        "a": {"type": "string", "maxLength": 3}, "b": {"type": "array", "items": {"type": "string"}}}});
+    for (pointer, keyword, value) in [
+        ("", "required", json!(["a", "b"])),
+        ("", "additionalProperties", json!(false)),
+        ("/properties/a", "type", json!(["string", "null"])),
+        ("/properties/a", "maxLength", json!(4)),
+        ("/properties/a", "pattern", json!("^[a]+$")),
+        ("/properties/a", "enum", json!(["a"])),
+        ("/properties/b", "maxItems", json!(4)),
+        ("/properties/b/items", "type", json!("integer")),
+        ("/properties", "c", json!({"type": "string"})),
+    ] {
+        let mut keyrack = contract.clone();
+        keyrack.pointer_mut(pointer).expect("there")[keyword] = value;
+        let mut found = Vec::new();
+        compare("it", &contract, &keyrack, Depth::Everything, &mut found);
+        assert_eq!(found.len(), 1, "{pointer} {keyword}: {found:?}");
+    }
+}
