@@ -1,6 +1,35 @@
-//! Keyrack's core: API keys, credits, rate limits, roles and permissions, and the
-//! operations over them. Free of HTTP and of MCP.
+//! Keyrack's core: API keys, credits, rate limits, roles and permissions, audit, and the operations over
+//! them. Free of HTTP and of MCP, so that every face (HTTP API, MCP tools, command line, an embedding
+//! program) does the same thing in the same way.
+//!
+//! - [`catalogue`] declares what an operation is, and [`catalogue::each`] shows them all.
+//! - [`Keyrack`] is an open instance; [`Caller`] is who calls; [`catalogue::run`] runs an operation.
+//! - [`store`] keeps everything durable; [`resident`] holds what a decision needs in memory;
+//!   [`changes`] keeps the two in step, across processes too.
+//!
+//! Layers point down only: operations use services (keys, rate limits, permissions, audit), services use
+//! changes and the store. The store knows entities and SQL, not rules.
 
+pub mod audit;
+pub mod authorization;
+pub mod caller;
+pub mod catalogue;
+pub mod changes;
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod keyrack;
 pub mod keys;
+pub mod operations;
+pub mod page;
 pub mod ratelimit;
 pub mod rbac;
+pub mod resident;
+pub mod schema;
+pub mod setup;
+pub mod store;
+pub mod value;
+
+pub use caller::Caller;
+pub use error::{Code, Error};
+pub use keyrack::Keyrack;

@@ -29,10 +29,7 @@ impl AddressList {
     /// # Errors
     /// [`InvalidEntry`] with the first entry that is neither an address nor a range.
     pub fn parse(text: &str) -> Result<Self, InvalidEntry> {
-        let entries = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let ranges = entries.map(parse_range).collect::<Result<_, _>>()?;
         Ok(Self { ranges })
     }
@@ -53,9 +50,7 @@ impl AddressList {
 
 /// An entry of an address list that is neither an address nor a CIDR range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{entry}` is neither an IP address nor a CIDR range such as 192.0.2.0/24 or 2001:db8::/32"
-)]
+#[error("`{entry}` is neither an IP address nor a CIDR range such as 192.0.2.0/24 or 2001:db8::/32")]
 pub struct InvalidEntry {
     entry: String,
 }
@@ -98,9 +93,7 @@ fn parse_range(entry: &str) -> Result<IpNet, InvalidEntry> {
     if let Ok(address) = entry.parse::<IpAddr>() {
         return Ok(address.to_canonical().into());
     }
-    let invalid = |_| InvalidEntry {
-        entry: entry.to_owned(),
-    };
+    let invalid = |_| InvalidEntry { entry: entry.to_owned() };
     entry.parse().map(canonical_range).map_err(invalid)
 }
 
@@ -166,11 +159,7 @@ mod tests {
             (" 10.0.0.1 ,, 10.1.0.0/16 ,", "10.0.0.2", false),
             ("", "10.0.0.2", false),
         ] {
-            assert_eq!(
-                list(entries).contains(ip(address)),
-                expected,
-                "{address} in {entries:?}"
-            );
+            assert_eq!(list(entries).contains(ip(address)), expected, "{address} in {entries:?}");
         }
     }
 
@@ -221,11 +210,7 @@ mod tests {
             ("10.0.0.1", &["10.2.2.2, 10.3.3.3"], "10.2.2.2"),
             ("10.0.0.1", &["unknown, 192.0.2.1"], "192.0.2.1"),
         ] {
-            assert_eq!(
-                client(peer, headers),
-                Some(ip(expected)),
-                "{peer} {headers:?}"
-            );
+            assert_eq!(client(peer, headers), Some(ip(expected)), "{peer} {headers:?}");
         }
     }
 
@@ -242,10 +227,7 @@ mod tests {
             ("::ffff:192.0.2.1", Some("192.0.2.1")),
             ("2001:db8::1", Some("2001:db8::1")),
             ("[2001:db8::1]", Some("2001:db8::1")),
-            (
-                "[2001:db8::1]:5123, [::1]:80, 10.0.0.7:80",
-                Some("2001:db8::1"),
-            ),
+            ("[2001:db8::1]:5123, [::1]:80, 10.0.0.7:80", Some("2001:db8::1")),
             ("192.0.2.1:http", None),
             ("192.0.2.1, unknown", None),
             ("192.0.2.1, ?", None),

@@ -2,3 +2,4 @@
 
 pub mod address_list;
 pub mod secret;
+pub mod verification;

@@ -13,8 +13,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
+
+use crate::ids::{BASE58, push_random_base58};
 
 /// Random bytes in a key when neither the request nor the API says how many.
 pub const DEFAULT_KEY_BYTES: usize = 16;
@@ -30,8 +34,6 @@ pub const ROOT_KEY_PREFIX: &str = "keyrack_";
 /// genuine only if [`root_key_checksum_is_right`] agrees.
 pub const ROOT_KEY_PATTERN: &str = r"\bkeyrack_[1-9A-HJ-NP-Za-km-z]{38}\b";
 
-/// The Bitcoin alphabet: no `0`, `O`, `I` and `l`.
-const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const ROOT_KEY_RANDOM_CHARACTERS: usize = 32;
 /// 58^6 is above 2^32, so a CRC-32 always fits.
 const CHECKSUM_CHARACTERS: usize = 6;
@@ -53,6 +55,48 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// Requests carry keys as plain strings; they become secrets as they are read.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Secret::from_string)
+    }
+}
+
+impl JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// A plaintext on its way to the one who asked for it to be made. This is the only form of a key that
+/// serialises.
+#[derive(Debug)]
+pub struct Revealed(pub Secret);
+
+impl Serialize for Revealed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl JsonSchema for Revealed {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Revealed".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
     }
 }
 
@@ -161,11 +205,7 @@ pub fn generate_root_key() -> Result<GeneratedKey, RandomnessError> {
     let digits = checksum(&text);
     text.extend(digits.map(char::from));
     let start = root_key_start(&text).to_owned();
-    Ok(GeneratedKey {
-        hash: hash(&text),
-        start,
-        secret: Secret(text),
-    })
+    Ok(GeneratedKey { hash: hash(&text), start, secret: Secret(text) })
 }
 
 /// Whether the text is a root key that Keyrack could have made: right prefix, length, alphabet
@@ -187,11 +227,7 @@ pub fn root_key_checksum_is_right(text: &str) -> bool {
 /// characters, or the first four characters of a bootstrap key without that prefix.
 #[must_use]
 pub fn root_key_start(key: &str) -> &str {
-    let prefix = if key.starts_with(ROOT_KEY_PREFIX) {
-        ROOT_KEY_PREFIX.len()
-    } else {
-        0
-    };
+    let prefix = if key.starts_with(ROOT_KEY_PREFIX) { ROOT_KEY_PREFIX.len() } else { 0 };
     let shown = key[prefix..].char_indices().nth(SHOWN_CHARACTERS);
     shown.map_or(key, |(end, _)| &key[..prefix + end])
 }
@@ -214,29 +250,7 @@ fn key_from_bytes(prefix: Option<&str>, random: &[u8]) -> GeneratedKey {
     let shown = text.len() + SHOWN_CHARACTERS;
     text.push_str(&encoded);
     let start = text[..shown].to_owned();
-    GeneratedKey {
-        hash: hash(&text),
-        start,
-        secret: Secret(text),
-    }
-}
-
-/// Appends characters drawn uniformly from the alphabet. Of the 256 values of a byte the
-/// first 232 (4 × 58) are used; the rest would make some characters likelier and are drawn again.
-fn push_random_base58(text: &mut String, count: usize) -> Result<(), RandomnessError> {
-    let mut random = Zeroizing::new([0_u8; 64]);
-    let mut missing = count;
-    while missing > 0 {
-        getrandom::fill(random.as_mut_slice())?;
-        let fair = random
-            .iter()
-            .filter(|byte| usize::from(**byte) < 4 * BASE58.len());
-        for byte in fair.take(missing) {
-            text.push(char::from(BASE58[usize::from(*byte) % BASE58.len()]));
-            missing -= 1;
-        }
-    }
-    Ok(())
+    GeneratedKey { hash: hash(&text), start, secret: Secret(text) }
 }
 
 /// CRC-32 (IEEE) of the text as base58 digits, most significant first, padded with `1` (zero).
@@ -307,10 +321,7 @@ mod tests {
             (Some("sk_live"), "sk_live_"),
             (Some("sk_"), "sk__"),
         ] {
-            let key = key_from_bytes(
-                prefix,
-                &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-            );
+            let key = key_from_bytes(prefix, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
             let encoded = key.secret.expose().strip_prefix(beginning).unwrap();
             assert_eq!(encoded, "12drXXUifSrRnXLGbXg8E");
             assert_eq!(key.start, format!("{beginning}12dr"));
@@ -336,10 +347,7 @@ mod tests {
 
     #[test]
     fn two_generated_keys_differ() {
-        let keys = [
-            generate_key(None, 16).unwrap(),
-            generate_key(None, 16).unwrap(),
-        ];
+        let keys = [generate_key(None, 16).unwrap(), generate_key(None, 16).unwrap()];
         assert_ne!(keys[0].secret.expose(), keys[1].secret.expose());
         let keys = [generate_root_key().unwrap(), generate_root_key().unwrap()];
         assert_ne!(keys[0].secret.expose(), keys[1].secret.expose());
@@ -411,11 +419,7 @@ mod tests {
         for character in BASE58 {
             let count = text.bytes().filter(|byte| byte == character).count();
             // Expected 1000 with a standard deviation of 31; `byte % 58` without rejection would give 1133.
-            assert!(
-                (800..1200).contains(&count),
-                "{} came {count} times",
-                char::from(*character)
-            );
+            assert!((800..1200).contains(&count), "{} came {count} times", char::from(*character));
         }
     }
 

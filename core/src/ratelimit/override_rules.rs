@@ -35,12 +35,7 @@ impl OverrideRule {
         let literals = self.pattern.bytes().filter(|byte| *byte != b'*').count();
         let prefix = self.pattern.bytes().position(|byte| byte == b'*');
         let prefix = prefix.unwrap_or(self.pattern.len());
-        (
-            Reverse(prefix),
-            Reverse(literals),
-            self.created_at,
-            Arc::clone(&self.id),
-        )
+        (Reverse(prefix), Reverse(literals), self.created_at, Arc::clone(&self.id))
     }
 
     fn is_wildcard(&self) -> bool {
@@ -64,24 +59,17 @@ impl OverrideRules {
         rules.sort_by_cached_key(OverrideRule::rank);
         let mut by_pattern = HashMap::with_capacity(rules.len());
         for rule in &rules {
-            by_pattern
-                .entry(Arc::clone(&rule.pattern))
-                .or_insert_with(|| rule.clone());
+            by_pattern.entry(Arc::clone(&rule.pattern)).or_insert_with(|| rule.clone());
         }
         rules.retain(OverrideRule::is_wildcard);
-        Self {
-            by_pattern,
-            wildcards: rules,
-        }
+        Self { by_pattern, wildcards: rules }
     }
 
     /// The rule that applies to the identifier, if any does.
     #[must_use]
     pub fn find(&self, identifier: &str) -> Option<&OverrideRule> {
         let fits = |rule: &&OverrideRule| matches(&rule.pattern, identifier);
-        self.by_pattern
-            .get(identifier)
-            .or_else(|| self.wildcards.iter().find(fits))
+        self.by_pattern.get(identifier).or_else(|| self.wildcards.iter().find(fits))
     }
 
     /// Whether there is no rule at all.
@@ -103,9 +91,7 @@ fn matches(pattern: &str, identifier: &str) -> bool {
         return pattern == identifier;
     };
     let (middle, suffix) = pattern.rsplit_once('*').unwrap_or(("", pattern));
-    let rest = identifier
-        .strip_prefix(prefix)
-        .and_then(|rest| rest.strip_suffix(suffix));
+    let rest = identifier.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
     let Some(mut rest) = rest else { return false };
     middle.split('*').all(|piece| match rest.find(piece) {
         Some(start) => {
@@ -136,14 +122,8 @@ mod tests {
 
     /// The pattern that applies when the given ones were set one after the other.
     fn applied(patterns: &[&str], identifier: &str) -> Option<String> {
-        let rules = patterns
-            .iter()
-            .zip(0..)
-            .map(|(pattern, time)| rule(pattern, time))
-            .collect();
-        OverrideRules::new(rules)
-            .find(identifier)
-            .map(|rule| rule.pattern.to_string())
+        let rules = patterns.iter().zip(0..).map(|(pattern, time)| rule(pattern, time)).collect();
+        OverrideRules::new(rules).find(identifier).map(|rule| rule.pattern.to_string())
     }
 
     #[test]
@@ -178,11 +158,7 @@ mod tests {
             ("plain", "plain", true),
             ("plain", "plainer", false),
         ] {
-            assert_eq!(
-                matches(pattern, identifier),
-                expected,
-                "{pattern} on {identifier:?}"
-            );
+            assert_eq!(matches(pattern, identifier), expected, "{pattern} on {identifier:?}");
         }
     }
 
@@ -200,11 +176,7 @@ mod tests {
             (&["user_*"], "other", None),
             (&[], "other", None),
         ] {
-            assert_eq!(
-                applied(patterns, identifier).as_deref(),
-                expected,
-                "{patterns:?} {identifier}"
-            );
+            assert_eq!(applied(patterns, identifier).as_deref(), expected, "{patterns:?} {identifier}");
         }
     }
 
@@ -219,8 +191,7 @@ mod tests {
     fn the_order_of_the_rules_does_not_matter() {
         let forward = vec![rule("*a", 2), rule("*n*", 1), rule("*", 3), rule("*a", 0)];
         let backward = forward.iter().rev().cloned().collect();
-        let found =
-            [forward, backward].map(|rules| OverrideRules::new(rules).find("banana").cloned());
+        let found = [forward, backward].map(|rules| OverrideRules::new(rules).find("banana").cloned());
         assert_eq!(found, [Some(rule("*a", 0)), Some(rule("*a", 0))]);
     }
 
@@ -248,9 +219,7 @@ mod tests {
             ([], []) => true,
             ([b'*', after @ ..], _) => {
                 naively_matches(after, identifier)
-                    || identifier
-                        .split_first()
-                        .is_some_and(|(_, rest)| naively_matches(pattern, rest))
+                    || identifier.split_first().is_some_and(|(_, rest)| naively_matches(pattern, rest))
             }
             ([first, pattern @ ..], [same, identifier @ ..]) if first == same => {
                 naively_matches(pattern, identifier)

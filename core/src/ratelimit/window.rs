@@ -111,27 +111,16 @@ impl Window {
     /// The window moved to `now_ms`, or unmoved if it is ahead of that by a tolerable step.
     fn rolled(self, now_ms: i64, duration_ms: i64) -> Self {
         let now = sequence(now_ms, duration_ms);
-        let empty = Self {
-            sequence: now,
-            current: 0,
-            previous: 0,
-        };
+        let empty = Self { sequence: now, current: 0, previous: 0 };
         match self.sequence.saturating_sub(now) {
             0 => self,
-            -1 => Self {
-                previous: self.current,
-                ..empty
-            },
+            -1 => Self { previous: self.current, ..empty },
             _ if self.is_empty() => empty,
             1 => self,
             ahead if ahead > 1 => {
                 let previous_start = (self.sequence - 1).saturating_mul(duration_ms.max(1));
                 let step_back = previous_start.saturating_sub(now_ms);
-                if step_back > TOLERATED_STEP_BACK_MS {
-                    empty
-                } else {
-                    self
-                }
+                if step_back > TOLERATED_STEP_BACK_MS { empty } else { self }
             }
             _ => empty,
         }
@@ -146,9 +135,7 @@ impl Window {
 #[must_use]
 pub fn reset_ms(now_ms: i64, duration_ms: i64) -> i64 {
     let duration = duration_ms.max(1);
-    sequence(now_ms, duration)
-        .saturating_add(1)
-        .saturating_mul(duration)
+    sequence(now_ms, duration).saturating_add(1).saturating_mul(duration)
 }
 
 fn sequence(now_ms: i64, duration_ms: i64) -> i64 {
@@ -169,26 +156,14 @@ mod tests {
     const SEQUENCE: i64 = 178_000_000;
 
     fn window(previous: i64, current: i64) -> Window {
-        Window {
-            sequence: SEQUENCE,
-            current,
-            previous,
-        }
+        Window { sequence: SEQUENCE, current, previous }
     }
 
     fn passes(remaining: i64) -> Decision {
-        Decision {
-            passed: true,
-            remaining,
-            reset_ms: START + D,
-        }
+        Decision { passed: true, remaining, reset_ms: START + D }
     }
 
-    const DENIED: Decision = Decision {
-        passed: false,
-        remaining: 0,
-        reset_ms: START + D,
-    };
+    const DENIED: Decision = Decision { passed: false, remaining: 0, reset_ms: START + D };
 
     #[test]
     fn the_worked_examples_hold() {
@@ -238,17 +213,9 @@ mod tests {
         assert_eq!(window(0, 5).decide(START, 10, D, -3), passes(5));
         assert_eq!(window(0, 5).count(START, D, -3), window(0, 5));
         assert!(!window(0, 0).decide(START, -1, D, 0).passed);
-        for (now, duration) in [
-            (i64::MIN, 0),
-            (i64::MAX, -1),
-            (i64::MIN, i64::MAX),
-            (i64::MAX, 1),
-        ] {
+        for (now, duration) in [(i64::MIN, 0), (i64::MAX, -1), (i64::MIN, i64::MAX), (i64::MAX, 1)] {
             let counted = Window::default().count(now, duration, 1);
-            assert!(
-                !counted.decide(now, 1, duration, 1).passed,
-                "{now} {duration}"
-            );
+            assert!(!counted.decide(now, 1, duration, 1).passed, "{now} {duration}");
         }
     }
 
@@ -256,52 +223,13 @@ mod tests {
     fn a_window_rolls_forward_by_none_one_or_more() {
         let before = window(7, 3);
         for (later, expected) in [
-            (
-                0,
-                Window {
-                    sequence: SEQUENCE,
-                    current: 4,
-                    previous: 7,
-                },
-            ),
-            (
-                9_999,
-                Window {
-                    sequence: SEQUENCE,
-                    current: 4,
-                    previous: 7,
-                },
-            ),
-            (
-                D,
-                Window {
-                    sequence: SEQUENCE + 1,
-                    current: 1,
-                    previous: 3,
-                },
-            ),
-            (
-                2 * D,
-                Window {
-                    sequence: SEQUENCE + 2,
-                    current: 1,
-                    previous: 0,
-                },
-            ),
-            (
-                999 * D,
-                Window {
-                    sequence: SEQUENCE + 999,
-                    current: 1,
-                    previous: 0,
-                },
-            ),
+            (0, Window { sequence: SEQUENCE, current: 4, previous: 7 }),
+            (9_999, Window { sequence: SEQUENCE, current: 4, previous: 7 }),
+            (D, Window { sequence: SEQUENCE + 1, current: 1, previous: 3 }),
+            (2 * D, Window { sequence: SEQUENCE + 2, current: 1, previous: 0 }),
+            (999 * D, Window { sequence: SEQUENCE + 999, current: 1, previous: 0 }),
         ] {
-            assert_eq!(
-                before.count(START + later, D, 1),
-                expected,
-                "{later} ms later"
-            );
+            assert_eq!(before.count(START + later, D, 1), expected, "{later} ms later");
         }
     }
 
@@ -319,14 +247,7 @@ mod tests {
         let counted = window(4, 6).count(START - 1, D, 2);
         assert_eq!(counted, window(6, 6));
         let late = window(4, 6).decide(START - 1, 10, D, 2);
-        assert_eq!(
-            late,
-            Decision {
-                passed: true,
-                remaining: 4,
-                reset_ms: START
-            }
-        );
+        assert_eq!(late, Decision { passed: true, remaining: 4, reset_ms: START });
         assert!(!window(10, 0).decide(START - 1, 10, D, 1).passed);
     }
 
@@ -341,11 +262,7 @@ mod tests {
     fn a_clock_set_back_far_starts_anew_instead_of_denying_for_as_long() {
         let early = START - 3_600_000;
         assert!(window(10, 10).decide(early, 10, D, 1).passed);
-        let counted = Window {
-            sequence: SEQUENCE - 360,
-            current: 1,
-            previous: 0,
-        };
+        let counted = Window { sequence: SEQUENCE - 360, current: 1, previous: 0 };
         assert_eq!(window(10, 10).count(early, D, 1), counted);
     }
 
@@ -353,14 +270,7 @@ mod tests {
     fn an_unused_window_follows_the_clock_anywhere() {
         for now in [-5 * D, 0, START] {
             let counted = Window::default().count(now, D, 3);
-            assert_eq!(
-                counted,
-                Window {
-                    sequence: now / D,
-                    current: 3,
-                    previous: 0
-                }
-            );
+            assert_eq!(counted, Window { sequence: now / D, current: 3, previous: 0 });
         }
     }
 
@@ -394,11 +304,7 @@ mod tests {
             }
             let remaining = if passed { i128::from(limit) - after } else { 0 };
             let reset_ms = (sequence + 1) * duration;
-            Decision {
-                passed,
-                remaining: i64::try_from(remaining).unwrap(),
-                reset_ms,
-            }
+            Decision { passed, remaining: i64::try_from(remaining).unwrap(), reset_ms }
         }
     }
 

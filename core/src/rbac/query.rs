@@ -53,9 +53,7 @@ impl Query {
             }
             token = next_token(text, token.position + token.text.len());
         }
-        Ok(Self {
-            steps: compiler.steps,
-        })
+        Ok(Self { steps: compiler.steps })
     }
 
     /// Whether the holder of exactly those permissions for which `holds` is true satisfies the
@@ -148,9 +146,7 @@ enum TokenKind {
 fn next_token(text: &str, from: usize) -> Token<'_> {
     let rest = text[from..].trim_start_matches(is_space);
     let position = text.len() - rest.len();
-    let word = rest
-        .find(|c| !is_permission_character(c))
-        .unwrap_or(rest.len());
+    let word = rest.find(|c| !is_permission_character(c)).unwrap_or(rest.len());
     let (kind, length) = match rest.as_bytes().first() {
         None => (TokenKind::End, 0),
         Some(b'(') => (TokenKind::Open, 1),
@@ -160,11 +156,7 @@ fn next_token(text: &str, from: usize) -> Token<'_> {
         Some(_) => (TokenKind::Permission, word),
     };
     let text = &rest[..length];
-    Token {
-        kind,
-        text,
-        position,
-    }
+    Token { kind, text, position }
 }
 
 /// Writes the steps. A skip's target is not known when it is written; its group remembers it
@@ -241,11 +233,7 @@ impl Compiler {
 
     fn skip_when(&mut self, when: bool) {
         if let Some(group) = self.groups.last_mut() {
-            let skips = if when {
-                &mut group.ors
-            } else {
-                &mut group.ands
-            };
+            let skips = if when { &mut group.ors } else { &mut group.ands };
             skips.push(self.steps.len());
             let to = usize::MAX;
             self.steps.push(Step::Skip { when, to });
@@ -285,9 +273,7 @@ mod tests {
     use super::*;
 
     fn satisfied(query: &str, held: &[&str]) -> bool {
-        Query::parse(query)
-            .unwrap()
-            .is_satisfied_by(|permission| held.contains(&permission))
+        Query::parse(query).unwrap().is_satisfied_by(|permission| held.contains(&permission))
     }
 
     fn refusal(query: &str) -> (String, usize) {
@@ -373,9 +359,7 @@ mod tests {
             ("p)", ")", 1, extra),
             ("a(b)", "(", 1, extra),
         ] {
-            let message = template
-                .replace("{t}", token)
-                .replace("{n}", &position.to_string());
+            let message = template.replace("{t}", token).replace("{n}", &position.to_string());
             assert_eq!(refusal(query), (message, position), "{query}");
         }
     }

@@ -134,8 +134,7 @@ impl MemoryCounters {
     pub fn check_all(&self, checks: &[Check], now_ms: i64) -> BatchDecision {
         let cells = self.cells.pin();
         let mut touched = lock_all(&cells, checks);
-        let window_of =
-            |cell: &LockedCell<'_>| cell.as_ref().map_or(Window::default(), |cell| cell.window);
+        let window_of = |cell: &LockedCell<'_>| cell.as_ref().map_or(Window::default(), |cell| cell.window);
         let before: Vec<Window> = touched.iter().map(|(_, cell)| window_of(cell)).collect();
         let place = |check: &Check| touched.partition_point(|(key, _)| **key < check.cell);
 
@@ -197,10 +196,7 @@ impl MemoryCounters {
 
 /// Locks the cells of a batch, each once, in the order of their keys. A cell that would only
 /// be read and does not exist stays that way.
-fn lock_all<'c, 'p>(
-    cells: &'p Pinned<'_>,
-    checks: &'c [Check],
-) -> Vec<(&'c CellKey, LockedCell<'p>)> {
+fn lock_all<'c, 'p>(cells: &'p Pinned<'_>, checks: &'c [Check]) -> Vec<(&'c CellKey, LockedCell<'p>)> {
     let mut may_count = BTreeMap::new();
     for check in checks {
         *may_count.entry(&check.cell).or_insert(false) |= check.cost > 0;
@@ -255,12 +251,7 @@ mod tests {
 
     fn key(workspace: &str, scope: CellScope, identifier: &str, duration_ms: i64) -> CellKey {
         let (workspace, identifier) = (workspace.into(), identifier.into());
-        CellKey {
-            workspace,
-            scope,
-            identifier,
-            duration_ms,
-        }
+        CellKey { workspace, scope, identifier, duration_ms }
     }
 
     fn check(identifier: &str, limit: i64, cost: i64) -> Check {

@@ -1,0 +1,149 @@
+//! Who calls: a root key, its workspace and what it may do, and where the call came from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::authorization::{Conditional, Expression, Grants, OnDenied, Scope};
+use crate::catalogue::Operation;
+use crate::error::{Code, Error};
+
+/// A root key as calls see it: identity, permissions and limits, without its secret.
+#[derive(Debug)]
+pub struct RootKey {
+    /// `key_…`
+    pub id: String,
+    /// The workspace it works in.
+    pub workspace_id: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The permission texts it was given.
+    pub permissions: Vec<String>,
+    /// The same, ready to be asked.
+    pub grants: Grants,
+    /// Whether it may administer workspaces; a property of the stored key, never a permission.
+    pub operator: bool,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms after which it may not be used.
+    pub expires_at: Option<i64>,
+}
+
+/// Which door a call came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// An HTTP client.
+    Http,
+    /// An assistant.
+    Mcp,
+    /// The command line.
+    CommandLine,
+}
+
+impl Via {
+    /// What the audit log writes in `actor.meta.via`; nothing for plain HTTP.
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            Via::Http => None,
+            Via::Mcp => Some("mcp"),
+            Via::CommandLine => Some("cli"),
+        }
+    }
+}
+
+/// The address of the client behind an HTTP request, proxies taken into account; `None` when a trusted
+/// proxy did not say. The listener puts it into the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Where a call came from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Which door.
+    pub via: Via,
+    /// The client's address, if known.
+    pub address: Option<IpAddr>,
+    /// The client's `User-Agent`, if it sent one.
+    pub user_agent: Option<String>,
+}
+
+impl Origin {
+    /// A call from this process's own standard input.
+    pub fn local(via: Via) -> Self {
+        Origin { via, address: None, user_agent: None }
+    }
+}
+
+/// The caller of one operation.
+#[derive(Debug)]
+pub struct Caller {
+    root_key: Arc<RootKey>,
+    origin: Origin,
+    authorized: AtomicBool,
+}
+
+impl Caller {
+    /// A caller for one call.
+    pub fn new(root_key: Arc<RootKey>, origin: Origin) -> Self {
+        Caller { root_key, origin, authorized: AtomicBool::new(false) }
+    }
+
+    /// The root key.
+    pub fn root_key(&self) -> &RootKey {
+        &self.root_key
+    }
+
+    /// The workspace it works in.
+    pub fn workspace_id(&self) -> &str {
+        &self.root_key.workspace_id
+    }
+
+    /// Where the call came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether the rule of the operation was asked.
+    pub fn was_authorized(&self) -> bool {
+        self.authorized.load(Ordering::Relaxed)
+    }
+
+    /// Whether the main rule of `O` allows this call for the things in `scope`. For operations whose
+    /// refusal is an answer of their own; others use [`Caller::authorize`].
+    pub fn is_allowed<O: Operation>(&self, scope: Scope<'_>) -> bool {
+        self.authorized.store(true, Ordering::Relaxed);
+        O::ABOUT.rule.main.is_none_or(|main| main.is_satisfied_by(&self.root_key.grants, scope))
+    }
+
+    /// Checks the main rule of `O` for the things in `scope`.
+    ///
+    /// # Errors
+    /// As the rule says: 403 that names what is missing, or the masking code with `masked` as its text.
+    pub fn authorize<O: Operation>(&self, scope: Scope<'_>) -> Result<(), Error> {
+        self.authorized.store(true, Ordering::Relaxed);
+        match O::ABOUT.rule.main {
+            Some(main) => self.require(&main, O::ABOUT.rule.on_denied, scope),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the conditional requirement `name` of `O`.
+    ///
+    /// # Errors
+    /// As [`Caller::authorize`]; an unknown name is a fault of ours.
+    pub fn authorize_also<O: Operation>(&self, name: &str, scope: Scope<'_>) -> Result<(), Error> {
+        let conditional: &[Conditional] = O::ABOUT.rule.conditional;
+        let Some(conditional) = conditional.iter().find(|conditional| conditional.name == name) else {
+            return Err(Error::unexpected(format!("{} has no rule `{name}`", O::ABOUT.name)));
+        };
+        self.require(&conditional.check, conditional.on_denied, scope)
+    }
+
+    fn require(&self, check: &Expression, on_denied: OnDenied, scope: Scope<'_>) -> Result<(), Error> {
+        let Some(refusal) = check.refusal(&self.root_key.grants, scope) else { return Ok(()) };
+        Err(match on_denied {
+            OnDenied::Masked(code) => Error::not_found(code),
+            OnDenied::Forbidden | OnDenied::Verdict => Error::new(Code::InsufficientPermissions, refusal),
+        })
+    }
+}

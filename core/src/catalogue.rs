@@ -1,0 +1,195 @@
+//! The catalogue: every operation, declared once.
+//!
+//! An [`Operation`] is a type that states its name, texts, permission rule, effect and secrets, the
+//! types of its request and response, and its handler. Faces (HTTP, OpenAPI, MCP, the command line)
+//! are visitors of the catalogue: [`each`] shows them every operation, and they build from it what
+//! they need. Adding an operation means one file under `operations/` and one line in `each`.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use futures_util::FutureExt as _;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tracing::Instrument as _;
+
+use crate::authorization::Rule;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::page::{Listing, Pagination};
+use crate::schema::RequestSchema;
+
+pub use crate::operations::each;
+
+/// What an operation does to what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that a later request could see.
+    Read,
+    /// Creates or changes.
+    Write,
+    /// Removes something that cannot be brought back.
+    Destroy,
+}
+
+/// Whether an operation is a tool for assistants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// It is.
+    Offered,
+    /// It is not, for this reason.
+    Withheld(&'static str),
+}
+
+/// What every face needs to know about an operation.
+#[derive(Debug)]
+pub struct About {
+    /// `keys.createKey`: the namespace, a dot, the action. It is the path, the tool and the command.
+    pub name: &'static str,
+    /// A title for people: `Create a key`.
+    pub title: &'static str,
+    /// One sentence of at most 160 characters.
+    pub summary: &'static str,
+    /// Markdown: what is irreversible, secret or surprising, where ids come from, what it costs.
+    pub description: &'static str,
+    /// What for an assistant goes after the summary: at most 140 characters, ids' origins and surprises.
+    pub hint: &'static str,
+    /// The permission rule.
+    pub rule: Rule,
+    /// What it does to what is stored.
+    pub effect: Effect,
+    /// Whether doing it twice leaves the same as doing it once.
+    pub idempotent: bool,
+    /// JSON pointers of request members whose values are secret.
+    pub request_secrets: &'static [&'static str],
+    /// JSON pointers of response members (from `data`) whose values are secret.
+    pub response_secrets: &'static [&'static str],
+    /// Request members that assistants are not offered.
+    pub hidden_from_assistants: &'static [&'static str],
+    /// Whether the answer is a page of a list.
+    pub listing: Option<Listing>,
+    /// Whether it is a tool for assistants.
+    pub tool: Tool,
+}
+
+impl About {
+    /// What an operation is unless it says otherwise: a read without secrets, offered as a tool.
+    pub const DEFAULT: About = About {
+        name: "",
+        title: "",
+        summary: "",
+        description: "",
+        hint: "",
+        rule: Rule::ANY_ROOT_KEY,
+        effect: Effect::Read,
+        idempotent: true,
+        request_secrets: &[],
+        response_secrets: &[],
+        hidden_from_assistants: &[],
+        listing: None,
+        tool: Tool::Offered,
+    };
+
+    /// The part of the name before its dot: `keys`.
+    pub fn namespace(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(namespace, _)| namespace)
+    }
+
+    /// The part of the name after its dot: `createKey`.
+    pub fn action(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(_, action)| action)
+    }
+}
+
+/// An operation.
+pub trait Operation: Send + Sync + 'static {
+    /// What every face needs to know about it.
+    const ABOUT: About;
+
+    /// What is sent.
+    type Request: DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// What is answered, the wire's `data`.
+    type Response: Serialize + JsonSchema + Send + 'static;
+
+    /// Does it. The handler evaluates the operation's rule with [`Caller::authorize`]; an `Ok` without
+    /// that is turned into an error.
+    fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
+}
+
+/// What an operation answers: data, and for lists where the next page starts.
+#[derive(Debug)]
+pub struct Reply<T> {
+    /// The wire's `data`.
+    pub data: T,
+    /// Present on lists.
+    pub pagination: Option<Pagination>,
+}
+
+impl<T> From<T> for Reply<T> {
+    fn from(data: T) -> Self {
+        Reply { data, pagination: None }
+    }
+}
+
+/// The answer of operations that have nothing to say: `{}`.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct Empty {}
+
+/// Something that wants to see every operation.
+pub trait Visitor {
+    /// Called once per operation, in the catalogue's order.
+    fn operation<O: Operation>(&mut self);
+}
+
+/// The request schema of an operation, compiled once per process.
+///
+/// # Panics
+/// Never in a program whose catalogue test passed: it compiles every schema.
+pub fn request_schema<O: Operation>() -> &'static RequestSchema {
+    static SCHEMAS: OnceLock<Mutex<HashMap<TypeId, &'static RequestSchema>>> = OnceLock::new();
+    let mut schemas = SCHEMAS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    schemas.entry(TypeId::of::<O>()).or_insert_with(|| {
+        // One leak per operation and process: schemas live as long as the program.
+        Box::leak(Box::new(RequestSchema::of::<O::Request>(O::ABOUT.request_secrets)))
+    })
+}
+
+/// Runs an operation: checks and reads the body, runs the handler, and makes sure that the rule was asked.
+///
+/// What changes something runs in a task of its own: a client that disconnects cannot drop it between
+/// commit and invalidation. A panic is caught and becomes an error.
+///
+/// # Errors
+/// The faults of the body, or what the handler says.
+pub async fn run<O: Operation>(
+    keyrack: &Keyrack,
+    caller: Caller,
+    body: Value,
+) -> Result<Reply<O::Response>, Error> {
+    let request: O::Request = request_schema::<O>().read(body)?;
+    let keyrack = keyrack.clone();
+    let work = async move {
+        let reply = O::handle(&keyrack, &caller, request).await?;
+        if O::ABOUT.rule.main.is_some() && !caller.was_authorized() {
+            return Err(Error::unexpected(format!("{} answered without checking its rule", O::ABOUT.name)));
+        }
+        Ok(reply)
+    };
+    let outcome = match O::ABOUT.effect {
+        Effect::Read => std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "panicked".to_owned()),
+        Effect::Write | Effect::Destroy => {
+            tokio::spawn(work.in_current_span()).await.map_err(|error| error.to_string())
+        }
+    };
+    outcome.unwrap_or_else(|cause| Err(Error::unexpected(format!("{}: {cause}", O::ABOUT.name))))
+}

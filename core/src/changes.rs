@@ -1,0 +1,207 @@
+//! Mutations: one protocol for locking, audit, invalidation and order.
+//!
+//! A mutation takes its workspace's row first, which serialises it with every other mutation of the
+//! workspace on both engines: what it reads stays true until it commits, so "look, then insert" is
+//! safe. In the same transaction it writes what it touched to the change feed and what it did to the
+//! audit log. After the commit this process's resident state is brought up to date before the answer
+//! is sent; other processes follow the feed.
+//!
+//! Credit deductions and last-used times do not take part.
+
+use std::time::Duration;
+
+use sqlx::Transaction;
+use sqlx::any::Any;
+
+use crate::audit::{self, Actor, Event};
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::store::{Connection, changes, workspaces};
+
+/// How often other processes' changes are looked for.
+const POLL: Duration = Duration::from_millis(250);
+
+/// A thing that a mutation touched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each variant holds the id of the thing it names")]
+pub enum Subject {
+    Api(String),
+    Identity(String),
+    Key(String),
+    Namespace(String),
+    Permission(String),
+    Role(String),
+    RootKey(String),
+    Workspace(String),
+}
+
+impl Subject {
+    /// From what is stored; `None` for a kind that this program does not know.
+    pub(crate) fn new(kind: &str, id: String) -> Option<Subject> {
+        Some(match kind {
+            "api" => Subject::Api(id),
+            "identity" => Subject::Identity(id),
+            "key" => Subject::Key(id),
+            "namespace" => Subject::Namespace(id),
+            "permission" => Subject::Permission(id),
+            "role" => Subject::Role(id),
+            "rootKey" => Subject::RootKey(id),
+            "workspace" => Subject::Workspace(id),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Subject::Api(_) => "api",
+            Subject::Identity(_) => "identity",
+            Subject::Key(_) => "key",
+            Subject::Namespace(_) => "namespace",
+            Subject::Permission(_) => "permission",
+            Subject::Role(_) => "role",
+            Subject::RootKey(_) => "rootKey",
+            Subject::Workspace(_) => "workspace",
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Subject::Api(id)
+            | Subject::Identity(id)
+            | Subject::Key(id)
+            | Subject::Namespace(id)
+            | Subject::Permission(id)
+            | Subject::Role(id)
+            | Subject::RootKey(id)
+            | Subject::Workspace(id) => id,
+        }
+    }
+}
+
+/// A change in progress. Dropped without [`Mutation::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct Mutation {
+    keyrack: Keyrack,
+    transaction: Transaction<'static, Any>,
+    workspace_id: String,
+    generation: i64,
+    now: i64,
+    actor: Actor,
+    subjects: Vec<Subject>,
+    events: Vec<Event>,
+    correlated: bool,
+}
+
+impl Mutation {
+    /// Begins a change of the caller's workspace.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn begin(keyrack: &Keyrack, caller: &Caller) -> Result<Mutation, Error> {
+        Mutation::begin_as(keyrack, caller.workspace_id(), Actor::of(caller)).await
+    }
+
+    /// Begins a change of a workspace by someone who is no caller, such as the program itself.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn begin_as(keyrack: &Keyrack, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
+        let transaction = keyrack.store().write().await?;
+        Mutation::adopt(keyrack, transaction, workspace_id, actor).await
+    }
+
+    /// Makes a transaction that has done something already a change of a workspace.
+    pub(crate) async fn adopt(
+        keyrack: &Keyrack,
+        mut transaction: Transaction<'static, Any>,
+        workspace_id: &str,
+        actor: Actor,
+    ) -> Result<Mutation, Error> {
+        let generation = workspaces::next_generation(&mut transaction, workspace_id).await?;
+        Ok(Mutation {
+            keyrack: keyrack.clone(),
+            transaction,
+            workspace_id: workspace_id.to_owned(),
+            generation,
+            now: keyrack.clock().now(),
+            actor,
+            subjects: Vec::new(),
+            events: Vec::new(),
+            correlated: false,
+        })
+    }
+
+    /// The transaction, for queries.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.transaction
+    }
+
+    /// The workspace that is changed.
+    pub fn workspace_id(&self) -> &str {
+        &self.workspace_id
+    }
+
+    /// Unix ms, the same for all that this change writes.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// Notes what was touched, so that no cache keeps an older state of it.
+    pub fn touch(&mut self, subject: Subject) {
+        self.subjects.push(subject);
+    }
+
+    /// Notes what was done, for the audit log, in order.
+    pub fn record(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Gives the events a correlation id even if there is only one.
+    pub fn correlate(&mut self) {
+        self.correlated = true;
+    }
+
+    /// Makes the change durable and brings this process's resident state up to date with it.
+    ///
+    /// # Errors
+    /// When the store does not answer; nothing was changed then.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        changes::insert(&mut self.transaction, &self.workspace_id, self.generation, &self.subjects).await?;
+        audit::append(
+            &mut self.transaction,
+            &self.workspace_id,
+            self.now,
+            &self.actor,
+            self.events,
+            self.correlated,
+        )
+        .await?;
+        self.transaction.commit().await?;
+        self.keyrack.changed_here(&self.workspace_id, self.generation, &self.subjects).await;
+        Ok(())
+    }
+}
+
+/// Follows the changes of other processes on the same database until the program ends.
+pub async fn follow(keyrack: Keyrack) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        match keyrack.catch_up().await {
+            Ok(()) if failing => {
+                tracing::info!("following the changes of other processes again");
+                failing = false;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "the changes of other processes cannot be read; trying again");
+                }
+                failing = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::caller::{Caller, Origin};
+use crate::changes::{self, Subject};
+use crate::clock::{Clock, rfc3339};
+use crate::error::{Code, Error};
+use crate::keys::secret;
+use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
+use crate::resident::Resident;
+use crate::store::{Location, Store, changes as feed, workspaces};
+
+const MINUTE_MS: i64 = 60_000;
+const JANITOR_PERIOD: Duration = Duration::from_secs(60);
+/// How often a refresh after a commit is tried before the feed has to make up for it.
+const REFRESH_TRIES: u32 = 3;
+
+/// An open Keyrack. Cloning it is cheap and gives the same one.
+#[derive(Debug, Clone)]
+pub struct Keyrack(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    store: Store,
+    resident: Resident,
+    /// The generation of each workspace that the resident state has seen. Whoever refreshes holds this
+    /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
+    seen: Mutex<HashMap<String, i64>>,
+    counters: MemoryCounters,
+    clock: Clock,
+}
+
+impl Keyrack {
+    /// Opens the database, brings its tables up to date and loads the resident state.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or read.
+    pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
+        let store = Store::open(location).await?;
+        let mut connection = store.read().await?;
+        // Generations first: what changes while the rest loads is read again.
+        let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
+        let resident = Resident::load(&mut connection).await?;
+        drop(connection);
+        let counters = MemoryCounters::new();
+        Ok(Keyrack(Arc::new(Open { store, resident, seen: Mutex::new(seen), counters, clock })))
+    }
+
+    /// Starts what runs beside requests: following other processes' changes, forgetting idle counters.
+    pub fn start_background_work(&self) {
+        tokio::spawn(changes::follow(self.clone()));
+        let keyrack = self.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(JANITOR_PERIOD);
+            loop {
+                ticks.tick().await;
+                keyrack.counters().forget_idle(keyrack.clock().now());
+            }
+        });
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The resident state.
+    pub fn resident(&self) -> &Resident {
+        &self.0.resident
+    }
+
+    /// The counters of rate limits.
+    pub fn counters(&self) -> &MemoryCounters {
+        &self.0.counters
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Finds the root key that a bearer value is.
+    ///
+    /// # Errors
+    /// 401 for what is no root key (an ordinary key reads the same), 403 for one that may not be used,
+    /// 404 when its workspace is gone.
+    pub fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
+        let invalid =
+            |code: Code, reason: &str| Error::new(code, format!("The provided root key is invalid. {reason}"));
+        let Some(root_key) = self.resident().root_key(&secret::hash(bearer)) else {
+            return Err(invalid(Code::RootKeyNotFound, "No root key has this value."));
+        };
+        let Some(workspace) = self.resident().workspace(&root_key.workspace_id) else {
+            return Err(invalid(Code::WorkspaceNotFound, "Its workspace does not exist any more."));
+        };
+        if !workspace.enabled {
+            return Err(invalid(Code::WorkspaceDisabled, "Its workspace is disabled."));
+        }
+        if !root_key.enabled {
+            return Err(invalid(Code::KeyDisabled, "It is disabled."));
+        }
+        if let Some(expires_at) = root_key.expires_at.filter(|expires_at| self.clock().now() > *expires_at) {
+            return Err(invalid(Code::Forbidden, &format!("It expired at {}.", rfc3339(expires_at))));
+        }
+        Ok(Caller::new(root_key, origin))
+    }
+
+    /// Counts a request against the caller's workspace limit, if it has one.
+    ///
+    /// `Ok(None)` when the workspace has no limit. A limit of 0 refuses without numbers.
+    ///
+    /// # Errors
+    /// 429 `workspace_rate_limited`, with the numbers unless the limit is 0.
+    pub fn throttle(&self, caller: &Caller) -> Result<Option<Throttle>, (Error, Option<Throttle>)> {
+        let workspace = self.resident().workspace(caller.workspace_id());
+        let Some(limit) = workspace.and_then(|workspace| workspace.requests_per_minute) else { return Ok(None) };
+        let refused = || {
+            Error::new(
+                Code::WorkspaceRateLimited,
+                "The workspace made more requests this minute than it is allowed. Slow down and try again.",
+            )
+        };
+        if limit <= 0 {
+            return Err((refused(), None));
+        }
+        let now = self.clock().now();
+        let decision = self.counters().check(&workspace_check(caller.workspace_id(), limit), now);
+        let reset_seconds = u64::try_from((decision.reset_ms - now).max(0)).unwrap_or_default().div_ceil(1000);
+        let throttle = Throttle { limit, remaining: decision.remaining, reset_seconds };
+        if decision.passed {
+            Ok(Some(throttle))
+        } else {
+            Err((refused().retry_after(reset_seconds), Some(throttle)))
+        }
+    }
+
+    /// Brings the resident state up to date with a change that this process just committed.
+    pub(crate) async fn changed_here(&self, workspace_id: &str, generation: i64, subjects: &[Subject]) {
+        let mut seen = self.0.seen.lock().await;
+        for attempt in 1..=REFRESH_TRIES {
+            match self.refresh(subjects).await {
+                Ok(()) => {
+                    let known = seen.entry(workspace_id.to_owned()).or_insert(0);
+                    // With a gap, changes of another process come first; the feed brings all of them.
+                    if *known == generation - 1 {
+                        *known = generation;
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, attempt, "a committed change could not be read back"),
+            }
+        }
+    }
+
+    /// Applies the changes of other processes.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        let mut seen = self.0.seen.lock().await;
+        let mut connection = self.store().read().await?;
+        for (workspace_id, generation) in workspaces::generations(&mut connection).await? {
+            let known = seen.get(&workspace_id).copied().unwrap_or(0);
+            if generation > known {
+                let subjects = feed::after(&mut connection, &workspace_id, known).await?;
+                self.resident().refresh(&mut connection, &subjects).await?;
+                seen.insert(workspace_id, generation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads these things anew, now.
+    pub(crate) async fn read_again(&self, subjects: &[Subject]) -> Result<(), Error> {
+        let _seen = self.0.seen.lock().await;
+        self.refresh(subjects).await
+    }
+
+    async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
+        let mut connection = self.store().read().await?;
+        self.resident().refresh(&mut connection, subjects).await
+    }
+}
+
+fn workspace_check(workspace_id: &str, limit: i64) -> Check {
+    let cell = CellKey {
+        workspace: workspace_id.into(),
+        scope: CellScope::Workspace,
+        identifier: workspace_id.into(),
+        duration_ms: MINUTE_MS,
+    };
+    Check { cell, limit, cost: 1 }
+}
+
+/// Where a workspace stands with its requests per minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// Requests per minute.
+    pub limit: i64,
+    /// Requests left in this window.
+    pub remaining: i64,
+    /// Seconds until the window ends.
+    pub reset_seconds: u64,
+}

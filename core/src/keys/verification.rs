@@ -1,0 +1,345 @@
+//! Whether a key may be used now: the checks, their order, and what they consume.
+//!
+//! The first failing check decides: existence, state, expiry, client address, permissions, rate limits,
+//! credits. Rate limits are all or nothing, and stay spent when credits then fail. Everything up to the
+//! credits is decided from resident state without waiting; the store decides on the balance.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::{Code, Error, Fault};
+use crate::keyrack::Keyrack;
+use crate::keys::secret;
+use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
+use crate::rbac::query::Query;
+use crate::resident::{Api, Identity, Key, Ratelimit};
+use crate::store::credits;
+
+const MIN_DURATION_MS: i64 = 1000;
+
+/// The verdict on a key. `VALID` is the only one with which a request should be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the verdicts are the wire's own names")]
+pub enum Verdict {
+    Valid,
+    NotFound,
+    Forbidden,
+    InsufficientPermissions,
+    UsageExceeded,
+    RateLimited,
+    Disabled,
+    Expired,
+}
+
+/// A key that exists, with what it belongs to.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Its API, which is live.
+    pub api: Arc<Api>,
+    /// Its identity, if that is live.
+    pub identity: Option<Arc<Identity>>,
+}
+
+/// Finds a key of a workspace by its text. A key of another workspace, of a deleted API or outside
+/// `key_spaces` does not exist.
+pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str, key_spaces: Option<&[String]>) -> Option<Found> {
+    let key = keyrack.resident().key(&secret::hash(key)).filter(|key| *key.workspace_id == *workspace_id)?;
+    let api = keyrack.resident().api(&key.api_id)?;
+    if key_spaces.is_some_and(|allowed| !allowed.contains(&api.stored.key_space_id)) {
+        return None;
+    }
+    let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
+    Some(Found { key, api, identity })
+}
+
+/// What is asked about a key.
+#[derive(Debug, Default)]
+pub struct Question {
+    /// A permission query.
+    pub permissions: Option<String>,
+    /// Credits to spend; 1 when not given.
+    pub cost: Option<i64>,
+    /// Limits to check besides those that apply by themselves.
+    pub limits: Vec<AskedLimit>,
+    /// Where the verifying client is.
+    pub address: Option<IpAddr>,
+}
+
+/// A limit named by a request.
+#[derive(Debug, Clone)]
+pub struct AskedLimit {
+    /// Its name.
+    pub name: String,
+    /// What to count; 1 when not given.
+    pub cost: Option<i64>,
+    /// With `duration_ms`: an ad-hoc limit of the key.
+    pub limit: Option<i64>,
+    /// With `limit`: an ad-hoc limit of the key.
+    pub duration_ms: Option<i64>,
+}
+
+/// The verdict and what was found on the way to it.
+#[derive(Debug)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The balance after this verification; `None` for an unlimited key.
+    pub remaining: Option<i64>,
+    /// The limits that were checked, those that apply by themselves first.
+    pub limits: Vec<CheckedLimit>,
+}
+
+/// A limit after its check.
+#[derive(Debug)]
+pub struct CheckedLimit {
+    /// `rl_…`; empty for an ad-hoc limit.
+    pub id: String,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Cost admitted per window.
+    pub limit: i64,
+    /// Length of the window in ms.
+    pub duration_ms: i64,
+    /// Whether it applies to every verification.
+    pub auto_apply: bool,
+    /// Whether this verification was beyond it.
+    pub exceeded: bool,
+    /// What is left in the window.
+    pub remaining: i64,
+    /// Unix ms at which the window ends.
+    pub reset_ms: i64,
+}
+
+/// Decides whether a key may be used now, and consumes what a use costs.
+///
+/// # Errors
+/// 400 for a permission query or ad-hoc limit that makes no sense, 412 for a limit name that neither the
+/// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
+/// that were spent before the store failed.
+pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question) -> Result<Decision, Error> {
+    let query = question.permissions.as_deref().map(read_query).transpose()?;
+    check_durations(&question.limits)?;
+    if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
+        return refuse(keyrack, found, verdict, Vec::new()).await;
+    }
+    if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
+        return refuse(keyrack, found, Verdict::InsufficientPermissions, Vec::new()).await;
+    }
+    let (passed, limits) = check_limits(keyrack, found, &question.limits)?;
+    if !passed {
+        return refuse(keyrack, found, Verdict::RateLimited, limits).await;
+    }
+    let (paid, remaining) = spend(keyrack, &found.key, question.cost.unwrap_or(1)).await?;
+    let verdict = if paid { Verdict::Valid } else { Verdict::UsageExceeded };
+    Ok(Decision { verdict, remaining, limits })
+}
+
+fn read_query(text: &str) -> Result<Query, Error> {
+    Query::parse(text).map_err(|error| {
+        let fault = Fault {
+            location: "body.permissions".to_owned(),
+            message: error.to_string(),
+            fix: Some("Combine permission slugs with AND, OR and parentheses.".to_owned()),
+        };
+        Error::new(Code::PermissionsQuerySyntaxError, error.to_string()).with_faults(vec![fault])
+    })
+}
+
+/// An ad-hoc window shorter than a second would never limit: refuse it instead of failing open.
+fn check_durations(limits: &[AskedLimit]) -> Result<(), Error> {
+    let too_short = limits.iter().enumerate().find_map(|(at, limit)| match (limit.limit, limit.duration_ms) {
+        (Some(_), Some(duration_ms)) if duration_ms < MIN_DURATION_MS => Some((at, duration_ms)),
+        _ => None,
+    });
+    match too_short {
+        Some((at, duration_ms)) => Err(Error::invalid(
+            &format!("body.ratelimits[{at}].duration"),
+            format!("must be an integer of at least {MIN_DURATION_MS} (ms); got {duration_ms}"),
+            "Send the length of the window in milliseconds, 1000 or more.",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -> Option<Verdict> {
+    let workspace = keyrack.resident().workspace(&found.key.workspace_id);
+    if !workspace.is_some_and(|workspace| workspace.enabled) {
+        return Some(Verdict::Forbidden);
+    }
+    if !found.key.enabled {
+        return Some(Verdict::Disabled);
+    }
+    if found.key.expires_at.is_some_and(|expires_at| keyrack.clock().now() > expires_at) {
+        return Some(Verdict::Expired);
+    }
+    let allowed = &found.api.addresses;
+    if !allowed.is_empty() && !address.is_some_and(|address| allowed.contains(address)) {
+        return Some(Verdict::Forbidden);
+    }
+    None
+}
+
+async fn refuse(
+    keyrack: &Keyrack,
+    found: &Found,
+    verdict: Verdict,
+    limits: Vec<CheckedLimit>,
+) -> Result<Decision, Error> {
+    let remaining = if found.key.has_credits { balance(keyrack, &found.key.id).await? } else { None };
+    Ok(Decision { verdict, remaining, limits })
+}
+
+async fn balance(keyrack: &Keyrack, key_id: &str) -> Result<Option<i64>, Error> {
+    credits::remaining(&mut *keyrack.store().read().await?, key_id).await
+}
+
+/// Takes the cost from the key's balance: whether it was there, and the balance afterwards.
+///
+/// A deduction is committed before it is acknowledged, and is never repeated.
+async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<(bool, Option<i64>), Error> {
+    if !key.has_credits {
+        return Ok((true, None));
+    }
+    if cost == 0 {
+        return Ok((true, balance(keyrack, &key.id).await?));
+    }
+    let mut transaction = keyrack.store().write().await?;
+    if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
+        transaction.commit().await?;
+        return Ok((true, Some(remaining)));
+    }
+    let remaining = credits::remaining(&mut transaction, &key.id).await?;
+    transaction.rollback().await?;
+    // Without a balance the key became unlimited a moment ago.
+    Ok((remaining.is_none(), remaining))
+}
+
+/// A limit that a verification checks, and whose count it is.
+struct Selected<'a> {
+    id: &'a str,
+    name: Arc<str>,
+    limit: i64,
+    duration_ms: i64,
+    auto_apply: bool,
+    cost: i64,
+    counted_by: Arc<str>,
+}
+
+fn check_limits(
+    keyrack: &Keyrack,
+    found: &Found,
+    asked: &[AskedLimit],
+) -> Result<(bool, Vec<CheckedLimit>), Error> {
+    let selected = select(found, asked)?;
+    if selected.is_empty() {
+        return Ok((true, Vec::new()));
+    }
+    let checks: Vec<Check> = selected
+        .iter()
+        .map(|limit| Check {
+            cell: CellKey {
+                workspace: found.key.workspace_id.clone(),
+                scope: CellScope::Key(limit.name.clone()),
+                identifier: limit.counted_by.clone(),
+                duration_ms: limit.duration_ms,
+            },
+            limit: limit.limit,
+            cost: limit.cost,
+        })
+        .collect();
+    let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+    let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
+        id: limit.id.to_owned(),
+        name: limit.name,
+        limit: limit.limit,
+        duration_ms: limit.duration_ms,
+        auto_apply: limit.auto_apply,
+        exceeded: !decision.passed,
+        remaining: decision.remaining,
+        reset_ms: decision.reset_ms,
+    });
+    Ok((batch.passed, limits.collect()))
+}
+
+/// The limits of a verification, one per name: those that apply by themselves, in name order, then those
+/// that the request names. A later item of a name replaces an earlier one.
+fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>>, Error> {
+    let stored = |limit: &'a Ratelimit, counted_by: &Arc<str>, cost: i64| Selected {
+        id: &limit.id,
+        name: limit.name.clone(),
+        limit: limit.limit,
+        duration_ms: limit.duration_ms,
+        auto_apply: limit.auto_apply,
+        cost,
+        counted_by: counted_by.clone(),
+    };
+    let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
+    let mut selected: Vec<Selected<'a>> = stored_limits(found)
+        .filter(|(limit, _)| limit.auto_apply)
+        .map(|(limit, counted_by)| stored(limit, counted_by, 1))
+        .collect();
+    selected.sort_by(|one, other| one.name.cmp(&other.name));
+    for item in asked {
+        let cost = item.cost.unwrap_or(1);
+        let entry = match (item.limit, item.duration_ms) {
+            (Some(limit), Some(duration_ms)) => Selected {
+                id: "",
+                name: item.name.as_str().into(),
+                limit,
+                duration_ms,
+                auto_apply: false,
+                cost,
+                counted_by: found.key.id.clone(),
+            },
+            _ => match by_name(&item.name) {
+                Some((limit, counted_by)) => stored(limit, counted_by, cost),
+                None => return Err(unknown_limit(found, &item.name)),
+            },
+        };
+        match selected.iter_mut().find(|known| known.name == entry.name) {
+            Some(known) => *known = entry,
+            None => selected.push(entry),
+        }
+    }
+    Ok(selected)
+}
+
+/// The limits of a key and of its identity, with whose count they are. A limit of the key hides the
+/// identity's limit of the same name completely.
+pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
+    let own = found.key.ratelimits.iter().map(|limit| (limit, &found.key.id));
+    own.chain(shared_limits(found))
+}
+
+/// The limits of the key's identity that no limit of the key hides.
+pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
+    let hidden = |name: &str| found.key.ratelimits.iter().any(|limit| *limit.name == *name);
+    found.identity.iter().flat_map(move |identity| {
+        identity
+            .ratelimits
+            .iter()
+            .filter(move |limit| !hidden(&limit.name))
+            .map(move |limit| (limit, &identity.id))
+    })
+}
+
+fn unknown_limit(found: &Found, name: &str) -> Error {
+    let identity = match &found.identity {
+        Some(identity) => format!("its identity {} (external id {})", identity.id, identity.external_id),
+        None => "an identity: none is connected".to_owned(),
+    };
+    Error::new(
+        Code::PreconditionFailed,
+        format!(
+            "The rate limit `{name}` belongs neither to the key {} nor to {identity}. Name one that exists, or \
+             send both `limit` and `duration` for an ad-hoc limit.",
+            found.key.id
+        ),
+    )
+}

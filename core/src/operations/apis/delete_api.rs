@@ -1,0 +1,68 @@
+//! `apis.deleteApi`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::ID_PATTERN;
+use crate::store::apis;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes an API and with it all its keys.
+#[derive(Debug)]
+pub struct DeleteApi;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The API.
+    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
+    api_id: String,
+}
+
+impl Operation for DeleteApi {
+    const ABOUT: About = About {
+        name: "apis.deleteApi",
+        title: "Delete an API",
+        summary: "Deletes an API; all its keys stop verifying at once. There is no way back.",
+        description: "An API with delete protection answers 412; switch it off with `apis.updateApi` first. Deleting \
+                      twice answers 404.",
+        hint: "apiId from apis_listApis. Acts at once, without asking again.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.delete_api"),
+            Expression::Leg("api.{apiId}.delete_api"),
+        ])),
+        effect: Effect::Destroy,
+        idempotent: true,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
+        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        if api.delete_protection {
+            return Err(Error::new(
+                Code::ProtectedResource,
+                "The API is protected against deletion. Switch `deleteProtection` off with `apis.updateApi` first.",
+            ));
+        }
+        let now = mutation.now();
+        apis::delete(mutation.connection(), &api.id, now).await?;
+        mutation.record(
+            Event::new("api.delete", format!("Deleted API {}", api.id))
+                .on(Target::new("api", &api.id).named(&api.name)),
+        );
+        mutation.touch(Subject::Api(api.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

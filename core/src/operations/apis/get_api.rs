@@ -1,0 +1,59 @@
+//! `apis.getApi`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::ID_PATTERN;
+use crate::store::apis;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Reads an API.
+#[derive(Debug)]
+pub struct GetApi;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The API.
+    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
+    api_id: String,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `api_…`
+    id: String,
+    /// For people.
+    name: String,
+}
+
+impl Operation for GetApi {
+    const ABOUT: About = About {
+        name: "apis.getApi",
+        title: "Read an API",
+        summary: "Reads the name of an API.",
+        description: "An API that was deleted, or that belongs to another workspace, reads as one that never existed.",
+        hint: "apiId from apis_listApis.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.read_api"),
+            Expression::Leg("api.{apiId}.read_api"),
+        ])),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let api = apis::find(&mut connection, caller.workspace_id(), &request.api_id).await?;
+        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        Ok(Response { id: api.id, name: api.name }.into())
+    }
+}

@@ -1,0 +1,109 @@
+//! `apis.listKeys`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::keys::{KeyObject, no_vault};
+use crate::page::{self, Listing};
+use crate::store::{identities, keys};
+use crate::{Caller, Code, Error, Keyrack};
+
+const DEFAULT_LIMIT: i64 = 100;
+
+/// Lists the keys of an API.
+#[derive(Debug)]
+pub struct ListKeys;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The API.
+    #[schemars(length(min = 1))]
+    api_id: String,
+    /// Keys per page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: i64,
+    /// Where the page starts: `cursor` of the page before.
+    cursor: Option<String>,
+    /// Only keys of the identity with this external id.
+    #[schemars(length(min = 1))]
+    external_id: Option<String>,
+    /// Whether to show the plaintext of recoverable keys.
+    #[serde(default)]
+    decrypt: bool,
+    /// Accepted for compatibility; lists are always fresh.
+    #[serde(default, rename = "revalidateKeysCache")]
+    _revalidate_keys_cache: bool,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+impl Operation for ListKeys {
+    const ABOUT: About = About {
+        name: "apis.listKeys",
+        title: "List the keys of an API",
+        summary: "Lists the keys of an API by key id, disabled and expired ones included, never their plaintext.",
+        description: "Needs both `read_key` and `read_api`; without them the API reads as one that does not exist. \
+                      An `externalId` that no identity has gives an empty page. Send `cursor` with the same filters \
+                      to read on.",
+        hint: "apiId from apis_listApis.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::All(&[
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#read_key"),
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#read_keyspace"),
+            ]),
+            Expression::All(&[
+                Expression::Any(&[Expression::Leg("api.*.read_key"), Expression::Leg("api.{apiId}.read_key")]),
+                Expression::Any(&[Expression::Leg("api.*.read_api"), Expression::Leg("api.{apiId}.read_api")]),
+            ]),
+        ]))
+        .denied_as(OnDenied::Masked(Code::ApiNotFound))
+        .and(&[Conditional {
+            name: "decrypt",
+            when: "decrypt is true",
+            check: Expression::Any(&[
+                Expression::Leg("api.*.decrypt_key"),
+                Expression::Leg("api.{apiId}.decrypt_key"),
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#decrypt_key"),
+            ]),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        hidden_from_assistants: &["decrypt", "revalidateKeysCache"],
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<KeyObject>;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<KeyObject>>, Error> {
+        let api = keyrack.resident().api(&request.api_id);
+        let api = api.filter(|api| api.stored.workspace_id == caller.workspace_id());
+        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        caller.authorize::<Self>(&[("apiId", &api.stored.id), ("keySpaceId", &api.stored.key_space_id)])?;
+        if request.decrypt {
+            return Err(no_vault());
+        }
+        let mut connection = keyrack.store().read().await?;
+        let mut identity_id = None;
+        if let Some(external_id) = &request.external_id {
+            let identity =
+                identities::find_by_external_id(&mut connection, caller.workspace_id(), external_id).await?;
+            match identity {
+                Some(identity) => identity_id = Some(identity.id),
+                None => return Ok(page::page(Vec::new(), request.limit, |key: &KeyObject| key.id())),
+            }
+        }
+        let cursor = request.cursor.as_deref().unwrap_or_default();
+        let rows =
+            keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, request.limit + 1).await?;
+        let page = page::page(rows, request.limit, |key| &key.id);
+        Ok(Reply { data: KeyObject::read(&mut connection, page.data).await?, pagination: page.pagination })
+    }
+}

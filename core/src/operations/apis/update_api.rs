@@ -1,0 +1,116 @@
+//! `apis.updateApi`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::error::Fault;
+use crate::keys::address_list::AddressList;
+use crate::operations::fields::ID_PATTERN;
+use crate::store::apis;
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes the settings of an API.
+#[derive(Debug)]
+pub struct UpdateApi;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The API.
+    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
+    api_id: String,
+    /// For people.
+    #[schemars(length(min = 3, max = 256))]
+    name: Option<String>,
+    /// Whether it refuses to be deleted.
+    delete_protection: Option<bool>,
+    /// Addresses and CIDR ranges its keys may be verified from; null or empty: any.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 64)))]
+    ip_whitelist: Patch<Vec<String>>,
+    /// Whether its keys may be recoverable.
+    store_encrypted_keys: Option<bool>,
+    /// Prefix of keys whose creation names none; null: none.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 16), regex(pattern = ID_PATTERN))]
+    default_prefix: Patch<String>,
+    /// Random bytes of keys whose creation names no number; null: 16.
+    #[serde(default)]
+    #[schemars(range(min = 16, max = 255))]
+    default_bytes: Patch<i64>,
+}
+
+impl Operation for UpdateApi {
+    const ABOUT: About = About {
+        name: "apis.updateApi",
+        title: "Change an API",
+        summary: "Changes the name or the settings of an API. Absent members stay, null clears.",
+        description: "The address list restricts where the keys of the API may be verified from; an entry is an IPv4 \
+                      or IPv6 address or a CIDR range. Defaults apply to keys created afterwards. The change counts \
+                      from the next verification on.",
+        hint: "apiId from apis_listApis.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.update_api"),
+            Expression::Leg("api.{apiId}.update_api"),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
+        let ip_whitelist = request.ip_whitelist.into_change();
+        check_addresses(ip_whitelist.as_ref().and_then(Option::as_deref).unwrap_or_default())?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
+        let mut api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        api.name = request.name.unwrap_or(api.name);
+        api.delete_protection = request.delete_protection.unwrap_or(api.delete_protection);
+        api.store_encrypted_keys = request.store_encrypted_keys.unwrap_or(api.store_encrypted_keys);
+        if let Some(change) = ip_whitelist {
+            api.ip_whitelist = change.filter(|list| !list.is_empty()).map(|list| list.join(","));
+        }
+        if let Some(change) = request.default_prefix.into_change() {
+            api.default_prefix = change;
+        }
+        if let Some(change) = request.default_bytes.into_change() {
+            api.default_bytes = change;
+        }
+        let now = mutation.now();
+        apis::update(mutation.connection(), &api, now).await?;
+        mutation.record(
+            Event::new("api.update", format!("Updated API {}", api.id))
+                .on(Target::new("api", &api.id).named(&api.name)),
+        );
+        mutation.touch(Subject::Api(api.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}
+
+fn check_addresses(list: &[String]) -> Result<(), Error> {
+    let faults: Vec<Fault> = list
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.contains(',') || !AddressList::parse(entry).is_ok_and(|list| !list.is_empty()))
+        .map(|(at, _)| Fault {
+            location: format!("body.ipWhitelist[{at}]"),
+            message: "must be an IPv4 or IPv6 address or a CIDR range".to_owned(),
+            fix: Some("Send one such as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32.".to_owned()),
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidInput, "The address list has entries that are no addresses.").with_faults(faults))
+}

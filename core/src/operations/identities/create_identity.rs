@@ -1,0 +1,102 @@
+//! `identities.createIdentity`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::ids::{self, Kind};
+use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, RatelimitRequest};
+use crate::store::identities::{self, Identity};
+use crate::store::ratelimits::Owner;
+use crate::value::Meta;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Creates an identity.
+#[derive(Debug)]
+pub struct CreateIdentity;
+
+/// What is sent. Unknown members are ignored, as the wire has it for this operation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// What your own system calls it; unique, case-sensitive.
+    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    external_id: String,
+    /// Any JSON object; verifications of its keys return it.
+    meta: Option<Meta>,
+    /// Limits that all its keys share.
+    #[schemars(length(max = 50))]
+    ratelimits: Option<Vec<RatelimitRequest>>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `id_…`
+    identity_id: String,
+}
+
+impl Operation for CreateIdentity {
+    const ABOUT: About = About {
+        name: "identities.createIdentity",
+        title: "Create an identity",
+        summary: "Creates an identity, which groups keys and gives them shared limits and metadata.",
+        description: "Keys are linked to it by `externalId`. An external id that a live identity has answers 409; that \
+                      of a deleted one is free.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("identity.*.create_identity"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#create_identity"),
+        ])),
+        effect: Effect::Write,
+        idempotent: false,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let meta = request.meta.as_ref().map(fields::identity_meta).transpose()?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let workspace_id = caller.workspace_id().to_owned();
+        let known =
+            identities::find_by_external_id(mutation.connection(), &workspace_id, &request.external_id).await?;
+        if known.is_some() {
+            return Err(Error::new(
+                Code::IdentityAlreadyExists,
+                format!(
+                    "There is an identity with the external id \"{}\" already. Read it with `identities.getIdentity`.",
+                    request.external_id
+                ),
+            ));
+        }
+        let identity =
+            Identity { id: ids::generate(Kind::Identity), workspace_id, external_id: request.external_id, meta };
+        let now = mutation.now();
+        identities::insert(mutation.connection(), &identity, now).await?;
+        let target = Target::new("identity", &identity.id).named(&identity.external_id);
+        mutation
+            .record(Event::new("identity.create", format!("Created identity {}", identity.id)).on(target.clone()));
+        let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
+        fields::add_ratelimits(&mut mutation, &Owner::Identity(identity.id.clone()), &limits).await?;
+        for limit in limits {
+            let facts =
+                json!({ "limit": limit.limit, "duration": limit.duration_ms, "autoApply": limit.auto_apply });
+            mutation.record(
+                Event::new("ratelimit.create", format!("Created rate limit {} of {}", limit.id, identity.id))
+                    .on(target.clone())
+                    .on(Target::new("ratelimit", &limit.id).named(limit.name).with(facts)),
+            );
+        }
+        mutation.touch(Subject::Identity(identity.id.clone()));
+        mutation.commit().await?;
+        Ok(Response { identity_id: identity.id }.into())
+    }
+}

@@ -1,0 +1,55 @@
+//! `identities.getIdentity`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::IdentityResponse;
+use crate::store::{Only, identities, ratelimits};
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Reads an identity.
+#[derive(Debug)]
+pub struct GetIdentity;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id or its external id; an id wins.
+    #[schemars(length(min = 1))]
+    identity: String,
+}
+
+impl Operation for GetIdentity {
+    const ABOUT: About = About {
+        name: "identities.getIdentity",
+        title: "Read an identity",
+        summary: "Reads an identity by its id or its external id, with its metadata and limits.",
+        description: "A deleted identity reads as one that never existed.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("identity.*.read_identity"),
+            Expression::Leg("identity.{identityId}.read_identity"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
+        ])),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = IdentityResponse;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<IdentityResponse>, Error> {
+        let mut connection = keyrack.store().read().await?;
+        let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
+        let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        caller.authorize::<Self>(&[("identityId", &identity.id)])?;
+        let limits = ratelimits::of_identities(&mut connection, Only::Ids(&[&identity.id])).await?;
+        let limits = limits.into_iter().map(|(_, limit)| limit).collect();
+        Ok(IdentityResponse::new(identity, limits).into())
+    }
+}

@@ -1,0 +1,236 @@
+//! `keys.createKey`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::links::{identity_by_external_id, permission_target, permissions_by_slug, role_target, roles_by_name};
+use super::no_vault;
+use crate::audit::{Event, Target};
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::ids::{self, Kind};
+use crate::keys::secret::{self, GeneratedKey, Revealed};
+use crate::operations::fields::{
+    self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes,
+};
+use crate::store::apis::{self, Api};
+use crate::store::credits::{self, Credits, Refill};
+use crate::store::keys::{self, Key};
+use crate::store::ratelimits::Owner;
+use crate::value::Meta;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Issues a key.
+#[derive(Debug)]
+pub struct CreateKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The API it is issued for.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    api_id: String,
+    /// Goes before the random part, as in `prefix_…`; default: the API's.
+    #[schemars(length(min = 1, max = 16), regex(pattern = ID_PATTERN))]
+    prefix: Option<String>,
+    /// For people.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// Random bytes; default: the API's, or 16.
+    #[schemars(range(min = 16, max = 255), extend("default" = 16))]
+    byte_length: Option<i64>,
+    /// Whom it belongs to, in your own system; the identity is created if new.
+    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    external_id: Option<String>,
+    /// Any JSON object; verifications return it.
+    meta: Option<Meta>,
+    /// Names of existing roles.
+    #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
+    roles: Option<Vec<String>>,
+    /// Slugs; created if new.
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    permissions: Option<Vec<String>>,
+    /// Unix ms after which it is refused; default: never.
+    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    expires: Option<i64>,
+    /// Uses it has; default: unlimited.
+    credits: Option<KeyCredits>,
+    /// Limits of this key alone.
+    #[schemars(length(max = 50))]
+    ratelimits: Option<Vec<RatelimitRequest>>,
+    /// Whether it may be used.
+    #[serde(default = "yes")]
+    enabled: bool,
+    /// Whether the plaintext is kept, encrypted.
+    #[serde(default)]
+    recoverable: bool,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `key_…`
+    key_id: String,
+    /// The key itself. It is shown this once.
+    key: Revealed,
+}
+
+impl Operation for CreateKey {
+    const ABOUT: About = About {
+        name: "keys.createKey",
+        title: "Create a key",
+        summary: "Issues a key of an API, with any identity, permissions, roles, credits, limits and expiry.",
+        description: "The answer is the only place where the key can be read: Keyrack stores its SHA-256. It verifies \
+                      at once. Permissions and the identity come into being if they are new; roles must exist. \
+                      Without `create_key` the API reads as one that does not exist.",
+        hint: "Shows the key once. apiId from apis_listApis.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.create_key"),
+            Expression::Leg("api.{apiId}.create_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#create_key"),
+        ]))
+        .denied_as(OnDenied::Masked(Code::ApiNotFound))
+        .and(&[Conditional {
+            name: "recoverable",
+            when: "recoverable is true",
+            check: Expression::Any(&[
+                Expression::Leg("api.*.encrypt_key"),
+                Expression::Leg("api.{apiId}.encrypt_key"),
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#encrypt_key"),
+            ]),
+            on_denied: OnDenied::Masked(Code::ApiNotFound),
+        }]),
+        effect: Effect::Write,
+        idempotent: false,
+        response_secrets: &["/key"],
+        hidden_from_assistants: &["recoverable"],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let api = find_api(keyrack, caller, &request.api_id).await?;
+        caller.authorize::<Self>(&[("apiId", &api.id), ("keySpaceId", &api.key_space_id)])?;
+        if request.recoverable {
+            return Err(no_vault());
+        }
+        let credits = request.credits.as_ref().map(read_credits).transpose()?.unwrap_or_default();
+        let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
+        let generated = generate(&api, &request)?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        // The API may have gone while the request waited for the workspace's lock.
+        if apis::find(mutation.connection(), caller.workspace_id(), &api.id).await?.is_none() {
+            return Err(Error::not_found(Code::ApiNotFound));
+        }
+        let identity_id = match request.external_id {
+            Some(external_id) => Some(identity_by_external_id(&mut mutation, external_id).await?),
+            None => None,
+        };
+        let key = Key {
+            id: ids::generate(Kind::Key),
+            workspace_id: api.workspace_id.clone(),
+            api_id: api.id.clone(),
+            hash: generated.hash.to_base64(),
+            start: generated.start,
+            name: request.name,
+            identity_id,
+            meta,
+            enabled: request.enabled,
+            expires_at: request.expires,
+            last_used_at: None,
+            created_at: mutation.now(),
+            updated_at: None,
+            credits,
+        };
+        keys::insert(mutation.connection(), &key).await?;
+        if credits != Credits::default() {
+            credits::set(mutation.connection(), &key.id, credits).await?;
+        }
+        let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
+        fields::add_ratelimits(&mut mutation, &Owner::Key(key.id.clone()), &limits).await?;
+        link_permissions(&mut mutation, &key.id, request.permissions.unwrap_or_default()).await?;
+        link_roles(&mut mutation, &key.id, request.roles.unwrap_or_default()).await?;
+        mutation.record(
+            Event::new("key.create", format!("Created key {} of API {}", key.id, api.id))
+                .on(Target::new("key", &key.id).named(&key.id))
+                .on(Target::new("api", &api.id).named(&api.name)),
+        );
+        mutation.touch(Subject::Key(key.id.clone()));
+        mutation.commit().await?;
+        Ok(Response { key_id: key.id, key: Revealed(generated.secret) }.into())
+    }
+}
+
+async fn find_api(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<Api, Error> {
+    let mut connection = keyrack.store().read().await?;
+    let api = apis::find(&mut connection, caller.workspace_id(), api_id).await?;
+    api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
+}
+
+fn generate(api: &Api, request: &Request) -> Result<GeneratedKey, Error> {
+    let prefix = request.prefix.as_deref().or(api.default_prefix.as_deref());
+    let bytes = request.byte_length.or(api.default_bytes).and_then(|bytes| usize::try_from(bytes).ok());
+    secret::generate_key(prefix, bytes.unwrap_or(secret::DEFAULT_KEY_BYTES)).map_err(Error::unexpected)
+}
+
+fn read_credits(credits: &KeyCredits) -> Result<Credits, Error> {
+    let Some(refill) = &credits.refill else {
+        return Ok(Credits { remaining: credits.remaining.0, refill: None });
+    };
+    if credits.remaining.0.is_none() {
+        return Err(Error::invalid(
+            "body.credits.remaining",
+            "`credits.remaining` must be an integer when `credits.refill` is sent; got null",
+            "Send the balance to start with, or leave `refill` out for an unlimited key.",
+        ));
+    }
+    let day = match refill.interval {
+        Interval::Daily => None,
+        Interval::Monthly => Some(refill.refill_day.ok_or_else(monthly_needs_a_day)?),
+    };
+    Ok(Credits { remaining: credits.remaining.0, refill: Some(Refill { amount: refill.amount, day }) })
+}
+
+/// A monthly refill says on which day.
+pub(super) fn monthly_needs_a_day() -> Error {
+    Error::invalid(
+        "body.credits.refill.refillDay",
+        "`refillDay` is required when the interval is monthly",
+        "Send the day of the month, 1 to 31; short months refill on their last day.",
+    )
+}
+
+async fn link_permissions(mutation: &mut Mutation, key_id: &str, slugs: Vec<String>) -> Result<(), Error> {
+    let permissions = permissions_by_slug(mutation, slugs).await?;
+    let ids = permissions.iter().map(|permission| permission.id.as_str());
+    keys::link_permissions(mutation.connection(), key_id, ids).await?;
+    for permission in &permissions {
+        let description = format!("Connected permission {} and key {key_id}", permission.id);
+        mutation.record(
+            Event::new("authorization.connect_permission_and_key", description)
+                .on(Target::new("key", key_id))
+                .on(permission_target(permission)),
+        );
+    }
+    Ok(())
+}
+
+async fn link_roles(mutation: &mut Mutation, key_id: &str, names: Vec<String>) -> Result<(), Error> {
+    let roles = roles_by_name(mutation, names).await?;
+    keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
+    for role in &roles {
+        let description = format!("Connected role {} and key {key_id}", role.id);
+        mutation.record(
+            Event::new("authorization.connect_role_and_key", description)
+                .on(Target::new("key", key_id))
+                .on(role_target(role)),
+        );
+    }
+    Ok(())
+}

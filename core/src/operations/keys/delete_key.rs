@@ -1,0 +1,75 @@
+//! `keys.deleteKey`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::locate;
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::ID_PATTERN;
+use crate::store::keys;
+use crate::{Caller, Error, Keyrack};
+
+/// Deletes a key.
+#[derive(Debug)]
+pub struct DeleteKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Whether to remove every trace, so that the same key could be imported again.
+    #[serde(default)]
+    permanent: bool,
+}
+
+impl Operation for DeleteKey {
+    const ABOUT: About = About {
+        name: "keys.deleteKey",
+        title: "Delete a key",
+        summary: "Deletes a key; it stops verifying at once. There is no way back.",
+        description: "The key verifies as `NOT_FOUND` from the next request on. Unless `permanent` is true its hash \
+                      stays reserved. Deleting twice answers 404. To take a key out of use for a while, disable it \
+                      with `keys.updateKey` instead.",
+        hint: "keyId from apis_listKeys. Acts at once, without asking again; keys_updateKey can disable instead.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.delete_key"),
+            Expression::Leg("api.{apiId}.delete_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#delete_key"),
+        ])),
+        effect: Effect::Destroy,
+        idempotent: true,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        let (_, api) = locate(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        caller.authorize::<Self>(&[
+            ("apiId", &api.stored.id),
+            ("keySpaceId", &api.stored.key_space_id),
+            ("keyId", &request.key_id),
+        ])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let now = mutation.now();
+        let description = if request.permanent {
+            keys::purge(mutation.connection(), &key.id).await?;
+            format!("Permanently deleted key {}", key.id)
+        } else {
+            keys::delete(mutation.connection(), &key.id, now).await?;
+            format!("Deleted key {}", key.id)
+        };
+        mutation.record(Event::new("key.delete", description).on(Target::new("key", &key.id).named(&key.id)));
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

@@ -1,0 +1,73 @@
+//! `keys.getKey`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{KeyObject, locate, no_vault};
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::ID_PATTERN;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Reads a key by its id.
+#[derive(Debug)]
+pub struct GetKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Whether to show the plaintext of a recoverable key.
+    #[serde(default)]
+    decrypt: bool,
+}
+
+impl Operation for GetKey {
+    const ABOUT: About = About {
+        name: "keys.getKey",
+        title: "Read a key",
+        summary: "Reads a key by its id, with its identity, permissions, roles, credits and limits.",
+        description: "Disabled and expired keys read normally. Members that are empty are absent; a key without \
+                      `credits` is unlimited.",
+        hint: "keyId from apis_listKeys.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.read_key"),
+            Expression::Leg("api.{apiId}.read_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
+        ]))
+        .and(&[Conditional {
+            name: "decrypt",
+            when: "decrypt is true",
+            check: Expression::Any(&[
+                Expression::Leg("api.*.decrypt_key"),
+                Expression::Leg("api.{apiId}.decrypt_key"),
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#decrypt_key"),
+            ]),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        response_secrets: &["/plaintext"],
+        hidden_from_assistants: &["decrypt"],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = KeyObject;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
+        let mut connection = keyrack.store().read().await?;
+        let (key, api) = locate(keyrack, &mut connection, caller, &request.key_id).await?;
+        caller.authorize::<Self>(&[
+            ("apiId", &api.stored.id),
+            ("keySpaceId", &api.stored.key_space_id),
+            ("keyId", &key.id),
+        ])?;
+        if request.decrypt {
+            return Err(no_vault());
+        }
+        let object = KeyObject::read(&mut connection, vec![key]).await?.pop();
+        Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
+    }
+}

@@ -1,0 +1,125 @@
+//! A key as it is read: by `keys.getKey`, `keys.whoami` and `apis.listKeys`.
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::Error;
+use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
+use crate::store::keys::{self, Key};
+use crate::store::{Connection, Only, identities, ratelimits};
+use crate::value::Meta;
+
+/// A key with all that belongs to it, without its secret. What is empty is absent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyObject {
+    /// `key_…`
+    key_id: String,
+    /// Its first characters, to recognise it by.
+    start: String,
+    /// Whether it may be used.
+    enabled: bool,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What you attached to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+    /// Unix ms.
+    created_at: i64,
+    /// Unix ms of the last change of its own fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<i64>,
+    /// Unix ms of the last verification, up to some minutes late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<i64>,
+    /// Unix ms after which it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<i64>,
+    /// Slugs it holds, itself or through roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permissions: Vec<String>,
+    /// Names of its roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<String>,
+    /// Its balance; absent when unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credits: Option<KeyCredits>,
+    /// Whom it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityResponse>,
+    /// The key itself, only for recoverable keys and on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<String>,
+    /// Its own limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ratelimits: Vec<RatelimitResponse>,
+}
+
+impl KeyObject {
+    /// The key's id.
+    pub fn id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Reads all that belongs to these keys, in their order.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(in crate::operations) async fn read(
+        connection: &mut Connection,
+        rows: Vec<Key>,
+    ) -> Result<Vec<KeyObject>, Error> {
+        let ids: Vec<&str> = rows.iter().map(|key| key.id.as_str()).collect();
+        let mut identity_ids: Vec<&str> = rows.iter().filter_map(|key| key.identity_id.as_deref()).collect();
+        identity_ids.sort_unstable();
+        identity_ids.dedup();
+        let mut permissions = grouped(keys::permission_slugs(connection, Only::Ids(&ids)).await?);
+        let mut roles = grouped(keys::role_names(connection, Only::Ids(&ids)).await?);
+        let mut limits = grouped(ratelimits::of_keys(connection, Only::Ids(&ids)).await?);
+        let shared = grouped(ratelimits::of_identities(connection, Only::Ids(&identity_ids)).await?);
+        let identities: HashMap<String, IdentityResponse> = identities::live(connection, Only::Ids(&identity_ids))
+            .await?
+            .into_iter()
+            .map(|identity| {
+                let limits = shared.get(&identity.id).cloned().unwrap_or_default();
+                (identity.id.clone(), IdentityResponse::new(identity, limits))
+            })
+            .collect();
+        let objects = rows.into_iter().map(|key| KeyObject {
+            identity: key.identity_id.as_ref().and_then(|id| identities.get(id).cloned()),
+            permissions: sorted(permissions.remove(&key.id)),
+            roles: sorted(roles.remove(&key.id)),
+            ratelimits: limits.remove(&key.id).unwrap_or_default().into_iter().map(Into::into).collect(),
+            credits: KeyCredits::of(key.credits),
+            meta: key.meta.as_deref().and_then(Meta::from_text),
+            key_id: key.id,
+            start: key.start,
+            enabled: key.enabled,
+            name: key.name,
+            created_at: key.created_at,
+            updated_at: key.updated_at,
+            last_used_at: key.last_used_at,
+            expires: key.expires_at.filter(|expires_at| *expires_at != 0),
+            plaintext: None,
+        });
+        Ok(objects.collect())
+    }
+}
+
+fn grouped<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
+    let mut groups: HashMap<String, Vec<T>> = HashMap::new();
+    for (owner, thing) in pairs {
+        groups.entry(owner).or_default().push(thing);
+    }
+    groups
+}
+
+fn sorted(texts: Option<Vec<String>>) -> Vec<String> {
+    let mut texts = texts.unwrap_or_default();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}

@@ -1,0 +1,51 @@
+//! Keys: issued, verified, changed, read and deleted.
+
+mod create_key;
+mod delete_key;
+mod get_key;
+mod key_object;
+mod links;
+mod update_key;
+mod verify_key;
+mod whoami;
+
+pub use create_key::CreateKey;
+pub use delete_key::DeleteKey;
+pub use get_key::GetKey;
+pub use key_object::KeyObject;
+pub(super) use links::{permission_created, permission_target, permissions_by_slug, role_target};
+pub use update_key::UpdateKey;
+pub use verify_key::VerifyKey;
+pub use whoami::Whoami;
+
+use std::sync::Arc;
+
+use crate::resident::Api;
+use crate::store::Connection;
+use crate::store::keys::{self, Key};
+use crate::{Caller, Code, Error, Keyrack};
+
+/// A live key of the caller's workspace and its API. A key of another workspace does not exist.
+async fn locate(
+    keyrack: &Keyrack,
+    connection: &mut Connection,
+    caller: &Caller,
+    key_id: &str,
+) -> Result<(Key, Arc<Api>), Error> {
+    let key = keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id());
+    with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))
+}
+
+fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
+    let key = key?;
+    let api = keyrack.resident().api(&key.api_id)?;
+    Some((key, api))
+}
+
+/// The answer to whatever needs plaintexts to be stored, until the server has a master key.
+pub(super) fn no_vault() -> Error {
+    Error::new(
+        Code::PreconditionFailed,
+        "This server has no master key, so it stores no plaintext of keys and can recover none.",
+    )
+}

@@ -1,0 +1,263 @@
+//! `keys.updateKey`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::create_key::monthly_needs_a_day;
+use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
+use super::locate;
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::store::Only;
+use crate::store::credits::{self, Refill};
+use crate::store::keys::{self, Key};
+use crate::store::ratelimits::{self, Owner};
+use crate::value::{Meta, Patch};
+use crate::{Caller, Error, Keyrack};
+
+/// Changes a key.
+#[derive(Debug)]
+pub struct UpdateKey;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// For people; null: none.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    name: Patch<String>,
+    /// Whom it belongs to; the identity is created if new; null: nobody.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    external_id: Patch<String>,
+    /// Replaces the whole object; null: none.
+    #[serde(default)]
+    meta: Patch<Meta>,
+    /// Unix ms after which it is refused; null: never.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    expires: Patch<i64>,
+    /// Its balance and refill; null: unlimited.
+    #[serde(default)]
+    credits: Patch<CreditsChange>,
+    /// Replaces all limits of this key; null or empty: none.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    ratelimits: Patch<Vec<RatelimitRequest>>,
+    /// Whether it may be used.
+    enabled: Option<bool>,
+    /// Replaces its roles by existing ones.
+    #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
+    roles: Option<Vec<String>>,
+    /// Replaces its own permissions; created if new.
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    permissions: Option<Vec<String>>,
+}
+
+/// A change of credits.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreditsChange {
+    /// The balance; null: unlimited, without refill.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_i64))]
+    remaining: Patch<i64>,
+    /// Replaces the refill; null: none.
+    #[serde(default)]
+    refill: Patch<RefillChange>,
+}
+
+/// A new refill.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefillChange {
+    /// How often.
+    interval: Interval,
+    /// The balance is set to it if it is lower.
+    #[schemars(range(min = 1, max = 9_223_372_036_854_775_807_i64))]
+    amount: i64,
+    /// Day of the month; required for monthly, not allowed for daily.
+    #[schemars(range(min = 1, max = 31))]
+    refill_day: Option<i64>,
+}
+
+impl Operation for UpdateKey {
+    const ABOUT: About = About {
+        name: "keys.updateKey",
+        title: "Change a key",
+        summary: "Changes a key. Absent members stay, null clears, lists replace what was there.",
+        description: "The change counts from the next verification on. `ratelimits`, `roles` and `permissions` replace \
+                      the whole list; a limit whose name stays keeps its id and its count. `credits.remaining: null` \
+                      makes the key unlimited and removes its refill.",
+        hint: "keyId from apis_listKeys.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.update_key"),
+            Expression::Leg("api.{apiId}.update_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        let (_, api) = locate(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        caller.authorize::<Self>(&[
+            ("apiId", &api.stored.id),
+            ("keySpaceId", &api.stored.key_space_id),
+            ("keyId", &request.key_id),
+        ])?;
+        let refill = read_refill(&request.credits)?;
+        let meta = match &request.meta {
+            Patch::Value(meta) => Patch::Value(fields::key_meta(meta)?),
+            Patch::Null => Patch::Null,
+            Patch::Absent => Patch::Absent,
+        };
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let (mut key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        if let Some(change) = request.external_id.into_change() {
+            key.identity_id = match change {
+                Some(external_id) => Some(identity_by_external_id(&mut mutation, external_id).await?),
+                None => None,
+            };
+        }
+        if let Some(change) = request.name.into_change() {
+            key.name = change;
+        }
+        if let Some(change) = meta.into_change() {
+            key.meta = change;
+        }
+        if let Some(change) = request.expires.into_change() {
+            key.expires_at = change;
+        }
+        key.enabled = request.enabled.unwrap_or(key.enabled);
+        let now = mutation.now();
+        keys::update(mutation.connection(), &key, now).await?;
+        change_credits(&mut mutation, &key, request.credits, refill).await?;
+        if let Some(change) = request.ratelimits.into_change() {
+            replace_ratelimits(&mut mutation, &key.id, change.unwrap_or_default()).await?;
+        }
+        replace_links(&mut mutation, &key.id, request.permissions, request.roles).await?;
+        mutation.record(
+            Event::new("key.update", format!("Updated key {}", key.id))
+                .on(Target::new("key", &key.id).named(&key.id))
+                .on(Target::new("api", &api.stored.id).named(&api.stored.name)),
+        );
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}
+
+/// What the refill becomes; `None` when it stays.
+fn read_refill(credits: &Patch<CreditsChange>) -> Result<Option<Option<Refill>>, Error> {
+    let Patch::Value(change) = credits else { return Ok(None) };
+    let refill = match &change.refill {
+        Patch::Absent => return Ok(None),
+        Patch::Null => return Ok(Some(None)),
+        Patch::Value(refill) => refill,
+    };
+    let day = match (refill.interval, refill.refill_day) {
+        (Interval::Daily, None) => None,
+        (Interval::Monthly, Some(day)) => Some(day),
+        (Interval::Monthly, None) => return Err(monthly_needs_a_day()),
+        (Interval::Daily, Some(_)) => {
+            return Err(Error::invalid(
+                "body.credits.refill.refillDay",
+                "`refillDay` must not be given with the daily interval",
+                "Leave it out, or send the interval monthly.",
+            ));
+        }
+    };
+    Ok(Some(Some(Refill { amount: refill.amount, day })))
+}
+
+async fn change_credits(
+    mutation: &mut Mutation,
+    key: &Key,
+    change: Patch<CreditsChange>,
+    refill: Option<Option<Refill>>,
+) -> Result<(), Error> {
+    let mut credits = key.credits;
+    let sets_balance = match change {
+        Patch::Absent => return Ok(()),
+        Patch::Null => {
+            credits = credits::Credits::default();
+            true
+        }
+        Patch::Value(change) => match change.remaining.into_change() {
+            Some(remaining) => {
+                credits.remaining = remaining;
+                if remaining.is_none() {
+                    credits.refill = None;
+                }
+                true
+            }
+            None => false,
+        },
+    };
+    if let Some(refill) = refill {
+        credits.refill = refill;
+    }
+    if sets_balance {
+        credits::set(mutation.connection(), &key.id, credits).await
+    } else if refill.is_some() {
+        credits::set_refill(mutation.connection(), &key.id, credits.refill).await
+    } else {
+        Ok(())
+    }
+}
+
+/// Replaces the limits of a key; a limit whose name stays keeps its id, and with it nothing of its count
+/// is lost.
+async fn replace_ratelimits(
+    mutation: &mut Mutation,
+    key_id: &str,
+    requested: Vec<RatelimitRequest>,
+) -> Result<(), Error> {
+    let stored = ratelimits::of_keys(mutation.connection(), Only::Ids(&[key_id])).await?;
+    let mut wanted = fields::new_ratelimits(requested);
+    let now = mutation.now();
+    for (_, known) in stored {
+        match wanted.iter().position(|limit| limit.name == known.name) {
+            Some(at) => {
+                let mut limit = wanted.swap_remove(at);
+                limit.id = known.id;
+                ratelimits::update(mutation.connection(), &limit, now).await?;
+            }
+            None => ratelimits::delete(mutation.connection(), &known.id).await?,
+        }
+    }
+    fields::add_ratelimits(mutation, &Owner::Key(key_id.to_owned()), &wanted).await
+}
+
+async fn replace_links(
+    mutation: &mut Mutation,
+    key_id: &str,
+    permissions: Option<Vec<String>>,
+    roles: Option<Vec<String>>,
+) -> Result<(), Error> {
+    if let Some(slugs) = permissions {
+        let permissions = permissions_by_slug(mutation, slugs).await?;
+        keys::unlink_permissions(mutation.connection(), key_id).await?;
+        let ids = permissions.iter().map(|permission| permission.id.as_str());
+        keys::link_permissions(mutation.connection(), key_id, ids).await?;
+    }
+    if let Some(names) = roles {
+        let roles = roles_by_name(mutation, names).await?;
+        keys::unlink_roles(mutation.connection(), key_id).await?;
+        keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `keys.whoami`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{KeyObject, with_api};
+use crate::authorization::{Expression, OnDenied, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::keys::secret::{self, Secret};
+use crate::store::keys;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Reads a key by its text.
+#[derive(Debug)]
+pub struct Whoami;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The full key, with its prefix.
+    #[schemars(length(min = 1, max = 512))]
+    key: Secret,
+}
+
+impl Operation for Whoami {
+    const ABOUT: About = About {
+        name: "keys.whoami",
+        title: "Look up a key by its text",
+        summary: "Reads which key a text is, without verifying it: nothing is spent or counted.",
+        description: "An unknown key, a key of another workspace and a key that the root key may not read answer alike.",
+        hint: "The key is a secret; prefer keys_getKey when you know its keyId.",
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.read_key"),
+            Expression::Leg("api.{apiId}.read_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
+        ]))
+        .denied_as(OnDenied::Masked(Code::KeyNotFound)),
+        request_secrets: &["/key"],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = KeyObject;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
+        let hash = secret::hash(request.key.expose()).to_base64();
+        let mut connection = keyrack.store().read().await?;
+        let key = keys::find_by_hash(&mut connection, &hash).await?;
+        let key = key.filter(|key| key.workspace_id == caller.workspace_id());
+        let (key, api) = with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+        caller.authorize::<Self>(&[
+            ("apiId", &api.stored.id),
+            ("keySpaceId", &api.stored.key_space_id),
+            ("keyId", &key.id),
+        ])?;
+        let object = KeyObject::read(&mut connection, vec![key]).await?.pop();
+        Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
+    }
+}

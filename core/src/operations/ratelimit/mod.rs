@@ -1,0 +1,5 @@
+//! Standalone rate limits: of anything that has a name, without a key.
+
+mod limit;
+
+pub use limit::Limit;

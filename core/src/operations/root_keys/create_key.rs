@@ -1,0 +1,132 @@
+//! `rootKeys.createKey`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::authorization::{Expression, Rule, validate_grant};
+use crate::catalogue::{About, Effect, Operation, Reply, Tool};
+use crate::changes::Mutation;
+use crate::error::Fault;
+use crate::keys::secret::Revealed;
+use crate::operations::fields::distinct;
+use crate::setup::{self, NewRootKey};
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Creates a root key.
+#[derive(Debug)]
+pub struct CreateKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// What it may do: `*`, tuples such as `api.*.read_key`, or URNs of this workspace.
+    #[schemars(length(min = 0, max = 1000), inner(length(min = 1, max = 255)))]
+    permissions: Vec<String>,
+    /// For people.
+    #[schemars(length(max = 255))]
+    name: Option<String>,
+    /// Unix ms after which it is refused; null or absent: never.
+    #[serde(default)]
+    expires: Patch<i64>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `key_…`
+    key_id: String,
+    /// The root key itself. It is shown this once.
+    key: Revealed,
+}
+
+impl Operation for CreateKey {
+    const ABOUT: About = About {
+        name: "rootKeys.createKey",
+        title: "Create a root key",
+        summary: "Creates a root key, which authenticates against this server with the permissions it is given.",
+        description: "Nobody gives more than they hold: each permission must be covered by one of the caller's, by \
+                      being equal to it, by `*`, by a `*` resource over a concrete one, or by an enclosing URN. A \
+                      caller with an expiry must give one that is not later. No permission makes an operator.",
+        rule: Rule::forbidding(Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write")),
+        effect: Effect::Write,
+        idempotent: false,
+        response_secrets: &["/key"],
+        tool: Tool::Withheld(
+            "it hands out power over the server; it becomes a tool with the views that can hide it",
+        ),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let expires_at = request.expires.into_change().flatten();
+        check_known(caller, &request.permissions)?;
+        check_expiry(keyrack, caller, expires_at)?;
+        check_covered(caller, &request.permissions)?;
+        let new = NewRootKey {
+            name: request.name.filter(|name| !name.is_empty()),
+            permissions: distinct(request.permissions),
+            operator: false,
+            expires_at,
+        };
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (key_id, key) = setup::add_root_key(&mut mutation, new).await?;
+        mutation.commit().await?;
+        Ok(Response { key_id, key: Revealed(key) }.into())
+    }
+}
+
+fn check_known(caller: &Caller, permissions: &[String]) -> Result<(), Error> {
+    let faults: Vec<Fault> = permissions
+        .iter()
+        .enumerate()
+        .filter_map(|(at, permission)| {
+            let unknown = validate_grant(caller.workspace_id(), permission).err()?;
+            Some(Fault {
+                location: format!("body.permissions[{at}]"),
+                message: unknown.message,
+                fix: Some(unknown.fix),
+            })
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidInput, "Some of the permissions are unknown, listed in `errors`.")
+        .with_faults(faults))
+}
+
+fn check_expiry(keyrack: &Keyrack, caller: &Caller, expires_at: Option<i64>) -> Result<(), Error> {
+    if expires_at.is_some_and(|expires_at| expires_at <= keyrack.clock().now()) {
+        return Err(Error::invalid(
+            "body.expires",
+            "`expires` must be in the future",
+            "Send Unix milliseconds later than now, or leave it out.",
+        ));
+    }
+    match (caller.root_key().expires_at, expires_at) {
+        (Some(own), Some(expires_at)) if expires_at <= own => Ok(()),
+        (None, _) => Ok(()),
+        (Some(_), _) => Err(Error::new(
+            Code::InsufficientPermissions,
+            "A root key that expires cannot make one that outlives it. Send `expires` not later than its own.",
+        )),
+    }
+}
+
+fn check_covered(caller: &Caller, permissions: &[String]) -> Result<(), Error> {
+    let grants = &caller.root_key().grants;
+    match permissions.iter().find(|permission| !grants.covers(permission)) {
+        Some(beyond) => Err(Error::new(
+            Code::InsufficientPermissions,
+            format!("A root key gives no more than it holds, and this one does not cover {beyond}."),
+        )),
+        None => Ok(()),
+    }
+}

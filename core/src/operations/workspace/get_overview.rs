@@ -1,0 +1,127 @@
+//! `workspace.getOverview`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{About, Operation, Reply};
+use crate::store::workspaces;
+use crate::value::Nullable;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Reads where the caller is and what it may do.
+#[derive(Debug)]
+pub struct GetOverview;
+
+/// What is sent: nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The workspace that the root key works in.
+    workspace: Workspace,
+    /// The root key of this call.
+    root_key: RootKey,
+    /// How many of each there are.
+    counts: Counts,
+    /// What the workspace is limited to.
+    limits: Limits,
+}
+
+/// A workspace.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Workspace {
+    /// `ws_…`
+    id: String,
+    /// For people.
+    name: String,
+}
+
+/// A root key, without its secret.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RootKey {
+    /// `key_…`
+    key_id: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What it may do.
+    permissions: Vec<String>,
+    /// Whether it may administer workspaces.
+    operator: bool,
+    /// Unix ms after which it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<i64>,
+}
+
+/// How many of each there are.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Counts {
+    apis: i64,
+    keys: i64,
+    identities: i64,
+    permissions: i64,
+    roles: i64,
+    namespaces: i64,
+}
+
+/// What a workspace is limited to; null means not at all.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    /// Requests per minute over all root keys.
+    requests_per_minute: Nullable<i64>,
+    /// Days that verification events are kept.
+    log_retention_days: Nullable<i64>,
+    /// Days that the audit log is kept.
+    audit_retention_days: Nullable<i64>,
+}
+
+impl Operation for GetOverview {
+    const ABOUT: About = About {
+        name: "workspace.getOverview",
+        title: "Show the workspace",
+        summary: "Shows the workspace, the root key of this call with its permissions, and how much there is of what.",
+        description: "A good first call: it says where you are and what you may do.",
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, _: Request) -> Result<Reply<Response>, Error> {
+        let workspace = keyrack.resident().workspace(caller.workspace_id());
+        let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let mut connection = keyrack.store().read().await?;
+        let counts = workspaces::counts(&mut connection, &workspace.id).await?;
+        let root_key = caller.root_key();
+        Ok(Response {
+            workspace: Workspace { id: workspace.id.clone(), name: workspace.name.clone() },
+            root_key: RootKey {
+                key_id: root_key.id.clone(),
+                name: root_key.name.clone(),
+                permissions: root_key.permissions.clone(),
+                operator: root_key.operator,
+                expires: root_key.expires_at,
+            },
+            counts: Counts {
+                apis: counts.apis,
+                keys: counts.keys,
+                identities: counts.identities,
+                permissions: counts.permissions,
+                roles: counts.roles,
+                namespaces: counts.namespaces,
+            },
+            limits: Limits {
+                requests_per_minute: Nullable(workspace.requests_per_minute),
+                log_retention_days: Nullable(workspace.log_retention_days),
+                audit_retention_days: Nullable(workspace.audit_retention_days),
+            },
+        }
+        .into())
+    }
+}

@@ -1,0 +1,396 @@
+//! What a decision needs, in memory: every live workspace, root key, API, identity, key and namespace.
+//!
+//! It is loaded at start and kept right by the change feed. There is no miss path: what is not here does
+//! not exist, and guessing costs one hash. Things refer to each other by id, so that a change of an API or
+//! an identity is one entry, however many keys it has.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use papaya::HashMap as ConcurrentMap;
+use serde_json::value::RawValue;
+
+use crate::authorization::Grants;
+use crate::caller::RootKey;
+use crate::changes::Subject;
+use crate::error::Error;
+use crate::keys::address_list::AddressList;
+use crate::keys::secret::KeyHash;
+use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
+use crate::store::workspaces::Workspace;
+use crate::store::{Connection, Only, apis, identities, keys, namespaces, ratelimits, root_keys, workspaces};
+
+/// An API, with its address list read.
+#[derive(Debug)]
+pub struct Api {
+    /// As stored.
+    pub stored: apis::Api,
+    /// Where its keys may be verified from; empty means anywhere.
+    pub addresses: AddressList,
+}
+
+/// A limit that a key or an identity owns.
+#[derive(Debug)]
+pub struct Ratelimit {
+    /// `rl_…`
+    pub id: String,
+    /// Unique per owner.
+    pub name: Arc<str>,
+    /// Cost admitted per window.
+    pub limit: i64,
+    /// Length of the window in ms.
+    pub duration_ms: i64,
+    /// Whether every verification counts against it.
+    pub auto_apply: bool,
+}
+
+/// An identity with its limits.
+#[derive(Debug)]
+pub struct Identity {
+    /// `id_…`
+    pub id: Arc<str>,
+    /// What the user's own system calls it.
+    pub external_id: String,
+    /// JSON object; an empty one is absent.
+    pub meta: Option<Arc<RawValue>>,
+    /// By name.
+    pub ratelimits: Vec<Ratelimit>,
+}
+
+/// A key with all that its verification needs but its balance, which the store decides on.
+#[derive(Debug)]
+pub struct Key {
+    /// `key_…`
+    pub id: Arc<str>,
+    /// Its workspace.
+    pub workspace_id: Arc<str>,
+    /// Its API.
+    pub api_id: Arc<str>,
+    /// For people.
+    pub name: Option<String>,
+    /// The identity it was linked to, which may have been deleted since.
+    pub identity_id: Option<Arc<str>>,
+    /// JSON object; an empty one is absent.
+    pub meta: Option<Arc<RawValue>>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+    /// Whether it has a balance.
+    pub has_credits: bool,
+    /// Slugs, direct and through roles, unique and sorted.
+    pub permissions: Vec<Arc<str>>,
+    /// Role names, sorted.
+    pub roles: Vec<Arc<str>>,
+    /// By name.
+    pub ratelimits: Vec<Ratelimit>,
+}
+
+impl Key {
+    /// Whether the key holds exactly this permission, itself or through a role.
+    pub fn holds(&self, permission: &str) -> bool {
+        self.permissions.binary_search_by(|slug| (**slug).cmp(permission)).is_ok()
+    }
+}
+
+/// A namespace with its overrides.
+#[derive(Debug)]
+pub struct Namespace {
+    /// As stored.
+    pub stored: namespaces::Namespace,
+    /// Ready to be matched.
+    pub overrides: OverrideRules,
+}
+
+/// The resident state of the instance.
+#[derive(Debug, Default)]
+pub struct Resident {
+    workspaces: ConcurrentMap<String, Arc<Workspace>>,
+    root_keys: ById<RootKey>,
+    apis: ConcurrentMap<String, Arc<Api>>,
+    identities: ConcurrentMap<String, Arc<Identity>>,
+    keys: ById<Key>,
+    namespaces: ConcurrentMap<String, Arc<Namespace>>,
+    namespace_names: ConcurrentMap<(String, String), String>,
+}
+
+/// Things that are looked up by hash and refreshed by id.
+#[derive(Debug)]
+struct ById<T> {
+    by_hash: ConcurrentMap<KeyHash, Arc<T>>,
+    hashes: ConcurrentMap<String, KeyHash>,
+}
+
+impl<T> Default for ById<T> {
+    fn default() -> Self {
+        ById { by_hash: ConcurrentMap::new(), hashes: ConcurrentMap::new() }
+    }
+}
+
+impl<T> ById<T> {
+    fn get(&self, hash: &KeyHash) -> Option<Arc<T>> {
+        self.by_hash.pin().get(hash).cloned()
+    }
+
+    fn insert(&self, id: &str, hash: KeyHash, thing: T) {
+        let previous = self.hashes.pin().insert(id.to_owned(), hash).copied();
+        self.by_hash.pin().insert(hash, Arc::new(thing));
+        if let Some(previous) = previous.filter(|previous| *previous != hash) {
+            self.by_hash.pin().remove(&previous);
+        }
+    }
+
+    fn remove(&self, id: &str) {
+        let hash = self.hashes.pin().remove(id).copied();
+        if let Some(hash) = hash {
+            self.by_hash.pin().remove(&hash);
+        }
+    }
+}
+
+impl Resident {
+    /// Loads everything that is live.
+    ///
+    /// # Errors
+    /// When the store does not answer, or holds what cannot be read.
+    pub async fn load(connection: &mut Connection) -> Result<Resident, Error> {
+        let resident = Resident::default();
+        for workspace in workspaces::all(connection).await? {
+            resident.workspaces.pin().insert(workspace.id.clone(), Arc::new(workspace));
+        }
+        resident.load_root_keys(connection, Only::All).await?;
+        resident.load_apis(connection, Only::All).await?;
+        resident.load_identities(connection, Only::All).await?;
+        resident.load_keys(connection, Only::All).await?;
+        resident.load_namespaces(connection, Only::All).await?;
+        Ok(resident)
+    }
+
+    /// Reads these things anew. What is no longer live goes.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn refresh(&self, connection: &mut Connection, subjects: &[Subject]) -> Result<(), Error> {
+        let mut touched_keys: Vec<String> = Vec::new();
+        for subject in subjects {
+            let only = &[subject.id()][..];
+            match subject {
+                Subject::Workspace(id) => match workspaces::find(connection, id).await? {
+                    Some(workspace) => {
+                        self.workspaces.pin().insert(id.clone(), Arc::new(workspace));
+                    }
+                    None => {
+                        self.workspaces.pin().remove(id);
+                    }
+                },
+                Subject::RootKey(_) => self.load_root_keys(connection, Only::Ids(only)).await?,
+                Subject::Api(_) => self.load_apis(connection, Only::Ids(only)).await?,
+                Subject::Identity(_) => self.load_identities(connection, Only::Ids(only)).await?,
+                Subject::Namespace(_) => self.load_namespaces(connection, Only::Ids(only)).await?,
+                Subject::Key(id) => touched_keys.push(id.clone()),
+                Subject::Role(id) | Subject::Permission(id) => {
+                    touched_keys.extend(keys::ids_holding(connection, id).await?);
+                }
+            }
+        }
+        touched_keys.sort_unstable();
+        touched_keys.dedup();
+        let ids: Vec<&str> = touched_keys.iter().map(String::as_str).collect();
+        if !ids.is_empty() {
+            self.load_keys(connection, Only::Ids(&ids)).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_root_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        let found = root_keys::live(connection, only).await?;
+        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.root_keys.remove(id));
+        for key in found {
+            let hash = KeyHash::from_base64(&key.hash)
+                .map_err(|_| Error::unexpected(format!("root key {} has an unreadable hash", key.id)))?;
+            let grants = Grants::new(&key.workspace_id, key.permissions.iter().map(String::as_str));
+            let resident = RootKey {
+                id: key.id.clone(),
+                workspace_id: key.workspace_id,
+                name: key.name,
+                permissions: key.permissions,
+                grants,
+                operator: key.operator,
+                enabled: key.enabled,
+                expires_at: key.expires_at,
+            };
+            self.root_keys.insert(&key.id, hash, resident);
+        }
+        Ok(())
+    }
+
+    async fn load_apis(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        let found = apis::live(connection, only).await?;
+        forget_missing(only, found.iter().map(|api| api.id.as_str()), |id| {
+            self.apis.pin().remove(id);
+        });
+        for stored in found {
+            let text = stored.ip_whitelist.as_deref().unwrap_or_default();
+            let addresses = AddressList::parse(text)
+                .map_err(|error| Error::unexpected(format!("address list of {}: {error}", stored.id)))?;
+            self.apis.pin().insert(stored.id.clone(), Arc::new(Api { stored, addresses }));
+        }
+        Ok(())
+    }
+
+    async fn load_identities(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        let found = identities::live(connection, only).await?;
+        let mut limits = grouped(ratelimits::of_identities(connection, only).await?);
+        forget_missing(only, found.iter().map(|identity| identity.id.as_str()), |id| {
+            self.identities.pin().remove(id);
+        });
+        for identity in found {
+            let resident = Identity {
+                ratelimits: resident_limits(limits.remove(&identity.id)),
+                meta: raw_meta(identity.meta)?,
+                id: identity.id.as_str().into(),
+                external_id: identity.external_id,
+            };
+            self.identities.pin().insert(identity.id, Arc::new(resident));
+        }
+        Ok(())
+    }
+
+    async fn load_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        let found = keys::live(connection, only).await?;
+        let mut permissions = grouped(keys::permission_slugs(connection, only).await?);
+        let mut roles = grouped(keys::role_names(connection, only).await?);
+        let mut limits = grouped(ratelimits::of_keys(connection, only).await?);
+        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.keys.remove(id));
+        let mut shared = Interner::default();
+        for key in found {
+            let hash = KeyHash::from_base64(&key.hash)
+                .map_err(|_| Error::unexpected(format!("key {} has an unreadable hash", key.id)))?;
+            let resident = Key {
+                workspace_id: shared.text(&key.workspace_id),
+                api_id: shared.text(&key.api_id),
+                identity_id: key.identity_id.as_deref().map(|id| shared.text(id)),
+                permissions: shared.sorted(permissions.remove(&key.id)),
+                roles: shared.sorted(roles.remove(&key.id)),
+                ratelimits: resident_limits(limits.remove(&key.id)),
+                meta: raw_meta(key.meta)?,
+                name: key.name,
+                enabled: key.enabled,
+                expires_at: key.expires_at,
+                has_credits: key.credits.remaining.is_some(),
+                id: key.id.as_str().into(),
+            };
+            self.keys.insert(&key.id, hash, resident);
+        }
+        Ok(())
+    }
+
+    async fn load_namespaces(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        let found = namespaces::any(connection, only).await?;
+        let mut overrides: HashMap<String, Vec<OverrideRule>> =
+            grouped(namespaces::overrides(connection, only).await?);
+        for stored in found {
+            let overrides = OverrideRules::new(overrides.remove(&stored.id).unwrap_or_default());
+            let name = (stored.workspace_id.clone(), stored.name.clone());
+            self.namespace_names.pin().insert(name, stored.id.clone());
+            self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));
+        }
+        Ok(())
+    }
+
+    /// A workspace.
+    pub fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
+        self.workspaces.pin().get(id).cloned()
+    }
+
+    /// A root key by the hash of its text.
+    pub fn root_key(&self, hash: &KeyHash) -> Option<Arc<RootKey>> {
+        self.root_keys.get(hash)
+    }
+
+    /// A live API.
+    pub fn api(&self, id: &str) -> Option<Arc<Api>> {
+        self.apis.pin().get(id).cloned()
+    }
+
+    /// A live identity.
+    pub fn identity(&self, id: &str) -> Option<Arc<Identity>> {
+        self.identities.pin().get(id).cloned()
+    }
+
+    /// A live key by the hash of its text. Its API may have been deleted meanwhile.
+    pub fn key(&self, hash: &KeyHash) -> Option<Arc<Key>> {
+        self.keys.get(hash)
+    }
+
+    /// A namespace of a workspace by its id or name, deleted ones included; an id wins.
+    pub fn namespace(&self, workspace_id: &str, id_or_name: &str) -> Option<Arc<Namespace>> {
+        let of_workspace = |id: &str| {
+            let found = self.namespaces.pin().get(id).cloned();
+            found.filter(|namespace| namespace.stored.workspace_id == workspace_id)
+        };
+        of_workspace(id_or_name).or_else(|| {
+            let name = (workspace_id.to_owned(), id_or_name.to_owned());
+            let id = self.namespace_names.pin().get(&name).cloned();
+            id.and_then(|id| of_workspace(&id))
+        })
+    }
+}
+
+/// Removes the entries of ids that were asked for and are no longer there.
+fn forget_missing<'a>(only: Only<'_>, found: impl Iterator<Item = &'a str>, forget: impl Fn(&str)) {
+    let Only::Ids(asked) = only else { return };
+    let found: HashSet<&str> = found.collect();
+    asked.iter().filter(|id| !found.contains(*id)).for_each(|id| forget(id));
+}
+
+fn grouped<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
+    let mut groups: HashMap<String, Vec<T>> = HashMap::new();
+    for (owner, thing) in pairs {
+        groups.entry(owner).or_default().push(thing);
+    }
+    groups
+}
+
+fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit> {
+    limits
+        .unwrap_or_default()
+        .into_iter()
+        .map(|limit| Ratelimit {
+            id: limit.id,
+            name: limit.name.into(),
+            limit: limit.limit,
+            duration_ms: limit.duration_ms,
+            auto_apply: limit.auto_apply,
+        })
+        .collect()
+}
+
+fn raw_meta(meta: Option<String>) -> Result<Option<Arc<RawValue>>, Error> {
+    match meta.filter(|text| text != "{}") {
+        Some(text) => Ok(Some(RawValue::from_string(text).map_err(Error::unexpected)?.into())),
+        None => Ok(None),
+    }
+}
+
+/// Shares equal texts between the entries of one load.
+#[derive(Default)]
+struct Interner(HashSet<Arc<str>>);
+
+impl Interner {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.0.insert(new.clone());
+        new
+    }
+
+    fn sorted(&mut self, texts: Option<Vec<String>>) -> Vec<Arc<str>> {
+        let mut texts = texts.unwrap_or_default();
+        texts.sort_unstable();
+        texts.dedup();
+        texts.iter().map(|text| self.text(text)).collect()
+    }
+}

@@ -1,0 +1,439 @@
+//! The schema of a request is its only description: documents are generated from it, and requests are
+//! checked against it before they are read into their type.
+//!
+//! Checking finds all faults of a body at once. A fault says where (`body.ratelimits[0].limit`), what is
+//! allowed and what was got, and what to send. Values of secret fields, and long texts anywhere, are
+//! described and never shown.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Error, Fault};
+use crate::value::NULL_MEANS_SOMETHING;
+
+/// Texts up to this many characters may be shown in a fault; no issued key is that short.
+const SHOWN_CHARACTERS: usize = 20;
+
+/// The schema of what is sent, without references and without `null` where it means nothing.
+pub fn request_schema<T: JsonSchema>() -> Value {
+    tidied(SchemaSettings::draft2020_12().for_deserialize(), |generator| generator.into_root_schema_for::<T>())
+}
+
+/// The schema of what is answered.
+pub fn response_schema<T: JsonSchema>() -> Value {
+    tidied(SchemaSettings::draft2020_12().for_serialize(), |generator| generator.into_root_schema_for::<T>())
+}
+
+fn tidied(settings: SchemaSettings, generate: impl FnOnce(schemars::SchemaGenerator) -> Schema) -> Value {
+    let settings = settings.with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = generate(settings.into_generator()).to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.remove("title");
+    }
+    tidy(&mut schema);
+    schema
+}
+
+/// Drops what `Option` adds to a schema (`null` in types, in enums, as a default, as an alternative):
+/// an absent member is absent, and `null` is refused unless the type gives it a meaning.
+fn tidy(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    let null_means_something = members.remove(NULL_MEANS_SOMETHING).is_some();
+    if !null_means_something {
+        drop_null(members);
+    }
+    for keyword in ["properties", "$defs"] {
+        if let Some(Value::Object(children)) = members.get_mut(keyword) {
+            children.values_mut().for_each(tidy);
+        }
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(child) = members.get_mut(keyword) {
+            tidy(child);
+        }
+    }
+    for keyword in ["anyOf", "oneOf", "allOf", "prefixItems"] {
+        if let Some(Value::Array(children)) = members.get_mut(keyword) {
+            children.iter_mut().for_each(tidy);
+        }
+    }
+}
+
+fn drop_null(members: &mut Map<String, Value>) {
+    if members.get("default").is_some_and(Value::is_null) {
+        members.remove("default");
+    }
+    if let Some(Value::Array(values)) = members.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(kinds)) = members.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_slice() {
+            let only = only.clone();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(alternatives)) = members.get_mut("anyOf") {
+        alternatives.retain(|alternative| alternative.get("type") != Some(&Value::from("null")));
+        if let [Value::Object(only)] = alternatives.as_slice() {
+            let only = only.clone();
+            members.remove("anyOf");
+            // What stands beside the alternative, such as a description of the member, is nearer to the reader.
+            for (keyword, value) in only {
+                members.entry(keyword).or_insert(value);
+            }
+        }
+    }
+}
+
+/// A request's schema, compiled.
+#[derive(Debug)]
+pub struct RequestSchema {
+    schema: Value,
+    validator: jsonschema::Validator,
+    secrets: &'static [&'static str],
+}
+
+impl RequestSchema {
+    /// Compiles the schema of `T`. `secrets` are JSON pointers of members whose values are never shown.
+    ///
+    /// # Panics
+    /// When the generated schema is not one, which a test over all operations excludes.
+    #[expect(clippy::expect_used, reason = "a generated schema is a schema; a test compiles them all")]
+    pub fn of<T: JsonSchema>(secrets: &'static [&'static str]) -> Self {
+        let schema = request_schema::<T>();
+        let validator = jsonschema::options()
+            .should_validate_formats(false)
+            .build(&schema)
+            .expect("a generated schema is a valid schema");
+        RequestSchema { schema, validator, secrets }
+    }
+
+    /// The schema itself.
+    pub fn as_value(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Checks a body and reads it into its type.
+    ///
+    /// # Errors
+    /// `invalid_input` with every fault of the body.
+    pub fn read<T: DeserializeOwned>(&self, mut body: Value) -> Result<T, Error> {
+        let faults = self.faults(&body);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        whole_numbers(&self.schema, &mut body);
+        serde_path_to_error::deserialize(body).map_err(|error| {
+            let path = error.path().to_string();
+            let location = if path == "." { "body".to_owned() } else { format!("body.{path}") };
+            invalid(vec![Fault {
+                message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
+                fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
+                location,
+            }])
+        })
+    }
+
+    /// Every fault of a body, at most one per place, in the order of places.
+    pub fn faults(&self, body: &Value) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = Vec::new();
+        for error in self.validator.iter_errors(body) {
+            let pointer = error.instance_path().to_string();
+            for fault in self.explain(&pointer, &error, body) {
+                if !faults.iter().any(|known| known.location == fault.location) {
+                    faults.push(fault);
+                }
+            }
+        }
+        faults
+    }
+
+    fn explain(&self, pointer: &str, error: &jsonschema::ValidationError<'_>, body: &Value) -> Vec<Fault> {
+        use jsonschema::error::ValidationErrorKind as Kind;
+        let here = location(pointer);
+        match error.kind() {
+            Kind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let expected = self.expectation(&format!("{pointer}/{name}"));
+                vec![Fault {
+                    location: format!("{here}.{name}"),
+                    message: format!("is required and was not sent; it must be {expected}"),
+                    fix: Some(format!("Send `{name}` as {expected}.")),
+                }]
+            }
+            Kind::AdditionalProperties { unexpected } => {
+                let known = self.members(pointer);
+                unexpected.iter().map(|name| unknown_member(&here, name, &known)).collect()
+            }
+            _ => {
+                let expected = self.expectation(pointer);
+                let got = self.got(pointer, body.pointer(pointer).unwrap_or(&Value::Null));
+                vec![Fault {
+                    location: here,
+                    message: format!("must be {expected}; got {got}"),
+                    fix: Some(format!("Send {expected}.")),
+                }]
+            }
+        }
+    }
+
+    /// The schema of the place that a JSON pointer into the body names.
+    fn at(&self, pointer: &str) -> Option<&Value> {
+        pointer.split('/').skip(1).try_fold(&self.schema, |schema, segment| {
+            schema.get("properties").and_then(|properties| properties.get(segment)).or_else(|| schema.get("items"))
+        })
+    }
+
+    fn members(&self, pointer: &str) -> Vec<String> {
+        let properties = self.at(pointer).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    fn expectation(&self, pointer: &str) -> String {
+        self.at(pointer).map_or_else(|| "another value".to_owned(), describe)
+    }
+
+    fn got(&self, pointer: &str, value: &Value) -> String {
+        let secret = self.secrets.contains(&pointer);
+        match value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
+            Value::String(text) => {
+                let length = text.chars().count();
+                if secret || length > SHOWN_CHARACTERS {
+                    format!("a string of {}", count(length as u64, "character"))
+                } else {
+                    format!("{value}")
+                }
+            }
+            Value::Array(items) => format!("an array of {}", count(items.len() as u64, "item")),
+            Value::Object(members) => format!("an object of {}", count(members.len() as u64, "member")),
+        }
+    }
+}
+
+fn invalid(faults: Vec<Fault>) -> Error {
+    let detail = match faults.as_slice() {
+        [only] => format!("The request is not valid: `{}` {}.", only.location, only.message),
+        many => format!("The request is not valid: it has {} faults, listed in `errors`.", many.len()),
+    };
+    Error::new(Code::InvalidInput, detail).with_faults(faults)
+}
+
+fn unknown_member(here: &str, name: &str, known: &[String]) -> Fault {
+    let shown: String = name.chars().take(64).collect();
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&shown, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min();
+    let fix = match nearest {
+        Some((_, nearest)) => format!("Remove it, or did you mean `{nearest}`?"),
+        None if known.is_empty() => "Send an empty object.".to_owned(),
+        None => format!("Remove it; known here: {}.", known.join(", ")),
+    };
+    Fault { location: format!("{here}.{shown}"), message: "is not a known member".to_owned(), fix: Some(fix) }
+}
+
+/// `/ratelimits/0/limit` as `body.ratelimits[0].limit`.
+fn location(pointer: &str) -> String {
+    let mut text = "body".to_owned();
+    for segment in pointer.split('/').skip(1) {
+        if segment.bytes().all(|byte| byte.is_ascii_digit()) && !segment.is_empty() {
+            text.push_str(&format!("[{segment}]"));
+        } else {
+            text.push('.');
+            text.push_str(&segment.replace("~1", "/").replace("~0", "~"));
+        }
+    }
+    text
+}
+
+/// What a schema allows, in words: `an integer from 1 to 100`.
+pub fn describe(schema: &Value) -> String {
+    if let Some(Value::Array(values)) = schema.get("enum") {
+        let texts: Vec<_> = values.iter().map(Value::to_string).collect();
+        return format!("one of {}", texts.join(", "));
+    }
+    let kinds: Vec<&str> = match schema.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => return "any JSON value".to_owned(),
+    };
+    let words: Vec<_> = kinds.iter().map(|kind| describe_kind(kind, schema)).collect();
+    words.join(" or ")
+}
+
+fn describe_kind(kind: &str, schema: &Value) -> String {
+    let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number()).map(Value::to_string);
+    let counted = |least: Option<String>, most: Option<String>, unit: &str| match (least, most) {
+        (Some(least), Some(most)) => format!(" of {least} to {most} {unit}s"),
+        (Some(least), None) => format!(" of at least {least} {unit}{}", if least == "1" { "" } else { "s" }),
+        (None, Some(most)) => format!(" of at most {most} {unit}s"),
+        (None, None) => String::new(),
+    };
+    match kind {
+        "string" => {
+            let pattern = schema.get("pattern").and_then(Value::as_str);
+            let pattern = pattern.map(|pattern| format!(" that matches {pattern}")).unwrap_or_default();
+            format!("a string{}{pattern}", counted(bound("minLength"), bound("maxLength"), "character"))
+        }
+        "integer" | "number" => {
+            let article = if kind == "integer" { "an integer" } else { "a number" };
+            match (bound("minimum"), bound("maximum")) {
+                (Some(least), Some(most)) => format!("{article} from {least} to {most}"),
+                (Some(least), None) => format!("{article} of at least {least}"),
+                (None, Some(most)) => format!("{article} of at most {most}"),
+                (None, None) => article.to_owned(),
+            }
+        }
+        "boolean" => "true or false".to_owned(),
+        "array" => format!("an array{}", counted(bound("minItems"), bound("maxItems"), "item")),
+        "object" => format!("an object{}", counted(bound("minProperties"), bound("maxProperties"), "member")),
+        other => other.to_owned(),
+    }
+}
+
+fn count(number: u64, unit: &str) -> String {
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+}
+
+/// JSON Schema takes `1.0` for an integer and serde does not: turn such numbers into integers, only
+/// where the schema asks for one.
+fn whole_numbers(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() && is_integer_schema(schema) => {
+            let float = number.as_f64().unwrap_or_default();
+            if float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+                let whole = float as i64;
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| whole_numbers(schema, item));
+            }
+        }
+        Value::Object(members) => {
+            if let Some(Value::Object(properties)) = schema.get("properties") {
+                for (name, member) in members {
+                    if let Some(schema) = properties.get(name) {
+                        whole_numbers(schema, member);
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_integer_schema(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind == "integer",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "integer"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::value::Patch;
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the schema of some members matters")]
+    struct Sample {
+        #[schemars(length(min = 1, max = 512))]
+        key: String,
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 5))]
+        name: Patch<String>,
+        #[schemars(length(max = 2))]
+        items: Option<Vec<Item>>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "only the schema of some members matters")]
+    struct Item {
+        #[schemars(range(min = 1))]
+        limit: i64,
+        interval: Option<Interval>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Interval {
+        Daily,
+        Monthly,
+    }
+
+    fn schema() -> RequestSchema {
+        RequestSchema::of::<Sample>(&["/key"])
+    }
+
+    #[test]
+    fn null_stays_only_where_it_means_something() {
+        let schema = request_schema::<Sample>();
+        assert_eq!(schema["properties"]["name"]["type"], json!(["string", "null"]));
+        assert_eq!(schema["properties"]["items"]["type"], "array");
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(
+            schema["properties"]["items"]["items"]["properties"]["interval"]["enum"],
+            json!(["daily", "monthly"])
+        );
+    }
+
+    #[test]
+    fn all_faults_are_found_at_once_each_with_its_place_and_a_fix() {
+        let body = json!({ "name": "too long", "items": [{ "limit": 0, "interval": "weekly" }, {}], "kye": 1 });
+        let mut places: Vec<_> = schema().faults(&body).into_iter().map(|fault| fault.location).collect();
+        places.sort();
+        assert_eq!(
+            places,
+            [
+                "body.items[0].interval",
+                "body.items[0].limit",
+                "body.items[1].limit",
+                "body.key",
+                "body.kye",
+                "body.name"
+            ]
+        );
+        let faults = schema().faults(&body);
+        let unknown = faults.iter().find(|fault| fault.location == "body.kye").unwrap();
+        assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
+        let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
+        assert_eq!(limit.message, "must be an integer of at least 1; got 0");
+    }
+
+    #[test]
+    fn the_value_of_a_secret_or_long_text_is_never_shown() {
+        let body = json!({ "key": "", "name": "sk_live_0123456789abcdefghij" });
+        let faults = schema().faults(&body);
+        assert_eq!(faults.len(), 2);
+        assert!(faults.iter().all(|fault| !fault.message.contains("sk_live")), "{faults:?}");
+        assert!(faults[0].message.contains("a string of 0 characters"));
+    }
+
+    #[test]
+    fn whole_floats_are_integers_and_numbers_beyond_64_bits_are_a_fault() {
+        let read = |limit: &str| {
+            let text = format!(r#"{{"key":"k","items":[{{"limit":{limit}}}]}}"#);
+            schema().read::<Sample>(serde_json::from_str(&text).unwrap())
+        };
+        assert_eq!(read("7.0").unwrap().items.unwrap()[0].limit, 7);
+        let error = read("9223372036854775808").unwrap_err();
+        assert_eq!(error.faults()[0].location, "body.items[0].limit");
+    }
+}

@@ -1,0 +1,193 @@
+//! What happens outside requests: the first start, the bootstrap root key, and root keys made offline.
+
+use crate::audit::{Actor, Event, Target};
+use crate::changes::{Mutation, Subject};
+use crate::error::{Code, Error};
+use crate::ids::{self, Kind};
+use crate::keyrack::Keyrack;
+use crate::keys::secret::{self, KeyHash, Secret};
+use crate::store::root_keys::RootKey;
+use crate::store::{Only, keys, root_keys, workspaces};
+
+/// Fewer characters than this are no bootstrap root key.
+pub const MIN_BOOTSTRAP_CHARACTERS: usize = 32;
+const DEFAULT_WORKSPACE: &str = "Default";
+
+/// What a new root key may do.
+#[derive(Debug, Clone)]
+pub struct NewRootKey {
+    /// For people.
+    pub name: Option<String>,
+    /// Permission texts, valid in the workspace.
+    pub permissions: Vec<String>,
+    /// Whether it may administer workspaces.
+    pub operator: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+}
+
+/// Sets up an empty database: a workspace, and an operator root key with full access.
+///
+/// `keep` gets the root key before it becomes valid, to write it where its owner finds it; if that fails
+/// nothing was set up. Of several processes that start on one empty database, one sets it up.
+///
+/// # Errors
+/// When the store does not answer, or `keep` fails.
+pub async fn first_start(
+    keyrack: &Keyrack,
+    keep: impl FnOnce(&Secret) -> Result<(), Error> + Send,
+) -> Result<bool, Error> {
+    let workspace_id = ids::generate(Kind::Workspace);
+    let now = keyrack.clock().now();
+    let mut transaction = keyrack.store().write().await?;
+    // Inserting the fact is the lock: a second process waits for the first and then finds it there.
+    let first = sqlx::query("INSERT INTO facts (name, value) VALUES ('set up', $1) ON CONFLICT DO NOTHING")
+        .bind(now.to_string())
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+        == 1;
+    if !first {
+        return Ok(false);
+    }
+    workspaces::insert(&mut transaction, &workspace_id, DEFAULT_WORKSPACE, now).await?;
+    let mut mutation = Mutation::adopt(keyrack, transaction, &workspace_id, Actor::system("setup")).await?;
+    mutation.record(
+        Event::new("workspace.create", format!("Created workspace {workspace_id}")).on(Target::new(
+            "workspace",
+            &workspace_id,
+        )
+        .named(DEFAULT_WORKSPACE)),
+    );
+    mutation.touch(Subject::Workspace(workspace_id));
+    let new = NewRootKey {
+        name: Some("first start".to_owned()),
+        permissions: vec!["*".to_owned()],
+        operator: true,
+        expires_at: None,
+    };
+    let (_, secret) = add_root_key(&mut mutation, new).await?;
+    keep(&secret)?;
+    mutation.commit().await?;
+    Ok(true)
+}
+
+/// Makes a root key within a change: its id and its secret, which is stored nowhere.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn add_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(String, Secret), Error> {
+    let generated = secret::generate_root_key().map_err(Error::unexpected)?;
+    let id = insert_root_key(mutation, &generated.secret, generated.hash, new, false).await?;
+    Ok((id, generated.secret))
+}
+
+async fn insert_root_key(
+    mutation: &mut Mutation,
+    secret: &Secret,
+    hash: KeyHash,
+    new: NewRootKey,
+    bootstrap: bool,
+) -> Result<String, Error> {
+    // A bootstrap key is its owner's text: nothing of it is worth showing.
+    let shown = |part: &str| if bootstrap { String::new() } else { part.to_owned() };
+    let key = RootKey {
+        id: ids::generate(Kind::Key),
+        workspace_id: mutation.workspace_id().to_owned(),
+        hash: hash.to_base64(),
+        start: shown(secret::root_key_start(secret.expose())),
+        ending: shown(secret::root_key_end(secret.expose())),
+        name: new.name,
+        permissions: new.permissions,
+        operator: new.operator,
+        bootstrap,
+        enabled: true,
+        expires_at: new.expires_at,
+    };
+    let now = mutation.now();
+    root_keys::insert(mutation.connection(), &key, now).await?;
+    let mut target = Target::new("rootKey", &key.id);
+    if let Some(name) = &key.name {
+        target = target.named(name);
+    }
+    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target));
+    mutation.touch(Subject::RootKey(key.id.clone()));
+    Ok(key.id)
+}
+
+/// Makes sure that the bootstrap setting's root key exists, and retires the one of an earlier setting.
+///
+/// A key that was deleted or disabled stays so.
+///
+/// # Errors
+/// Says what is wrong with the setting, or that the store does not answer.
+pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<(), Error> {
+    if secret.expose().chars().count() < MIN_BOOTSTRAP_CHARACTERS {
+        return Err(Error::new(
+            Code::InvalidInput,
+            format!("The bootstrap root key must have at least {MIN_BOOTSTRAP_CHARACTERS} characters."),
+        ));
+    }
+    let workspace_id = default_workspace(keyrack).await?;
+    let hash = secret::hash(secret.expose());
+    let mut mutation = Mutation::begin_as(keyrack, &workspace_id, Actor::system("bootstrap")).await?;
+    match root_keys::owner_of_hash(mutation.connection(), &hash.to_base64()).await? {
+        Some((_, true)) => return Ok(()),
+        Some((id, false)) => return Err(value_is_taken(&format!("root key {id}"))),
+        None => {}
+    }
+    if keys::hash_is_taken(mutation.connection(), &hash.to_base64()).await? {
+        return Err(value_is_taken("an API's key"));
+    }
+    let now = mutation.now();
+    for previous in root_keys::live(mutation.connection(), Only::All).await? {
+        if previous.bootstrap && previous.workspace_id == workspace_id {
+            root_keys::delete(mutation.connection(), &previous.id, now).await?;
+            mutation.record(
+                Event::new("rootKey.delete", format!("Retired bootstrap root key {}", previous.id))
+                    .on(Target::new("rootKey", &previous.id)),
+            );
+            mutation.touch(Subject::RootKey(previous.id));
+        }
+    }
+    let new = NewRootKey {
+        name: Some("bootstrap".to_owned()),
+        permissions: vec!["*".to_owned()],
+        operator: true,
+        expires_at: None,
+    };
+    insert_root_key(&mut mutation, secret, hash, new, true).await?;
+    mutation.commit().await
+}
+
+fn value_is_taken(by: &str) -> Error {
+    Error::new(
+        Code::InvalidInput,
+        format!("The bootstrap root key has the value of {by}. Choose another value; nothing was changed."),
+    )
+}
+
+/// The id of the oldest workspace, where the bootstrap key and root keys made offline work.
+///
+/// # Errors
+/// When there is none yet, or the store does not answer.
+pub async fn default_workspace(keyrack: &Keyrack) -> Result<String, Error> {
+    let all = workspaces::all(&mut *keyrack.store().read().await?).await?;
+    let oldest = all.into_iter().next();
+    oldest.map(|workspace| workspace.id).ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))
+}
+
+/// Makes a root key without a caller: whoever may write the database may do so.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn create_root_key(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    new: NewRootKey,
+) -> Result<(String, Secret), Error> {
+    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("command line")).await?;
+    let made = add_root_key(&mut mutation, new).await?;
+    mutation.commit().await?;
+    Ok(made)
+}

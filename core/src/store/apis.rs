@@ -1,0 +1,141 @@
+//! APIs, each with its key space.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, flag, like_pattern, select};
+use crate::error::Error;
+
+/// An API as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// `api_…`
+    pub id: String,
+    /// Its workspace.
+    pub workspace_id: String,
+    /// For people; not unique.
+    pub name: String,
+    /// `ks_…`, the space its keys live in.
+    pub key_space_id: String,
+    /// Whether it refuses to be deleted.
+    pub delete_protection: bool,
+    /// Addresses that its keys may be verified from, comma-separated; `None` means any.
+    pub ip_whitelist: Option<String>,
+    /// Prefix of keys whose creation names none.
+    pub default_prefix: Option<String>,
+    /// Random bytes of keys whose creation names no number.
+    pub default_bytes: Option<i64>,
+    /// Whether keys may be recoverable.
+    pub store_encrypted_keys: bool,
+}
+
+const LIVE: &str = "SELECT id, workspace_id, name, key_space_id, delete_protection, ip_whitelist, \
+                    default_prefix, default_bytes, store_encrypted_keys FROM apis WHERE deleted_at IS NULL";
+
+fn read(row: &AnyRow) -> Result<Api, sqlx::Error> {
+    Ok(Api {
+        id: row.try_get("id")?,
+        workspace_id: row.try_get("workspace_id")?,
+        name: row.try_get("name")?,
+        key_space_id: row.try_get("key_space_id")?,
+        delete_protection: flag(row, "delete_protection")?,
+        ip_whitelist: row.try_get("ip_whitelist")?,
+        default_prefix: row.try_get("default_prefix")?,
+        default_bytes: row.try_get("default_bytes")?,
+        store_encrypted_keys: flag(row, "store_encrypted_keys")?,
+    })
+}
+
+/// Live APIs of the instance.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Api>, Error> {
+    let rows = select(connection, LIVE, "id", only).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A live API of a workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> Result<Option<Api>, Error> {
+    let found = live(connection, Only::Ids(&[id])).await?;
+    Ok(found.into_iter().find(|api| api.workspace_id == workspace_id))
+}
+
+/// Live APIs of a workspace from `cursor` on, in the order of ids, whose id or name holds `search`.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    connection: &mut Connection,
+    workspace_id: &str,
+    cursor: &str,
+    search: &str,
+    count: i64,
+) -> Result<Vec<Api>, Error> {
+    let text = format!(
+        "{LIVE} AND workspace_id = $1 AND id >= $2 AND (LOWER(id) LIKE $3 ESCAPE '\\' OR LOWER(name) LIKE $3 \
+         ESCAPE '\\') ORDER BY id LIMIT $4"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(cursor.to_owned())
+        .bind(like_pattern(search))
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Adds an API and its key space.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, api: &Api, now: i64) -> Result<(), Error> {
+    sqlx::query("INSERT INTO apis (id, workspace_id, name, key_space_id, created_at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(api.id.clone())
+        .bind(api.workspace_id.clone())
+        .bind(api.name.clone())
+        .bind(api.key_space_id.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes the settings of an API.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, api: &Api, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE apis SET name = $2, delete_protection = $3, ip_whitelist = $4, default_prefix = $5, \
+         default_bytes = $6, store_encrypted_keys = $7, updated_at = $8 WHERE id = $1",
+    )
+    .bind(api.id.clone())
+    .bind(api.name.clone())
+    .bind(i64::from(api.delete_protection))
+    .bind(api.ip_whitelist.clone())
+    .bind(api.default_prefix.clone())
+    .bind(api.default_bytes)
+    .bind(i64::from(api.store_encrypted_keys))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks an API as deleted; its keys become unreachable with it.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE apis SET deleted_at = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

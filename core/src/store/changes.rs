@@ -1,0 +1,59 @@
+//! The change feed: what each mutation of a workspace touched, in the order of generations.
+
+use sqlx::Row as _;
+
+use super::Connection;
+use crate::changes::Subject;
+use crate::error::Error;
+
+/// Writes what one mutation touched.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(
+    connection: &mut Connection,
+    workspace_id: &str,
+    generation: i64,
+    subjects: &[Subject],
+) -> Result<(), Error> {
+    for (position, subject) in (0_i64..).zip(subjects) {
+        sqlx::query(
+            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(workspace_id.to_owned())
+        .bind(generation)
+        .bind(position)
+        .bind(subject.kind())
+        .bind(subject.id().to_owned())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What was touched in a workspace after `generation`, oldest first. Kinds of subjects that this
+/// program does not know, written by a newer one, are left out.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn after(
+    connection: &mut Connection,
+    workspace_id: &str,
+    generation: i64,
+) -> Result<Vec<Subject>, Error> {
+    let rows = sqlx::query(
+        "SELECT subject_kind, subject_id FROM changes WHERE workspace_id = $1 AND generation > $2 \
+         ORDER BY generation, position",
+    )
+    .bind(workspace_id.to_owned())
+    .bind(generation)
+    .fetch_all(connection)
+    .await?;
+    let mut subjects = Vec::with_capacity(rows.len());
+    for row in rows {
+        let kind: String = row.try_get("subject_kind")?;
+        subjects.extend(Subject::new(&kind, row.try_get("subject_id")?));
+    }
+    Ok(subjects)
+}

@@ -1,0 +1,96 @@
+//! Balances. The store decides: a deduction is one statement that checks and subtracts.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::Connection;
+use crate::error::Error;
+
+/// What a key may spend and how it is refilled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Credits {
+    /// The balance; `None` means unlimited.
+    pub remaining: Option<i64>,
+    /// The refill, which stays inert while the balance is unlimited.
+    pub refill: Option<Refill>,
+}
+
+/// Sets the balance to an amount at 00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refill {
+    /// The balance after it.
+    pub amount: i64,
+    /// Day of the month, 1 to 31; `None` means daily.
+    pub day: Option<i64>,
+}
+
+/// Reads the columns `remaining`, `refill_amount`, `refill_day`.
+pub(super) fn read(row: &AnyRow) -> Result<Credits, sqlx::Error> {
+    let amount: Option<i64> = row.try_get("refill_amount")?;
+    let day = row.try_get("refill_day")?;
+    Ok(Credits { remaining: row.try_get("remaining")?, refill: amount.map(|amount| Refill { amount, day }) })
+}
+
+/// Sets the balance and the refill of a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO credits (key_id, remaining, refill_amount, refill_day) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
+         refill_amount = excluded.refill_amount, refill_day = excluded.refill_day",
+    )
+    .bind(key_id.to_owned())
+    .bind(credits.remaining)
+    .bind(credits.refill.map(|refill| refill.amount))
+    .bind(credits.refill.and_then(|refill| refill.day))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Sets the refill of a key and leaves its balance, whatever is deducted meanwhile.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_refill(connection: &mut Connection, key_id: &str, refill: Option<Refill>) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO credits (key_id, refill_amount, refill_day) VALUES ($1, $2, $3) \
+         ON CONFLICT (key_id) DO UPDATE SET refill_amount = excluded.refill_amount, \
+         refill_day = excluded.refill_day",
+    )
+    .bind(key_id.to_owned())
+    .bind(refill.map(|refill| refill.amount))
+    .bind(refill.and_then(|refill| refill.day))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes `cost` from the balance if it is there: `Some(balance after)`, or `None` and nothing changed.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn deduct(connection: &mut Connection, key_id: &str, cost: i64) -> Result<Option<i64>, Error> {
+    let row = sqlx::query(
+        "UPDATE credits SET remaining = remaining - $2 WHERE key_id = $1 AND remaining >= $2 RETURNING remaining",
+    )
+    .bind(key_id.to_owned())
+    .bind(cost)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| row.try_get("remaining")).transpose()?)
+}
+
+/// The balance of a key; `None` means unlimited.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn remaining(connection: &mut Connection, key_id: &str) -> Result<Option<i64>, Error> {
+    let row = sqlx::query("SELECT remaining FROM credits WHERE key_id = $1")
+        .bind(key_id.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.map(|row| row.try_get("remaining")).transpose()?.flatten())
+}

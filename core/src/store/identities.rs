@@ -1,0 +1,92 @@
+//! Identities: the users, tenants or machines that keys belong to.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, select};
+use crate::error::Error;
+
+/// A live identity as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `id_…`
+    pub id: String,
+    /// Its workspace.
+    pub workspace_id: String,
+    /// What the user's own system calls it; case-sensitive, unique among live identities.
+    pub external_id: String,
+    /// JSON object.
+    pub meta: Option<String>,
+}
+
+const LIVE: &str = "SELECT id, workspace_id, external_id, meta FROM identities WHERE deleted_at IS NULL";
+
+fn read(row: &AnyRow) -> Result<Identity, sqlx::Error> {
+    Ok(Identity {
+        id: row.try_get("id")?,
+        workspace_id: row.try_get("workspace_id")?,
+        external_id: row.try_get("external_id")?,
+        meta: row.try_get("meta")?,
+    })
+}
+
+/// Live identities of the instance.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Identity>, Error> {
+    let rows = select(connection, LIVE, "id", only).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A live identity of a workspace by its external id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find_by_external_id(
+    connection: &mut Connection,
+    workspace_id: &str,
+    external_id: &str,
+) -> Result<Option<Identity>, Error> {
+    let text = format!("{LIVE} AND workspace_id = $1 AND external_id = $2");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(external_id.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
+/// A live identity of a workspace by its id or its external id; an id wins.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(
+    connection: &mut Connection,
+    workspace_id: &str,
+    id_or_external_id: &str,
+) -> Result<Option<Identity>, Error> {
+    let by_id = live(connection, Only::Ids(&[id_or_external_id])).await?;
+    match by_id.into_iter().find(|identity| identity.workspace_id == workspace_id) {
+        Some(identity) => Ok(Some(identity)),
+        None => find_by_external_id(connection, workspace_id, id_or_external_id).await,
+    }
+}
+
+/// Adds an identity.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO identities (id, workspace_id, external_id, meta, created_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(identity.id.clone())
+    .bind(identity.workspace_id.clone())
+    .bind(identity.external_id.clone())
+    .bind(identity.meta.clone())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

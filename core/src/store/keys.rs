@@ -1,0 +1,315 @@
+//! Keys and their links to permissions and roles.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, flag, select};
+use crate::error::Error;
+
+/// A live key as stored, with its balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// `key_…`
+    pub id: String,
+    /// Its workspace.
+    pub workspace_id: String,
+    /// Its API.
+    pub api_id: String,
+    /// Base64 of the SHA-256 of the full key.
+    pub hash: String,
+    /// The first characters, for people to recognise it by.
+    pub start: String,
+    /// For people.
+    pub name: Option<String>,
+    /// The identity it was linked to, which may have been deleted since.
+    pub identity_id: Option<String>,
+    /// JSON object.
+    pub meta: Option<String>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+    /// Unix ms.
+    pub last_used_at: Option<i64>,
+    /// Unix ms.
+    pub created_at: i64,
+    /// Unix ms.
+    pub updated_at: Option<i64>,
+    /// Credits and their refill.
+    pub credits: super::credits::Credits,
+}
+
+/// Keys that are live, as is their API. Ends in a `WHERE` clause.
+const LIVE: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.start, k.name, k.identity_id, k.meta, \
+                    k.enabled, k.expires_at, k.last_used_at, k.created_at, k.updated_at, c.remaining, \
+                    c.refill_amount, c.refill_day \
+                    FROM keys k JOIN apis a ON a.id = k.api_id LEFT JOIN credits c ON c.key_id = k.id \
+                    WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
+
+fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
+    Ok(Key {
+        id: row.try_get("id")?,
+        workspace_id: row.try_get("workspace_id")?,
+        api_id: row.try_get("api_id")?,
+        hash: row.try_get("hash")?,
+        start: row.try_get("start")?,
+        name: row.try_get("name")?,
+        identity_id: row.try_get("identity_id")?,
+        meta: row.try_get("meta")?,
+        enabled: flag(row, "enabled")?,
+        expires_at: row.try_get("expires_at")?,
+        last_used_at: row.try_get("last_used_at")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        credits: super::credits::read(row)?,
+    })
+}
+
+/// Live keys of the instance.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Key>, Error> {
+    let rows = select(connection, LIVE, "k.id", only).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A live key, of any workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Key>, Error> {
+    Ok(live(connection, Only::Ids(&[id])).await?.pop())
+}
+
+/// A live key by its hash, of any workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find_by_hash(connection: &mut Connection, hash: &str) -> Result<Option<Key>, Error> {
+    let rows = select(connection, LIVE, "k.hash", Only::Ids(&[hash])).await?;
+    Ok(rows.first().map(read).transpose()?)
+}
+
+/// Whether any key, live or deleted, has this hash.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn hash_is_taken(connection: &mut Connection, hash: &str) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT id FROM keys WHERE hash = $1")
+        .bind(hash.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Live keys of an API from `cursor` on, in the order of ids; those of one identity if given.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    connection: &mut Connection,
+    api_id: &str,
+    identity_id: Option<&str>,
+    cursor: &str,
+    count: i64,
+) -> Result<Vec<Key>, Error> {
+    let of_identity = if identity_id.is_some() { " AND k.identity_id = $4" } else { "" };
+    let text = format!("{LIVE} AND k.api_id = $1 AND k.id >= $2{of_identity} ORDER BY k.id LIMIT $3");
+    let mut query =
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind(api_id.to_owned()).bind(cursor.to_owned()).bind(count);
+    if let Some(identity_id) = identity_id {
+        query = query.bind(identity_id.to_owned());
+    }
+    let rows = query.fetch_all(connection).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Adds a key, without its credits, limits and links.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, key: &Key) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO keys (id, workspace_id, api_id, hash, start, name, identity_id, meta, enabled, expires_at, \
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(key.id.clone())
+    .bind(key.workspace_id.clone())
+    .bind(key.api_id.clone())
+    .bind(key.hash.clone())
+    .bind(key.start.clone())
+    .bind(key.name.clone())
+    .bind(key.identity_id.clone())
+    .bind(key.meta.clone())
+    .bind(i64::from(key.enabled))
+    .bind(key.expires_at)
+    .bind(key.created_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes the fields of a key that may change.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE keys SET name = $2, identity_id = $3, meta = $4, enabled = $5, expires_at = $6, updated_at = $7 \
+         WHERE id = $1",
+    )
+    .bind(key.id.clone())
+    .bind(key.name.clone())
+    .bind(key.identity_id.clone())
+    .bind(key.meta.clone())
+    .bind(i64::from(key.enabled))
+    .bind(key.expires_at)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks a key as deleted; its hash stays taken.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE keys SET deleted_at = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Removes a key and all that belongs to it; its hash is free again.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn purge(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    for text in [
+        "DELETE FROM key_permissions WHERE key_id = $1",
+        "DELETE FROM key_roles WHERE key_id = $1",
+        "DELETE FROM ratelimits WHERE key_id = $1",
+        "DELETE FROM credits WHERE key_id = $1",
+        "DELETE FROM keys WHERE id = $1",
+    ] {
+        sqlx::query(text).bind(id.to_owned()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Links permissions to a key; links that exist stay.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn link_permissions(
+    connection: &mut Connection,
+    key_id: &str,
+    permission_ids: impl Iterator<Item = &str>,
+) -> Result<(), Error> {
+    let text = "INSERT INTO key_permissions (key_id, permission_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    link(connection, text, key_id, permission_ids).await
+}
+
+/// Links roles to a key; links that exist stay.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn link_roles(
+    connection: &mut Connection,
+    key_id: &str,
+    role_ids: impl Iterator<Item = &str>,
+) -> Result<(), Error> {
+    let text = "INSERT INTO key_roles (key_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    link(connection, text, key_id, role_ids).await
+}
+
+async fn link(
+    connection: &mut Connection,
+    text: &'static str,
+    key_id: &str,
+    ids: impl Iterator<Item = &str>,
+) -> Result<(), Error> {
+    for id in ids {
+        sqlx::query(text).bind(key_id.to_owned()).bind(id.to_owned()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Removes the permissions that a key holds itself.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_permissions(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_permissions WHERE key_id = $1")
+        .bind(key_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Removes the roles of a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_roles(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_roles WHERE key_id = $1").bind(key_id.to_owned()).execute(connection).await?;
+    Ok(())
+}
+
+/// Pairs of key id and permission slug, those through roles included; the same pair may come twice.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn permission_slugs(
+    connection: &mut Connection,
+    only: Only<'_>,
+) -> Result<Vec<(String, String)>, Error> {
+    let direct = "SELECT l.key_id AS key_id, p.slug AS text FROM key_permissions l \
+                  JOIN permissions p ON p.id = l.permission_id WHERE l.key_id IS NOT NULL";
+    let through_roles = "SELECT l.key_id AS key_id, p.slug AS text FROM key_roles l \
+                         JOIN role_permissions r ON r.role_id = l.role_id \
+                         JOIN permissions p ON p.id = r.permission_id WHERE l.key_id IS NOT NULL";
+    let mut pairs = pairs(connection, direct, only).await?;
+    pairs.extend(self::pairs(connection, through_roles, only).await?);
+    Ok(pairs)
+}
+
+/// Pairs of key id and role name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn role_names(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, String)>, Error> {
+    let text = "SELECT l.key_id AS key_id, r.name AS text FROM key_roles l JOIN roles r ON r.id = l.role_id \
+                WHERE l.key_id IS NOT NULL";
+    pairs(connection, text, only).await
+}
+
+async fn pairs(connection: &mut Connection, text: &str, only: Only<'_>) -> Result<Vec<(String, String)>, Error> {
+    let rows = select(connection, text, "l.key_id", only).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Ok((row.try_get("key_id")?, row.try_get("text")?)))
+        .collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// The keys that hold a permission, themselves or through a role, or that have a role: what changes
+/// when the permission or role with this id does.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn ids_holding(connection: &mut Connection, id: &str) -> Result<Vec<String>, Error> {
+    let rows = sqlx::query(
+        "SELECT key_id FROM key_permissions WHERE permission_id = $1 \
+         UNION SELECT key_id FROM key_roles WHERE role_id = $1 \
+         UNION SELECT l.key_id FROM key_roles l JOIN role_permissions r ON r.role_id = l.role_id \
+         WHERE r.permission_id = $1",
+    )
+    .bind(id.to_owned())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(|row| row.try_get("key_id")).collect::<Result<_, _>>()?)
+}

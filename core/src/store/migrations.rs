@@ -1,0 +1,44 @@
+//! The steps that bring the tables up to date, one file per step and engine.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyPool, SqlSafeStr as _};
+
+use super::Engine;
+use crate::error::Error;
+
+/// Version, description, and the step for SQLite and for PostgreSQL.
+const STEPS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "foundation",
+    include_str!("migrations/sqlite/0001_foundation.sql"),
+    include_str!("migrations/postgres/0001_foundation.sql"),
+)];
+
+/// Runs the steps that have not run yet, each in a transaction.
+pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
+    let steps = STEPS.iter().map(|(version, description, sqlite, postgres)| {
+        let text = match engine {
+            Engine::Sqlite => *sqlite,
+            Engine::Postgres => *postgres,
+        };
+        Migration::new(*version, Cow::Borrowed(*description), MigrationType::Simple, text.into_sql_str(), false)
+    });
+    let migrator = Migrator::with_migrations(steps.collect());
+    migrator.run(pool).await.map_err(|error| {
+        Error::unexpected(format!("the database's tables could not be brought up to date: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_have_the_same_tables() {
+        for (version, _, sqlite, postgres) in STEPS {
+            assert_eq!(*sqlite, postgres.replace(" COLLATE \"C\"", ""), "step {version}");
+        }
+    }
+}

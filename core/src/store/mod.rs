@@ -1,0 +1,263 @@
+//! The store: SQLite for one machine, PostgreSQL for many, behind one set of queries.
+//!
+//! Every query is one text in the common subset of both engines. SQLite has one connection that writes,
+//! with `BEGIN IMMEDIATE`, and several that read; PostgreSQL has one pool. The store knows entities and
+//! SQL, not rules.
+
+pub mod apis;
+pub mod audit_logs;
+pub mod changes;
+pub mod credits;
+pub mod identities;
+pub mod keys;
+mod migrations;
+pub mod namespaces;
+pub mod permissions;
+pub mod ratelimits;
+pub mod roles;
+pub mod root_keys;
+pub mod workspaces;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::any::{Any, AnyPoolOptions, AnyRow};
+use sqlx::pool::PoolConnection;
+use sqlx::{AnyConnection, AnyPool, Row as _, Transaction};
+
+use crate::error::Error;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL connection URL, which may hold a password: never print it.
+    Postgres(String),
+}
+
+impl Location {
+    /// Reads `sqlite://PATH` or `postgres://…`.
+    ///
+    /// # Errors
+    /// Says which forms are known.
+    pub fn parse(url: &str) -> Result<Location, String> {
+        if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+            if path.is_empty() || path.starts_with(":memory:") || path.contains(['?', '#']) {
+                return Err("a SQLite database is a file: write `sqlite:///path/to/keyrack.db`".to_owned());
+            }
+            return Ok(Location::Sqlite(PathBuf::from(path)));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Location::Postgres(url.to_owned()));
+        }
+        Err("unknown kind of database: write `sqlite://PATH` or `postgres://USER@HOST/NAME`".to_owned())
+    }
+
+    /// For people: the file, or the server and database without user and password.
+    pub fn label(&self) -> String {
+        match self {
+            Location::Sqlite(path) => format!("SQLite, {}", path.display()),
+            Location::Postgres(url) => {
+                let after_user = url.rsplit_once('@').map_or_else(
+                    || url.split_once("://").map_or(url.as_str(), |(_, rest)| rest),
+                    |(_, rest)| rest,
+                );
+                format!("PostgreSQL, {}", after_user.split('?').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Which engine answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite, embedded.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// Open connections to the database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    engine: Engine,
+    readers: AnyPool,
+    writers: AnyPool,
+}
+
+impl Store {
+    /// Opens the database and brings its tables up to date. Several processes may do so at once.
+    ///
+    /// # Errors
+    /// When it cannot be reached, opened or brought up to date.
+    pub async fn open(location: &Location) -> Result<Store, Error> {
+        sqlx::any::install_default_drivers();
+        match location {
+            Location::Sqlite(path) => open_sqlite(path).await,
+            Location::Postgres(url) => {
+                let pool = AnyPoolOptions::new()
+                    .max_connections(POSTGRES_CONNECTIONS)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect(url)
+                    .await?;
+                migrations::run(&pool, Engine::Postgres).await?;
+                Ok(Store { engine: Engine::Postgres, readers: pool.clone(), writers: pool })
+            }
+        }
+    }
+
+    /// Which engine answers.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// A connection to read with. It sees everything that was committed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn read(&self) -> Result<PoolConnection<Any>, Error> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// A transaction to write with. On SQLite it holds the write lock from the start: a deferred
+    /// read-then-write would fail at once under contention.
+    ///
+    /// # Errors
+    /// When the database does not answer, or stays locked by another process.
+    pub async fn write(&self) -> Result<Transaction<'static, Any>, Error> {
+        Ok(match self.engine {
+            Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await?,
+            Engine::Postgres => self.writers.begin().await?,
+        })
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&mut *self.read().await?).await?;
+        Ok(())
+    }
+
+    /// Closes all connections; what was committed stays.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Store, Error> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| cannot_open(path, &error))?;
+    }
+    // SQLite itself does not order two processes that both find no tables; a lock on a file beside it does.
+    let lock = fs::File::create(path.with_extension("lock")).map_err(|error| cannot_open(path, &error))?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
+        .await
+        .map_err(Error::unexpected)?
+        .map_err(|error| cannot_open(path, &error))?;
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let writers = sqlite_pool(1).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
+    migrations::run(&writers, Engine::Sqlite).await?;
+    let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
+    drop(lock);
+    Ok(Store { engine: Engine::Sqlite, readers, writers })
+}
+
+fn cannot_open(path: &Path, error: &dyn std::error::Error) -> Error {
+    Error::new(
+        crate::error::Code::ServiceUnavailable,
+        format!("The database {} cannot be opened: {error}.", path.display()),
+    )
+}
+
+fn sqlite_pool(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // The timeout first: switching to WAL needs a lock that another process may hold.
+                sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis())))
+                    .execute(&mut *connection)
+                    .await?;
+                for pragma in
+                    ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"]
+                {
+                    sqlx::query(pragma).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+}
+
+/// A connection or transaction that queries run on.
+pub type Connection = AnyConnection;
+
+/// Reads a flag that is stored as 0 or 1.
+fn flag(row: &AnyRow, column: &str) -> Result<bool, sqlx::Error> {
+    row.try_get::<i64, _>(column).map(|value| value != 0)
+}
+
+/// `$first, $first+1, …`: placeholders for a list of `count` values.
+fn placeholders(first: usize, count: usize) -> String {
+    let texts: Vec<_> = (first..first + count).map(|n| format!("${n}")).collect();
+    texts.join(", ")
+}
+
+/// Escapes `%`, `_` and `\` so that a search text is literal in `LIKE … ESCAPE '\'`, and lowers it.
+fn like_pattern(search: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in search.trim().to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Which rows a query reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Only<'a> {
+    /// All of the instance, for loading the index at start.
+    All,
+    /// Those of these ids.
+    Ids(&'a [&'a str]),
+}
+
+/// Statements take a limited number of values; longer lists are read in portions.
+const VALUES_PER_STATEMENT: usize = 500;
+
+/// Runs `text`, which ends in a `WHERE` clause, restricted to the rows whose `column` is in `only`.
+async fn select(
+    connection: &mut Connection,
+    text: &str,
+    column: &str,
+    only: Only<'_>,
+) -> Result<Vec<AnyRow>, Error> {
+    let Only::Ids(ids) = only else {
+        return Ok(sqlx::query(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(connection).await?);
+    };
+    let mut rows = Vec::new();
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let text = format!("{text} AND {column} IN ({})", placeholders(1, portion.len()));
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for id in portion {
+            query = query.bind((*id).to_owned());
+        }
+        rows.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,97 @@
+//! Namespaces of standalone rate limits and the overrides in them.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, select};
+use crate::error::Error;
+use crate::ratelimit::override_rules::OverrideRule;
+
+/// A namespace as stored, deleted ones included: their names stay reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// `rlns_…`
+    pub id: String,
+    /// Its workspace.
+    pub workspace_id: String,
+    /// Unique in the workspace, any characters.
+    pub name: String,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+const ANY: &str = "SELECT id, workspace_id, name, deleted_at FROM ratelimit_namespaces WHERE id IS NOT NULL";
+
+fn read(row: &AnyRow) -> Result<Namespace, sqlx::Error> {
+    Ok(Namespace {
+        id: row.try_get("id")?,
+        workspace_id: row.try_get("workspace_id")?,
+        name: row.try_get("name")?,
+        deleted: row.try_get::<Option<i64>, _>("deleted_at")?.is_some(),
+    })
+}
+
+/// Namespaces of the instance.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn any(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Namespace>, Error> {
+    let rows = select(connection, ANY, "id", only).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A namespace of a workspace by its id or name, deleted or not; an id wins.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(
+    connection: &mut Connection,
+    workspace_id: &str,
+    id_or_name: &str,
+) -> Result<Option<Namespace>, Error> {
+    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR name = $2)");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(id_or_name.to_owned())
+        .fetch_all(connection)
+        .await?;
+    let mut found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    found.sort_by_key(|namespace| namespace.id != id_or_name);
+    Ok(found.into_iter().next())
+}
+
+/// Adds a namespace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, namespace: &Namespace, now: i64) -> Result<(), Error> {
+    sqlx::query("INSERT INTO ratelimit_namespaces (id, workspace_id, name, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(namespace.id.clone())
+        .bind(namespace.workspace_id.clone())
+        .bind(namespace.name.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Live overrides, with the id of their namespace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn overrides(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, OverrideRule)>, Error> {
+    let text = "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at \
+                FROM ratelimit_overrides WHERE deleted_at IS NULL";
+    let rows = select(connection, text, "namespace_id", only).await?;
+    let read = |row: &AnyRow| {
+        let rule = OverrideRule {
+            id: row.try_get::<String, _>("id")?.into(),
+            pattern: row.try_get::<String, _>("identifier")?.into(),
+            limit: row.try_get("limit_count")?,
+            duration_ms: row.try_get("duration_ms")?,
+            created_at: row.try_get("created_at")?,
+        };
+        Ok((row.try_get("namespace_id")?, rule))
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}

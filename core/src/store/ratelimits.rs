@@ -1,0 +1,132 @@
+//! Limits that keys and identities own.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, flag, select};
+use crate::error::Error;
+
+/// Who owns a limit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A key, by id.
+    Key(String),
+    /// An identity, by id; its keys share the count.
+    Identity(String),
+}
+
+/// A limit as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ratelimit {
+    /// `rl_…`
+    pub id: String,
+    /// Unique per owner.
+    pub name: String,
+    /// Cost admitted per window.
+    pub limit: i64,
+    /// Length of the window in ms.
+    pub duration_ms: i64,
+    /// Whether every verification counts against it.
+    pub auto_apply: bool,
+}
+
+/// Limits of keys, with the key's id, by name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_keys(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, Ratelimit)>, Error> {
+    let text = "SELECT id, name, limit_count, duration_ms, auto_apply, key_id AS owner FROM ratelimits \
+                WHERE key_id IS NOT NULL";
+    sorted(select(connection, text, "key_id", only).await?)
+}
+
+/// Limits of identities, with the identity's id, by name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_identities(
+    connection: &mut Connection,
+    only: Only<'_>,
+) -> Result<Vec<(String, Ratelimit)>, Error> {
+    let text = "SELECT id, name, limit_count, duration_ms, auto_apply, identity_id AS owner FROM ratelimits \
+                WHERE identity_id IS NOT NULL";
+    sorted(select(connection, text, "identity_id", only).await?)
+}
+
+fn sorted(rows: Vec<AnyRow>) -> Result<Vec<(String, Ratelimit)>, Error> {
+    let mut owned = rows
+        .iter()
+        .map(|row| {
+            let limit = Ratelimit {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                limit: row.try_get("limit_count")?,
+                duration_ms: row.try_get("duration_ms")?,
+                auto_apply: flag(row, "auto_apply")?,
+            };
+            Ok((row.try_get("owner")?, limit))
+        })
+        .collect::<Result<Vec<(String, Ratelimit)>, sqlx::Error>>()?;
+    owned.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+    Ok(owned)
+}
+
+/// Adds a limit.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(
+    connection: &mut Connection,
+    workspace_id: &str,
+    owner: &Owner,
+    limit: &Ratelimit,
+    now: i64,
+) -> Result<(), Error> {
+    let (key_id, identity_id) = match owner {
+        Owner::Key(id) => (Some(id.clone()), None),
+        Owner::Identity(id) => (None, Some(id.clone())),
+    };
+    sqlx::query(
+        "INSERT INTO ratelimits (id, workspace_id, key_id, identity_id, name, limit_count, duration_ms, \
+         auto_apply, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(limit.id.clone())
+    .bind(workspace_id.to_owned())
+    .bind(key_id)
+    .bind(identity_id)
+    .bind(limit.name.clone())
+    .bind(limit.limit)
+    .bind(limit.duration_ms)
+    .bind(i64::from(limit.auto_apply))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes the numbers of a limit, which keeps its id and name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, limit: &Ratelimit, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE ratelimits SET limit_count = $2, duration_ms = $3, auto_apply = $4, updated_at = $5 WHERE id = $1",
+    )
+    .bind(limit.id.clone())
+    .bind(limit.limit)
+    .bind(limit.duration_ms)
+    .bind(i64::from(limit.auto_apply))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Removes a limit.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM ratelimits WHERE id = $1").bind(id.to_owned()).execute(connection).await?;
+    Ok(())
+}

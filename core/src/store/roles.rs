@@ -1,0 +1,81 @@
+//! Roles: named sets of permissions.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, VALUES_PER_STATEMENT, placeholders};
+use crate::error::Error;
+
+/// A role as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// `role_…`
+    pub id: String,
+    /// Unique in the workspace, case-sensitive.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+}
+
+fn read(row: &AnyRow) -> Result<Role, sqlx::Error> {
+    Ok(Role { id: row.try_get("id")?, name: row.try_get("name")?, description: row.try_get("description")? })
+}
+
+/// The roles of a workspace that have one of these names.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find_by_names(
+    connection: &mut Connection,
+    workspace_id: &str,
+    names: &[String],
+) -> Result<Vec<Role>, Error> {
+    let mut found = Vec::new();
+    for portion in names.chunks(VALUES_PER_STATEMENT) {
+        let text = format!(
+            "SELECT id, name, description FROM roles WHERE workspace_id = $1 AND name IN ({})",
+            placeholders(2, portion.len())
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned());
+        for name in portion {
+            query = query.bind(name.clone());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            found.push(read(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Adds a role, without permissions.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, workspace_id: &str, role: &Role, now: i64) -> Result<(), Error> {
+    sqlx::query("INSERT INTO roles (id, workspace_id, name, description, created_at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(role.id.clone())
+        .bind(workspace_id.to_owned())
+        .bind(role.name.clone())
+        .bind(role.description.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Adds a permission to a role; a link that exists stays.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn link_permission(
+    connection: &mut Connection,
+    role_id: &str,
+    permission_id: &str,
+) -> Result<(), Error> {
+    sqlx::query("INSERT INTO role_permissions (role_id, permission_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(role_id.to_owned())
+        .bind(permission_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}

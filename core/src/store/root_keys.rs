@@ -1,0 +1,114 @@
+//! Root keys: what this program's own users authenticate with.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, flag, select};
+use crate::error::Error;
+
+/// A live root key as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootKey {
+    /// `key_…`
+    pub id: String,
+    /// The workspace it works in.
+    pub workspace_id: String,
+    /// Base64 of the SHA-256 of the whole text.
+    pub hash: String,
+    /// The first characters, for people.
+    pub start: String,
+    /// The last characters, for people.
+    pub ending: String,
+    /// For people.
+    pub name: Option<String>,
+    /// Permission texts.
+    pub permissions: Vec<String>,
+    /// Whether it may administer workspaces.
+    pub operator: bool,
+    /// Whether the bootstrap setting made it.
+    pub bootstrap: bool,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+}
+
+const LIVE: &str = "SELECT id, workspace_id, hash, start, ending, name, permissions, operator, bootstrap, \
+                    enabled, expires_at FROM root_keys WHERE deleted_at IS NULL";
+
+fn read(row: &AnyRow) -> Result<RootKey, sqlx::Error> {
+    let permissions: String = row.try_get("permissions")?;
+    Ok(RootKey {
+        id: row.try_get("id")?,
+        workspace_id: row.try_get("workspace_id")?,
+        hash: row.try_get("hash")?,
+        start: row.try_get("start")?,
+        ending: row.try_get("ending")?,
+        name: row.try_get("name")?,
+        permissions: serde_json::from_str(&permissions).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        operator: flag(row, "operator")?,
+        bootstrap: flag(row, "bootstrap")?,
+        enabled: flag(row, "enabled")?,
+        expires_at: row.try_get("expires_at")?,
+    })
+}
+
+/// Live root keys of the instance.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<RootKey>, Error> {
+    let rows = select(connection, LIVE, "id", only).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Whether any root key, live or deleted, has this hash: its id, and whether the bootstrap setting made it.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn owner_of_hash(connection: &mut Connection, hash: &str) -> Result<Option<(String, bool)>, Error> {
+    let row = sqlx::query("SELECT id, bootstrap FROM root_keys WHERE hash = $1")
+        .bind(hash.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("id")?, flag(&row, "bootstrap")?))).transpose()?)
+}
+
+/// Adds a root key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO root_keys (id, workspace_id, hash, start, ending, name, permissions, operator, bootstrap, \
+         enabled, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(key.id.clone())
+    .bind(key.workspace_id.clone())
+    .bind(key.hash.clone())
+    .bind(key.start.clone())
+    .bind(key.ending.clone())
+    .bind(key.name.clone())
+    .bind(serde_json::to_string(&key.permissions).map_err(Error::unexpected)?)
+    .bind(i64::from(key.operator))
+    .bind(i64::from(key.bootstrap))
+    .bind(i64::from(key.enabled))
+    .bind(key.expires_at)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks a root key as deleted; its hash stays taken.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE root_keys SET deleted_at = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Workspaces: everything else belongs to exactly one.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, flag};
+use crate::error::Error;
+
+/// A workspace as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// `ws_…`
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Whether its keys verify and its root keys work.
+    pub enabled: bool,
+    /// How many mutations it has seen.
+    pub generation: i64,
+    /// Requests per minute over all its root keys; `None` means no limit.
+    pub requests_per_minute: Option<i64>,
+    /// Days that verification events are kept; `None` means for ever.
+    pub log_retention_days: Option<i64>,
+    /// Days that the audit log is kept; `None` means for ever.
+    pub audit_retention_days: Option<i64>,
+}
+
+fn read(row: &AnyRow) -> Result<Workspace, sqlx::Error> {
+    Ok(Workspace {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        enabled: flag(row, "enabled")?,
+        generation: row.try_get("generation")?,
+        requests_per_minute: row.try_get("requests_per_minute")?,
+        log_retention_days: row.try_get("log_retention_days")?,
+        audit_retention_days: row.try_get("audit_retention_days")?,
+    })
+}
+
+const COLUMNS: &str = "SELECT id, name, enabled, generation, requests_per_minute, log_retention_days, \
+                       audit_retention_days FROM workspaces WHERE deleted_at IS NULL";
+
+/// All workspaces, oldest first.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn all(connection: &mut Connection) -> Result<Vec<Workspace>, Error> {
+    let text = const_format(COLUMNS, " ORDER BY created_at, id");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(connection).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// One workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Workspace>, Error> {
+    let text = const_format(COLUMNS, " AND id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_owned()).fetch_optional(connection).await?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
+fn const_format(columns: &str, rest: &str) -> String {
+    format!("{columns}{rest}")
+}
+
+/// Adds a workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert(connection: &mut Connection, id: &str, name: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3)")
+        .bind(id.to_owned())
+        .bind(name.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the workspace's lock for the rest of the transaction and counts a mutation.
+///
+/// # Errors
+/// When the store does not answer, or the workspace is gone.
+pub async fn next_generation(connection: &mut Connection, id: &str) -> Result<i64, Error> {
+    let row = sqlx::query("UPDATE workspaces SET generation = generation + 1 WHERE id = $1 RETURNING generation")
+        .bind(id.to_owned())
+        .fetch_optional(connection)
+        .await?
+        .ok_or_else(|| Error::not_found(crate::error::Code::WorkspaceNotFound))?;
+    Ok(row.try_get("generation")?)
+}
+
+/// The generation of every workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn generations(connection: &mut Connection) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query("SELECT id, generation FROM workspaces").fetch_all(connection).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Ok((row.try_get("id")?, row.try_get("generation")?)))
+        .collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// How many things of each kind a workspace holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Live APIs.
+    pub apis: i64,
+    /// Live keys of live APIs.
+    pub keys: i64,
+    /// Live identities.
+    pub identities: i64,
+    /// Permissions.
+    pub permissions: i64,
+    /// Roles.
+    pub roles: i64,
+    /// Live rate-limit namespaces.
+    pub namespaces: i64,
+}
+
+/// Counts what a workspace holds.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn counts(connection: &mut Connection, id: &str) -> Result<Counts, Error> {
+    let row = sqlx::query(
+        "SELECT \
+         (SELECT COUNT(*) FROM apis WHERE workspace_id = $1 AND deleted_at IS NULL) AS apis, \
+         (SELECT COUNT(*) FROM keys k JOIN apis a ON a.id = k.api_id WHERE a.workspace_id = $1 \
+          AND a.deleted_at IS NULL AND k.deleted_at IS NULL) AS keys, \
+         (SELECT COUNT(*) FROM identities WHERE workspace_id = $1 AND deleted_at IS NULL) AS identities, \
+         (SELECT COUNT(*) FROM permissions WHERE workspace_id = $1) AS permissions, \
+         (SELECT COUNT(*) FROM roles WHERE workspace_id = $1) AS roles, \
+         (SELECT COUNT(*) FROM ratelimit_namespaces WHERE workspace_id = $1 AND deleted_at IS NULL) AS namespaces",
+    )
+    .bind(id.to_owned())
+    .fetch_one(connection)
+    .await?;
+    Ok(Counts {
+        apis: row.try_get("apis")?,
+        keys: row.try_get("keys")?,
+        identities: row.try_get("identities")?,
+        permissions: row.try_get("permissions")?,
+        roles: row.try_get("roles")?,
+        namespaces: row.try_get("namespaces")?,
+    })
+}
