@@ -76,8 +76,6 @@ async fn curl_is_enough() {
 async fn an_assistant_works_over_stdio_and_two_of_them_share_one_database() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = node_script("mcp_stdio.mjs");
-    command
-        .env("KEYRACK_TEST_BINARY", BINARY)
-        .env("KEYRACK_TEST_FOLDER", folder.path().join("data"));
+    command.env("KEYRACK_TEST_BINARY", BINARY).env("KEYRACK_TEST_FOLDER", folder.path().join("data"));
     run(command, "an MCP client over stdio", String::new).await;
 }

@@ -51,10 +51,7 @@ async fn ready(server: &Server) -> u16 {
 async fn wait_for_readiness(server: &Server, due: u16) {
     let started = Instant::now();
     while ready(server).await != due {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "readiness never became {due}"
-        );
+        assert!(started.elapsed() < Duration::from_secs(20), "readiness never became {due}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -63,26 +60,15 @@ async fn wait_for_readiness(server: &Server, due: u16) {
 async fn a_database_that_is_away_is_503_until_it_is_back() {
     let url = fresh_postgres_database().await;
     let (credentials, rest) = url.split_once('@').expect("postgres://user@host:port/name");
-    let (target, name) = rest
-        .split_once('/')
-        .expect("postgres://user@host:port/name");
+    let (target, name) = rest.split_once('/').expect("postgres://user@host:port/name");
     let road = Road::to(target.to_owned()).await;
     let detour = format!("{credentials}@{}/{name}", road.address);
     let mut server = program().env("KEYRACK_DATABASE_URL", &detour).start().await;
-    let created = server
-        .call("apis.createApi", json!({"name": "payments"}))
-        .await
-        .expect(200);
+    let created = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
     road.open.send(false).expect("the road exists");
-    let refused = server
-        .call("apis.createApi", json!({"name": "payments"}))
-        .await;
+    let refused = server.call("apis.createApi", json!({"name": "payments"})).await;
     let refused = refused.expect_error(503, "unkey/application/service_unavailable");
-    assert!(
-        refused.header("retry-after").parse::<u32>().is_ok(),
-        "{:?}",
-        refused.headers
-    );
+    assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{:?}", refused.headers);
     assert!(
         !refused.text.contains("sqlx") && !refused.text.contains("127.0.0.1:"),
         "internals: {}",
@@ -92,12 +78,6 @@ async fn a_database_that_is_away_is_503_until_it_is_back() {
     assert!(server.is_running());
     road.open.send(true).expect("the road exists");
     wait_for_readiness(&server, 200).await;
-    server
-        .call("apis.createApi", json!({"name": "payments"}))
-        .await
-        .expect(200);
-    server
-        .call("apis.getApi", json!({"apiId": created.text_of("apiId")}))
-        .await
-        .expect(200);
+    server.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
+    server.call("apis.getApi", json!({"apiId": created.text_of("apiId")})).await.expect(200);
 }

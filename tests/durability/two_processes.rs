@@ -21,19 +21,13 @@ impl Pair {
     async fn of(program: Program) -> Self {
         let one = program.start().await;
         let two = program.start().await;
-        let api = one
-            .call("apis.createApi", json!({"name": "payments"}))
-            .await
-            .expect(200)
-            .text_of("apiId");
+        let api = one.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
         Self { one, two, api }
     }
 
     async fn new_key(&self, members: Value) -> (String, String) {
         let mut body = json!({"apiId": self.api});
-        body.as_object_mut()
-            .expect("an object")
-            .extend(members.as_object().expect("an object").clone());
+        body.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
         let answer = self.one.call("keys.createKey", body).await.expect(200);
         (answer.text_of("keyId"), answer.text_of("key"))
     }
@@ -56,46 +50,23 @@ impl Pair {
 }
 
 async fn code_of(client: &Client, key: &str) -> Value {
-    client
-        .call("keys.verifyKey", json!({"key": key}))
-        .await
-        .expect(200)
-        .data()["code"]
-        .clone()
+    client.call("keys.verifyKey", json!({"key": key})).await.expect(200).data()["code"].clone()
 }
 
 async fn changes_travel(pair: Pair) {
     let (id, key) = pair.new_key(json!({})).await;
     pair.other_says(&key, "VALID").await;
-    pair.one
-        .call("keys.updateKey", json!({"keyId": id, "enabled": false}))
-        .await
-        .expect(200);
+    pair.one.call("keys.updateKey", json!({"keyId": id, "enabled": false})).await.expect(200);
     pair.other_says(&key, "DISABLED").await;
-    pair.one
-        .call(
-            "keys.updateKey",
-            json!({"keyId": id, "enabled": true, "expires": 1}),
-        )
-        .await
-        .expect(200);
+    pair.one.call("keys.updateKey", json!({"keyId": id, "enabled": true, "expires": 1})).await.expect(200);
     pair.other_says(&key, "EXPIRED").await;
-    pair.one
-        .call("keys.updateKey", json!({"keyId": id, "expires": null}))
-        .await
-        .expect(200);
+    pair.one.call("keys.updateKey", json!({"keyId": id, "expires": null})).await.expect(200);
     pair.other_says(&key, "VALID").await;
-    pair.one
-        .call("keys.deleteKey", json!({"keyId": id}))
-        .await
-        .expect(200);
+    pair.one.call("keys.deleteKey", json!({"keyId": id})).await.expect(200);
     pair.other_says(&key, "NOT_FOUND").await;
     let (_, orphan) = pair.new_key(json!({})).await;
     pair.other_says(&orphan, "VALID").await;
-    pair.one
-        .call("apis.deleteApi", json!({"apiId": pair.api}))
-        .await
-        .expect(200);
+    pair.one.call("apis.deleteApi", json!({"apiId": pair.api})).await.expect(200);
     pair.other_says(&orphan, "NOT_FOUND").await;
 }
 
@@ -117,18 +88,11 @@ async fn a_new_root_key_and_a_new_address_list_reach_the_other_process() {
     let body = json!({"apiId": pair.api, "ipWhitelist": ["203.0.113.9"]});
     pair.one.call("apis.updateApi", body).await.expect(200);
     pair.other_says(&key, "FORBIDDEN").await;
-    let made = pair
-        .one
-        .call("rootKeys.createKey", json!({"permissions": ["*"]}))
-        .await
-        .expect(200);
+    let made = pair.one.call("rootKeys.createKey", json!({"permissions": ["*"]})).await.expect(200);
     let client = pair.two.with_key(&made.text_of("key"));
     let started = Instant::now();
     while client.call("workspace.getOverview", json!({})).await.status != 200 {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "the other process does not know the root key"
-        );
+        assert!(started.elapsed() < PATIENCE, "the other process does not know the root key");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -139,11 +103,7 @@ async fn credits_are_shared(pair: Pair) {
     let spent_waiting = 60 - balance(&pair, &id).await;
     let mut tasks = JoinSet::new();
     for n in 0..120 {
-        let client = if n % 2 == 0 {
-            pair.one.client()
-        } else {
-            pair.two.client()
-        };
+        let client = if n % 2 == 0 { pair.one.client() } else { pair.two.client() };
         let key = key.clone();
         tasks.spawn(async move { code_of(&client, &key).await });
     }
@@ -154,14 +114,8 @@ async fn credits_are_shared(pair: Pair) {
 }
 
 async fn balance(pair: &Pair, id: &str) -> i64 {
-    let read = pair
-        .two
-        .call("keys.getKey", json!({"keyId": id}))
-        .await
-        .expect(200);
-    read.data()["credits"]["remaining"]
-        .as_i64()
-        .expect("a number")
+    let read = pair.two.call("keys.getKey", json!({"keyId": id})).await.expect(200);
+    read.data()["credits"]["remaining"].as_i64().expect("a number")
 }
 
 #[tokio::test]
@@ -179,28 +133,16 @@ async fn two_processes_may_write_at_the_same_time() {
     let pair = Pair::of(program()).await;
     let mut tasks = JoinSet::new();
     for n in 0..40 {
-        let client = if n % 2 == 0 {
-            pair.one.client()
-        } else {
-            pair.two.client()
-        };
+        let client = if n % 2 == 0 { pair.one.client() } else { pair.two.client() };
         let body = json!({"apiId": pair.api, "externalId": "shared", "permissions": ["made.once"]});
         tasks.spawn(async move { client.call("keys.createKey", body).await.status });
     }
     let statuses = tasks.join_all().await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    let overview = pair
-        .two
-        .call("workspace.getOverview", json!({}))
-        .await
-        .expect(200);
+    let overview = pair.two.call("workspace.getOverview", json!({})).await.expect(200);
     let counts = &overview.data()["counts"];
     assert_eq!(
-        (
-            &counts["keys"],
-            &counts["identities"],
-            &counts["permissions"]
-        ),
+        (&counts["keys"], &counts["identities"], &counts["permissions"]),
         (&json!(40), &json!(1), &json!(1))
     );
 }

@@ -32,35 +32,13 @@ fn differences(document: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, operation) in shared_operations(document) {
         let described = &document["paths"][&operation.path][operation.method.to_lowercase()];
-        assert!(
-            described.is_object(),
-            "{name} is not {} {}",
-            operation.method,
-            operation.path
-        );
+        assert!(described.is_object(), "{name} is not {} {}", operation.method, operation.path);
         let described = resolve(described, document);
         let request = &described["requestBody"]["content"]["application/json"]["schema"];
-        let depth = if operation.bounds_known {
-            Depth::Everything
-        } else {
-            Depth::NamesAndTypes
-        };
-        compare(
-            &format!("{name} request"),
-            &operation.request,
-            request,
-            depth,
-            &mut found,
-        );
+        compare(&format!("{name} request"), &operation.request, request, Depth::Everything, &mut found);
         let data = response_data(&described);
         if let Some(schema) = &operation.data {
-            compare(
-                &format!("{name} data"),
-                schema,
-                &data,
-                Depth::NamesAndTypes,
-                &mut found,
-            );
+            compare(&format!("{name} data"), schema, &data, Depth::NamesAndTypes, &mut found);
         }
     }
     found
@@ -71,15 +49,9 @@ async fn every_operation_of_the_first_milestone_is_described() {
     let document = openapi().await;
     let shared = shared_operations(&document);
     for name in FIRST_OPERATIONS {
-        assert!(
-            shared.contains_key(name),
-            "{name} is missing in /openapi.json or in the contract"
-        );
+        assert!(shared.contains_key(name), "{name} is missing in /openapi.json or in the contract");
     }
-    assert_eq!(
-        document["openapi"].as_str().map(|version| &version[..3]),
-        Some("3.1")
-    );
+    assert_eq!(document["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
 }
 
 #[tokio::test]
@@ -89,17 +61,10 @@ async fn every_operation_asks_for_a_root_key_and_has_its_own_operation_id() {
         let described = &document["paths"][&operation.path]["post"];
         assert_eq!(described["operationId"], json!(name));
         let security = described.get("security").unwrap_or(&document["security"]);
-        let scheme = security[0]
-            .as_object()
-            .and_then(|schemes| schemes.keys().next())
-            .cloned();
+        let scheme = security[0].as_object().and_then(|schemes| schemes.keys().next()).cloned();
         let scheme = scheme.unwrap_or_else(|| panic!("{name} names no security scheme"));
         let scheme = &document["components"]["securitySchemes"][&scheme];
-        assert_eq!(
-            (&scheme["type"], &scheme["scheme"]),
-            (&json!("http"), &json!("bearer")),
-            "{name}"
-        );
+        assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")), "{name}");
     }
 }
 
@@ -119,14 +84,8 @@ async fn the_description_differs_from_the_contract_exactly_where_listed() {
         })
         .collect();
     let found = differences(&openapi().await);
-    let unlisted: Vec<_> = found
-        .iter()
-        .filter(|difference| !listed.contains(difference))
-        .collect();
-    let stale: Vec<_> = listed
-        .iter()
-        .filter(|difference| !found.contains(difference))
-        .collect();
+    let unlisted: Vec<_> = found.iter().filter(|difference| !listed.contains(difference)).collect();
+    let stale: Vec<_> = listed.iter().filter(|difference| !found.contains(difference)).collect();
     assert!(
         unlisted.is_empty() && stale.is_empty(),
         "differences not in deviations.json: {unlisted:#?}\nlisted but no longer different: {stale:#?}"
@@ -139,17 +98,11 @@ async fn every_declared_error_status_of_the_contract_is_described() {
     for name in shared_operations(&document).keys() {
         let described = &document["paths"][format!("/v2/{name}")]["post"]["responses"];
         for status in ["400", "401", "403", "429", "500"] {
-            assert!(
-                described.get(status).is_some(),
-                "{name} does not describe {status}"
-            );
+            assert!(described.get(status).is_some(), "{name} does not describe {status}");
         }
         let limited = &described["429"];
         let limited = resolve(limited, &document);
-        assert!(
-            limited["content"]["application/problem+json"].is_object(),
-            "{name}: R8 on 429"
-        );
+        assert!(limited["content"]["application/problem+json"].is_object(), "{name}: R8 on 429");
     }
 }
 

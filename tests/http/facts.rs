@@ -39,8 +39,6 @@ pub(crate) struct Operation {
     /// Schema of `data` without references; each named schema carries its name as `x-schema`.
     pub(crate) data: Option<Value>,
     pub(crate) paginated: bool,
-    /// Whether the contract states bounds at all.
-    pub(crate) bounds_known: bool,
 }
 
 /// Everything below `tests/contract/`.
@@ -81,13 +79,10 @@ impl Facts {
 
     /// What the contract says about this operation, if it knows it.
     pub(crate) fn operation(&self, name: &str) -> Option<Operation> {
-        let stated = [&self.v2, &self.newer, &self.keyrack]
-            .into_iter()
-            .find_map(|file| file["operations"].get(name))?;
+        let stated =
+            [&self.v2, &self.newer, &self.keyrack].into_iter().find_map(|file| file["operations"].get(name))?;
         let mut request = self.inline(&stated["request"]["schema"]);
-        let mut data = stated["success"]["200"]
-            .get("data")
-            .map(|schema| self.inline(schema));
+        let mut data = stated["success"]["200"].get("data").map(|schema| self.inline(schema));
         if let Some(changed) = self.newer["changed"].get(name) {
             overlay(&mut request, &changed["request"]);
             if let Some(data) = &mut data {
@@ -100,7 +95,6 @@ impl Facts {
             request,
             data,
             paginated: stated["paginated"] == true,
-            bounds_known: stated["boundsKnown"] != false,
         })
     }
 
@@ -140,9 +134,7 @@ impl Facts {
                     inlined["x-schema"] = json!(name);
                     return inlined;
                 }
-                let inlined = members
-                    .iter()
-                    .map(|(name, value)| (name.clone(), self.inline(value)));
+                let inlined = members.iter().map(|(name, value)| (name.clone(), self.inline(value)));
                 Value::Object(inlined.collect())
             }
             Value::Array(items) => items.iter().map(|item| self.inline(item)).collect(),
@@ -159,11 +151,7 @@ fn mend_schema(v2: &mut Value, line: &Value) {
         .pointer_mut(parent)
         .and_then(Value::as_object_mut)
         .unwrap_or_else(|| panic!("deviations.json: {path} leads nowhere"));
-    assert_eq!(
-        parent.get(member),
-        Some(&line["contract"]),
-        "deviations.json: {path} has changed in the contract"
-    );
+    assert_eq!(parent.get(member), Some(&line["contract"]), "deviations.json: {path} has changed in the contract");
     if line["keyrack"].is_null() {
         parent.remove(member);
     } else {
@@ -191,9 +179,7 @@ fn overlay(schema: &mut Value, change: &Value) {
         }
     }
     for name in change["removed"].as_array().into_iter().flatten() {
-        if let (Some(name), Some(properties)) =
-            (name.as_str(), schema["properties"].as_object_mut())
-        {
+        if let (Some(name), Some(properties)) = (name.as_str(), schema["properties"].as_object_mut()) {
             properties.remove(name);
         }
     }

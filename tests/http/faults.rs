@@ -24,11 +24,7 @@ pub(crate) fn sample(schema: &Value) -> Value {
         "array" => json!([sample(&schema["items"])]),
         "object" => {
             let members = schema["properties"].as_object().into_iter().flatten();
-            Value::Object(
-                members
-                    .map(|(name, inner)| (name.clone(), sample(inner)))
-                    .collect(),
-            )
+            Value::Object(members.map(|(name, inner)| (name.clone(), sample(inner))).collect())
         }
         other => panic!("no sample of {other:?}: {schema}"),
     }
@@ -38,11 +34,7 @@ pub(crate) fn sample(schema: &Value) -> Value {
 pub(crate) fn faults(schema: &Value) -> Vec<Fault> {
     let whole = sample(schema);
     let mut found = Vec::new();
-    Place {
-        pointer: String::new(),
-        location: "body".to_owned(),
-    }
-    .collect(schema, &whole, &mut found);
+    Place { pointer: String::new(), location: "body".to_owned() }.collect(schema, &whole, &mut found);
     found
 }
 
@@ -59,10 +51,7 @@ impl Place {
         }
         self.collect_members(schema, whole, found);
         if schema["items"].is_object() {
-            let first = Self {
-                pointer: format!("{}/0", self.pointer),
-                location: format!("{}[0]", self.location),
-            };
+            let first = Self { pointer: format!("{}/0", self.pointer), location: format!("{}[0]", self.location) };
             first.collect(&schema["items"], whole, found);
         }
     }
@@ -71,20 +60,11 @@ impl Place {
         if kind(schema) != "object" {
             return;
         }
-        for name in schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let location = format!("{}.{name}", self.location);
-            found.push(
-                self.fault("a required member is missing", &location, whole, |place| {
-                    place
-                        .as_object_mut()
-                        .and_then(|members| members.remove(name));
-                }),
-            );
+            found.push(self.fault("a required member is missing", &location, whole, |place| {
+                place.as_object_mut().and_then(|members| members.remove(name));
+            }));
         }
         if schema["additionalProperties"] == false {
             let location = format!("{}.noSuchMember", self.location);
@@ -101,23 +81,12 @@ impl Place {
         }
     }
 
-    fn fault(
-        &self,
-        what: &'static str,
-        location: &str,
-        whole: &Value,
-        spoil: impl FnOnce(&mut Value),
-    ) -> Fault {
+    fn fault(&self, what: &'static str, location: &str, whole: &Value, spoil: impl FnOnce(&mut Value)) -> Fault {
         let mut body = whole.clone();
-        let place = body
-            .pointer_mut(&self.pointer)
-            .unwrap_or_else(|| panic!("the sample has no {}", self.pointer));
+        let place =
+            body.pointer_mut(&self.pointer).unwrap_or_else(|| panic!("the sample has no {}", self.pointer));
         spoil(place);
-        Fault {
-            what,
-            location: location.to_owned(),
-            body,
-        }
+        Fault { what, location: location.to_owned(), body }
     }
 }
 
@@ -141,8 +110,7 @@ fn wrong_values(schema: &Value) -> Vec<(&'static str, Value)> {
         "object" => {
             wrong.push(("an array for an object", json!([])));
             if let Some(most) = schema["maxProperties"].as_u64() {
-                let members: Map<String, Value> =
-                    (0..=most).map(|n| (format!("m{n}"), json!(n))).collect();
+                let members: Map<String, Value> = (0..=most).map(|n| (format!("m{n}"), json!(n))).collect();
                 wrong.push(("one member too many", Value::Object(members)));
             }
         }
@@ -158,10 +126,7 @@ fn wrong_strings(schema: &Value, wrong: &mut Vec<(&'static str, Value)>) {
         least => wrong.push(("one character too short", json!("a".repeat(least - 1)))),
     }
     if let Some(most) = schema["maxLength"].as_u64() {
-        wrong.push((
-            "one character too long",
-            json!("a".repeat(usize_from(most) + 1)),
-        ));
+        wrong.push(("one character too long", json!("a".repeat(usize_from(most) + 1))));
     }
     if schema["pattern"].is_string() {
         wrong.push(("a character outside the pattern", json!("aaaaaaaa!")));
@@ -188,19 +153,15 @@ fn wrong_numbers(schema: &Value, wrong: &mut Vec<(&'static str, Value)>) {
 fn kind(schema: &Value) -> &str {
     match &schema["type"] {
         Value::String(one) => one,
-        Value::Array(many) => many
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|word| *word != "null")
-            .unwrap_or_default(),
+        Value::Array(many) => {
+            many.iter().filter_map(Value::as_str).find(|word| *word != "null").unwrap_or_default()
+        }
         _ => "",
     }
 }
 
 fn allows_null(schema: &Value) -> bool {
-    schema["type"]
-        .as_array()
-        .is_some_and(|kinds| kinds.contains(&json!("null")))
+    schema["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("null")))
 }
 
 fn usize_of(value: &Value) -> usize {
@@ -214,21 +175,12 @@ fn usize_from(value: u64) -> usize {
 #[test]
 fn the_sample_is_right_and_every_fault_is_wrong_by_the_contracts_own_schema() {
     for name in crate::facts::FIRST_OPERATIONS {
-        let operation = crate::facts::facts()
-            .operation(name)
-            .expect("the contract has the operation");
+        let operation = crate::facts::facts().operation(name).expect("the contract has the operation");
         let schema = &operation.request;
-        assert!(
-            jsonschema::is_valid(schema, &sample(schema)),
-            "{name}: {}",
-            sample(schema)
-        );
+        assert!(jsonschema::is_valid(schema, &sample(schema)), "{name}: {}", sample(schema));
         for fault in faults(schema) {
             let named = format!("{name}: {} at {}", fault.what, fault.location);
-            assert!(
-                !jsonschema::is_valid(schema, &fault.body),
-                "{named} is no fault"
-            );
+            assert!(!jsonschema::is_valid(schema, &fault.body), "{named} is no fault");
         }
     }
 }

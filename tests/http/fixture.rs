@@ -15,22 +15,15 @@ pub(crate) struct NewKey {
 
 /// Creates an API and returns its id.
 pub(crate) async fn new_api(client: &Client) -> String {
-    let answer = client
-        .call("apis.createApi", json!({"name": "payments"}))
-        .await;
+    let answer = client.call("apis.createApi", json!({"name": "payments"})).await;
     answer.expect(200).text_of("apiId")
 }
 
 /// Creates a key in this API with these further members.
 pub(crate) async fn new_key(client: &Client, api: &str, members: Value) -> NewKey {
-    let answer = client
-        .call("keys.createKey", merged(json!({"apiId": api}), members))
-        .await;
+    let answer = client.call("keys.createKey", merged(json!({"apiId": api}), members)).await;
     let answer = answer.expect(200);
-    NewKey {
-        id: answer.text_of("keyId"),
-        key: answer.text_of("key"),
-    }
+    NewKey { id: answer.text_of("keyId"), key: answer.text_of("key") }
 }
 
 /// Creates an identity and returns its id.
@@ -42,18 +35,12 @@ pub(crate) async fn new_identity(client: &Client, external_id: &str, members: Va
 
 /// Verifies a key with these further members.
 pub(crate) async fn verify_answer(client: &Client, key: &str, members: Value) -> Answer {
-    client
-        .call("keys.verifyKey", merged(json!({"key": key}), members))
-        .await
+    client.call("keys.verifyKey", merged(json!({"key": key}), members)).await
 }
 
 /// Verifies a key and returns `data`.
 pub(crate) async fn verify(client: &Client, key: &NewKey, members: Value) -> Value {
-    verify_answer(client, &key.key, members)
-        .await
-        .expect(200)
-        .data()
-        .clone()
+    verify_answer(client, &key.key, members).await.expect(200).data().clone()
 }
 
 /// What `keys.getKey` returns about a key.
@@ -71,22 +58,14 @@ pub(crate) async fn update_key(client: &Client, key: &NewKey, members: Value) {
 
 /// A client with a new root key that holds exactly these permissions.
 pub(crate) async fn limited_client(client: &Client, permissions: &[&str]) -> Client {
-    let answer = client
-        .call("rootKeys.createKey", json!({"permissions": permissions}))
-        .await;
+    let answer = client.call("rootKeys.createKey", json!({"permissions": permissions})).await;
     client.with_key(&answer.expect(200).text_of("key"))
 }
 
 /// The id of the caller's workspace.
 pub(crate) async fn workspace_id(client: &Client) -> String {
-    let answer = client
-        .call("workspace.getOverview", json!({}))
-        .await
-        .expect(200);
-    answer.data()["workspace"]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned()
+    let answer = client.call("workspace.getOverview", json!({})).await.expect(200);
+    answer.data()["workspace"]["id"].as_str().expect("an id").to_owned()
 }
 
 /// Milliseconds since 1970.

@@ -20,75 +20,31 @@ pub(crate) enum Depth {
     Everything,
 }
 
-const BOUNDS: [&str; 8] = [
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "minItems",
-    "maxItems",
-    "minProperties",
-    "maxProperties",
-];
+const BOUNDS: [&str; 8] =
+    ["minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties"];
 
 /// Collects every difference between two schemas that have no references left.
-pub(crate) fn compare(
-    path: &str,
-    contract: &Value,
-    keyrack: &Value,
-    depth: Depth,
-    found: &mut Vec<Difference>,
-) {
+pub(crate) fn compare(path: &str, contract: &Value, keyrack: &Value, depth: Depth, found: &mut Vec<Difference>) {
     let keyrack = &simplify(keyrack);
     let mut note = |at: String, contract: Value, keyrack: Value| {
         if contract != keyrack {
-            found.push(Difference {
-                path: at,
-                contract,
-                keyrack,
-            });
+            found.push(Difference { path: at, contract, keyrack });
         }
     };
     note(format!("{path}:type"), types(contract), types(keyrack));
-    note(
-        format!("{path}:required"),
-        names(&contract["required"]),
-        names(&keyrack["required"]),
-    );
+    note(format!("{path}:required"), names(&contract["required"]), names(&keyrack["required"]));
     if depth == Depth::Everything {
         for bound in BOUNDS {
-            note(
-                format!("{path}:{bound}"),
-                bound_of(contract, bound),
-                bound_of(keyrack, bound),
-            );
+            note(format!("{path}:{bound}"), bound_of(contract, bound), bound_of(keyrack, bound));
         }
-        note(
-            format!("{path}:pattern"),
-            pattern(contract),
-            pattern(keyrack),
-        );
-        note(
-            format!("{path}:enum"),
-            names(&contract["enum"]),
-            names(&keyrack["enum"]),
-        );
-        note(
-            format!("{path}:additionalProperties"),
-            closed(contract),
-            closed(keyrack),
-        );
+        note(format!("{path}:pattern"), pattern(contract), pattern(keyrack));
+        note(format!("{path}:enum"), names(&contract["enum"]), names(&keyrack["enum"]));
+        note(format!("{path}:additionalProperties"), closed(contract), closed(keyrack));
     }
     compare_members(path, contract, keyrack, depth, found);
 }
 
-fn compare_members(
-    path: &str,
-    contract: &Value,
-    keyrack: &Value,
-    depth: Depth,
-    found: &mut Vec<Difference>,
-) {
+fn compare_members(path: &str, contract: &Value, keyrack: &Value, depth: Depth, found: &mut Vec<Difference>) {
     let empty = Map::new();
     let theirs = contract["properties"].as_object().unwrap_or(&empty);
     let ours = keyrack["properties"].as_object().unwrap_or(&empty);
@@ -126,9 +82,7 @@ pub(crate) fn resolve(schema: &Value, document: &Value) -> Value {
                     .unwrap_or_else(|| panic!("{reference} leads nowhere in /openapi.json"));
                 return resolve(target, document);
             }
-            let resolved = members
-                .iter()
-                .map(|(name, value)| (name.clone(), resolve(value, document)));
+            let resolved = members.iter().map(|(name, value)| (name.clone(), resolve(value, document)));
             Value::Object(resolved.collect())
         }
         Value::Array(items) => items.iter().map(|item| resolve(item, document)).collect(),
@@ -144,8 +98,7 @@ fn simplify(schema: &Value) -> Value {
         let Some(arms) = schema[union].as_array().cloned() else {
             continue;
         };
-        let (nulls, others): (Vec<Value>, Vec<Value>) =
-            arms.into_iter().partition(|arm| arm["type"] == "null");
+        let (nulls, others): (Vec<Value>, Vec<Value>) = arms.into_iter().partition(|arm| arm["type"] == "null");
         let mut folded = if others.len() == 1 {
             simplify(&others[0])
         } else if others.iter().all(|arm| arm.get("const").is_some()) {
@@ -183,12 +136,7 @@ fn types(schema: &Value) -> Value {
 
 /// A list of words as a sorted set; null never counts (a nullable enum may list it).
 fn names(list: &Value) -> Value {
-    let words: BTreeSet<&str> = list
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let words: BTreeSet<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     json!(words)
 }
 
@@ -196,9 +144,7 @@ fn names(list: &Value) -> Value {
 /// for lengths and counts says nothing.
 fn bound_of(schema: &Value, bound: &str) -> Value {
     match schema[bound].as_f64() {
-        Some(value) if value == 0.0 && bound.starts_with("min") && bound != "minimum" => {
-            Value::Null
-        }
+        Some(value) if value == 0.0 && bound.starts_with("min") && bound != "minimum" => Value::Null,
         Some(value) => json!(value),
         None => Value::Null,
     }
@@ -209,9 +155,7 @@ fn pattern(schema: &Value) -> Value {
     let Some(text) = schema["pattern"].as_str() else {
         return Value::Null;
     };
-    let class = text
-        .strip_prefix("^[")
-        .and_then(|rest| rest.strip_suffix("]+$"));
+    let class = text.strip_prefix("^[").and_then(|rest| rest.strip_suffix("]+$"));
     let Some(class) = class else {
         return json!(text);
     };

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use crate::facts::facts;
 
-static VALIDATORS: LazyLock<Mutex<HashMap<String, jsonschema::Validator>>> =
-    LazyLock::new(Mutex::default);
+static VALIDATORS: LazyLock<Mutex<HashMap<String, jsonschema::Validator>>> = LazyLock::new(Mutex::default);
 
 /// Panics when an answer of an operation breaks the contract.
 #[track_caller]
@@ -29,56 +28,27 @@ pub(crate) fn check(answer: &Answer) {
         assert_matches(&answer.asked, schema, answer.data(), answer);
         let mut faults = Vec::new();
         find_empty_members(schema, answer.data(), "data", &mut faults);
-        assert!(
-            faults.is_empty(),
-            "{}: sent although empty: {faults:?}\n{}",
-            answer.asked,
-            answer.text
-        );
+        assert!(faults.is_empty(), "{}: sent although empty: {faults:?}\n{}", answer.asked, answer.text);
     }
     if operation.paginated {
         members.push("pagination");
         let pagination = facts().schema("Pagination");
-        assert_matches(
-            "pagination",
-            &pagination,
-            &answer.body["pagination"],
-            answer,
-        );
+        assert_matches("pagination", &pagination, &answer.body["pagination"], answer);
     }
-    let sent: Vec<&String> = answer
-        .body
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(
-        sent.len(),
-        members.len(),
-        "{}: members {sent:?}, due {members:?}",
-        answer.asked
-    );
+    let sent: Vec<&String> = answer.body.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    assert_eq!(sent.len(), members.len(), "{}: members {sent:?}, due {members:?}", answer.asked);
 }
 
 #[track_caller]
 fn assert_matches(name: &str, schema: &Value, value: &Value, answer: &Answer) {
     let mut validators = VALIDATORS.lock().expect("no test panics while holding it");
     let validator = validators.entry(name.to_owned()).or_insert_with(|| {
-        jsonschema::validator_for(schema)
-            .unwrap_or_else(|fault| panic!("schema of {name}: {fault}"))
+        jsonschema::validator_for(schema).unwrap_or_else(|fault| panic!("schema of {name}: {fault}"))
     });
-    let faults: Vec<String> = validator
-        .iter_errors(value)
-        .map(|fault| format!("{}: {fault}", fault.instance_path()))
-        .collect();
+    let faults: Vec<String> =
+        validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
     drop(validators);
-    assert!(
-        faults.is_empty(),
-        "{}: not as the contract says: {faults:#?}\n{}",
-        answer.asked,
-        answer.text
-    );
+    assert!(faults.is_empty(), "{}: not as the contract says: {faults:#?}\n{}", answer.asked, answer.text);
 }
 
 /// Walks a value along its schema and collects members that R30 wants left out.
@@ -125,18 +95,12 @@ pub(crate) fn status_and_title(code: &str) -> Option<(Value, Value)> {
         .find(|known| known["doc_path"] == format!("/docs/errors/{code}"));
     let member = |name: &str| {
         let path = format!("{code}/{name}");
-        let deviation = facts().deviations["errors"]
-            .as_array()?
-            .iter()
-            .find(|line| line["path"] == path);
+        let deviation = facts().deviations["errors"].as_array()?.iter().find(|line| line["path"] == path);
         let in_contract = stated.map_or(Value::Null, |known| known[name].clone());
         match deviation {
             None => stated.map(|known| known[name].clone()),
             Some(line) => {
-                assert_eq!(
-                    line["contract"], in_contract,
-                    "deviations.json: {path} has changed in the contract"
-                );
+                assert_eq!(line["contract"], in_contract, "deviations.json: {path} has changed in the contract");
                 Some(line["keyrack"].clone())
             }
         }
@@ -148,10 +112,7 @@ pub(crate) fn status_and_title(code: &str) -> Option<(Value, Value)> {
 fn check_error(answer: &Answer) {
     let code = answer.code();
     let Some((status, title)) = status_and_title(&code) else {
-        panic!(
-            "{}: errors.json has no {code:?}: {}",
-            answer.asked, answer.text
-        );
+        panic!("{}: errors.json has no {code:?}: {}", answer.asked, answer.text);
     };
     let error = answer.error();
     assert_eq!(
@@ -164,12 +125,7 @@ fn check_error(answer: &Answer) {
     for fault in error["errors"].as_array().into_iter().flatten() {
         for member in ["location", "message", "fix"] {
             let text = fault[member].as_str().unwrap_or_default();
-            assert!(
-                !text.is_empty(),
-                "{}: a fault without {member}: {}",
-                answer.asked,
-                answer.text
-            );
+            assert!(!text.is_empty(), "{}: a fault without {member}: {}", answer.asked, answer.text);
         }
     }
     assert_ne!(error["title"], json!(""), "{}", answer.asked);

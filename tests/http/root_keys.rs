@@ -13,21 +13,12 @@ async fn create(client: &Client, members: Value) -> Answer {
 /// A client that may make root keys and holds these permissions besides.
 async fn maker(server: &Server, permissions: &[&str]) -> Client {
     let write = format!("unkey:v1:{}:rootKeys/*#write", workspace_id(server).await);
-    let all: Vec<&str> = permissions
-        .iter()
-        .copied()
-        .chain([write.as_str()])
-        .collect();
+    let all: Vec<&str> = permissions.iter().copied().chain([write.as_str()]).collect();
     limited_client(server, &all).await
 }
 
 async fn overview(client: &Client) -> Value {
-    client
-        .call("workspace.getOverview", json!({}))
-        .await
-        .expect(200)
-        .data()
-        .clone()
+    client.call("workspace.getOverview", json!({})).await.expect(200).data().clone()
 }
 
 #[tokio::test]
@@ -38,12 +29,7 @@ async fn a_root_key_has_the_documented_form_and_works_at_once() {
     let key = created.text_of("key");
     let encoded = key.strip_prefix("keyrack_").expect("the prefix");
     assert_eq!(encoded.len(), 38, "{key}");
-    assert!(
-        encoded
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() && !"0OIl".contains(c)),
-        "{key}"
-    );
+    assert!(encoded.chars().all(|c| c.is_ascii_alphanumeric() && !"0OIl".contains(c)), "{key}");
     let client = server.with_key(&key);
     new_api(&client).await;
     let root_key = overview(&client).await["rootKey"].clone();
@@ -57,11 +43,7 @@ async fn a_caller_gives_what_it_covers_and_nothing_else() {
     let api = new_api(&server).await;
     let workspace = workspace_id(&server).await;
     let enclosing = format!("unkey:v1:{workspace}:keyspaces/**#verify_key");
-    let client = maker(
-        &server,
-        &["api.*.read_key", "identity.*.read_identity", &enclosing],
-    )
-    .await;
+    let client = maker(&server, &["api.*.read_key", "identity.*.read_identity", &enclosing]).await;
     let one_api = format!("api.{api}.read_key");
     let inner = format!("unkey:v1:{workspace}:keyspaces/ks_1/keys/*#verify_key");
     for covered in [
@@ -70,21 +52,12 @@ async fn a_caller_gives_what_it_covers_and_nothing_else() {
         json!([one_api, "identity.*.read_identity"]),
         json!([inner, enclosing]),
     ] {
-        create(&client, json!({"permissions": covered}))
-            .await
-            .expect(200);
+        create(&client, json!({"permissions": covered})).await.expect(200);
     }
     let elsewhere = "unkey:v1:ws_elsewhere:keyspaces/ks_1/keys/*#verify_key".to_owned();
     let whole = format!("unkey:v1:{workspace}:**#*");
     let other_action = format!("unkey:v1:{workspace}:keyspaces/ks_1/keys/*#read_key");
-    for beyond in [
-        "*",
-        "api.*.update_key",
-        "rbac.*.create_role",
-        &elsewhere,
-        &whole,
-        &other_action,
-    ] {
+    for beyond in ["*", "api.*.update_key", "rbac.*.create_role", &elsewhere, &whole, &other_action] {
         let answer = create(&client, json!({"permissions": ["api.*.read_key", beyond]})).await;
         assert_eq!((answer.status, beyond), (403, beyond), "{}", answer.text);
         answer.expect_error(403, "unkey/authorization/insufficient_permissions");
@@ -97,13 +70,9 @@ async fn a_grant_for_one_api_does_not_cover_all_of_them() {
     let api = new_api(&server).await;
     let own = format!("api.{api}.read_key");
     let client = maker(&server, &[&own]).await;
-    create(&client, json!({"permissions": [own]}))
-        .await
-        .expect(200);
+    create(&client, json!({"permissions": [own]})).await.expect(200);
     for beyond in ["api.*.read_key", "api.api_other.read_key"] {
-        create(&client, json!({"permissions": [beyond]}))
-            .await
-            .expect(403);
+        create(&client, json!({"permissions": [beyond]})).await.expect(403);
     }
 }
 
@@ -143,12 +112,8 @@ async fn a_key_that_expires_makes_no_key_that_lives_longer() {
     let key = create(&server, body).await.expect(200).text_of("key");
     let client = server.with_key(&key);
     assert_eq!(overview(&client).await["rootKey"]["expires"], json!(limit));
-    create(&client, json!({"permissions": [], "expires": limit}))
-        .await
-        .expect(200);
-    create(&client, json!({"permissions": [], "expires": limit - 1000}))
-        .await
-        .expect(200);
+    create(&client, json!({"permissions": [], "expires": limit})).await.expect(200);
+    create(&client, json!({"permissions": [], "expires": limit - 1000})).await.expect(200);
     for beyond in [
         json!({"permissions": [], "expires": limit + 1}),
         json!({"permissions": []}),
@@ -179,29 +144,16 @@ async fn an_expired_root_key_is_forbidden_and_says_when_it_expired() {
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     let answer = client.call("apis.createApi", json!({"name": "late"})).await;
     let answer = answer.expect_error(403, "unkey/authorization/forbidden");
-    assert!(
-        answer.detail().contains('T') && answer.detail().contains("20"),
-        "{}",
-        answer.detail()
-    );
+    assert!(answer.detail().contains('T') && answer.detail().contains("20"), "{}", answer.detail());
 }
 
 #[tokio::test]
 async fn being_operator_is_never_handed_on() {
     let server = keyrack().await;
     assert_eq!(overview(&server).await["rootKey"]["operator"], true);
-    let key = create(&server, json!({"permissions": ["*"]}))
-        .await
-        .expect(200)
-        .text_of("key");
+    let key = create(&server, json!({"permissions": ["*"]})).await.expect(200).text_of("key");
     let made = overview(&server.with_key(&key)).await;
-    assert_eq!(
-        (
-            &made["rootKey"]["operator"],
-            &made["rootKey"]["permissions"]
-        ),
-        (&json!(false), &json!(["*"]))
-    );
+    assert_eq!((&made["rootKey"]["operator"], &made["rootKey"]["permissions"]), (&json!(false), &json!(["*"])));
     let answer = create(&server, json!({"permissions": ["*"], "operator": true})).await;
     assert_eq!(answer.expect(400).locations(), ["body.operator"]);
 }
@@ -213,16 +165,8 @@ async fn the_whole_workspace_as_a_urn_is_full_access() {
     let client = limited_client(&server, &[&whole]).await;
     let api = new_api(&client).await;
     let key = new_key(&client, &api, json!({})).await;
-    assert_eq!(
-        verify_answer(&client, &key.key, json!({}))
-            .await
-            .expect(200)
-            .data()["code"],
-        "VALID"
-    );
-    create(&client, json!({"permissions": ["*", "api.*.read_key"]}))
-        .await
-        .expect(200);
+    assert_eq!(verify_answer(&client, &key.key, json!({})).await.expect(200).data()["code"], "VALID");
+    create(&client, json!({"permissions": ["*", "api.*.read_key"]})).await.expect(200);
 }
 
 #[tokio::test]
@@ -231,23 +175,11 @@ async fn wildcards_in_the_middle_of_a_tuple_are_literal() {
     let api = new_api(&server).await;
     let other = new_api(&server).await;
     let client = limited_client(&server, &[&format!("api.{other}.read_api")]).await;
-    client
-        .call("apis.getApi", json!({"apiId": other}))
-        .await
-        .expect(200);
+    client.call("apis.getApi", json!({"apiId": other})).await.expect(200);
     let answer = client.call("apis.getApi", json!({"apiId": api})).await;
     let answer = answer.expect_error(403, "unkey/authorization/insufficient_permissions");
     let detail = answer.detail();
-    assert!(
-        detail.starts_with("Missing one of these permissions:"),
-        "{detail}"
-    );
-    assert!(
-        detail.contains("api.*.read_api") && detail.contains(&format!("api.{api}.read_api")),
-        "{detail}"
-    );
-    assert!(
-        !detail.contains(&other),
-        "what the caller holds is revealed: {detail}"
-    );
+    assert!(detail.starts_with("Missing one of these permissions:"), "{detail}");
+    assert!(detail.contains("api.*.read_api") && detail.contains(&format!("api.{api}.read_api")), "{detail}");
+    assert!(!detail.contains(&other), "what the caller holds is revealed: {detail}");
 }

@@ -25,20 +25,14 @@ impl Answer {
     /// The answer itself if it has this status; otherwise the test fails with the whole body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!(
-            self.status, status,
-            "{} answered {}: {}",
-            self.asked, self.status, self.text
-        );
+        assert_eq!(self.status, status, "{} answered {}: {}", self.asked, self.status, self.text);
         self
     }
 
     /// `data` of a success.
     #[track_caller]
     pub fn data(&self) -> &Value {
-        self.body
-            .get("data")
-            .unwrap_or_else(|| panic!("{} answered without data: {}", self.asked, self.text))
+        self.body.get("data").unwrap_or_else(|| panic!("{} answered without data: {}", self.asked, self.text))
     }
 
     /// A string member of `data`, such as an id.
@@ -53,9 +47,7 @@ impl Answer {
     /// The `error` object of a failure.
     #[track_caller]
     pub fn error(&self) -> &Value {
-        self.body
-            .get("error")
-            .unwrap_or_else(|| panic!("{} answered without error: {}", self.asked, self.text))
+        self.body.get("error").unwrap_or_else(|| panic!("{} answered without error: {}", self.asked, self.text))
     }
 
     /// The stable part of `error.type`: its last three segments, such as `unkey/data/key_not_found`.
@@ -98,10 +90,7 @@ impl Answer {
 
     /// A header as text, empty when absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// Fails unless the answer has the envelope, one request id in body and header, and, for a
@@ -115,21 +104,14 @@ impl Answer {
             self.request_id(),
             "X-Request-Id differs from meta.requestId; {about}"
         );
-        let media_type = if self.status == 429 {
-            "application/problem+json"
-        } else {
-            "application/json"
-        };
+        let media_type = if self.status == 429 { "application/problem+json" } else { "application/json" };
         assert!(
             self.header("content-type").starts_with(media_type),
             "content type {:?}; {about}",
             self.header("content-type")
         );
         if self.status < 300 {
-            assert!(
-                self.body.get("error").is_none(),
-                "success with error; {about}"
-            );
+            assert!(self.body.get("error").is_none(), "success with error; {about}");
             return;
         }
         self.check_error(&about);
@@ -137,24 +119,14 @@ impl Answer {
 
     #[track_caller]
     fn check_error(&self, about: &str) {
-        assert!(
-            self.body.get("data").is_none(),
-            "failure with data; {about}"
-        );
+        assert!(self.body.get("data").is_none(), "failure with data; {about}");
         let error = self.error();
-        assert_eq!(
-            error["status"], self.status,
-            "error.status differs; {about}"
-        );
+        assert_eq!(error["status"], self.status, "error.status differs; {about}");
         for member in ["title", "detail", "type"] {
             assert!(error[member].is_string(), "no error.{member}; {about}");
         }
         assert!(!self.detail().is_empty(), "error.detail is empty; {about}");
         let with_faults = STATUSES_WITH_FAULTS.contains(&self.status);
-        assert_eq!(
-            error["errors"].is_array(),
-            with_faults,
-            "error.errors; {about}"
-        );
+        assert_eq!(error["errors"].is_array(), with_faults, "error.errors; {about}");
     }
 }

@@ -18,28 +18,17 @@ pub struct Client {
 impl Client {
     /// A client of the server at `base` (no trailing slash) with this root key.
     pub fn new(base: &str, root_key: &str) -> Self {
-        Self {
-            http: crate::http_client(),
-            base: base.to_owned(),
-            root_key: root_key.to_owned(),
-            inspect: None,
-        }
+        Self { http: crate::http_client(), base: base.to_owned(), root_key: root_key.to_owned(), inspect: None }
     }
 
     /// The same client with another root key.
     pub fn with_key(&self, root_key: &str) -> Self {
-        Self {
-            root_key: root_key.to_owned(),
-            ..self.clone()
-        }
+        Self { root_key: root_key.to_owned(), ..self.clone() }
     }
 
     /// The same client, showing every answer of an operation to `inspect`, which panics on a bad one.
     pub fn inspected(&self, inspect: fn(&Answer)) -> Self {
-        Self {
-            inspect: Some(inspect),
-            ..self.clone()
-        }
+        Self { inspect: Some(inspect), ..self.clone() }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -53,12 +42,7 @@ impl Client {
     }
 
     /// Calls an operation with extra headers, such as `X-Forwarded-For`.
-    pub async fn call_with_headers(
-        &self,
-        operation: &str,
-        body: Value,
-        headers: &[(&str, &str)],
-    ) -> Answer {
+    pub async fn call_with_headers(&self, operation: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
         self.call_text(operation, body.to_string(), headers).await
     }
 
@@ -92,16 +76,11 @@ impl Client {
 
     /// Sends any request. The envelope is not checked: not every path has one.
     pub async fn send(&self, asked: &str, request: RequestBuilder) -> Answer {
-        let response = request
-            .send()
-            .await
-            .unwrap_or_else(|fault| panic!("{asked} was not answered: {fault:?}"));
+        let response = request.send().await.unwrap_or_else(|fault| panic!("{asked} was not answered: {fault:?}"));
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let text = response
-            .text()
-            .await
-            .unwrap_or_else(|fault| panic!("{asked}: the answer broke off: {fault:?}"));
+        let text =
+            response.text().await.unwrap_or_else(|fault| panic!("{asked}: the answer broke off: {fault:?}"));
         Answer {
             asked: asked.to_owned(),
             status,
@@ -113,7 +92,6 @@ impl Client {
 
     /// GET of a path, without credentials.
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path}"), self.request(Method::GET, path))
-            .await
+        self.send(&format!("GET {path}"), self.request(Method::GET, path)).await
     }
 }

@@ -14,13 +14,9 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// Without `KEYRACK_TEST_POSTGRES_URL`: the tests run on PostgreSQL too, and are not skipped silently.
 pub async fn fresh_postgres_database() -> String {
     let Ok(admin) = std::env::var("KEYRACK_TEST_POSTGRES_URL") else {
-        panic!(
-            "KEYRACK_TEST_POSTGRES_URL is not set: start the tests with tests/run, which starts a PostgreSQL"
-        );
+        panic!("KEYRACK_TEST_POSTGRES_URL is not set: start the tests with tests/run, which starts a PostgreSQL");
     };
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("the clock is past 1970");
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     let name = format!(
         "keyrack_{}_{}_{}",
         std::process::id(),

@@ -37,10 +37,8 @@ pub struct Program {
 impl Program {
     /// The program at this path, with an empty data directory of its own. Clones share the data directory.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("keyrack-test-")
-            .tempdir()
-            .expect("a temporary folder can be made");
+        let folder =
+            tempfile::Builder::new().prefix("keyrack-test-").tempdir().expect("a temporary folder can be made");
         Self {
             binary: binary.into(),
             folder: Arc::new(folder),
@@ -128,11 +126,7 @@ impl Program {
     async fn try_start(&self) -> Result<Server, String> {
         let port = free_port();
         let log = self.folder.path().join(format!("stderr-{port}.log"));
-        let stderr = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .expect("the log file can be opened");
+        let stderr = File::options().create(true).append(true).open(&log).expect("the log file can be opened");
         let child = self
             .command(&["serve"])
             .env("KEYRACK_LISTEN", format!("127.0.0.1:{port}"))
@@ -144,13 +138,7 @@ impl Program {
         if let Some(inspect) = self.inspect {
             client = client.inspected(inspect);
         }
-        let mut server = Server {
-            program: self.clone(),
-            child,
-            port,
-            log,
-            client,
-        };
+        let mut server = Server { program: self.clone(), child, port, log, client };
         server.wait_until_ready().await?;
         Ok(server)
     }
@@ -238,11 +226,7 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(
-                started.elapsed() < limit,
-                "still running after {limit:?}:\n{}",
-                self.log()
-            );
+            assert!(started.elapsed() < limit, "still running after {limit:?}:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -274,7 +258,5 @@ impl Drop for Server {
 }
 
 fn read_lossy(path: &Path) -> String {
-    std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

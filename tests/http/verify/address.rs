@@ -21,13 +21,7 @@ impl Guarded {
 
     /// Behind a proxy on this machine that may say whom it forwards for.
     async fn behind_proxy() -> Self {
-        Self::on(
-            program()
-                .env("KEYRACK_TRUSTED_PROXIES", "127.0.0.1/32,10.0.0.0/8")
-                .start()
-                .await,
-        )
-        .await
+        Self::on(program().env("KEYRACK_TRUSTED_PROXIES", "127.0.0.1/32,10.0.0.0/8").start().await).await
     }
 
     async fn allow(&self, list: Value) {
@@ -36,15 +30,9 @@ impl Guarded {
     }
 
     async fn code(&self, forwarded_for: Option<&str>) -> Value {
-        let headers: Vec<(&str, &str)> = forwarded_for
-            .map(|list| ("X-Forwarded-For", list))
-            .into_iter()
-            .collect();
+        let headers: Vec<(&str, &str)> = forwarded_for.map(|list| ("X-Forwarded-For", list)).into_iter().collect();
         let body = json!({"key": self.key.key});
-        let answer = self
-            .server
-            .call_with_headers("keys.verifyKey", body, &headers)
-            .await;
+        let answer = self.server.call_with_headers("keys.verifyKey", body, &headers).await;
         answer.expect(200).data()["code"].clone()
     }
 }
@@ -52,14 +40,7 @@ impl Guarded {
 #[tokio::test]
 async fn addresses_and_ranges_of_both_families_are_let_in() {
     let guarded = Guarded::behind_proxy().await;
-    guarded
-        .allow(json!([
-            "203.0.113.9",
-            " 198.51.100.0/24",
-            "2001:db8::1",
-            "2001:db8:1::/48"
-        ]))
-        .await;
+    guarded.allow(json!(["203.0.113.9", " 198.51.100.0/24", "2001:db8::1", "2001:db8:1::/48"])).await;
     for (address, code) in [
         ("203.0.113.9", "VALID"),
         ("203.0.113.10", "FORBIDDEN"),
@@ -93,21 +74,10 @@ async fn an_empty_list_lets_everyone_in() {
 async fn of_the_forwarded_addresses_the_last_untrusted_one_counts() {
     let guarded = Guarded::behind_proxy().await;
     guarded.allow(json!(["203.0.113.9"])).await;
-    assert_eq!(
-        guarded.code(Some("203.0.113.10, 203.0.113.9")).await,
-        "VALID"
-    );
-    assert_eq!(
-        guarded.code(Some("203.0.113.9, 203.0.113.10")).await,
-        "FORBIDDEN"
-    );
+    assert_eq!(guarded.code(Some("203.0.113.10, 203.0.113.9")).await, "VALID");
+    assert_eq!(guarded.code(Some("203.0.113.9, 203.0.113.10")).await, "FORBIDDEN");
     assert_eq!(guarded.code(Some("203.0.113.9, 10.1.2.3")).await, "VALID");
-    assert_eq!(
-        guarded
-            .code(Some("203.0.113.9, 203.0.113.10, 10.1.2.3"))
-            .await,
-        "FORBIDDEN"
-    );
+    assert_eq!(guarded.code(Some("203.0.113.9, 203.0.113.10, 10.1.2.3")).await, "FORBIDDEN");
 }
 
 #[tokio::test]
@@ -125,11 +95,7 @@ async fn a_list_with_something_that_is_no_address_is_refused() {
     let guarded = Guarded::on(keyrack().await).await;
     for wrong in ["not-an-address", "203.0.113.0/33", "300.1.1.1"] {
         let body = json!({"apiId": guarded.api, "ipWhitelist": ["203.0.113.9", wrong]});
-        guarded
-            .server
-            .call("apis.updateApi", body)
-            .await
-            .expect_error(400, "unkey/application/invalid_input");
+        guarded.server.call("apis.updateApi", body).await.expect_error(400, "unkey/application/invalid_input");
     }
     assert_eq!(guarded.code(None).await, "VALID");
 }

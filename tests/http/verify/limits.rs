@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{
-    WINDOW, new_api, new_identity, new_key, now, update_key, verify, verify_answer,
-};
+use crate::fixture::{WINDOW, new_api, new_identity, new_key, now, update_key, verify, verify_answer};
 use crate::keyrack;
 
 fn automatic(name: &str, limit: u64) -> Value {
@@ -42,15 +40,8 @@ async fn a_limit_of_the_key_hides_one_of_the_identity_with_the_same_name() {
         let data = verify(&server, &key, json!({})).await;
         assert_eq!(limits(&data), [state("other", remaining, false)], "{data}");
         let of_identity = &data["identity"]["ratelimits"];
-        assert_eq!(
-            of_identity.as_array().map(Vec::len),
-            Some(1),
-            "shadowed limits are not listed: {data}"
-        );
-        assert_eq!(
-            (&of_identity[0]["name"], &data["identity"]["id"]),
-            (&json!("other"), &json!(identity))
-        );
+        assert_eq!(of_identity.as_array().map(Vec::len), Some(1), "shadowed limits are not listed: {data}");
+        assert_eq!((&of_identity[0]["name"], &data["identity"]["id"]), (&json!("other"), &json!(identity)));
     }
     let data = verify(&server, &key, json!({"ratelimits": [{"name": "calls"}]})).await;
     assert_eq!(limits(&data)[1], state("calls", 49, false));
@@ -60,17 +51,9 @@ async fn a_limit_of_the_key_hides_one_of_the_identity_with_the_same_name() {
 async fn keys_of_one_identity_share_its_limits_but_not_their_own() {
     let server = keyrack().await;
     let api = new_api(&server).await;
-    new_identity(
-        &server,
-        "customer",
-        json!({"ratelimits": [automatic("shared", 3)]}),
-    )
-    .await;
+    new_identity(&server, "customer", json!({"ratelimits": [automatic("shared", 3)]})).await;
     let members = json!({"externalId": "customer", "ratelimits": [automatic("own", 10)]});
-    let (one, two) = (
-        new_key(&server, &api, members.clone()).await,
-        new_key(&server, &api, members).await,
-    );
+    let (one, two) = (new_key(&server, &api, members.clone()).await, new_key(&server, &api, members).await);
     assert_eq!(
         limits(&verify(&server, &one, json!({})).await),
         [state("own", 9, false), state("shared", 2, false)]
@@ -81,29 +64,15 @@ async fn keys_of_one_identity_share_its_limits_but_not_their_own() {
     );
     assert_eq!(verify(&server, &one, json!({})).await["code"], "VALID");
     let denied = verify(&server, &two, json!({})).await;
-    assert_eq!(
-        limits(&denied),
-        [state("own", 9, false), state("shared", 0, true)]
-    );
+    assert_eq!(limits(&denied), [state("own", 9, false), state("shared", 0, true)]);
 }
 
 #[tokio::test]
 async fn an_empty_list_of_limits_does_not_switch_automatic_ones_off() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [automatic("auto", 1)]}),
-    )
-    .await;
-    assert_eq!(
-        verify(&server, &key, json!({"ratelimits": []})).await["code"],
-        "VALID"
-    );
-    assert_eq!(
-        verify(&server, &key, json!({"ratelimits": []})).await["code"],
-        "RATE_LIMITED"
-    );
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [automatic("auto", 1)]})).await;
+    assert_eq!(verify(&server, &key, json!({"ratelimits": []})).await["code"], "VALID");
+    assert_eq!(verify(&server, &key, json!({"ratelimits": []})).await["code"], "RATE_LIMITED");
 }
 
 #[tokio::test]
@@ -116,23 +85,14 @@ async fn limits_are_listed_automatic_first_by_name_then_in_request_order() {
     ]});
     let data = verify(&server, &key, named).await;
     let due = [("mmm", 8), ("zzz", 8), ("ccc", 8), ("aaa", 8), ("bbb", 7)];
-    assert_eq!(
-        limits(&data),
-        due.map(|(name, remaining)| state(name, remaining, false))
-    );
+    assert_eq!(limits(&data), due.map(|(name, remaining)| state(name, remaining, false)));
 }
 
 #[tokio::test]
 async fn of_two_items_with_one_name_the_later_counts() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [on_request("calls", 10)]}),
-    )
-    .await;
-    let named =
-        json!({"ratelimits": [{"name": "calls", "cost": 10}, {"name": "calls", "cost": 1}]});
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [on_request("calls", 10)]})).await;
+    let named = json!({"ratelimits": [{"name": "calls", "cost": 10}, {"name": "calls", "cost": 1}]});
     let data = verify(&server, &key, named).await;
     assert_eq!(limits(&data), [state("calls", 9, false)]);
 }
@@ -140,77 +100,35 @@ async fn of_two_items_with_one_name_the_later_counts() {
 #[tokio::test]
 async fn an_ad_hoc_limit_shares_the_counter_of_the_keys_own_limit_of_that_name() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [on_request("calls", 10)]}),
-    )
-    .await;
-    verify(
-        &server,
-        &key,
-        json!({"ratelimits": [{"name": "calls", "cost": 4}]}),
-    )
-    .await;
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [on_request("calls", 10)]})).await;
+    verify(&server, &key, json!({"ratelimits": [{"name": "calls", "cost": 4}]})).await;
     let named = json!({"ratelimits": [{"name": "calls", "limit": 100, "duration": WINDOW}]});
-    assert_eq!(
-        limits(&verify(&server, &key, named).await),
-        [state("calls", 95, false)]
-    );
+    assert_eq!(limits(&verify(&server, &key, named).await), [state("calls", 95, false)]);
     let named = json!({"ratelimits": [{"name": "calls", "limit": 100, "duration": WINDOW - 1000}]});
-    assert_eq!(
-        limits(&verify(&server, &key, named).await),
-        [state("calls", 99, false)]
-    );
+    assert_eq!(limits(&verify(&server, &key, named).await), [state("calls", 99, false)]);
 }
 
 #[tokio::test]
 async fn changing_the_limit_keeps_the_count_and_changing_the_duration_does_not() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [automatic("auto", 5)]}),
-    )
-    .await;
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [automatic("auto", 5)]})).await;
     verify(&server, &key, json!({})).await;
-    update_key(
-        &server,
-        &key,
-        json!({"ratelimits": [automatic("auto", 10)]}),
-    )
-    .await;
-    assert_eq!(
-        limits(&verify(&server, &key, json!({})).await),
-        [state("auto", 8, false)]
-    );
-    let other =
-        json!([{"name": "auto", "limit": 10, "duration": WINDOW - 1000, "autoApply": true}]);
+    update_key(&server, &key, json!({"ratelimits": [automatic("auto", 10)]})).await;
+    assert_eq!(limits(&verify(&server, &key, json!({})).await), [state("auto", 8, false)]);
+    let other = json!([{"name": "auto", "limit": 10, "duration": WINDOW - 1000, "autoApply": true}]);
     update_key(&server, &key, json!({"ratelimits": other})).await;
-    assert_eq!(
-        limits(&verify(&server, &key, json!({})).await),
-        [state("auto", 9, false)]
-    );
+    assert_eq!(limits(&verify(&server, &key, json!({})).await), [state("auto", 9, false)]);
 }
 
 #[tokio::test]
 async fn a_limit_of_0_denies_and_a_window_under_a_second_is_refused() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [automatic("auto", 5)]}),
-    )
-    .await;
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [automatic("auto", 5)]})).await;
     let closed = json!({"ratelimits": [{"name": "closed", "limit": 0, "duration": WINDOW}]});
     let data = verify(&server, &key, closed).await;
     assert_eq!(data["code"], "RATE_LIMITED");
-    assert_eq!(
-        limits(&data),
-        [state("auto", 5, false), state("closed", 0, true)]
-    );
-    let free =
-        json!({"ratelimits": [{"name": "closed", "limit": 0, "duration": WINDOW, "cost": 0}]});
+    assert_eq!(limits(&data), [state("auto", 5, false), state("closed", 0, true)]);
+    let free = json!({"ratelimits": [{"name": "closed", "limit": 0, "duration": WINDOW, "cost": 0}]});
     assert_eq!(verify(&server, &key, free).await["code"], "VALID");
     let hasty = json!({"ratelimits": [{"name": "hasty", "limit": 5, "duration": 999}]});
     let answer = verify_answer(&server, &key.key, hasty).await;
@@ -227,10 +145,7 @@ async fn a_refused_short_window_does_not_leak_into_a_longer_one() {
     }
     for _ in 0..3 {
         let data = verify(&server, &key, json!({})).await;
-        assert_eq!(
-            limits(&data),
-            [state("hour", 0, true), state("month", 188, false)]
-        );
+        assert_eq!(limits(&data), [state("hour", 0, true), state("month", 188, false)]);
     }
 }
 
@@ -239,38 +154,24 @@ async fn the_reset_is_the_end_of_the_window_counted_from_1970() {
     let server = keyrack().await;
     let duration = 3_600_000;
     let limit = json!([{"name": "hourly", "limit": 5, "duration": duration, "autoApply": true}]);
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": limit}),
-    )
-    .await;
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": limit})).await;
     let before = now();
     let data = verify(&server, &key, json!({})).await;
     let reset = data["ratelimits"][0]["reset"].as_i64().expect("a time");
     assert_eq!(reset % duration, 0);
-    assert!(
-        reset > before && reset <= now() + duration,
-        "{reset} at {before}"
-    );
+    assert!(reset > before && reset <= now() + duration, "{reset} at {before}");
 }
 
 #[tokio::test]
 async fn an_unknown_limit_of_a_key_without_identity_says_so() {
     let server = keyrack().await;
     let key = new_key(&server, &new_api(&server).await, json!({})).await;
-    for item in [
-        json!({"name": "nope"}),
-        json!({"name": "nope", "limit": 5}),
-        json!({"name": "nope", "duration": 60000}),
-    ] {
+    for item in
+        [json!({"name": "nope"}), json!({"name": "nope", "limit": 5}), json!({"name": "nope", "duration": 60000})]
+    {
         let answer = verify_answer(&server, &key.key, json!({"ratelimits": [item]})).await;
         let answer = answer.expect_error(412, "unkey/application/precondition_failed");
-        assert!(
-            answer.detail().contains("nope") && answer.detail().contains(&key.id),
-            "{}",
-            answer.detail()
-        );
+        assert!(answer.detail().contains("nope") && answer.detail().contains(&key.id), "{}", answer.detail());
         assert!(answer.detail().contains("identity"), "{}", answer.detail());
     }
 }
@@ -278,17 +179,7 @@ async fn an_unknown_limit_of_a_key_without_identity_says_so() {
 #[tokio::test]
 async fn unknown_members_of_a_rate_limit_item_are_tolerated() {
     let server = keyrack().await;
-    let key = new_key(
-        &server,
-        &new_api(&server).await,
-        json!({"ratelimits": [automatic("auto", 5)]}),
-    )
-    .await;
-    let data = verify(
-        &server,
-        &key,
-        json!({"ratelimits": [{"name": "auto", "note": "mine"}]}),
-    )
-    .await;
+    let key = new_key(&server, &new_api(&server).await, json!({"ratelimits": [automatic("auto", 5)]})).await;
+    let data = verify(&server, &key, json!({"ratelimits": [{"name": "auto", "note": "mine"}]})).await;
     assert_eq!(data["code"], "VALID");
 }
