@@ -3,10 +3,11 @@
 
 use keyrack_test_harness::{ROOT_KEY, Server};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use serde_json::{Value, json};
+use reqwest::header::AUTHORIZATION;
+use serde_json::json;
 
 use crate::fixture::{new_api, new_key};
+use crate::mcp_wire::Session;
 use crate::program;
 
 /// What must appear nowhere, and every error body that was received.
@@ -72,35 +73,12 @@ async fn plant_bad_requests(server: &Server, planted: &mut Planted) {
     planted.errors.push(server.send("GET", server.request(Method::GET, &query)).await.expect(405).text);
 }
 
-/// One JSON-RPC message to the MCP endpoint.
-async fn mcp(server: &Server, session: &str, message: Value) -> (String, String) {
-    let mut request = server
-        .request(Method::POST, "/mcp")
-        .header("MCP-UNKEY-BEARER-AUTH", ROOT_KEY)
-        .header(ACCEPT, "application/json, text/event-stream")
-        .header(CONTENT_TYPE, "application/json")
-        .body(message.to_string());
-    if !session.is_empty() {
-        request = request.header("Mcp-Session-Id", session).header("MCP-Protocol-Version", "2025-06-18");
-    }
-    let answer = server.send("POST /mcp", request).await;
-    assert!(answer.status < 300, "{} {}", answer.status, answer.text);
-    (answer.header("mcp-session-id").to_owned(), answer.text)
-}
-
 async fn plant_over_mcp(server: &Server, planted: &mut Planted) {
-    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
-    let (session, _) = mcp(server, "", hello).await;
-    mcp(server, &session, json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    let session = Session::open(server).await;
     let key = planted.secret("mcp-argument-key-2c4410");
-    for (id, arguments) in
-        [(2, json!({"key": key})), (3, json!({"key": [key]})), (4, json!({"key": "k", "extra": key}))]
-    {
+    for arguments in [json!({"key": key}), json!({"key": [key]}), json!({"key": "k", "extra": key})] {
         for tool in ["keys_verifyKey", "keys_whoami"] {
-            let message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
-                "params": {"name": tool, "arguments": arguments}});
-            let (_, text) = mcp(server, &session, message).await;
+            let text = session.ask_text("tools/call", json!({"name": tool, "arguments": arguments})).await;
             assert!(text.contains("\"result\"") || text.contains("\"error\""), "{text}");
             planted.errors.push(text);
         }
