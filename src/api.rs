@@ -18,8 +18,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor, request_schema};
 use serde_json::{Value, json};
 
-pub(crate) use connection::root_key_file;
-
 use crate::remote::{Answer, Remote};
 use crate::stdout;
 use failure::Failure;
@@ -81,6 +79,7 @@ pub(crate) fn command() -> Command {
         .arg(output)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .disable_help_subcommand(true)
         .subcommand_value_name("NAMESPACE")
         .subcommand_help_heading("Namespaces")
         // Schemas are only generated for those who call operations.
@@ -102,6 +101,7 @@ fn with_namespaces(api: Command) -> Command {
                 .about(names.join(", "))
                 .subcommand_required(true)
                 .arg_required_else_help(true)
+                .disable_help_subcommand(true)
                 .subcommand_value_name("OPERATION")
                 .subcommand_help_heading("Operations")
                 .subcommands(operations.iter().map(OperationCommand::command)),
@@ -115,6 +115,7 @@ impl OperationCommand {
         let mut command = Command::new(&self.action)
             .about(self.about.summary)
             .long_about(format!("{}\n\n{}", self.about.summary, self.about.description).trim_end().to_owned())
+            .override_usage(help::usage(self))
             .after_help(example)
             .args(self.flags.iter().map(Flag::argument))
             .arg(whole_body());

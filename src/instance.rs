@@ -16,7 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Settings;
 
-const ROOT_KEY_FILE: &str = "root-key";
+/// The file of the data folder that holds the root key of the first start.
+pub(crate) const ROOT_KEY_FILE: &str = "root-key";
 
 /// An open Keyrack, and what opening it did.
 pub(crate) struct Instance {

@@ -3,9 +3,14 @@
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
 //! output, `api` a client of every operation.
 
+mod api;
 mod instance;
+mod mcp_config;
+mod remote;
+mod root_key;
 mod serve;
 mod settings;
+mod stdout;
 
 use std::process::ExitCode;
 
@@ -27,6 +32,9 @@ fn command() -> Command {
             Command::new("serve").about("Serves the HTTP API, and MCP beside it at /mcp"),
             Flags::Serve,
         ))
+        .subcommand(mcp_config::command())
+        .subcommand(api::command())
+        .subcommand(root_key::command())
 }
 
 fn main() -> ExitCode {
@@ -41,6 +49,11 @@ fn main() -> ExitCode {
                 Ok(settings) => serve::run(&settings).await,
                 Err(error) => return misused(&error),
             },
+            Some(("api", matches)) => return api::run(matches).await,
+            Some(("mcp-config", matches)) => mcp_config::run(matches),
+            Some(("root-key", matches)) => {
+                return root_key::run(matches).await.unwrap_or_else(|error| failed(&error));
+            }
             _ => Ok(()),
         };
         outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)

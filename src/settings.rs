@@ -265,7 +265,8 @@ impl Settings {
         &self.warnings
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    /// A setting as it was given, if it was.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|value| value.text.as_str())
     }
 
@@ -404,7 +405,9 @@ impl Settings {
     }
 
     fn secret(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<Secret>> {
-        if let Some(text) = self.text(value) {
+        // Values have no flag, so a file that is a flag beats a value from anywhere else.
+        let file_is_flag = self.values.get(file).is_some_and(|named| named.source.starts_with("--"));
+        if let Some(text) = self.text(value).filter(|_| !file_is_flag) {
             return Ok(Some(Secret::from_string(text.trim().to_owned())));
         }
         self.text(file).map(|path| read_secret(Path::new(path))).transpose()
@@ -457,6 +460,23 @@ mod tests {
         assert_eq!(settings.listen().unwrap().port(), 9002);
         assert_eq!(settings.drain().unwrap().as_secs(), 7);
         assert_eq!(settings.mcp_calls_per_minute().unwrap(), 300);
+    }
+
+    #[test]
+    fn a_secret_file_that_is_a_flag_beats_a_secret_from_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (settings_file, key_file) = (folder.path().join("keyrack.toml"), folder.path().join("key"));
+        std::fs::write(&settings_file, "root_key = 'from the settings'").unwrap();
+        std::fs::write(&key_file, "from the flag\n").unwrap();
+        let command = add_flags(Command::new("mcp"), Flags::Mcp);
+        let read = |flags: &[&str]| {
+            let line =
+                ["mcp", "--config", settings_file.to_str().unwrap()].into_iter().chain(flags.iter().copied());
+            let settings = Settings::read(&command.clone().get_matches_from(line)).unwrap();
+            settings.root_key().unwrap().unwrap().expose().to_owned()
+        };
+        assert_eq!(read(&[]), "from the settings");
+        assert_eq!(read(&["--root-key-file", key_file.to_str().unwrap()]), "from the flag");
     }
 
     #[test]

@@ -38,7 +38,8 @@ fn whole(
     };
     if is_literal(argument) && has_secret(&body, &command.flags) {
         return Err(Failure::Usage(
-            "--json contains a secret, and arguments can be seen by others: send it as @FILE or - instead".to_owned(),
+            "--json contains a secret, and arguments can be seen by others: send it as @FILE or - instead"
+                .to_owned(),
         ));
     }
     Ok(body)
@@ -83,7 +84,11 @@ fn clear(command: &OperationCommand, matches: &ArgMatches, body: &mut Map<String
         let is_cleared = names.contains(&&flag.name);
         match &flag.cleared {
             Some(_) if is_given && is_cleared => {
-                return Err(Failure::Usage(format!("{} and --clear {} exclude each other", flag.typed(), flag.name)));
+                return Err(Failure::Usage(format!(
+                    "{} and --clear {} exclude each other",
+                    flag.typed(),
+                    flag.name
+                )));
             }
             Some(cleared) if is_cleared => {
                 body.insert(flag.member.to_owned(), cleared.clone());

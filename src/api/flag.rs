@@ -4,7 +4,9 @@
 //! scalars `--x a --x b`, an object or a list of objects `--x-json`, a secret `--x-file`. What cannot be
 //! said by giving a value, null and the empty list, is said with `--clear x`.
 
-use clap::builder::{BoolValueParser, PossibleValuesParser, StringValueParser, TypedValueParser as _, ValueParser};
+use clap::builder::{
+    BoolValueParser, PossibleValuesParser, StringValueParser, TypedValueParser as _, ValueParser,
+};
 use clap::{Arg, ArgAction, value_parser};
 use keyrack_core::schema::describe;
 use serde_json::{Map, Value};
@@ -137,23 +139,23 @@ impl Flag {
     pub(super) fn argument(&self) -> Arg {
         let argument = Arg::new(self.member)
             .long(self.typed().split_off(2))
+            .value_name(self.value_name())
             .help(help::of_flag(self))
             .help_heading("Request");
         let argument = match self.kind {
-            Kind::Scalar(scalar) => self.scalar_argument(argument, scalar, self.schema).action(ArgAction::Set),
+            Kind::Scalar(scalar) => Flag::scalar_argument(argument, scalar, self.schema).action(ArgAction::Set),
             Kind::List(scalar) => {
-                self.scalar_argument(argument, scalar, &self.schema["items"]).action(ArgAction::Append)
+                Flag::scalar_argument(argument, scalar, &self.schema["items"]).action(ArgAction::Append)
             }
             Kind::Boolean => argument
-                .value_name("BOOLEAN")
+                .hide_possible_values(true)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
                 .value_parser(BoolValueParser::new().map(Value::from)),
-            Kind::Json => argument.value_name("JSON").value_parser(value_parser!(String)),
-            Kind::SecretJson => argument.value_name("@FILE").value_parser(value_parser!(String)),
+            Kind::Json | Kind::SecretJson => argument.value_parser(value_parser!(String)),
             // Absent, it may come from standard input, so clap must not insist.
-            Kind::Secret => return argument.value_name("PATH").value_parser(value_parser!(String)),
+            Kind::Secret => return argument.value_parser(value_parser!(String)),
         };
         match (self.required, &self.cleared) {
             (false, _) => argument,
@@ -162,16 +164,29 @@ impl Flag {
         }
     }
 
-    fn scalar_argument(&self, argument: Arg, scalar: Scalar, schema: &'static Value) -> Arg {
+    fn scalar_argument(argument: Arg, scalar: Scalar, schema: &'static Value) -> Arg {
         if let Some(choices) = choices(schema) {
-            return argument.value_name("CHOICE").value_parser(PossibleValuesParser::new(choices).map(Value::from));
+            return argument.value_parser(PossibleValuesParser::new(choices).map(Value::from));
         }
-        let (name, parser): (_, ValueParser) = match scalar {
-            Scalar::Text => ("TEXT", ValueParser::new(StringValueParser::new().map(Value::from))),
-            Scalar::Integer => ("INTEGER", ValueParser::new(|text: &str| integer(text))),
-            Scalar::Number => ("NUMBER", ValueParser::new(|text: &str| number(text))),
+        let parser = match scalar {
+            Scalar::Text => ValueParser::new(StringValueParser::new().map(Value::from)),
+            Scalar::Integer => ValueParser::new(|text: &str| integer(text)),
+            Scalar::Number => ValueParser::new(|text: &str| number(text)),
         };
-        argument.value_name(name).value_parser(parser).allow_negative_numbers(scalar != Scalar::Text)
+        argument.value_parser(parser).allow_negative_numbers(scalar != Scalar::Text)
+    }
+
+    /// What stands for a value in the usage.
+    pub(super) fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Scalar(Scalar::Text) | Kind::List(Scalar::Text) => "TEXT",
+            Kind::Scalar(Scalar::Integer) | Kind::List(Scalar::Integer) => "INTEGER",
+            Kind::Scalar(Scalar::Number) | Kind::List(Scalar::Number) => "NUMBER",
+            Kind::Boolean => "true|false",
+            Kind::Json => "JSON",
+            Kind::SecretJson => "@FILE",
+            Kind::Secret => "PATH",
+        }
     }
 
     /// The schema without null, which `--clear` stands for.
@@ -288,7 +303,8 @@ mod tests {
 
     #[test]
     fn names_are_kebab_case() {
-        let table = [("createKey", "create-key"), ("rootKeys", "root-keys"), ("apis", "apis"), ("whoami", "whoami")];
+        let table =
+            [("createKey", "create-key"), ("rootKeys", "root-keys"), ("apis", "apis"), ("whoami", "whoami")];
         for (name, kebab_name) in table {
             assert_eq!(kebab(name), kebab_name);
         }

@@ -19,17 +19,36 @@ pub(super) fn of_flag(flag: &Flag) -> String {
             keyrack_core::schema::describe(&flag.schema["items"])
         ),
         Kind::Json => format!("JSON such as {}, @FILE, or - for standard input", shape(&flag.value_schema())),
-        Kind::SecretJson => format!("JSON such as {} as @FILE, or - for standard input", shape(&flag.value_schema())),
+        Kind::SecretJson => {
+            format!("JSON such as {} as @FILE, or - for standard input", shape(&flag.value_schema()))
+        }
         Kind::Secret => format!("A file that holds it, or - for standard input, the default; {}", flag.bounds()),
     };
     if !takes.is_empty() {
         help.push(' ');
         help.push_str(&sentence(&takes));
     }
-    if let Some(default) = flag.schema.get("default").filter(|default| !default.is_null() && !default.is_array()) {
-        help.push_str(&format!(" Default: {default}."));
+    // Some members say in their own words what happens without them, which is nearer to the truth.
+    let default = flag.schema.get("default").filter(|default| !default.is_null() && !default.is_array());
+    if let Some(default) = default.filter(|_| !help.contains("default:")) {
+        help.push_str(&format!(" [default: {default}]"));
+    }
+    if flag.required {
+        help.push_str(" [required]");
     }
     help
+}
+
+/// The usage of a command: what is required, by name.
+pub(super) fn usage(command: &OperationCommand) -> String {
+    let required = command.flags.iter().filter(|flag| flag.required).map(|flag| match flag.kind {
+        Kind::Boolean => flag.typed(),
+        // It may also come from standard input.
+        Kind::Secret => format!("[{} <{}>]", flag.typed(), flag.value_name()),
+        _ => format!("{} <{}>", flag.typed(), flag.value_name()),
+    });
+    let words = ["keyrack api".to_owned(), command.namespace.clone(), command.action.clone()].into_iter();
+    words.chain(required).chain(["[OPTIONS]".to_owned()]).collect::<Vec<_>>().join(" ")
 }
 
 /// How to call an operation: what is required, and if that only says on what, something to do with it.

@@ -15,7 +15,8 @@ fn body_of(line: &[&str], stdin: &str) -> Result<Value, String> {
     let (namespace, matches) = matches.subcommand().unwrap();
     let (action, matches) = matches.subcommand().unwrap();
     let operations = commands();
-    let operation = operations.iter().find(|known| known.namespace == namespace && known.action == action).unwrap();
+    let operation =
+        operations.iter().find(|known| known.namespace == namespace && known.action == action).unwrap();
     body::body(operation, matches, &mut inputs(stdin)).map_err(|failure| match failure {
         Failure::Usage(text) => text,
         other => panic!("{other:?}"),
@@ -95,7 +96,8 @@ fn clearing_sends_null_or_an_empty_list() {
 fn a_whole_body_needs_no_other_flags_and_flags_win_over_it() {
     let body = body_of(&["keys", "create-key", "--json", r#"{"apiId":"api_1","name":"a"}"#], "").unwrap();
     assert_eq!(body, json!({ "apiId": "api_1", "name": "a" }));
-    let body = body_of(&["keys", "create-key", "--json", "-", "--name", "b"], r#"{"apiId":"api_1","x":1}"#).unwrap();
+    let body =
+        body_of(&["keys", "create-key", "--json", "-", "--name", "b"], r#"{"apiId":"api_1","x":1}"#).unwrap();
     assert_eq!(body, json!({ "apiId": "api_1", "x": 1, "name": "b" }));
     assert!(body_of(&["keys", "create-key", "--json", "[]"], "").unwrap_err().contains("not a JSON object"));
 }
