@@ -114,7 +114,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         stdout::print(&format!("{:#}", stdio(client, &program, shared(&settings)?)))?;
         eprintln!("\n{}", client.places());
-        eprintln!("It acts with the root key in {}.", key_file.display());
+        eprintln!("It acts with the root key in {}.", whereabouts(&key_file));
         return Ok(());
     };
     let url = address(url, &settings)?;
@@ -128,12 +128,19 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     eprintln!("\n{}", client.places());
     match (shown, client) {
         (Some(_), _) => eprintln!("It contains a root key: keep it to yourself."),
-        (None, Client::VsCode) => eprintln!("VS Code asks for the root key; one is in {}.", key_file.display()),
+        (None, Client::VsCode) => {
+            eprintln!("VS Code asks for the root key; one is in {}.", whereabouts(&key_file))
+        }
         (None, _) => {
-            eprintln!("Put a root key in the place of {PLACEHOLDER}; one is in {}.", key_file.display());
+            eprintln!("Put a root key in the place of {PLACEHOLDER}; one is in {}.", whereabouts(&key_file));
         }
     }
     Ok(())
+}
+
+fn whereabouts(key_file: &Path) -> String {
+    let yet = if key_file.exists() { "" } else { ", which the first start writes" };
+    format!("{}{yet}", key_file.display())
 }
 
 /// The environment of the stdio server: the settings that were given here.

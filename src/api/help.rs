@@ -33,7 +33,7 @@ pub(super) fn of_flag(flag: &Flag) -> String {
     if let Some(default) = default.filter(|_| !help.contains("default:")) {
         help.push_str(&format!(" [default: {default}]"));
     }
-    if flag.required {
+    if flag.required && flag.kind != Kind::Secret {
         help.push_str(" [required]");
     }
     help

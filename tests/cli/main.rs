@@ -1,0 +1,105 @@
+//! The command line, against the real server: what people type, what they read, how scripts can tell.
+
+mod exit_codes;
+mod help;
+mod journey;
+mod mcp_config;
+mod root_keys;
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use keyrack_test_harness::{Program, Server};
+use serde_json::Value;
+
+/// The program under test with fresh data.
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_keyrack"))
+}
+
+/// What a command did.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Done {
+    /// The same, if this was its exit code.
+    #[track_caller]
+    fn expect(self, code: i32) -> Done {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|fault| panic!("no JSON ({fault}): {self:#?}"))
+    }
+}
+
+/// A way to run commands: the program's data folder and some environment.
+#[derive(Debug, Clone)]
+struct Shell {
+    program: Program,
+    environment: Vec<(String, String)>,
+}
+
+impl Shell {
+    /// Commands without a server.
+    fn alone() -> Shell {
+        // The bootstrap root key is for servers alone.
+        Shell { program: program().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY"), environment: Vec::new() }
+    }
+
+    /// Commands on the machine of a server: its address, and the root key that its first start left.
+    fn beside(server: &Server) -> Shell {
+        let program = server.program().clone().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY");
+        Shell { program, environment: Vec::new() }.with("KEYRACK_URL", server.base())
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Shell {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn run(&self, line: &[&str]) -> Done {
+        self.run_with_stdin(line, "")
+    }
+
+    fn run_with_stdin(&self, line: &[&str], stdin: &str) -> Done {
+        let mut command = self.program.command(line);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        // A command that reads nothing may be gone by now.
+        let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Done {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// `data` of a command that is done.
+    #[track_caller]
+    fn data(&self, line: &[&str]) -> Value {
+        self.data_with_stdin(line, "")
+    }
+
+    #[track_caller]
+    fn data_with_stdin(&self, line: &[&str], stdin: &str) -> Value {
+        let line: Vec<&str> = ["api"].iter().chain(line).chain(&["--output", "json"]).copied().collect();
+        self.run_with_stdin(&line, stdin).expect(0).json()["data"].clone()
+    }
+}
+
+/// A text member of data.
+#[track_caller]
+fn text(data: &Value, member: &str) -> String {
+    data[member].as_str().unwrap_or_else(|| panic!("no text {member}: {data}")).to_owned()
+}
