@@ -1,5 +1,7 @@
 //! The store and the change protocol, each test on SQLite and on PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod changes;
 mod entities;
 mod instance;
