@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use crate::authorization::Rule;
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
 use crate::page::{Listing, Pagination};
 use crate::schema::RequestSchema;
@@ -61,6 +61,8 @@ pub struct About {
     pub hint: &'static str,
     /// The permission rule.
     pub rule: Rule,
+    /// Codes that it answers besides those that any operation may.
+    pub errors: &'static [Code],
     /// What it does to what is stored.
     pub effect: Effect,
     /// Whether doing it twice leaves the same as doing it once.
@@ -86,6 +88,7 @@ impl About {
         description: "",
         hint: "",
         rule: Rule::ANY_ROOT_KEY,
+        errors: &[],
         effect: Effect::Read,
         idempotent: true,
         request_secrets: &[],

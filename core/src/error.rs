@@ -272,6 +272,10 @@ impl std::error::Error for Error {}
 impl From<sqlx::Error> for Error {
     /// A store that does not answer is a 503, so that clients try again; anything else is a fault of ours.
     fn from(error: sqlx::Error) -> Self {
+        if error.as_database_error().and_then(|e| e.code()).as_deref() == Some("22021") {
+            // PostgreSQL cannot store it; every other character is fine.
+            return Error::new(Code::InvalidInput, "Texts must not hold the character U+0000. Remove it.");
+        }
         let busy = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
             // SQLite: BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN and their extended codes.
             // PostgreSQL: serialization and deadlock, connection, resources, shutdown.

@@ -1,1 +1,36 @@
-//! To be written.
+//! Starts the real `keyrack` program with fresh data on a free port and talks to it over the wire.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use keyrack_test_harness::Program;
+//! use serde_json::json;
+//!
+//! let server = Program::new("target/debug/keyrack").start().await;
+//! let api = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
+//! assert!(api.data()["apiId"].is_string());
+//! # }
+//! ```
+//!
+//! Everything here panics instead of returning errors: a test that cannot start its program has failed.
+//! Every answer below `/v2` is checked for the envelope and for the request id, whatever the test is about.
+
+mod answer;
+mod client;
+mod postgres;
+mod program;
+
+pub use answer::Answer;
+pub use client::Client;
+pub use postgres::fresh_postgres_database;
+pub use program::{Program, ROOT_KEY, Server, free_port};
+
+/// An HTTP client that never leaves the machine: no proxy, no pool shared with another test.
+pub fn http_client() -> reqwest::Client {
+    // Built without a TLS provider of its own; the second installation in a process is refused, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("an HTTP client can be built")
+}

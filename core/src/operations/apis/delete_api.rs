@@ -38,6 +38,7 @@ impl Operation for DeleteApi {
         ])),
         effect: Effect::Destroy,
         idempotent: true,
+        errors: &[Code::ApiNotFound, Code::ProtectedResource],
         ..About::DEFAULT
     };
 

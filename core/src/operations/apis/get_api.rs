@@ -43,6 +43,7 @@ impl Operation for GetApi {
             Expression::Leg("api.*.read_api"),
             Expression::Leg("api.{apiId}.read_api"),
         ])),
+        errors: &[Code::ApiNotFound],
         ..About::DEFAULT
     };
 

@@ -76,6 +76,7 @@ impl Operation for ListKeys {
         }]),
         hidden_from_assistants: &["decrypt", "revalidateKeysCache"],
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        errors: &[Code::PreconditionFailed],
         ..About::DEFAULT
     };
 

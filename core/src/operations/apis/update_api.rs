@@ -61,6 +61,7 @@ impl Operation for UpdateApi {
         ])),
         effect: Effect::Write,
         idempotent: true,
+        errors: &[Code::ApiNotFound],
         ..About::DEFAULT
     };
 

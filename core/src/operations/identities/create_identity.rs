@@ -54,6 +54,7 @@ impl Operation for CreateIdentity {
         ])),
         effect: Effect::Write,
         idempotent: false,
+        errors: &[Code::IdentityAlreadyExists],
         ..About::DEFAULT
     };
 

@@ -33,6 +33,7 @@ impl Operation for GetIdentity {
             Expression::Leg("identity.{identityId}.read_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
+        errors: &[Code::IdentityNotFound],
         ..About::DEFAULT
     };
 

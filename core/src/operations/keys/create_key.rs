@@ -107,6 +107,7 @@ impl Operation for CreateKey {
         idempotent: false,
         response_secrets: &["/key"],
         hidden_from_assistants: &["recoverable"],
+        errors: &[Code::RoleNotFound, Code::PreconditionFailed],
         ..About::DEFAULT
     };
 

@@ -10,7 +10,7 @@ use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::ID_PATTERN;
 use crate::store::keys;
-use crate::{Caller, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a key.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Operation for DeleteKey {
         ])),
         effect: Effect::Destroy,
         idempotent: true,
+        errors: &[Code::KeyNotFound],
         ..About::DEFAULT
     };
 

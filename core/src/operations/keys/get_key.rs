@@ -50,6 +50,7 @@ impl Operation for GetKey {
         }]),
         response_secrets: &["/plaintext"],
         hidden_from_assistants: &["decrypt"],
+        errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         ..About::DEFAULT
     };
 

@@ -16,7 +16,7 @@ use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::{self, Owner};
 use crate::value::{Meta, Patch};
-use crate::{Caller, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack};
 
 /// Changes a key.
 #[derive(Debug)]
@@ -104,6 +104,7 @@ impl Operation for UpdateKey {
         ])),
         effect: Effect::Write,
         idempotent: true,
+        errors: &[Code::KeyNotFound, Code::RoleNotFound],
         ..About::DEFAULT
     };
 

@@ -14,7 +14,7 @@ use crate::keys::verification::{
 };
 use crate::operations::fields::RatelimitResponse;
 use crate::value::Meta;
-use crate::{Caller, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack};
 
 /// Verifies a key.
 #[derive(Debug)]
@@ -177,6 +177,7 @@ impl Operation for VerifyKey {
         idempotent: false,
         request_secrets: &["/key"],
         hidden_from_assistants: &["migrationId"],
+        errors: &[Code::PreconditionFailed],
         ..About::DEFAULT
     };
 

@@ -49,6 +49,7 @@ impl Operation for CreatePermission {
         rule: Rule::forbidding(Expression::Leg("rbac.*.create_permission")),
         effect: Effect::Write,
         idempotent: false,
+        errors: &[Code::PermissionAlreadyExists],
         ..About::DEFAULT
     };
 

@@ -64,6 +64,7 @@ impl Operation for CreateRole {
         ]),
         effect: Effect::Write,
         idempotent: false,
+        errors: &[Code::RoleAlreadyExists],
         ..About::DEFAULT
     };
 

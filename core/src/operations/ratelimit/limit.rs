@@ -82,6 +82,7 @@ impl Operation for Limit {
         }]),
         effect: Effect::Write,
         idempotent: false,
+        errors: &[Code::RatelimitNamespaceGone],
         ..About::DEFAULT
     };
 

@@ -1,0 +1,79 @@
+//! Who calls: the root key in the `Authorization` header.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use keyrack_core::caller::{Caller, ClientAddress, Origin, Via};
+use keyrack_core::error::{Code, Error};
+use keyrack_core::keyrack::Keyrack;
+
+/// What the command line calls itself, so that the audit log can say so.
+const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
+
+/// Finds the caller of a request.
+///
+/// # Errors
+/// 401 when the header is missing, malformed or names no root key; 403 when the root key may not be used.
+pub(crate) fn authenticate(
+    keyrack: &Keyrack,
+    headers: &HeaderMap,
+    address: Option<ClientAddress>,
+) -> Result<Caller, Error> {
+    let bearer = bearer(headers)?;
+    let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
+    let from_command_line = user_agent.as_deref().is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
+    let origin = Origin {
+        via: if from_command_line { Via::CommandLine } else { Via::Http },
+        address: address.and_then(|address| address.0),
+        user_agent,
+    };
+    keyrack.authenticate(bearer, origin)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let Some(value) = headers.get(AUTHORIZATION).filter(|value| !value.is_empty()) else {
+        return Err(Error::new(
+            Code::CredentialMissing,
+            "The request has no `Authorization` header. Send `Authorization: Bearer <root key>`.",
+        ));
+    };
+    let malformed = || {
+        Error::new(
+            Code::CredentialMalformed,
+            "The `Authorization` header is not of the form `Bearer <root key>`. Send your root key that way.",
+        )
+    };
+    let text = value.to_str().map_err(|_| malformed())?.trim();
+    let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(malformed());
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_scheme_has_any_case_and_spaces_around_the_token_do_not_matter() {
+        for (header, expected) in [
+            (None, Err(Code::CredentialMissing)),
+            (Some(""), Err(Code::CredentialMissing)),
+            (Some("Basic abc"), Err(Code::CredentialMalformed)),
+            (Some("Bearer"), Err(Code::CredentialMalformed)),
+            (Some("Bearer   "), Err(Code::CredentialMalformed)),
+            (Some("Bearer abc"), Ok("abc")),
+            (Some("  bearer   abc  "), Ok("abc")),
+            (Some("BEARER abc"), Ok("abc")),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
+            }
+            assert_eq!(bearer(&headers).map_err(|error| error.code()), expected, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The shape of every answer: `{meta: {requestId}, data, pagination?}`, or `{meta, error}`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, StatusCode};
+use keyrack_core::catalogue::Reply;
+use keyrack_core::ids::{self, Kind};
+use keyrack_core::page::Pagination;
+use serde::Serialize;
+
+/// Carries the request id beside the body.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request, made here and adopted from nobody.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    pub(crate) fn new() -> Self {
+        RequestId(ids::generate(Kind::Request))
+    }
+}
+
+/// What every body begins with.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta<'a> {
+    request_id: &'a str,
+}
+
+impl<'a> From<&'a RequestId> for Meta<'a> {
+    fn from(id: &'a RequestId) -> Self {
+        Meta { request_id: &id.0 }
+    }
+}
+
+#[derive(Serialize)]
+struct Success<'a, T> {
+    meta: Meta<'a>,
+    data: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pagination: Option<Pagination>,
+}
+
+/// 200 with what an operation answered.
+pub(crate) fn success<T: Serialize>(id: &RequestId, reply: Reply<T>) -> Result<Response, serde_json::Error> {
+    let body = Success { meta: id.into(), data: reply.data, pagination: reply.pagination };
+    Ok(json(StatusCode::OK, serde_json::to_vec(&body)?))
+}
+
+/// An answer with a JSON body.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

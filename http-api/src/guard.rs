@@ -1,0 +1,146 @@
+//! The layer around the whole listener: request id, client address, `Host` check, panics, log line.
+//!
+//! A browser can be tricked into calling a server on the user's own machine under a name of the
+//! attacker's (DNS rebinding); a `Host` that is not one of the listener's names is refused. A name is
+//! needed for that trick, so literal addresses are let through where the listener is open to others.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::HeaderValue;
+use http::header::HOST;
+use keyrack_core::caller::ClientAddress;
+use keyrack_core::error::{Code, Error};
+use keyrack_core::keys::address_list::{AddressList, client_address};
+use tracing::Instrument as _;
+
+use crate::envelope::{REQUEST_ID, RequestId};
+use crate::problem;
+
+/// The address of the other end of the connection; the listener puts it into each request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// What the guard needs to know.
+#[derive(Debug)]
+pub struct Guard {
+    /// Names that a `Host` header may have, lower-case and without port, besides the loopback names.
+    pub hosts: Vec<String>,
+    /// Whether literal addresses may be named: true unless the listener is on loopback.
+    pub literal_addresses: bool,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: AddressList,
+    /// Address of the documentation, without a trailing slash.
+    pub docs: String,
+}
+
+/// Runs around every request of the listener.
+pub async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::new();
+    let started = Instant::now();
+    let method = request.method().clone();
+    // Unknown paths are not logged: people paste keys everywhere.
+    let path =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", request_id = %id.0);
+    let address = guard.client_address(&request);
+    request.extensions_mut().insert(ClientAddress(address));
+    request.extensions_mut().insert(id.clone());
+    let mut response = if guard.allows_host(&request) {
+        match AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => problem::response(&id, &guard.docs, &Error::unexpected("panicked")),
+        }
+    } else {
+        problem::response(&id, &guard.docs, &unknown_host())
+    };
+    let status = response.status().as_u16();
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    tracing::debug!(request_id = %id.0, %method, path, status, ms, "answered");
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn unknown_host() -> Error {
+    Error::new(
+        Code::Forbidden,
+        "The `Host` header names a server that this is not. Use the listener's address, or add the name to \
+         KEYRACK_PUBLIC_URL or KEYRACK_ALLOWED_HOSTS.",
+    )
+}
+
+impl Guard {
+    fn client_address(&self, request: &Request) -> Option<IpAddr> {
+        let peer = request.extensions().get::<Peer>()?.0.ip();
+        let forwarded = request.headers().get_all("x-forwarded-for");
+        let hops: Vec<&str> = forwarded.iter().map(|value| value.to_str().unwrap_or("?")).collect();
+        client_address(peer, hops.into_iter(), &self.trusted_proxies)
+    }
+
+    fn allows_host(&self, request: &Request) -> bool {
+        let named = request.uri().host().or_else(|| request.headers().get(HOST)?.to_str().ok());
+        named.is_some_and(|named| self.allows(named))
+    }
+
+    /// Whether a `Host` such as `keys.example.com:8080` or `[::1]:8080` may be named.
+    fn allows(&self, host: &str) -> bool {
+        let name = without_port(host).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return self.literal_addresses
+                || address.is_loopback()
+                || self.hosts.iter().any(|known| known == name);
+        }
+        name == "localhost" || self.hosts.iter().any(|known| known == name)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    if let Some(end) = host.rfind(']') {
+        return &host[..=end];
+    }
+    match host.rsplit_once(':') {
+        Some((name, _)) if !name.contains(':') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_listeners_own_names_are_served() {
+        let guard = |literal_addresses| Guard {
+            hosts: vec!["keys.example.com".to_owned(), "192.0.2.7".to_owned()],
+            literal_addresses,
+            trusted_proxies: AddressList::default(),
+            docs: String::new(),
+        };
+        for (host, on_loopback, open) in [
+            ("localhost", true, true),
+            ("LOCALHOST:8080", true, true),
+            ("127.0.0.1:8080", true, true),
+            ("[::1]:8080", true, true),
+            ("keys.example.com", true, true),
+            ("Keys.Example.Com.:443", true, true),
+            ("192.0.2.7:80", true, true),
+            ("192.0.2.8:80", false, true),
+            ("evil.example.com", false, false),
+            ("localhost.evil.example.com", false, false),
+            ("127.0.0.1.evil.example.com", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(guard(false).allows(host), on_loopback, "{host} on loopback");
+            assert_eq!(guard(true).allows(host), open, "{host} on an open listener");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The OpenAPI 3.1 document, generated from the catalogue.
+//!
+//! Beside the standard members each operation has `x-keyrack-permissions`: the permission rule as
+//! `{check, onDenied, conditional}` with expressions as texts, `{any: […]}` and `{all: […]}`.
+
+use keyrack_core::authorization::OnDenied;
+use keyrack_core::catalogue::{About, Operation, Visitor, each, request_schema};
+use keyrack_core::error::Code;
+use keyrack_core::page::Pagination;
+use keyrack_core::schema::response_schema;
+use serde_json::{Map, Value, json};
+
+/// The document of this server, which clients reach at `public_url`.
+pub fn document(public_url: &str) -> Value {
+    let mut paths = Paths(Map::new());
+    each(&mut paths);
+    let mut paths = paths.0;
+    paths.insert("/v2/liveness".to_owned(), liveness());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Keyrack",
+            "description": "API-key management that you run yourself: keys, credits, rate limits, permissions, audit.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": public_url }],
+        "security": [{ "rootKey": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "rootKey": { "type": "http", "scheme": "bearer", "description": "A root key." },
+            },
+            "schemas": { "Meta": meta(), "Pagination": response_schema::<Pagination>(), "Error": error() },
+        },
+    })
+}
+
+struct Paths(Map<String, Value>);
+
+impl Visitor for Paths {
+    fn operation<O: Operation>(&mut self) {
+        let about = O::ABOUT;
+        let mut responses = Map::new();
+        responses.insert("200".to_owned(), success(&about, response_schema::<O::Response>()));
+        for status in statuses(&about) {
+            let kind = if status == 429 { "application/problem+json" } else { "application/json" };
+            let content = json!({ kind: { "schema": { "$ref": "#/components/schemas/Error" } } });
+            responses.insert(status.to_string(), json!({ "description": title(status), "content": content }));
+        }
+        let operation = json!({
+            "operationId": about.name,
+            "tags": [about.namespace()],
+            "summary": about.title,
+            "description": format!("{}\n\n{}", about.summary, about.description),
+            "requestBody": {
+                "required": true,
+                "content": { "application/json": { "schema": request_schema::<O>().as_value() } },
+            },
+            "responses": responses,
+            "x-keyrack-permissions": permissions(&about),
+        });
+        self.0.insert(format!("/v2/{}", about.name), json!({ "post": operation }));
+    }
+}
+
+fn success(about: &About, data: Value) -> Value {
+    let mut properties = json!({ "meta": { "$ref": "#/components/schemas/Meta" }, "data": data });
+    let mut required = vec!["meta", "data"];
+    if about.listing.is_some() {
+        properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
+        required.push("pagination");
+    }
+    let schema = json!({ "type": "object", "properties": properties, "required": required });
+    json!({ "description": "It worked.", "content": { "application/json": { "schema": schema } } })
+}
+
+/// The statuses that an operation may answer besides 200.
+fn statuses(about: &About) -> Vec<u16> {
+    let masked = match about.rule.on_denied {
+        OnDenied::Masked(code) => Some(code.status()),
+        OnDenied::Forbidden | OnDenied::Verdict => None,
+    };
+    let mut statuses = vec![400, 401, 403, 408, 413, 429, 500, 503];
+    statuses.extend(about.errors.iter().map(|code| code.status()).chain(masked));
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses
+}
+
+fn title(status: u16) -> &'static str {
+    Code::ALL.iter().find(|code| code.status() == status).map_or("An error.", |code| code.title())
+}
+
+fn permissions(about: &About) -> Value {
+    let conditional: Vec<Value> = about
+        .rule
+        .conditional
+        .iter()
+        .map(|rule| json!({ "when": rule.when, "check": rule.check, "onDenied": denied(rule.on_denied) }))
+        .collect();
+    json!({ "check": about.rule.main, "onDenied": denied(about.rule.on_denied), "conditional": conditional })
+}
+
+fn denied(on_denied: OnDenied) -> Value {
+    let code = match on_denied {
+        OnDenied::Forbidden => Code::InsufficientPermissions,
+        OnDenied::Masked(code) => code,
+        OnDenied::Verdict => return json!({ "status": 200 }),
+    };
+    json!({ "status": code.status(), "code": format!("err:{}", code.path().replace('/', ":")) })
+}
+
+fn liveness() -> Value {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "meta": { "$ref": "#/components/schemas/Meta" },
+            "data": {
+                "type": "object",
+                "properties": { "message": { "type": "string" } },
+                "required": ["message"],
+            },
+        },
+        "required": ["meta", "data"],
+    });
+    json!({
+        "get": {
+            "operationId": "liveness",
+            "tags": ["service"],
+            "summary": "Whether the server is up",
+            "security": [],
+            "responses": {
+                "200": { "description": "It is.", "content": { "application/json": { "schema": schema } } },
+            },
+        },
+    })
+}
+
+fn meta() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "requestId": { "type": "string", "description": "Name it when you ask for help." } },
+        "required": ["requestId"],
+        "additionalProperties": false,
+    })
+}
+
+fn error() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "meta": { "$ref": "#/components/schemas/Meta" },
+            "error": {
+                "type": "object",
+                "properties": {
+                    "title": { "type": "string", "description": "Fixed per code." },
+                    "detail": { "type": "string", "description": "What was wrong and what to do." },
+                    "status": { "type": "integer", "description": "The HTTP status." },
+                    "type": { "type": "string", "description": "Address of the code's page; match its last three segments." },
+                    "errors": {
+                        "type": "array",
+                        "description": "The faults of the request, on 400, 408 and 413.",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "location": { "type": "string", "description": "Such as body.ratelimits[0].limit." },
+                                "message": { "type": "string" },
+                                "fix": { "type": "string" },
+                            },
+                            "required": ["location", "message"],
+                        },
+                    },
+                },
+                "required": ["title", "detail", "status", "type"],
+            },
+        },
+        "required": ["meta", "error"],
+    })
+}

@@ -1,0 +1,60 @@
+//! Errors as HTTP answers.
+
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use keyrack_core::error::{Error, Fault};
+use serde::Serialize;
+
+use crate::envelope::{self, Meta, RequestId};
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    meta: Meta<'a>,
+    error: Details<'a>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    title: &'static str,
+    detail: &'a str,
+    status: u16,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [Fault]>,
+}
+
+/// The answer for an error. `docs` is the address of the documentation, without a trailing slash.
+///
+/// Faults of ours are logged here with their cause, under the request id that the caller reads.
+pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Response {
+    let code = error.code();
+    if code.status() >= 500 {
+        tracing::error!(request_id = %id.0, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");
+    }
+    let problem = Problem {
+        meta: id.into(),
+        error: Details {
+            title: code.title(),
+            detail: error.detail(),
+            status: code.status(),
+            kind: format!("{docs}/errors/{}", code.path()),
+            errors: matches!(code.status(), 400 | 408 | 413).then(|| error.faults()),
+        },
+    };
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = envelope::json(status, serde_json::to_vec(&problem).unwrap_or_default());
+    let headers = response.headers_mut();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        // The official SDK recognises a 429 only by this type.
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyrack\""));
+    }
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,99 @@
+//! The routes: one per operation of the catalogue, and the service paths.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::StatusCode;
+use keyrack_core::catalogue::{Operation, Visitor, each};
+use keyrack_core::error::{Code, Error};
+use keyrack_core::keyrack::Keyrack;
+
+use crate::envelope::{self, RequestId};
+use crate::{health, openapi, operations, problem};
+
+/// What the HTTP API needs to know besides the Keyrack it serves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients reach the server, without a trailing slash.
+    pub public_url: String,
+    /// Bytes that a body may have.
+    pub max_body_bytes: usize,
+    /// Whether the server takes work.
+    pub readiness: crate::Readiness,
+}
+
+impl Settings {
+    /// Where the documentation is, without a trailing slash.
+    pub fn docs(&self) -> String {
+        format!("{}/docs", self.public_url)
+    }
+}
+
+/// What all routes share.
+pub(crate) struct Shared {
+    pub(crate) keyrack: Keyrack,
+    pub(crate) docs: String,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) readiness: crate::Readiness,
+    public_url: String,
+    openapi: OnceLock<Bytes>,
+}
+
+/// All routes, with answers in the envelope for unknown paths and methods. Wrap them, and whatever is
+/// merged with them, in [`crate::guard::around`].
+pub fn router(keyrack: Keyrack, settings: Settings) -> Router {
+    let shared = Arc::new(Shared {
+        keyrack,
+        docs: settings.docs(),
+        max_body_bytes: settings.max_body_bytes,
+        readiness: settings.readiness,
+        public_url: settings.public_url,
+        openapi: OnceLock::new(),
+    });
+    let mut routes = Routes(Router::new());
+    each(&mut routes);
+    routes
+        .0
+        .route("/v2/liveness", get(health::liveness))
+        .route("/healthz", get(health::health))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(document))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(shared)
+}
+
+/// Builds a route per operation.
+struct Routes(Router<Arc<Shared>>);
+
+impl Visitor for Routes {
+    fn operation<O: Operation>(&mut self) {
+        let path = format!("/v2/{}", O::ABOUT.name);
+        self.0 = std::mem::take(&mut self.0).route(&path, post(operations::call::<O>));
+    }
+}
+
+async fn document(State(shared): State<Arc<Shared>>) -> Response {
+    let document = shared.openapi.get_or_init(|| openapi::document(&shared.public_url).to_string().into());
+    envelope::json(StatusCode::OK, document.to_vec())
+}
+
+async fn unknown_path(State(shared): State<Arc<Shared>>, Extension(id): Extension<RequestId>) -> Response {
+    let error = Error::new(
+        Code::RouteNotFound,
+        "There is nothing at this path. Operations are at `/v2/<namespace>.<operation>`; `/openapi.json` lists them.",
+    );
+    problem::response(&id, &shared.docs, &error)
+}
+
+async fn unknown_method(State(shared): State<Arc<Shared>>, Extension(id): Extension<RequestId>) -> Response {
+    let error = Error::new(
+        Code::MethodNotAllowed,
+        "This path does not take that method; the `Allow` header names those it takes. Operations are POST requests.",
+    );
+    problem::response(&id, &shared.docs, &error)
+}

@@ -1,0 +1,94 @@
+//! Opening this machine's Keyrack: log, database, first start, root-key file.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use keyrack_core::clock::Clock;
+use keyrack_core::error::{Code, Error};
+use keyrack_core::keyrack::Keyrack;
+use keyrack_core::keys::secret::Secret;
+use keyrack_core::setup;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::Settings;
+
+const ROOT_KEY_FILE: &str = "root-key";
+
+/// An open Keyrack, and what opening it did.
+pub(crate) struct Instance {
+    /// The open Keyrack.
+    pub(crate) keyrack: Keyrack,
+    /// Whether this start set up an empty database.
+    pub(crate) is_first_start: bool,
+    /// Where the first start writes the root key.
+    pub(crate) root_key_file: PathBuf,
+}
+
+/// Sends the log to stderr.
+///
+/// # Errors
+/// When the filter makes no sense.
+pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(settings.log()).context("the log filter makes no sense")?;
+    // rmcp logs tool arguments at DEBUG, plaintext included: no filter of the user's lowers this cap.
+    let cap = Targets::new().with_default(LevelFilter::TRACE).with_target("rmcp", LevelFilter::INFO);
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if settings.log_is_json()? {
+        to_stderr.json().flatten_event(true).with_filter(cap).boxed()
+    } else {
+        to_stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(cap).boxed()
+    };
+    tracing_subscriber::registry().with(layer).with(filter).init();
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// Opens the database, setting it up if it is empty.
+///
+/// # Errors
+/// When the database cannot be opened, or the root-key file cannot be written.
+pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
+    let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
+    let location = settings.database()?;
+    let keyrack = Keyrack::open(&location, Clock::system()).await.map_err(told)?;
+    let keep = |secret: &Secret| {
+        write_root_key(&root_key_file, secret).map_err(|error| {
+            Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))
+        })
+    };
+    let is_first_start = setup::first_start(&keyrack, keep).await.map_err(told)?;
+    Ok(Instance { keyrack, is_first_start, root_key_file })
+}
+
+/// An error of core in words, with its cause: on this side of the wire its reader owns the server.
+pub(crate) fn told(error: Error) -> anyhow::Error {
+    match error.cause() {
+        Some(cause) => anyhow::anyhow!("{} ({cause})", error.detail()),
+        None => anyhow::anyhow!("{}", error.detail()),
+    }
+}
+
+/// Writes the root key for its owner's eyes only. A file from an earlier database is kept beside it.
+fn write_root_key(path: &Path, secret: &Secret) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    if path.exists() {
+        let kept = path.with_extension(format!("old-{}", Clock::system().now()));
+        std::fs::rename(path, &kept).with_context(|| format!("cannot keep {}", path.display()))?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
+    writeln!(file, "{}", secret.expose())?;
+    file.sync_all()?;
+    Ok(())
+}

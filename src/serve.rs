@@ -1,0 +1,186 @@
+//! `keyrack serve`: the HTTP API and MCP on one listener; start, signals, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use keyrack_core::keyrack::Keyrack;
+use keyrack_core::setup;
+use keyrack_http_api::guard::{self, Guard, Peer};
+use keyrack_http_api::{Readiness, Settings as ApiSettings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::instance::{self, Instance, told};
+use crate::settings::Settings;
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish.
+///
+/// # Errors
+/// When a setting makes no sense, the database cannot be opened, or the address is taken.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    instance::start_log(settings)?;
+    let instance = instance::open(settings).await?;
+    let keyrack = instance.keyrack.clone();
+    if let Some(secret) = settings.bootstrap_root_key()? {
+        setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
+    }
+    let listen = settings.listen()?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
+    })?;
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let readiness = Readiness::new();
+    let router = build_router(settings, &keyrack, address, &readiness, &stop)?;
+    keyrack.start_background_work();
+    banner(settings, &instance, address).await?;
+    let drain = settings.drain()?;
+    tokio::spawn(stop_on_signal(readiness, stop.clone(), drain));
+    accept(listener, router, &stop, drain).await;
+    keyrack.store().close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn build_router(
+    settings: &Settings,
+    keyrack: &Keyrack,
+    address: SocketAddr,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> anyhow::Result<Router> {
+    let public_url = settings.public_url()?;
+    let mut hosts = settings.allowed_hosts();
+    hosts.push(address.ip().to_string());
+    let uri = public_url.as_ref().and_then(|url| url.parse::<axum::http::Uri>().ok());
+    hosts.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));
+    let api = ApiSettings {
+        public_url: public_url.unwrap_or_else(|| format!("http://{address}")),
+        max_body_bytes: settings.max_body_bytes()?,
+        readiness: readiness.clone(),
+    };
+    let _ = stop;
+    let guard = Guard {
+        hosts,
+        literal_addresses: !address.ip().is_loopback(),
+        trusted_proxies: settings.trusted_proxies()?,
+        docs: api.docs(),
+    };
+    let router = keyrack_http_api::router(keyrack.clone(), api);
+    Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
+}
+
+/// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
+async fn accept(listener: TcpListener, router: Router, stop: &CancellationToken, drain: Duration) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: existing connections must go first.
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            router.clone().oneshot(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+}
+
+/// Ends the acceptance of connections on SIGTERM or Ctrl-C.
+async fn stop_on_signal(readiness: Readiness, stop: CancellationToken, drain: Duration) {
+    if let Err(error) = stop_signal().await {
+        tracing::error!(%error, "cannot wait for signals");
+        return;
+    }
+    tracing::info!("stopping: no new connections, {} s for requests in flight", drain.as_secs());
+    readiness.drain();
+    stop.cancel();
+}
+
+/// SIGTERM or Ctrl-C.
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            pressed = tokio::signal::ctrl_c() => pressed,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// Says where everything is. The root key itself stays in its file.
+async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -> anyhow::Result<()> {
+    let workspace_id = setup::default_workspace(&instance.keyrack).await.map_err(told)?;
+    let workspace = instance.keyrack.resident().workspace(&workspace_id);
+    let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
+    let root_key = instance.root_key_file.display();
+    let lines = [
+        ("Keyrack", env!("CARGO_PKG_VERSION").to_owned()),
+        ("HTTP API", format!("http://{address}/v2/<namespace>.<operation>, described at /openapi.json")),
+        ("MCP", format!("http://{address}/mcp; `keyrack mcp-config claude` prints what to paste")),
+        ("Storage", settings.database()?.label()),
+        ("Workspace", format!("{name} ({workspace_id})")),
+        (
+            "Root key",
+            if instance.root_key_file.exists() {
+                format!("in {root_key}")
+            } else {
+                "none in the data folder; `keyrack root-key create` makes one".to_owned()
+            },
+        ),
+        (
+            "Off",
+            "recoverable keys (no master key); limits are counted by this process alone (no Redis)".to_owned(),
+        ),
+    ];
+    for (label, text) in lines {
+        eprintln!("{label:>10}  {text}");
+    }
+    if instance.is_first_start {
+        eprintln!("\n  First start: a root key with full access was written to {root_key}. Try it:");
+        eprintln!(
+            "  curl -s http://{address}/v2/apis.createApi -H \"Authorization: Bearer $(cat {root_key})\" -d '{{\"name\":\"my first API\"}}'\n"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! Whatever is sent, the server answers with the envelope, says where the fault is, and lives on.
+
+use keyrack_test_harness::{Answer, ROOT_KEY, Server};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HOST};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::facts::{FIRST_OPERATIONS, facts};
+use crate::faults::faults;
+use crate::keyrack;
+
+/// What is wrong with the answer to a faulty request, if anything.
+fn complaint(answer: &Answer, location: &str) -> Option<String> {
+    if answer.status != 400 || answer.code() != "unkey/application/invalid_input" {
+        return Some(format!("answered {} {}", answer.status, answer.text));
+    }
+    let locations = answer.locations();
+    if locations.is_empty() || locations.iter().any(|named| named != location) {
+        return Some(format!("named {locations:?}: {}", answer.text));
+    }
+    None
+}
+
+#[tokio::test]
+async fn every_bound_of_every_request_field_is_enforced_and_named() {
+    let server = keyrack().await;
+    let mut complaints = Vec::new();
+    let mut sent = 0;
+    for name in FIRST_OPERATIONS {
+        let operation = facts().operation(name).expect("the contract has the operation");
+        for fault in faults(&operation.request) {
+            let answer = server.call(name, fault.body).await;
+            sent += 1;
+            if let Some(complaint) = complaint(&answer, &fault.location) {
+                complaints.push(format!("{name}: {} at {}: {complaint}", fault.what, fault.location));
+            }
+        }
+    }
+    assert!(sent > 300, "only {sent} faulty requests were made");
+    assert!(complaints.is_empty(), "{} of {sent}:\n{}", complaints.len(), complaints.join("\n"));
+}
+
+#[tokio::test]
+async fn all_faults_of_a_body_are_reported_at_once() {
+    let server = keyrack().await;
+    let body = json!({"prefix": "a b", "byteLength": 15, "ratelimits": [{"name": "x", "limit": 0}], "extra": 1});
+    let answer = server.call("keys.createKey", body).await.expect(400);
+    let mut locations = answer.locations();
+    locations.sort();
+    let due = [
+        "body.apiId",
+        "body.byteLength",
+        "body.extra",
+        "body.prefix",
+        "body.ratelimits[0].autoApply",
+        "body.ratelimits[0].duration",
+        "body.ratelimits[0].limit",
+        "body.ratelimits[0].name",
+    ];
+    assert_eq!(locations, due, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_object_is_refused() {
+    let server = keyrack().await;
+    for body in [json!([]), json!("text"), json!(1), json!(true), Value::Null] {
+        let answer = server.call("apis.createApi", body.clone()).await;
+        let answer = answer.expect_error(400, "unkey/application/invalid_input");
+        assert_eq!(answer.locations(), ["body"], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn integers_beyond_64_bits_are_refused_and_not_rounded() {
+    let server = keyrack().await;
+    for number in ["9223372036854775808", "18446744073709551616", "1e30", "1e400", "-1e400"] {
+        let body = format!(r#"{{"namespace":"n","identifier":"i","duration":60000,"limit":{number}}}"#);
+        let answer = server.call_text("ratelimit.limit", body, &[]).await;
+        assert_eq!(answer.status, 400, "limit {number}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn malformed_json_is_unreadable_and_the_answer_says_where() {
+    let server = keyrack().await;
+    for body in ["{", "{\"name\":}", "not json", "{\"name\":\"abc\"} trailing", "{\"name\":\"abc\",}", "\u{feff}"]
+    {
+        let answer = server.call_text("apis.createApi", body, &[]).await;
+        let answer = answer.expect_error(400, "user/bad_request/request_body_unreadable");
+        assert!(
+            answer.detail().contains("line") && answer.detail().contains("column"),
+            "{body:?}: {}",
+            answer.detail()
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_is_named_as_such() {
+    let server = keyrack().await;
+    let answer = server.call_text("apis.createApi", "", &[]).await;
+    let answer = answer.expect_error(400, "unkey/application/invalid_input");
+    assert!(answer.detail().contains("empty"), "{}", answer.detail());
+}
+
+#[tokio::test]
+async fn any_content_type_is_accepted_if_the_body_is_json() {
+    let server = keyrack().await;
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"] {
+        let request = server
+            .request(Method::POST, "/v2/apis.createApi")
+            .header(AUTHORIZATION, format!("Bearer {ROOT_KEY}"))
+            .header("Content-Type", content_type)
+            .body(r#"{"name":"payments"}"#);
+        server.send("apis.createApi", request).await.expect(200).check_envelope();
+    }
+    let bare = server
+        .request(Method::POST, "/v2/apis.createApi")
+        .header(AUTHORIZATION, format!("Bearer {ROOT_KEY}"))
+        .body(r#"{"name":"payments"}"#);
+    server.send("apis.createApi", bare).await.expect(200).check_envelope();
+}
+
+#[tokio::test]
+async fn of_duplicate_members_the_last_one_wins() {
+    let server = keyrack().await;
+    let body = r#"{"name":"ab","name":"the last one"}"#;
+    let created = server.call_text("apis.createApi", body, &[]).await.expect(200);
+    let api = server.call("apis.getApi", json!({"apiId": created.text_of("apiId")})).await;
+    assert_eq!(api.text_of("name"), "the last one");
+}
+
+#[tokio::test]
+async fn invalid_utf8_and_deep_nesting_do_no_harm() {
+    let server = keyrack().await;
+    let invalid = b"{\"name\":\"ab\xff\xfecd\"}".to_vec();
+    let answer = server.call_text("apis.createApi", invalid, &[]).await;
+    assert!([200, 400].contains(&answer.status), "{}", answer.text);
+    for opening in ["[", "{\"a\":"] {
+        let body = format!("{{\"name\":{}", opening.repeat(200_000));
+        server.call_text("apis.createApi", body, &[]).await.expect(400);
+    }
+    let nested =
+        format!("{{\"externalId\":\"deep\",\"meta\":{{\"a\":{}{}}}}}", "[".repeat(5000), "]".repeat(5000));
+    let answer = server.call_text("identities.createIdentity", nested, &[]).await;
+    assert!([200, 400].contains(&answer.status), "{}", answer.text);
+    unharmed(&server).await;
+}
+
+/// The server still answers, and has not panicked so far.
+async fn unharmed(server: &Server) {
+    server.call("apis.createApi", json!({"name": "still here"})).await.expect(200);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+/// Sends bytes as they are and reads until the server closes or falls silent.
+async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.expect("the server listens");
+    for part in parts {
+        if stream.write_all(part).await.is_err() {
+            break; // It has answered and closed, as it may.
+        }
+    }
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    let patience = std::time::Duration::from_secs(5);
+    while let Ok(Ok(read)) = tokio::time::timeout(patience, stream.read(&mut chunk)).await {
+        answer.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        let complete =
+            text.split_once("\r\n\r\n").is_some_and(|(_, body)| serde_json::from_str::<Value>(body).is_ok());
+        if read == 0 || complete {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request_head(path: &str, authorization: &str, more: &str) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{more}\r\n").into_bytes()
+}
+
+#[tokio::test]
+async fn a_declared_oversize_is_refused_before_anything_is_read_or_asked() {
+    let server = keyrack().await;
+    for authorization in ["", "Authorization: Bearer nobody\r\n", &format!("Authorization: Bearer {ROOT_KEY}\r\n")]
+    {
+        let head = request_head("/v2/keys.verifyKey", authorization, "Content-Length: 10485761\r\n");
+        let answer = exchange(&server, &[&head]).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{authorization:?}: {answer}");
+        assert!(answer.contains("user/bad_request/request_body_too_large"), "{answer}");
+        assert!(answer.contains("requestId"), "{answer}");
+    }
+    unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn an_undeclared_oversize_is_refused_while_it_is_read() {
+    let server = keyrack().await;
+    let authorization = format!("Authorization: Bearer {ROOT_KEY}\r\n");
+    let head = request_head("/v2/keys.verifyKey", &authorization, "Transfer-Encoding: chunked\r\n");
+    let filler = vec![b' '; 0x10_0000];
+    let mut parts: Vec<&[u8]> = vec![&head];
+    for _ in 0..11 {
+        parts.extend_from_slice(&[b"100000\r\n", &filler, b"\r\n"]);
+    }
+    let answer = exchange(&server, &parts).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn a_stranger_makes_the_server_read_no_body() {
+    let server = keyrack().await;
+    let head = request_head("/v2/keys.verifyKey", "", "Content-Length: 1000000\r\n");
+    let answer = exchange(&server, &[&head]).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let head = request_head("/v2/keys.verifyKey", "", "Transfer-Encoding: chunked\r\n");
+    let answer = exchange(&server, &[&head]).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404_with_the_envelope() {
+    let server = keyrack().await;
+    for path in
+        ["/v2/keys.noSuchThing", "/", "/v2", "/v2/keys.verifyKey/", "/v2/Keys.VerifyKey", "/v3/keys.verifyKey"]
+    {
+        let answer = server.send(path, server.request(Method::POST, path)).await;
+        let answer = answer.expect_error(404, "unkey/application/route_not_found");
+        answer.check_envelope();
+        crate::responses::check(&answer);
+    }
+}
+
+#[tokio::test]
+async fn wrong_methods_are_405_with_allow_and_the_envelope() {
+    let server = keyrack().await;
+    for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        let answer = server.send(method.as_str(), server.request(method.clone(), "/v2/keys.verifyKey")).await;
+        let answer = answer.expect_error(405, "unkey/application/method_not_allowed");
+        answer.check_envelope();
+        crate::responses::check(&answer);
+        assert_eq!(answer.header("allow"), "POST");
+    }
+    let answer = server.send("liveness", server.request(Method::POST, "/v2/liveness")).await;
+    let answer = answer.expect_error(405, "unkey/application/method_not_allowed");
+    assert!(answer.header("allow").contains("GET"), "{}", answer.header("allow"));
+}
+
+#[tokio::test]
+async fn a_foreign_host_name_is_forbidden_everywhere() {
+    let server = keyrack().await;
+    for (method, path) in
+        [(Method::POST, "/v2/apis.createApi"), (Method::GET, "/v2/liveness"), (Method::GET, "/openapi.json")]
+    {
+        let request = server
+            .request(method, path)
+            .header(HOST, "rebound.example.com")
+            .header(AUTHORIZATION, format!("Bearer {ROOT_KEY}"))
+            .body(r#"{"name":"payments"}"#);
+        let answer = server.send(path, request).await.expect_error(403, "unkey/authorization/forbidden");
+        answer.check_envelope();
+    }
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        let host = format!("{host}:{}", server.port());
+        let request = server.request(Method::GET, "/v2/liveness").header(HOST, host);
+        server.send("liveness", request).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_is_the_servers_own() {
+    let server = keyrack().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let headers = [("X-Request-Id", "req_mine")];
+        let answer = server.call_with_headers("apis.createApi", json!({"name": "payments"}), &headers).await;
+        assert!(answer.request_id().starts_with("req_"), "{}", answer.request_id());
+        assert_ne!(answer.request_id(), "req_mine");
+        assert!(seen.insert(answer.request_id().to_owned()), "repeated {}", answer.request_id());
+    }
+}
+
+#[tokio::test]
+async fn no_answer_invites_other_origins() {
+    let server = keyrack().await;
+    let headers = [("Origin", "https://example.com")];
+    let answer = server.call_with_headers("apis.createApi", json!({"name": "payments"}), &headers).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn bad_requests_lose_nothing() {
+    let server = keyrack().await;
+    let api = server.call("apis.createApi", json!({"name": "payments"})).await.text_of("apiId");
+    let body = json!({"apiId": api, "credits": {"remaining": 5}});
+    let key = server.call("keys.createKey", body).await.text_of("key");
+    for name in FIRST_OPERATIONS {
+        let operation = facts().operation(name).expect("the contract has the operation");
+        for fault in faults(&operation.request).into_iter().step_by(7) {
+            server.call(name, fault.body).await.expect(400);
+        }
+        server.call_text(name, "{\"key\":", &[]).await.expect(400);
+    }
+    unharmed(&server).await;
+    let verified = server.call("keys.verifyKey", json!({"key": key})).await.expect(200);
+    assert_eq!((&verified.data()["code"], &verified.data()["credits"]), (&json!("VALID"), &json!(4)));
+    let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
+    assert_eq!(overview.data()["counts"]["keys"], 1, "{}", overview.text);
+    assert_eq!(overview.data()["counts"]["identities"], 0, "{}", overview.text);
+}

@@ -1,0 +1,186 @@
+//! The vendored contract facts (`tests/contract/`), with references resolved and the newer contract laid over
+//! the older one, so that a test sees one self-contained schema per operation.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+/// The operations that exist from the first milestone on. The contract test insists on each of them, and
+/// covers every other operation of the server that the contract knows.
+pub(crate) const FIRST_OPERATIONS: [&str; 19] = [
+    "apis.createApi",
+    "apis.deleteApi",
+    "apis.getApi",
+    "apis.listApis",
+    "apis.listKeys",
+    "apis.updateApi",
+    "identities.createIdentity",
+    "identities.getIdentity",
+    "keys.createKey",
+    "keys.deleteKey",
+    "keys.getKey",
+    "keys.updateKey",
+    "keys.verifyKey",
+    "keys.whoami",
+    "permissions.createPermission",
+    "permissions.createRole",
+    "ratelimit.limit",
+    "rootKeys.createKey",
+    "workspace.getOverview",
+];
+
+/// What the contract says about one operation.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Schema of the request body without references.
+    pub(crate) request: Value,
+    /// Schema of `data` without references; each named schema carries its name as `x-schema`.
+    pub(crate) data: Option<Value>,
+    pub(crate) paginated: bool,
+}
+
+/// Everything below `tests/contract/`.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    v2: Value,
+    newer: Value,
+    keyrack: Value,
+    pub(crate) errors: Value,
+    pub(crate) permissions: Value,
+    pub(crate) deviations: Value,
+}
+
+static FACTS: LazyLock<Facts> = LazyLock::new(Facts::load);
+
+/// The facts, read once.
+pub(crate) fn facts() -> &'static Facts {
+    &FACTS
+}
+
+impl Facts {
+    fn load() -> Self {
+        let parse = |text| serde_json::from_str::<Value>(text).expect("a vendored file is JSON");
+        let deviations = parse(include_str!("../contract/deviations.json"));
+        let mut v2 = parse(include_str!("../contract/v2.json"));
+        for line in deviations["schemas"].as_array().expect("a list") {
+            mend_schema(&mut v2, line);
+        }
+        Self {
+            v2,
+            newer: parse(include_str!("../contract/v2-newer.json")),
+            keyrack: parse(include_str!("../contract/keyrack.json")),
+            errors: parse(include_str!("../contract/errors.json")),
+            permissions: parse(include_str!("../contract/permissions.json")),
+            deviations,
+        }
+    }
+
+    /// What the contract says about this operation, if it knows it.
+    pub(crate) fn operation(&self, name: &str) -> Option<Operation> {
+        let stated =
+            [&self.v2, &self.newer, &self.keyrack].into_iter().find_map(|file| file["operations"].get(name))?;
+        let mut request = self.inline(&stated["request"]["schema"]);
+        let mut data = stated["success"]["200"].get("data").map(|schema| self.inline(schema));
+        if let Some(changed) = self.newer["changed"].get(name) {
+            overlay(&mut request, &changed["request"]);
+            if let Some(data) = &mut data {
+                overlay(data, &changed["response"]);
+            }
+        }
+        Some(Operation {
+            method: stated["method"].as_str()?.to_owned(),
+            path: stated["path"].as_str()?.to_owned(),
+            request,
+            data,
+            paginated: stated["paginated"] == true,
+        })
+    }
+
+    /// The permission expression of an operation: `{check, conditional?, onDenied}`.
+    pub(crate) fn permission(&self, name: &str) -> Option<&Value> {
+        self.permissions["operations"]
+            .get(name)
+            .or_else(|| self.newer["permissions"]["operations"].get(name))
+            .or_else(|| self.keyrack["permissions"].get(name))
+    }
+
+    /// Members of the named schema that are left out when empty (R30).
+    pub(crate) fn omitted_when_empty(&self, schema: &str) -> Vec<&str> {
+        [&self.v2, &self.newer, &self.keyrack]
+            .into_iter()
+            .filter_map(|file| file["omittedWhenEmpty"][schema].as_array())
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
+    /// The schema of a named shape, such as `Pagination`, without references.
+    pub(crate) fn schema(&self, name: &str) -> Value {
+        self.inline(&json!({ "$ref": format!("#/schemas/{name}") }))
+    }
+
+    fn inline(&self, schema: &Value) -> Value {
+        match schema {
+            Value::Object(members) => {
+                if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                    let name = reference.rsplit('/').next().unwrap_or_default();
+                    let target = [&self.v2, &self.newer, &self.keyrack]
+                        .into_iter()
+                        .find_map(|file| file["schemas"].get(name))
+                        .unwrap_or_else(|| panic!("{reference} leads nowhere"));
+                    let mut inlined = self.inline(target);
+                    inlined["x-schema"] = json!(name);
+                    return inlined;
+                }
+                let inlined = members.iter().map(|(name, value)| (name.clone(), self.inline(value)));
+                Value::Object(inlined.collect())
+            }
+            Value::Array(items) => items.iter().map(|item| self.inline(item)).collect(),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Replaces a known defect of the contract's schemas; fails when the defect is not there any more.
+fn mend_schema(v2: &mut Value, line: &Value) {
+    let path = line["path"].as_str().expect("a deviation has a path");
+    let (parent, member) = path.rsplit_once('/').expect("a pointer has segments");
+    let parent = v2
+        .pointer_mut(parent)
+        .and_then(Value::as_object_mut)
+        .unwrap_or_else(|| panic!("deviations.json: {path} leads nowhere"));
+    assert_eq!(parent.get(member), Some(&line["contract"]), "deviations.json: {path} has changed in the contract");
+    if line["keyrack"].is_null() {
+        parent.remove(member);
+    } else {
+        parent.insert(member.to_owned(), line["keyrack"].clone());
+    }
+}
+
+/// Lays `{added, removed, changed}` of the newer contract over a schema.
+fn overlay(schema: &mut Value, change: &Value) {
+    let empty = Map::new();
+    let section = |name: &str| change[name].as_object().unwrap_or(&empty);
+    for (name, added) in section("added") {
+        let name = name.strip_prefix("data.").unwrap_or(name);
+        schema["properties"][name] = added["schema"].clone();
+        if added["required"] == true
+            && let Some(required) = schema["required"].as_array_mut()
+        {
+            required.push(json!(name));
+        }
+    }
+    for (name, changed) in section("changed") {
+        let property = &mut schema["properties"][name];
+        for (keyword, value) in changed["to"].as_object().unwrap_or(&empty) {
+            property[keyword] = value.clone();
+        }
+    }
+    for name in change["removed"].as_array().into_iter().flatten() {
+        if let (Some(name), Some(properties)) = (name.as_str(), schema["properties"].as_object_mut()) {
+            properties.remove(name);
+        }
+    }
+}

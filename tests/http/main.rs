@@ -1,0 +1,40 @@
+//! Black-box tests of the HTTP API: the built program, over the wire.
+//!
+//! Whatever a test is about, each answer it gets is also checked for the envelope (by the harness) and against the
+//! contract (by [`responses::check`]).
+
+mod apis;
+mod authentication;
+mod bad_input;
+mod concurrency;
+mod contract;
+mod errors;
+mod faces;
+mod facts;
+mod faults;
+mod fixture;
+mod identities;
+mod keys_create;
+mod keys_read;
+mod keys_update;
+mod mcp_wire;
+mod openapi;
+mod permissions;
+mod permissions_roles;
+mod ratelimit;
+mod responses;
+mod root_keys;
+mod secrecy;
+mod verify;
+
+use keyrack_test_harness::{Program, Server};
+
+/// The program with a fresh SQLite database, every answer checked against the contract.
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_keyrack")).inspected(responses::check)
+}
+
+/// A running server with a fresh SQLite database.
+async fn keyrack() -> Server {
+    program().start().await
+}

@@ -1,0 +1,8 @@
+//! `keys.verifyKey`.
+
+mod address;
+mod answers;
+mod examples;
+mod limits;
+mod order;
+mod query;
