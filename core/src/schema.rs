@@ -108,9 +108,16 @@ impl RequestSchema {
     ///
     /// # Panics
     /// When the generated schema is not one, which a test over all operations excludes.
-    #[expect(clippy::expect_used, reason = "a generated schema is a schema; a test compiles them all")]
     pub fn of<T: JsonSchema>(secrets: &'static [&'static str]) -> Self {
-        let schema = request_schema::<T>();
+        Self::compile(request_schema::<T>(), secrets)
+    }
+
+    /// Compiles a schema that a face derived from a generated one, such as one without some members.
+    ///
+    /// # Panics
+    /// When it is not a schema.
+    #[expect(clippy::expect_used, reason = "faces derive their schemas at start, from generated ones")]
+    pub fn compile(schema: Value, secrets: &'static [&'static str]) -> Self {
         let validator = jsonschema::options()
             .should_validate_formats(false)
             .build(&schema)
