@@ -29,7 +29,8 @@ use crate::service::KeyrackMcp;
 const PATHS: [&str; 6] = ["/mcp", "/mcp/", "/mcp/v1", "/mcp/v1/", "/mcp/v2", "/mcp/v2/"];
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Where clients look for an authorization server, with any path behind it.
-const OAUTH_DOCUMENTS: [&str; 3] = ["oauth-authorization-server", "oauth-protected-resource", "openid-configuration"];
+const OAUTH_DOCUMENTS: [&str; 3] =
+    ["oauth-authorization-server", "oauth-protected-resource", "openid-configuration"];
 const NO_OAUTH: &str = "Keyrack takes root keys, not OAuth; pass --header MCP-UNKEY-BEARER-AUTH:<root key>";
 
 /// What an operator decides about MCP over HTTP.
@@ -55,7 +56,8 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
     }
-    routes = routes.layer(middleware::from_fn_with_state(keyrack, authenticate)).route("/register", post(register));
+    routes =
+        routes.layer(middleware::from_fn_with_state(keyrack, authenticate)).route("/register", post(register));
     for document in OAUTH_DOCUMENTS {
         routes = routes
             .route(&format!("/.well-known/{document}"), any(no_such_document))
