@@ -275,6 +275,16 @@ async fn select(
     Ok(rows)
 }
 
+/// Marks a row of a table as deleted.
+async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE {table} SET deleted_at = $2 WHERE id = $1")))
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Groups what was read as pairs of an owner's id and a thing.
 pub(crate) fn by_owner<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
     let mut groups: HashMap<String, Vec<T>> = HashMap::new();
