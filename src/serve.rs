@@ -15,6 +15,7 @@ use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::{self, Guard, Peer};
 use keyrack_http_api::{Readiness, Settings as ApiSettings};
+use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -71,14 +72,19 @@ fn build_router(
         max_body_bytes: settings.max_body_bytes()?,
         readiness: readiness.clone(),
     };
-    let _ = stop;
+    let mcp = HttpSettings {
+        public_hosts: hosts.clone(),
+        calls_per_minute: settings.mcp_calls_per_minute()?,
+        shutdown: stop.clone(),
+    };
     let guard = Guard {
         hosts,
         literal_addresses: !address.ip().is_loopback(),
         trusted_proxies: settings.trusted_proxies()?,
         docs: api.docs(),
     };
-    let router = keyrack_http_api::router(keyrack.clone(), api);
+    let router = keyrack_http_api::router(keyrack.clone(), api)
+        .merge(keyrack_mcp_server::http::router(keyrack.clone(), mcp));
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
 }
 

@@ -47,6 +47,10 @@ fn tidy(schema: &mut Value) {
     if !null_means_something {
         drop_null(members);
     }
+    if members.get("additionalProperties") == Some(&Value::Bool(false)) {
+        // An object without members says so: else unknown members are not reported one by one.
+        members.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    }
     for keyword in ["properties", "$defs"] {
         if let Some(Value::Object(children)) = members.get_mut(keyword) {
             children.values_mut().for_each(tidy);
@@ -104,9 +108,16 @@ impl RequestSchema {
     ///
     /// # Panics
     /// When the generated schema is not one, which a test over all operations excludes.
-    #[expect(clippy::expect_used, reason = "a generated schema is a schema; a test compiles them all")]
     pub fn of<T: JsonSchema>(secrets: &'static [&'static str]) -> Self {
-        let schema = request_schema::<T>();
+        Self::compile(request_schema::<T>(), secrets)
+    }
+
+    /// Compiles a schema that a face derived from a generated one, such as one without some members.
+    ///
+    /// # Panics
+    /// When it is not a schema.
+    #[expect(clippy::expect_used, reason = "faces derive their schemas at start, from generated ones")]
+    pub fn compile(schema: Value, secrets: &'static [&'static str]) -> Self {
         let validator = jsonschema::options()
             .should_validate_formats(false)
             .build(&schema)
@@ -415,6 +426,16 @@ mod tests {
         assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
         let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
         assert_eq!(limit.message, "must be an integer of at least 1; got 0");
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    #[test]
+    fn unknown_members_of_a_request_that_takes_nothing_are_named() {
+        let faults = RequestSchema::of::<Nothing>(&[]).faults(&json!({ "a": 1 }));
+        assert_eq!(faults[0].location, "body.a");
     }
 
     #[test]

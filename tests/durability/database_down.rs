@@ -67,10 +67,11 @@ async fn a_database_that_is_away_is_503_until_it_is_back() {
     let created = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
     road.open.send(false).expect("the road exists");
     let refused = server.call("apis.createApi", json!({"name": "payments"})).await;
+    assert_eq!(refused.status, 503, "{}\n{}", refused.text, server.log());
     let refused = refused.expect_error(503, "unkey/application/service_unavailable");
     assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{:?}", refused.headers);
     assert!(
-        !refused.text.contains("sqlx") && !refused.text.contains("127.0.0.1:"),
+        !refused.detail().contains("sqlx") && !refused.detail().contains("127.0.0.1"),
         "internals: {}",
         refused.detail()
     );

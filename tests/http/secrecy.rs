@@ -100,18 +100,10 @@ fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
-#[tokio::test]
-async fn no_plaintext_key_reaches_the_log_an_error_or_the_database() {
-    let server = program().env("KEYRACK_LOG", "trace").start().await;
-    let mut planted = Planted::default();
-    let file = std::fs::read_to_string(server.data_dir().join("root-key"));
-    planted.secret(file.expect("the first start writes a root-key file").trim());
-    plant_good_keys(&server, &mut planted).await;
-    plant_bad_requests(&server, &mut planted).await;
-    plant_over_mcp(&server, &mut planted).await;
+fn assert_nowhere(server: &Server, planted: &Planted) {
     let log = server.log();
     assert!(log.len() > 2000, "the log is too quiet for this test: {log}");
-    let files = stored_files(&server);
+    let files = stored_files(server);
     assert!(files.iter().any(|(name, _)| name.ends_with(".db")), "no database file");
     for secret in &planted.secrets {
         assert!(secret.len() >= 15, "too short to search for: {secret}");
@@ -123,6 +115,26 @@ async fn no_plaintext_key_reaches_the_log_an_error_or_the_database() {
             assert!(!contains(content, secret), "{name} holds {secret}");
         }
     }
+}
+
+#[tokio::test]
+async fn no_plaintext_key_reaches_the_log_an_error_or_the_database() {
+    let server = program().env("KEYRACK_LOG", "trace").start().await;
+    let mut planted = Planted::default();
+    let file = std::fs::read_to_string(server.data_dir().join("root-key"));
+    planted.secret(file.expect("the first start writes a root-key file").trim());
+    plant_good_keys(&server, &mut planted).await;
+    plant_bad_requests(&server, &mut planted).await;
+    assert_nowhere(&server, &planted);
+}
+
+#[tokio::test]
+async fn no_plaintext_key_of_a_tool_call_reaches_the_log_an_error_or_the_database() {
+    let server = program().env("KEYRACK_LOG", "trace").start().await;
+    let mut planted = Planted::default();
+    planted.secret(ROOT_KEY);
+    plant_over_mcp(&server, &mut planted).await;
+    assert_nowhere(&server, &planted);
 }
 
 #[tokio::test]

@@ -1,0 +1,232 @@
+//! The way of a call: look the tool up, may the caller see it, is there room for another call, are the
+//! arguments right, run it, render it, log it.
+//!
+//! Everything the operation refuses becomes the result of the call; only a tool that does not exist is a
+//! protocol error. Arguments are never logged: they may hold keys.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyrack_core::catalogue::About;
+use keyrack_core::error::Code;
+use keyrack_core::ids::{self, Kind};
+use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
+use keyrack_core::{Caller, Error, Keyrack};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
+use crate::{failure, rendering, view};
+
+/// How long an operation may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+const MINUTE_MS: i64 = 60_000;
+
+/// How many calls a root key may make per minute, whatever the tool.
+///
+/// A model in a loop calls without end; the limit of the workspace, where there is one, is for all its
+/// traffic. There is one count per root key that ever called, which is few.
+#[derive(Debug)]
+pub(crate) struct CallLimit {
+    per_minute: u32,
+    counters: MemoryCounters,
+}
+
+impl CallLimit {
+    /// A limit; 0 is none.
+    pub(crate) fn per_minute(per_minute: u32) -> Self {
+        CallLimit { per_minute, counters: MemoryCounters::new() }
+    }
+
+    /// Counts a call, or says when to try again.
+    fn count(&self, caller: &Caller, now_ms: i64) -> Result<(), Error> {
+        if self.per_minute == 0 {
+            return Ok(());
+        }
+        let cell = CellKey {
+            workspace: caller.workspace_id().into(),
+            scope: CellScope::Key(Arc::from("mcp calls")),
+            identifier: caller.root_key().id.as_str().into(),
+            duration_ms: MINUTE_MS,
+        };
+        let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now_ms);
+        if decision.passed {
+            return Ok(());
+        }
+        // At the very end of the window all of it still weighs; a millisecond later there is room.
+        let wait_ms = u64::try_from(decision.reset_ms - now_ms).unwrap_or_default() + 1;
+        let detail = format!(
+            "This root key made {} tool calls within a minute, as many as this server allows; nothing was done.",
+            self.per_minute
+        );
+        Err(Error::new(Code::WorkspaceRateLimited, detail).retry_after(wait_ms.div_ceil(1000)))
+    }
+}
+
+/// One call of a tool, as it came in.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) tool: String,
+    pub(crate) arguments: JsonObject,
+    /// What the client calls itself, for the log.
+    pub(crate) client: String,
+    /// Fires when nobody waits for the answer any more.
+    pub(crate) abandoned: CancellationToken,
+}
+
+/// Answers a call.
+///
+/// # Errors
+/// When there is no such tool.
+pub(crate) async fn answer(
+    keyrack: &Keyrack,
+    limit: &CallLimit,
+    caller: Result<Caller, Error>,
+    call: Call,
+) -> Result<CallToolResult, ErrorData> {
+    let started = Instant::now();
+    let request_id = ids::generate(Kind::Request);
+    let catalogue = Catalogue::get();
+    let withheld = catalogue.withheld_reason(&call.tool);
+    let (Some(offer), None) = (catalogue.find(&call.tool), withheld) else {
+        return match withheld {
+            Some(reason) => Ok(failure::result(&not_a_tool(&call.tool, reason), &request_id)),
+            None => Err(failure::unknown_tool(&call.tool)),
+        };
+    };
+    let root_key = caller.as_ref().map(|caller| caller.root_key().id.clone()).unwrap_or_default();
+    let client = call.client.clone();
+    let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
+    let outcome = async {
+        let caller = caller?;
+        admit(keyrack, limit, &caller, offer)?;
+        execute(keyrack, caller, offer, call).await
+    }
+    .instrument(span)
+    .await;
+    let milliseconds = started.elapsed().as_millis();
+    let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
+    tracing::info!(
+        root_key,
+        operation = offer.about.name,
+        ?client,
+        outcome = ended,
+        milliseconds,
+        request_id,
+        "tool call"
+    );
+    Ok(match outcome {
+        Ok(answer) => rendering::result(offer.about, answer, &request_id),
+        Err(error) => {
+            if error.code().status() >= 500 {
+                tracing::error!(request_id, operation = offer.about.name, %error, "tool call failed");
+            }
+            failure::result(&error, &request_id)
+        }
+    })
+}
+
+/// Whether the caller may make this call at all, now.
+fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -> Result<(), Error> {
+    let grants = &caller.root_key().grants;
+    if !view::is_visible(offer.about, grants) {
+        return Err(view::refusal(offer.about, grants));
+    }
+    limit.count(caller, keyrack.clock().now())?;
+    keyrack.throttle(caller).map_err(|(error, _)| error)?;
+    Ok(())
+}
+
+async fn execute(keyrack: &Keyrack, caller: Caller, offer: &Offer, call: Call) -> Result<Answer, Error> {
+    let arguments = read_arguments(offer, call.arguments)?;
+    let running = offer.run(keyrack.clone(), caller, arguments);
+    // Both ways out drop what runs: a read ends, a change goes on in a task of its own to commit or to
+    // roll back as a whole.
+    tokio::select! {
+        outcome = running => outcome,
+        () = tokio::time::sleep(DEADLINE) => Err(too_late(offer.about)),
+        () = call.abandoned.cancelled() => Err(Error::new(Code::RequestTimeout, "The call was cancelled.")),
+    }
+}
+
+/// Checks arguments against the schema that the tool shows, and fills in its page size.
+fn read_arguments(offer: &Offer, mut arguments: JsonObject) -> Result<Value, Error> {
+    if offer.about.listing.is_some() {
+        arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
+    }
+    let arguments = Value::Object(arguments);
+    let faults = offer.arguments().faults(&arguments);
+    if faults.is_empty() {
+        return Ok(arguments);
+    }
+    Err(Error::new(Code::InvalidInput, "The arguments are not valid.").with_faults(faults))
+}
+
+fn not_a_tool(tool: &str, reason: &str) -> Error {
+    Error::new(Code::Forbidden, format!("{tool} is not offered to assistants: {reason}."))
+}
+
+fn too_late(about: &About) -> Error {
+    let seconds = DEADLINE.as_secs();
+    let detail = match about.effect {
+        keyrack_core::catalogue::Effect::Read => format!("There was no answer within {seconds} seconds."),
+        _ => format!(
+            "There was no answer within {seconds} seconds. The change may still happen: look before you try again."
+        ),
+    };
+    Error::new(Code::RequestTimeout, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_core::authorization::Grants;
+    use keyrack_core::caller::{Origin, RootKey, Via};
+
+    use super::*;
+
+    fn caller(id: &str) -> Caller {
+        let root_key = RootKey {
+            id: id.to_owned(),
+            workspace_id: "ws_1".to_owned(),
+            name: None,
+            permissions: Vec::new(),
+            grants: Grants::new("ws_1", []),
+            operator: false,
+            enabled: true,
+            expires_at: None,
+        };
+        Caller::new(Arc::new(root_key), Origin::local(Via::Mcp))
+    }
+
+    #[test]
+    fn each_root_key_has_its_own_calls_per_minute() {
+        let limit = CallLimit::per_minute(2);
+        let now = 10 * MINUTE_MS;
+        assert!(limit.count(&caller("key_1"), now).is_ok());
+        assert!(limit.count(&caller("key_1"), now).is_ok());
+        let refused = limit.count(&caller("key_1"), now + 500).unwrap_err();
+        assert_eq!(refused.retry_after_seconds(), Some(60));
+        assert!(limit.count(&caller("key_2"), now).is_ok());
+        assert!(limit.count(&caller("key_1"), now + 500 + 60_000).is_ok(), "the time it named is enough");
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let limit = CallLimit::per_minute(0);
+        assert!((0..1000).all(|_| limit.count(&caller("key_1"), 0).is_ok()));
+    }
+
+    #[test]
+    fn lists_have_a_page_size_unless_the_call_says_otherwise() {
+        let offer = Catalogue::get().find("apis_listApis").unwrap();
+        let read = |arguments: Value| {
+            let Value::Object(arguments) = arguments else { unreachable!() };
+            read_arguments(offer, arguments).unwrap()
+        };
+        assert_eq!(read(serde_json::json!({})), serde_json::json!({ "limit": PAGE_SIZE }));
+        assert_eq!(read(serde_json::json!({ "limit": 3 })), serde_json::json!({ "limit": 3 }));
+    }
+}

@@ -1,0 +1,172 @@
+//! One finished tool per operation, made once from core's catalogue.
+//!
+//! This is the MCP face's visitor of `keyrack_core::catalogue::each`. It erases the types for itself: an
+//! [`Offer`] holds the tool as assistants see it, the schema that arguments are checked against (the very
+//! schema of the tool, so that what is hidden is also refused), and a function that runs the operation.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
+use keyrack_core::page::Pagination;
+use keyrack_core::schema::RequestSchema;
+use keyrack_core::{Caller, Error, Keyrack};
+use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::Value;
+
+use crate::naming::{closest, tool_name};
+use crate::schema::{input_schema, output_schema};
+
+/// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
+/// conversations have room for.
+pub const PAGE_SIZE: i64 = 20;
+
+/// What an operation answered, before it is rendered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) data: Value,
+    pub(crate) pagination: Option<Pagination>,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+/// An operation that is a tool.
+#[derive(Debug)]
+pub struct Offer {
+    /// The operation.
+    pub about: &'static About,
+    /// The tool, as it is listed.
+    pub tool: Tool,
+    arguments: RequestSchema,
+    run: fn(Keyrack, Caller, Value) -> Running,
+}
+
+impl Offer {
+    fn new<O: Operation>() -> Self {
+        let about = Static::<O>::ABOUT;
+        let page_size = about.listing.map(|_| PAGE_SIZE);
+        let request = catalogue::request_schema::<O>().as_value();
+        let input = input_schema(request, about.hidden_from_assistants, page_size);
+        let description = format!("{} {}", about.summary, about.hint).trim_end().to_owned();
+        let mut tool = Tool::new(tool_name(about.name), description, Arc::new(input.clone()))
+            .with_title(about.title)
+            .with_annotations(
+                ToolAnnotations::new()
+                    .read_only(about.effect == Effect::Read)
+                    .destructive(about.effect == Effect::Destroy)
+                    .idempotent(about.idempotent)
+                    .open_world(false),
+            );
+        if let Some(output) = output_schema::<O::Response>(about.listing.is_some()) {
+            tool = tool.with_raw_output_schema(Arc::new(output));
+        }
+        let arguments = RequestSchema::compile(Value::Object(input), about.request_secrets);
+        Offer { about, tool, arguments, run: run::<O> }
+    }
+
+    /// The schema that arguments are checked against.
+    pub(crate) fn arguments(&self) -> &RequestSchema {
+        &self.arguments
+    }
+
+    /// Runs the operation.
+    pub(crate) fn run(&self, keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {
+        (self.run)(keyrack, caller, arguments)
+    }
+}
+
+/// Lends an operation's constant for as long as the program runs.
+struct Static<O>(std::marker::PhantomData<O>);
+
+impl<O: Operation> Static<O> {
+    const ABOUT: &'static About = &O::ABOUT;
+}
+
+fn run<O: Operation>(keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {
+    Box::pin(async move {
+        let reply = catalogue::run::<O>(&keyrack, caller, arguments).await?;
+        let data = serde_json::to_value(reply.data).map_err(Error::unexpected)?;
+        Ok(Answer { data, pagination: reply.pagination })
+    })
+}
+
+/// Every operation: as a tool, or with the reason why it is none.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    offers: Vec<Offer>,
+    withheld: Vec<(&'static About, &'static str)>,
+}
+
+impl Catalogue {
+    /// The catalogue of this program.
+    pub fn get() -> &'static Catalogue {
+        static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+        CATALOGUE.get_or_init(|| {
+            let mut catalogue = Catalogue::default();
+            catalogue::each(&mut catalogue);
+            catalogue.offers.sort_by(|one, other| one.tool.name.cmp(&other.tool.name));
+            catalogue
+        })
+    }
+
+    /// The operations that are tools, by tool name.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+
+    /// The operations that are none, and why.
+    pub fn withheld(&self) -> &[(&'static About, &'static str)] {
+        &self.withheld
+    }
+
+    /// The tool with this name.
+    pub fn find(&self, tool: &str) -> Option<&Offer> {
+        let found = self.offers.binary_search_by(|offer| (*offer.tool.name).cmp(tool));
+        found.ok().and_then(|at| self.offers.get(at))
+    }
+
+    /// Why the operation that would be this tool is none.
+    pub(crate) fn withheld_reason(&self, tool: &str) -> Option<&'static str> {
+        self.withheld.iter().find(|(about, _)| tool_name(about.name) == tool).map(|(_, reason)| *reason)
+    }
+
+    /// The tool whose name is most like this one.
+    pub(crate) fn closest(&self, name: &str) -> &str {
+        closest(name, self.offers.iter().map(|offer| &*offer.tool.name)).unwrap_or_default()
+    }
+}
+
+impl Visitor for Catalogue {
+    fn operation<O: Operation>(&mut self) {
+        match O::ABOUT.tool {
+            catalogue::Tool::Offered => self.offers.push(Offer::new::<O>()),
+            catalogue::Tool::Withheld(reason) => self.withheld.push((Static::<O>::ABOUT, reason)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::naming::operation_name;
+
+    #[test]
+    fn tools_are_sorted_and_found_by_name() {
+        let offers = Catalogue::get().offers();
+        assert!(offers.is_sorted_by(|one, other| one.tool.name < other.tool.name));
+        for offer in offers {
+            assert_eq!(Catalogue::get().find(&offer.tool.name).unwrap().about.name, offer.about.name);
+            assert_eq!(operation_name(&offer.tool.name), offer.about.name);
+        }
+        assert!(Catalogue::get().find("keys_doNothing").is_none());
+    }
+
+    #[test]
+    fn what_is_hidden_is_refused_as_unknown_and_not_suggested() {
+        let offer = Catalogue::get().find("apis_listKeys").unwrap();
+        let faults = offer.arguments().faults(&serde_json::json!({ "apiId": "api_1", "decrypt": true, "zzz": 1 }));
+        assert_eq!(faults.len(), 2);
+        assert!(faults.iter().all(|fault| fault.message == "is not a known member"), "{faults:?}");
+        assert!(!faults[1].fix.as_ref().unwrap().contains("decrypt"), "{faults:?}");
+    }
+}

@@ -1,0 +1,83 @@
+//! What an operation answered, as the result of a tool.
+//!
+//! Some clients show the model the structured half only, others the text only, so both carry the same
+//! facts: `structuredContent` is `{data, pagination?, notes?}` and the one text block is its compact JSON.
+//! `notes` is inside, because a note that a client drops is a note nobody reads.
+
+use keyrack_core::catalogue::About;
+use rmcp::model::{CallToolResult, MetaObject};
+use serde_json::{Map, Value};
+
+use crate::catalogue::Answer;
+
+/// Where a result says which request it answers, as the server's log names it.
+pub(crate) const REQUEST_ID: &str = "keyrack/requestId";
+
+/// The result of a call that went well.
+pub(crate) fn result(about: &About, answer: Answer, request_id: &str) -> CallToolResult {
+    let notes = notes(about, &answer);
+    let mut members = Map::new();
+    members.insert("data".to_owned(), answer.data);
+    if let Some(pagination) = answer.pagination {
+        members.insert("pagination".to_owned(), serde_json::json!(pagination));
+    }
+    if !notes.is_empty() {
+        members.insert("notes".to_owned(), notes.into());
+    }
+    CallToolResult::structured(Value::Object(members)).with_meta(Some(meta(request_id)))
+}
+
+/// What every result says about itself.
+pub(crate) fn meta(request_id: &str) -> MetaObject {
+    let mut meta = MetaObject::new();
+    meta.insert(REQUEST_ID.to_owned(), request_id.into());
+    meta
+}
+
+fn notes(about: &About, answer: &Answer) -> Vec<String> {
+    let shown = about.response_secrets.iter().filter(|pointer| answer.data.pointer(pointer).is_some());
+    let mut notes: Vec<String> = shown
+        .map(|pointer| {
+            let name = pointer.trim_start_matches('/').replace('/', ".");
+            format!("`data.{name}` is a secret, shown this once: it cannot be read again. Hand it over now.")
+        })
+        .collect();
+    if answer.pagination.as_ref().is_some_and(|pagination| pagination.has_more) {
+        notes.push("There are more: call again with `pagination.cursor` as `cursor`.".to_owned());
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_core::page::Pagination;
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    fn rendered(tool: &str, data: Value, pagination: Option<Pagination>) -> CallToolResult {
+        result(Catalogue::get().find(tool).unwrap().about, Answer { data, pagination }, "req_1")
+    }
+
+    #[test]
+    fn both_halves_carry_the_same_facts() {
+        let result = rendered("keys_createKey", json!({ "keyId": "key_1", "key": "sk_1" }), None);
+        let text = &result.content[0].as_text().unwrap().text;
+        let structured = result.structured_content.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), structured);
+        assert_eq!(structured["data"]["key"], "sk_1");
+        assert!(structured["notes"][0].as_str().unwrap().starts_with("`data.key` is a secret, shown this once"));
+        assert_eq!(result.meta.unwrap()[REQUEST_ID], "req_1");
+    }
+
+    #[test]
+    fn a_page_that_is_not_the_last_says_how_to_read_on() {
+        let page = |has_more, cursor| rendered("apis_listApis", json!([]), Some(Pagination { has_more, cursor }));
+        let more = page(true, Some("api_2".to_owned())).structured_content.unwrap();
+        assert_eq!(more["pagination"], json!({ "hasMore": true, "cursor": "api_2" }));
+        assert!(more["notes"][0].as_str().unwrap().contains("`cursor`"));
+        let last = page(false, None).structured_content.unwrap();
+        assert_eq!(last, json!({ "data": [], "pagination": { "hasMore": false } }));
+    }
+}

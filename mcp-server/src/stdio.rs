@@ -1,0 +1,83 @@
+//! MCP over standard input and output: one process, one root key, one client.
+//!
+//! Standard output carries JSON-RPC and nothing else; everything for people goes to standard error.
+
+use std::fmt;
+
+use keyrack_core::keys::secret::Secret;
+use keyrack_core::{Error, Keyrack};
+use rmcp::RoleServer;
+use rmcp::service::{QuitReason, ServerInitializeError, ServiceExt as _};
+use rmcp::transport::IntoTransport;
+use rmcp::transport::io::stdio_pipes;
+use tokio_util::sync::CancellationToken;
+
+use crate::service::KeyrackMcp;
+
+/// What an operator decides about MCP over standard input and output.
+#[derive(Debug, Clone)]
+pub struct StdioSettings {
+    /// Tool calls per minute; 0 is no limit.
+    pub calls_per_minute: u32,
+    /// Ends the service as the end of standard input does.
+    pub shutdown: CancellationToken,
+}
+
+/// Why the service did not start, or did not end well.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The root key may not be used: there is nothing to serve.
+    Rejected(Error),
+    /// The client did not begin with a request of MCP.
+    NotMcp,
+    /// The connection to the client failed.
+    Connection(String),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Rejected(error) => f.write_str(error.detail()),
+            ServeError::NotMcp => f.write_str("the client did not begin with a request of MCP"),
+            ServeError::Connection(reason) => write!(f, "the connection to the client failed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves one client over standard input and output, until its end or `shutdown`.
+///
+/// # Errors
+/// [`ServeError::Rejected`] before anything is written, when the root key may not be used; else when the
+/// client does not speak MCP or the connection fails.
+pub async fn serve(keyrack: Keyrack, root_key: Secret, settings: StdioSettings) -> Result<(), ServeError> {
+    serve_over(stdio_pipes(), keyrack, root_key, settings).await
+}
+
+async fn serve_over<T, E, A>(
+    transport: T,
+    keyrack: Keyrack,
+    root_key: Secret,
+    settings: StdioSettings,
+) -> Result<(), ServeError>
+where
+    T: IntoTransport<RoleServer, E, A>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mcp = KeyrackMcp::for_root_key(keyrack, root_key, settings.calls_per_minute);
+    mcp.authenticate().map_err(ServeError::Rejected)?;
+    let running = match mcp.serve_with_ct(transport, settings.shutdown).await {
+        Ok(running) => running,
+        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),
+        Err(ServerInitializeError::TransportError { error, .. }) => {
+            return Err(ServeError::Connection(error.to_string()));
+        }
+        // Others quote what the client sent, which may hold a key.
+        Err(_) => return Err(ServeError::NotMcp),
+    };
+    match running.waiting().await {
+        Ok(QuitReason::JoinError(error)) | Err(error) => Err(ServeError::Connection(error.to_string())),
+        Ok(_) => Ok(()),
+    }
+}
