@@ -50,7 +50,10 @@ fn main() -> ExitCode {
                 Err(error) => return misused(&error),
             },
             Some(("api", matches)) => return api::run(matches).await,
-            Some(("mcp-config", matches)) => mcp_config::run(matches),
+            Some(("mcp-config", matches)) => match Settings::read(matches) {
+                Ok(settings) => mcp_config::run(&settings, matches),
+                Err(error) => return misused(&error),
+            },
             Some(("root-key", matches)) => {
                 return root_key::run(matches).await.unwrap_or_else(|error| failed(&error));
             }

@@ -105,19 +105,18 @@ pub(crate) fn command() -> Command {
 ///
 /// # Errors
 /// When the settings of this program make no sense, or the root key was asked for and is not there.
-pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let settings = Settings::read(matches)?;
+pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<()> {
     let client = matches.get_one::<String>("client").and_then(|name| Client::named(name));
     let client = client.context("which application? `keyrack mcp-config --help` lists them")?;
     let key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let Some(url) = matches.get_one::<String>("http") else {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
-        stdout::print(&format!("{:#}", stdio(client, &program, shared(&settings)?)))?;
+        stdout::print(&format!("{:#}", stdio(client, &program, shared(settings)?)))?;
         eprintln!("\n{}", client.places());
         eprintln!("It acts with the root key in {}.", whereabouts(&key_file));
         return Ok(());
     };
-    let url = address(url, &settings)?;
+    let url = address(url, settings)?;
     let root_key = matches.get_flag("show-root-key").then(|| match settings.root_key()? {
         Some(root_key) => Ok(root_key),
         None => settings::read_secret(&key_file),

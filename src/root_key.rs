@@ -51,7 +51,10 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &clap::ArgMatches) -> anyhow::Result<ExitCode> {
     let (_, matches) = matches.subcommand().context("`keyrack root-key --help` lists what can be done")?;
     let args = CreateArgs::from_arg_matches(matches)?;
-    let settings = Settings::read(matches)?;
+    let settings = match Settings::read(matches) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(crate::misused(&error)),
+    };
     instance::start_log(&settings)?;
     let instance = instance::open(&settings).await?;
     if instance.is_first_start {
