@@ -71,10 +71,6 @@ pub(crate) fn command() -> Command {
         .help("A table for people, or the complete answer as JSON for scripts.");
     Command::new("api")
         .about("Calls the operations of a server: create keys, verify them, list, change, delete")
-        .after_help(
-            "Exit codes: 0 done, 2 usage, 3 authentication, 4 not found, 5 rate limited, 1 anything else.\n\
-             Example:\n  keyrack api apis create-api --name payments",
-        )
         .args(connection::arguments())
         .arg(output)
         .subcommand_required(true)
@@ -87,8 +83,14 @@ pub(crate) fn command() -> Command {
 }
 
 fn with_namespaces(api: Command) -> Command {
+    let operations = commands();
+    let example = operations.first().map(help::example).unwrap_or_default();
+    let api = api.after_help(format!(
+        "Exit codes: 0 done, 2 usage, 3 authentication, 4 not found, 5 rate limited, 1 anything else.\n\n\
+         Example:\n  {example}"
+    ));
     let mut namespaces: Vec<(String, Vec<OperationCommand>)> = Vec::new();
-    for operation in commands() {
+    for operation in operations {
         match namespaces.iter_mut().find(|(name, _)| *name == operation.namespace) {
             Some((_, operations)) => operations.push(operation),
             None => namespaces.push((operation.namespace.clone(), vec![operation])),

@@ -119,12 +119,12 @@ impl Remote {
                 ANSWER_TIMEOUT.as_secs()
             ));
         }
-        Unanswered(format!(
-            "the server at {} cannot be reached ({}); start it with `keyrack serve`, or name another one with \
-             --url or KEYRACK_URL",
-            self.base,
-            deepest_cause(error)
-        ))
+        let advice = if is_loopback(&self.base) {
+            "start it with `keyrack serve`, or name another one with --url or KEYRACK_URL"
+        } else {
+            "check --url or KEYRACK_URL, and that `keyrack serve` runs there"
+        };
+        Unanswered(format!("the server at {} cannot be reached ({}); {advice}", self.base, deepest_cause(error)))
     }
 }
 

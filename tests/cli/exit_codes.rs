@@ -21,6 +21,18 @@ async fn usage_authentication_and_not_found_have_their_own_codes() {
 }
 
 #[tokio::test]
+async fn a_workspace_beyond_its_limit_is_told_to_slow_down() {
+    let server = program().start().await;
+    let url = format!("sqlite://{}", server.data_dir().join("keyrack.db").display());
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("the database");
+    let limited = sqlx::query("UPDATE workspaces SET requests_per_minute = 0").execute(&mut connection).await;
+    assert_eq!(limited.expect("the workspace").rows_affected(), 1);
+    let server = server.kill_and_restart().await;
+    let refused = Shell::beside(&server).run(&["api", "apis", "list-apis"]).expect(5);
+    assert!(refused.stderr.starts_with("error: Too Many Requests: "), "{refused:?}");
+}
+
+#[tokio::test]
 async fn every_fault_of_a_request_is_told_with_its_fix() {
     let server = program().start().await;
     let line = ["api", "keys", "create-key", "--api-id", "a", "--byte-length", "7"];
