@@ -4,6 +4,7 @@
 //! output, `api` a client of every operation.
 
 mod instance;
+mod mcp;
 mod serve;
 mod settings;
 
@@ -27,6 +28,11 @@ fn command() -> Command {
             Command::new("serve").about("Serves the HTTP API, and MCP beside it at /mcp"),
             Flags::Serve,
         ))
+        .subcommand(settings::add_flags(
+            Command::new("mcp")
+                .about("Serves an assistant over standard input and output, with this machine's database"),
+            Flags::Mcp,
+        ))
 }
 
 fn main() -> ExitCode {
@@ -35,16 +41,23 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error)),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let outcome = match matches.subcommand() {
             Some(("serve", matches)) => match Settings::read(matches) {
-                Ok(settings) => serve::run(&settings).await,
+                Ok(settings) => serve::run(&settings).await.map(|()| ExitCode::SUCCESS),
                 Err(error) => return misused(&error),
             },
-            _ => Ok(()),
+            Some(("mcp", matches)) => match Settings::read(matches) {
+                Ok(settings) => mcp::run(&settings).await,
+                Err(error) => return misused(&error),
+            },
+            _ => Ok(ExitCode::SUCCESS),
         };
-        outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
-    })
+        outcome.unwrap_or_else(|error| failed(&error))
+    });
+    // Waiting for the runtime would be waiting for a thread that reads standard input.
+    runtime.shutdown_background();
+    code
 }
 
 fn misused(error: &anyhow::Error) -> ExitCode {

@@ -109,7 +109,15 @@ pub(crate) async fn answer(
     .await;
     let milliseconds = started.elapsed().as_millis();
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
-    tracing::info!(root_key, operation = offer.about.name, ?client, outcome = ended, milliseconds, request_id, "tool call");
+    tracing::info!(
+        root_key,
+        operation = offer.about.name,
+        ?client,
+        outcome = ended,
+        milliseconds,
+        request_id,
+        "tool call"
+    );
     Ok(match outcome {
         Ok(answer) => rendering::result(offer.about, answer, &request_id),
         Err(error) => {

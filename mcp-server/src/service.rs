@@ -79,7 +79,8 @@ impl KeyrackMcp {
         let workspace =
             workspace.ok_or_else(|| failure::protocol_error(&Error::not_found(Code::WorkspaceNotFound)))?;
         let grants = &caller.root_key().grants;
-        let sees = |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, grants));
+        let sees =
+            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, grants));
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
         Ok(config.with_server_info(server).with_instructions(instructions::instructions(&workspace, sees)))
