@@ -47,6 +47,10 @@ fn tidy(schema: &mut Value) {
     if !null_means_something {
         drop_null(members);
     }
+    if members.get("additionalProperties") == Some(&Value::Bool(false)) {
+        // An object without members says so: else unknown members are not reported one by one.
+        members.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    }
     for keyword in ["properties", "$defs"] {
         if let Some(Value::Object(children)) = members.get_mut(keyword) {
             children.values_mut().for_each(tidy);
@@ -422,6 +426,16 @@ mod tests {
         assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
         let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
         assert_eq!(limit.message, "must be an integer of at least 1; got 0");
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    #[test]
+    fn unknown_members_of_a_request_that_takes_nothing_are_named() {
+        let faults = RequestSchema::of::<Nothing>(&[]).faults(&json!({ "a": 1 }));
+        assert_eq!(faults[0].location, "body.a");
     }
 
     #[test]

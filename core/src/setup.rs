@@ -35,7 +35,7 @@ pub struct NewRootKey {
 /// When the store does not answer, or `keep` fails.
 pub async fn first_start(
     keyrack: &Keyrack,
-    keep: impl FnOnce(&Secret) -> Result<(), Error> + Send,
+    keep: impl FnOnce(&Secret) -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let workspace_id = ids::generate(Kind::Workspace);
     let now = keyrack.clock().now();

@@ -1,0 +1,176 @@
+//! Mutations: turns, audit, atomicity, and how other processes learn of them.
+
+use std::time::{Duration, Instant};
+
+use keyrack_core::audit::{Actor, Entry, Event, Target};
+use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::keys::verification;
+use keyrack_core::operations::apis::{CreateApi, DeleteApi};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey};
+use keyrack_core::store::{apis, changes, workspaces};
+use serde_json::json;
+use sqlx::Row as _;
+
+use crate::{Database, Instance, on_both_engines};
+
+on_both_engines!(
+    a_change_leaves_an_audit_chain_that_can_be_recomputed,
+    a_change_that_is_not_committed_leaves_nothing,
+    changes_of_one_workspace_take_turns_and_count_up_without_gaps,
+    another_process_follows_within_a_second,
+    a_deleted_api_takes_its_keys_with_it_everywhere,
+);
+
+async fn chain(instance: &Instance) -> Vec<Entry> {
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    let rows = sqlx::query("SELECT * FROM audit_logs WHERE workspace_id = $1 ORDER BY sequence")
+        .bind(instance.workspace_id.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| Entry {
+            id: row.get("id"),
+            workspace_id: row.get("workspace_id"),
+            sequence: row.get("sequence"),
+            time: row.get("time"),
+            event: row.get("event"),
+            description: row.get("description"),
+            actor: row.get("actor"),
+            targets: row.get("targets"),
+            remote_ip: row.get("remote_ip"),
+            user_agent: row.get("user_agent"),
+            correlation_id: row.get("correlation_id"),
+            previous_hash: row.get("previous_hash"),
+            hash: row.get("hash"),
+        })
+        .collect()
+}
+
+async fn a_change_leaves_an_audit_chain_that_can_be_recomputed(database: Database) {
+    let instance = database.set_up().await;
+    let api = instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let body = json!({ "apiId": api["apiId"], "permissions": ["a", "b"], "externalId": "user_1" });
+    let key = instance.run::<CreateKey>(body).await.unwrap();
+
+    let entries = chain(&instance).await;
+    let events: Vec<&str> = entries.iter().map(|entry| entry.event.as_str()).collect();
+    let expected = [
+        "workspace.create",
+        "rootKey.create",
+        "api.create",
+        "identity.create",
+        "permission.create",
+        "permission.create",
+        "authorization.connect_permission_and_key",
+        "authorization.connect_permission_and_key",
+        "key.create",
+    ];
+    assert_eq!(events, expected);
+    let mut previous = String::new();
+    for (entry, sequence) in entries.iter().zip(1..) {
+        assert_eq!((entry.sequence, &entry.previous_hash), (sequence, &previous));
+        assert_eq!(entry.hash, entry.computed_hash());
+        previous = entry.hash.clone();
+    }
+    let of_the_key = &entries[3..];
+    assert!(of_the_key[0].correlation_id.is_some());
+    assert!(of_the_key.iter().all(|entry| entry.correlation_id == of_the_key[0].correlation_id));
+    assert_eq!(entries[2].correlation_id, None, "a single event has none");
+    let secret = key["key"].as_str().unwrap();
+    assert!(entries.iter().all(|entry| !format!("{entry:?}").contains(secret)));
+}
+
+async fn a_change_that_is_not_committed_leaves_nothing(database: Database) {
+    let instance = database.set_up().await;
+    let before = chain(&instance).await.len();
+    let mut mutation =
+        Mutation::begin_as(&instance.keyrack, &instance.workspace_id, Actor::system("test")).await.unwrap();
+    let api = apis::Api {
+        id: "api_left".to_owned(),
+        workspace_id: instance.workspace_id.clone(),
+        name: "left".to_owned(),
+        key_space_id: "ks_left".to_owned(),
+        delete_protection: false,
+        ip_whitelist: None,
+        default_prefix: None,
+        default_bytes: None,
+        store_encrypted_keys: false,
+    };
+    apis::insert(mutation.connection(), &api, 1).await.unwrap();
+    mutation.record(Event::new("api.create", "Created").on(Target::new("api", &api.id)));
+    mutation.touch(Subject::Api(api.id.clone()));
+    drop(mutation);
+
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    assert_eq!(apis::find(&mut connection, &instance.workspace_id, &api.id).await.unwrap(), None);
+    drop(connection);
+    assert_eq!(chain(&instance).await.len(), before);
+    assert!(instance.keyrack.resident().api(&api.id).is_none());
+}
+
+async fn changes_of_one_workspace_take_turns_and_count_up_without_gaps(database: Database) {
+    let instance = database.set_up().await;
+    let other = instance.other_process(&database).await;
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    let before = workspaces::find(&mut connection, &instance.workspace_id).await.unwrap().unwrap().generation;
+    drop(connection);
+    let creations = (0..20).map(|n| {
+        let instance = if n % 2 == 0 { instance.clone() } else { other.clone() };
+        tokio::spawn(async move { instance.run::<CreateApi>(json!({ "name": format!("api {n}") })).await })
+    });
+    for creation in creations.collect::<Vec<_>>() {
+        creation.await.unwrap().unwrap();
+    }
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    let after = workspaces::find(&mut connection, &instance.workspace_id).await.unwrap().unwrap().generation;
+    assert_eq!(after - before, 20);
+    let touched = changes::after(&mut connection, &instance.workspace_id, before).await.unwrap();
+    assert_eq!(touched.len(), 20);
+    let rows = sqlx::query("SELECT DISTINCT generation FROM changes WHERE generation > $1")
+        .bind(before)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 20);
+}
+
+/// Waits until `holds`, at most a second.
+async fn within_a_second(holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(1), "not within a second");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn another_process_follows_within_a_second(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work();
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
+    let key = created["key"].as_str().unwrap();
+    let sees =
+        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+    assert!(sees(&here), "the process that made the change sees it at once");
+    within_a_second(|| sees(&there)).await;
+    here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
+    assert!(!sees(&here));
+    within_a_second(|| !sees(&there)).await;
+}
+
+async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
+    let here = database.set_up().await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work();
+    let key = created["key"].as_str().unwrap();
+    let sees =
+        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+    assert!(sees(&here) && sees(&there));
+    here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
+    assert!(!sees(&here));
+    within_a_second(|| !sees(&there)).await;
+}

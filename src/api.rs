@@ -1,0 +1,247 @@
+//! `keyrack api <namespace> <operation>`: every operation of the catalogue as a command.
+//!
+//! Nothing here names an operation. A visitor of the catalogue makes a command of each: its flags are the
+//! members of the request's schema, its help is the operation's own words. A command builds the body,
+//! calls the server over HTTP and shows the answer; what bodies may contain is the server's to say.
+
+mod body;
+mod connection;
+mod failure;
+mod flag;
+mod help;
+mod input;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor, request_schema};
+use serde_json::{Value, json};
+
+pub(crate) use connection::root_key_file;
+
+use crate::remote::{Answer, Remote};
+use crate::stdout;
+use failure::Failure;
+use flag::{CLEAR, Flag, JSON, kebab};
+use input::Inputs;
+
+const ALL: &str = "--all";
+const OUTPUT: &str = "output";
+
+/// One operation as a command.
+struct OperationCommand {
+    about: &'static About,
+    /// `root-keys`
+    namespace: String,
+    /// `create-key`
+    action: String,
+    flags: Vec<Flag>,
+}
+
+struct Commands(Vec<OperationCommand>);
+
+impl Visitor for Commands {
+    fn operation<O: Operation>(&mut self) {
+        let about = const { &O::ABOUT };
+        self.0.push(OperationCommand {
+            about,
+            namespace: kebab(about.namespace()),
+            action: kebab(about.action()),
+            flags: flag::flags(request_schema::<O>().as_value(), about.request_secrets),
+        });
+    }
+}
+
+fn commands() -> Vec<OperationCommand> {
+    let mut commands = Commands(Vec::new());
+    catalogue::each(&mut commands);
+    commands.0
+}
+
+/// The command tree below `keyrack api`.
+pub(crate) fn command() -> Command {
+    let output = Arg::new(OUTPUT)
+        .long(OUTPUT)
+        .env("KEYRACK_OUTPUT")
+        .hide_env_values(true)
+        .global(true)
+        .help_heading("Output")
+        .value_name("FORMAT")
+        .value_parser(["table", "json"])
+        .default_value("table")
+        .help("A table for people, or the complete answer as JSON for scripts.");
+    Command::new("api")
+        .about("Calls the operations of a server: create keys, verify them, list, change, delete")
+        .after_help(
+            "Exit codes: 0 done, 2 usage, 3 authentication, 4 not found, 5 rate limited, 1 anything else.\n\
+             Example:\n  keyrack api apis create-api --name payments",
+        )
+        .args(connection::arguments())
+        .arg(output)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand_value_name("NAMESPACE")
+        .subcommand_help_heading("Namespaces")
+        // Schemas are only generated for those who call operations.
+        .defer(with_namespaces)
+}
+
+fn with_namespaces(api: Command) -> Command {
+    let mut namespaces: Vec<(String, Vec<OperationCommand>)> = Vec::new();
+    for operation in commands() {
+        match namespaces.iter_mut().find(|(name, _)| *name == operation.namespace) {
+            Some((_, operations)) => operations.push(operation),
+            None => namespaces.push((operation.namespace.clone(), vec![operation])),
+        }
+    }
+    namespaces.iter().fold(api, |api, (name, operations)| {
+        let names: Vec<&str> = operations.iter().map(|operation| operation.action.as_str()).collect();
+        api.subcommand(
+            Command::new(name)
+                .about(names.join(", "))
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand_value_name("OPERATION")
+                .subcommand_help_heading("Operations")
+                .subcommands(operations.iter().map(OperationCommand::command)),
+        )
+    })
+}
+
+impl OperationCommand {
+    fn command(&self) -> Command {
+        let example = format!("Example:\n  {}", help::example(self));
+        let mut command = Command::new(&self.action)
+            .about(self.about.summary)
+            .long_about(format!("{}\n\n{}", self.about.summary, self.about.description).trim_end().to_owned())
+            .after_help(example)
+            .args(self.flags.iter().map(Flag::argument))
+            .arg(whole_body());
+        let clearable: Vec<String> =
+            self.flags.iter().filter(|flag| flag.cleared.is_some()).map(|flag| flag.name.clone()).collect();
+        if !clearable.is_empty() {
+            command = command.arg(clear(clearable));
+        }
+        if self.about.listing.is_some() {
+            command = command.arg(all_pages());
+        }
+        command
+    }
+}
+
+fn whole_body() -> Arg {
+    Arg::new(JSON)
+        .long("json")
+        .value_name("JSON")
+        .value_parser(value_parser!(String))
+        .help_heading("Request")
+        .help("The whole body as JSON, @FILE, or - for standard input. Flags given besides it win.")
+}
+
+fn clear(names: Vec<String>) -> Arg {
+    Arg::new(CLEAR)
+        .long("clear")
+        .value_name("NAME")
+        .value_parser(clap::builder::PossibleValuesParser::new(names))
+        .action(ArgAction::Append)
+        .help_heading("Request")
+        .help("Send null, or an empty list where null means nothing. Repeat it for several.")
+}
+
+fn all_pages() -> Arg {
+    Arg::new(ALL)
+        .long("all")
+        .action(ArgAction::SetTrue)
+        .help_heading("Request")
+        .help("Read all pages, not only one.")
+}
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(matches: &ArgMatches) -> ExitCode {
+    match execute(matches, &mut Inputs::of_process()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failure> {
+    let Some((namespace, matches)) = matches.subcommand() else {
+        return Err(Failure::Usage("which namespace? `keyrack api --help` lists them".to_owned()));
+    };
+    let Some((action, matches)) = matches.subcommand() else {
+        return Err(Failure::Usage(format!("which operation? `keyrack api {namespace} --help` lists them")));
+    };
+    let operations = commands();
+    let asked = operations.iter().find(|known| known.namespace == namespace && known.action == action);
+    let Some(operation) = asked else {
+        return Err(Failure::Usage(format!("there is no operation {namespace} {action}")));
+    };
+    let request = body::body(operation, matches, inputs)?;
+    let remote = connection::connect(matches, inputs)?;
+    let reads_all = operation.about.listing.is_some() && matches.get_flag(ALL);
+    let answer = if reads_all {
+        all(&remote, operation.about, request).await?
+    } else {
+        one(&remote, operation.about, &request).await?
+    };
+    let for_scripts = matches.get_one::<String>(OUTPUT).is_some_and(|format| format == "json");
+    show(operation.about, &answer, for_scripts).map_err(Failure::Output)
+}
+
+async fn one(remote: &Remote, about: &About, request: &Value) -> Result<Answer, Failure> {
+    let answer = remote.call(about.name, request).await?;
+    if answer.is_success() { Ok(answer) } else { Err(Failure::Refused(answer)) }
+}
+
+/// All pages as one answer: the envelope of the last with the items of all.
+async fn all(remote: &Remote, about: &About, mut request: Value) -> Result<Answer, Failure> {
+    let mut items = Vec::new();
+    loop {
+        let mut answer = one(remote, about, &request).await?;
+        if let Value::Array(page) = answer.body["data"].take() {
+            items.extend(page);
+        }
+        match next_page(&answer.body) {
+            Some(cursor) if request["cursor"] != cursor => request["cursor"] = cursor.into(),
+            _ => {
+                answer.body["data"] = Value::Array(items);
+                answer.body["pagination"] = json!({ "hasMore": false });
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+fn next_page(body: &Value) -> Option<&str> {
+    let pagination = &body["pagination"];
+    pagination["cursor"].as_str().filter(|_| pagination["hasMore"] == true)
+}
+
+/// The answer goes to stdout, words about it to stderr.
+fn show(about: &About, answer: &Answer, for_scripts: bool) -> std::io::Result<()> {
+    let data = &answer.body["data"];
+    if for_scripts {
+        stdout::print(&format!("{:#}", answer.body))?;
+    } else {
+        let table = table::render(data);
+        if !table.is_empty() {
+            stdout::print(&table)?;
+        } else if data.is_array() {
+            eprintln!("nothing there");
+        } else {
+            eprintln!("done");
+        }
+        if let Some(cursor) = next_page(&answer.body) {
+            eprintln!("there is more: add --cursor {cursor}, or --all");
+        }
+    }
+    let is_new = about.effect == Effect::Write;
+    if is_new && about.response_secrets.iter().any(|pointer| data.pointer(pointer).is_some_and(Value::is_string)) {
+        eprintln!("keep the key now: it is shown this once and stored nowhere");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

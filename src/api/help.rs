@@ -1,0 +1,129 @@
+//! The words of `--help`, made from the catalogue: what a flag takes, and an example that works.
+
+use serde_json::Value;
+
+use super::OperationCommand;
+use super::flag::{Flag, Kind, choices};
+
+/// What a flag is for and what it takes.
+pub(super) fn of_flag(flag: &Flag) -> String {
+    let mut help = sentence(flag.schema["description"].as_str().unwrap_or_default());
+    let takes = match flag.kind {
+        // What a boolean takes is in the usage.
+        Kind::Boolean => String::new(),
+        Kind::Scalar(_) if choices(flag.schema).is_some() => String::new(),
+        Kind::Scalar(_) => capitalized(&flag.bounds()),
+        Kind::List(_) => format!(
+            "Repeat it for {}, each {}",
+            flag.bounds(),
+            keyrack_core::schema::describe(&flag.schema["items"])
+        ),
+        Kind::Json => format!("JSON such as {}, @FILE, or - for standard input", shape(&flag.value_schema())),
+        Kind::SecretJson => format!("JSON such as {} as @FILE, or - for standard input", shape(&flag.value_schema())),
+        Kind::Secret => format!("A file that holds it, or - for standard input, the default; {}", flag.bounds()),
+    };
+    if !takes.is_empty() {
+        help.push(' ');
+        help.push_str(&sentence(&takes));
+    }
+    if let Some(default) = flag.schema.get("default").filter(|default| !default.is_null() && !default.is_array()) {
+        help.push_str(&format!(" Default: {default}."));
+    }
+    help
+}
+
+/// How to call an operation: what is required, and if that only says on what, something to do with it.
+pub(super) fn example(command: &OperationCommand) -> String {
+    let mut words = vec!["keyrack api".to_owned(), command.namespace.clone(), command.action.clone()];
+    let required: Vec<&Flag> = command.flags.iter().filter(|flag| flag.required).collect();
+    words.extend(required.iter().map(|flag| example_of(flag)));
+    let only_ids = required.iter().all(|flag| flag.member.ends_with("Id"));
+    if command.about.effect == keyrack_core::catalogue::Effect::Write && only_ids {
+        let optional = |flag: &&Flag| !flag.required && matches!(flag.kind, Kind::Scalar(_));
+        let named = command.flags.iter().filter(optional).find(|flag| flag.member == "name");
+        words.extend(named.or_else(|| command.flags.iter().find(optional)).map(example_of));
+    }
+    words.join(" ")
+}
+
+fn example_of(flag: &Flag) -> String {
+    let typed = flag.typed();
+    match flag.kind {
+        Kind::Boolean => typed,
+        Kind::Secret => format!("{typed} {}.txt", flag.name),
+        Kind::Json | Kind::SecretJson => format!("{typed} @{}.json", flag.name),
+        Kind::Scalar(_) => format!("{typed} {}", example_value(flag.member, flag.schema)),
+        Kind::List(_) => format!("{typed} {}", example_value(flag.member, &flag.schema["items"])),
+    }
+}
+
+fn example_value(member: &str, schema: &'static Value) -> String {
+    if let Some(first) = choices(schema).and_then(|choices| choices.first().copied()) {
+        return first.to_owned();
+    }
+    let number = schema.get("default").or_else(|| schema.get("minimum")).filter(|value| value.is_number());
+    match (number, member) {
+        (Some(number), _) => number.to_string(),
+        // What users call things themselves has no prefix of ours.
+        (None, "externalId") => "user_42".to_owned(),
+        (None, "name") => "\"Mobile\"".to_owned(),
+        (None, _) => member.strip_suffix("Id").map_or_else(|| "example".to_owned(), |kind| format!("{kind}_…")),
+    }
+}
+
+/// The outline of JSON that a schema describes: `{remaining, refill?: {interval, amount, refillDay?}}`.
+fn shape(schema: &Value) -> String {
+    if let Some(items) = schema.get("items") {
+        return format!("[{}, …]", shape(items));
+    }
+    let Some(members) = schema["properties"].as_object() else {
+        return match schema["type"].as_str() {
+            Some("object") => r#"{"any": "member"}"#.to_owned(),
+            _ => "a value".to_owned(),
+        };
+    };
+    let required = schema["required"].as_array();
+    let outline = members.iter().map(|(name, schema)| {
+        let is_required = required.is_some_and(|names| names.iter().any(|required| required == name));
+        let optional = if is_required { "" } else { "?" };
+        if schema.get("properties").or_else(|| schema.get("items")).is_some() {
+            format!("{name}{optional}: {}", shape(schema))
+        } else {
+            format!("{name}{optional}")
+        }
+    });
+    format!("{{{}}}", outline.collect::<Vec<_>>().join(", "))
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim().replace('\n', " ");
+    if text.is_empty() || text.ends_with('.') { text } else { format!("{text}.") }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outline_marks_what_is_optional() {
+        let schema = json!({
+            "type": "object",
+            "required": ["remaining"],
+            "properties": {
+                "remaining": { "type": "integer" },
+                "refills": { "type": "array", "items": {
+                    "type": "object", "properties": { "amount": { "type": "integer" } },
+                }},
+            },
+        });
+        assert_eq!(shape(&schema), "{remaining, refills?: [{amount?}, …]}");
+        assert_eq!(shape(&json!({ "type": "object" })), r#"{"any": "member"}"#);
+    }
+}
