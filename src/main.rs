@@ -5,6 +5,7 @@
 
 mod api;
 mod instance;
+mod mcp;
 mod mcp_config;
 mod remote;
 mod root_key;
@@ -14,7 +15,7 @@ mod stdout;
 
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use crate::settings::{Flags, Settings};
 
@@ -32,6 +33,11 @@ fn command() -> Command {
             Command::new("serve").about("Serves the HTTP API, and MCP beside it at /mcp"),
             Flags::Serve,
         ))
+        .subcommand(settings::add_flags(
+            Command::new("mcp")
+                .about("Serves an assistant over standard input and output, with this machine's database"),
+            Flags::Mcp,
+        ))
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(root_key::command())
@@ -43,24 +49,27 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error)),
     };
-    runtime.block_on(async {
-        let outcome = match matches.subcommand() {
-            Some(("serve", matches)) => match Settings::read(matches) {
-                Ok(settings) => serve::run(&settings).await,
-                Err(error) => return misused(&error),
+    let code = runtime.block_on(dispatch(&matches));
+    // Waiting for the runtime would be waiting for a thread that reads standard input.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(matches: &ArgMatches) -> ExitCode {
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
+    let outcome = match name {
+        "api" => return api::run(matches).await,
+        "root-key" => root_key::run(matches).await,
+        _ => match Settings::read(matches) {
+            Err(error) => return misused(&error),
+            Ok(settings) => match name {
+                "serve" => serve::run(&settings).await.map(|()| ExitCode::SUCCESS),
+                "mcp" => mcp::run(&settings).await,
+                _ => mcp_config::run(&settings, matches),
             },
-            Some(("api", matches)) => return api::run(matches).await,
-            Some(("mcp-config", matches)) => match Settings::read(matches) {
-                Ok(settings) => mcp_config::run(&settings, matches),
-                Err(error) => return misused(&error),
-            },
-            Some(("root-key", matches)) => {
-                return root_key::run(matches).await.unwrap_or_else(|error| failed(&error));
-            }
-            _ => Ok(()),
-        };
-        outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
-    })
+        },
+    };
+    outcome.unwrap_or_else(|error| failed(&error))
 }
 
 fn misused(error: &anyhow::Error) -> ExitCode {

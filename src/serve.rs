@@ -72,17 +72,14 @@ fn build_router(
         max_body_bytes: settings.max_body_bytes()?,
         readiness: readiness.clone(),
     };
+    let literal_addresses = !address.ip().is_loopback();
     let mcp = HttpSettings {
         public_hosts: hosts.clone(),
+        literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
         shutdown: stop.clone(),
     };
-    let guard = Guard {
-        hosts,
-        literal_addresses: !address.ip().is_loopback(),
-        trusted_proxies: settings.trusted_proxies()?,
-        docs: api.docs(),
-    };
+    let guard = Guard { hosts, literal_addresses, trusted_proxies: settings.trusted_proxies()?, docs: api.docs() };
     let router = keyrack_http_api::router(keyrack.clone(), api)
         .merge(keyrack_mcp_server::http::router(keyrack.clone(), mcp));
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
@@ -141,7 +138,7 @@ async fn stop_on_signal(readiness: Readiness, stop: CancellationToken, drain: Du
 }
 
 /// SIGTERM or Ctrl-C.
-async fn stop_signal() -> std::io::Result<()> {
+pub(crate) async fn stop_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

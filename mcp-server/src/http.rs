@@ -4,10 +4,12 @@
 //! restart of the server is nothing that a client could notice. Authentication happens here, before the
 //! body is read and before rmcp sees the request; the credential goes no further.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{HOST, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -38,6 +40,9 @@ const NO_OAUTH: &str = "Keyrack takes root keys, not OAuth; pass --header MCP-UN
 pub struct HttpSettings {
     /// Host names, with or without port, under which the server is reached besides the loopback names.
     pub public_hosts: Vec<String>,
+    /// Whether the server may be reached under any literal address: true where it does not only listen on
+    /// loopback. A browser can be tricked with names, not with addresses.
+    pub literal_addresses: bool,
     /// Tool calls per root key and minute; 0 is no limit.
     pub calls_per_minute: u32,
     /// Ends open streams when the server stops.
@@ -47,6 +52,7 @@ pub struct HttpSettings {
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
 pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     let mcp = KeyrackMcp::for_http(keyrack.clone(), settings.calls_per_minute);
+    let literal_addresses = settings.literal_addresses;
     let service = StreamableHttpService::new(
         move || Ok(mcp.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -56,8 +62,11 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
     }
-    routes =
-        routes.layer(middleware::from_fn_with_state(keyrack, authenticate)).route("/register", post(register));
+    routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
+    if literal_addresses {
+        routes = routes.route_layer(middleware::map_request(name_literal_address));
+    }
+    routes = routes.route("/register", post(register));
     for document in OAUTH_DOCUMENTS {
         routes = routes
             .route(&format!("/.well-known/{document}"), any(no_such_document))
@@ -85,7 +94,20 @@ fn transport(settings: HttpSettings) -> StreamableHttpServerConfig {
 }
 
 fn has_port(host: &str) -> bool {
-    host.parse::<axum::http::uri::Authority>().is_ok_and(|authority| authority.port().is_some())
+    host.parse::<Authority>().is_ok_and(|authority| authority.port().is_some())
+}
+
+/// rmcp knows the names of its hosts one by one; a literal address is as good as the first of them.
+async fn name_literal_address(mut request: Request) -> Request {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = host.and_then(|host| host.parse::<Authority>().ok());
+    let is_literal = authority.is_some_and(|authority| {
+        authority.host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+    });
+    if is_literal {
+        request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+    }
+    request
 }
 
 /// Finds the caller, hands it on in the request's extensions, and takes the credential away.
@@ -154,6 +176,7 @@ mod tests {
     fn public_hosts_are_allowed_as_hosts_and_as_origins() {
         let settings = HttpSettings {
             public_hosts: vec!["keys.example".to_owned(), "other.example:8443".to_owned()],
+            literal_addresses: false,
             calls_per_minute: 0,
             shutdown: CancellationToken::new(),
         };

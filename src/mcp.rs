@@ -1,0 +1,81 @@
+//! `keyrack mcp`: the assistant's door on standard input and output, over this machine's own database.
+//!
+//! Several of these may share one SQLite file, and with `keyrack serve`; each follows the others' changes.
+//! Standard output belongs to the protocol. People read standard error, whose first line says where this
+//! process works and what it may do.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use keyrack_core::caller::{Origin, Via};
+use keyrack_core::keys::secret::Secret;
+use keyrack_core::{Error, Keyrack};
+use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
+use keyrack_mcp_server::{Catalogue, is_visible};
+use tokio_util::sync::CancellationToken;
+
+use crate::instance::{self, Instance};
+use crate::serve::stop_signal;
+use crate::settings::{self, Settings};
+
+/// No root key, or one that may not be used: what is missing is in the client's settings.
+const NO_ROOT_KEY: u8 = 2;
+
+/// Serves one assistant until standard input ends, SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let calls_per_minute = settings.mcp_calls_per_minute()?;
+    let instance = instance::open(settings).await?;
+    let root_key = match root_key(settings, &instance) {
+        Ok(root_key) => root_key,
+        Err(error) => return Ok(refused(&format!("{error:#}."))),
+    };
+    match introduction(&instance.keyrack, &root_key) {
+        Ok(introduction) => eprintln!("keyrack mcp: {}; {introduction}", settings.database()?.label()),
+        Err(error) => return Ok(refused(error.detail())),
+    }
+    instance::start_log(settings)?;
+    instance.keyrack.start_background_work();
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    let outcome =
+        stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
+    instance.keyrack.store().close().await;
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The root key that was given, else the one that the first start wrote.
+fn root_key(settings: &Settings, instance: &Instance) -> anyhow::Result<Secret> {
+    if let Some(root_key) = settings.root_key()? {
+        return Ok(root_key);
+    }
+    settings::read_secret(&instance.root_key_file).context("there is no root key")
+}
+
+/// Where the root key works and what it sees.
+fn introduction(keyrack: &Keyrack, root_key: &Secret) -> Result<String, Error> {
+    let caller = keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp))?;
+    let workspace = keyrack.resident().workspace(caller.workspace_id());
+    let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
+    let offers = Catalogue::get().offers();
+    let seen = offers.iter().filter(|offer| is_visible(offer.about, &caller.root_key().grants)).count();
+    let (workspace_id, key_id) = (caller.workspace_id(), &caller.root_key().id);
+    Ok(format!("workspace {name} ({workspace_id}); root key {key_id} sees {seen} of {} tools", offers.len()))
+}
+
+fn refused(reason: &str) -> ExitCode {
+    eprintln!("error: {reason} Set KEYRACK_ROOT_KEY or --root-key-file to a root key of this database.");
+    ExitCode::from(NO_ROOT_KEY)
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    if stop_signal().await.is_ok() {
+        shutdown.cancel();
+    }
+}
