@@ -282,9 +282,15 @@ impl From<sqlx::Error> for Error {
             code.parse::<u32>().is_ok_and(|sqlite| matches!(sqlite & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14))
                 || ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
         });
+        // A protocol error is a proxy or a server in the middle of a failover that hung up.
         let unreachable = matches!(
             error,
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_)
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
         );
         if busy || unreachable {
             Error::new(

@@ -18,7 +18,9 @@ use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::workspaces::Workspace;
-use crate::store::{Connection, Only, apis, identities, keys, namespaces, ratelimits, root_keys, workspaces};
+use crate::store::{
+    Connection, Only, apis, by_owner, identities, keys, namespaces, ratelimits, root_keys, workspaces,
+};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -240,7 +242,7 @@ impl Resident {
 
     async fn load_identities(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = identities::live(connection, only).await?;
-        let mut limits = grouped(ratelimits::of_identities(connection, only).await?);
+        let mut limits = by_owner(ratelimits::of_identities(connection, only).await?);
         forget_missing(only, found.iter().map(|identity| identity.id.as_str()), |id| {
             self.identities.pin().remove(id);
         });
@@ -258,9 +260,9 @@ impl Resident {
 
     async fn load_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = keys::live(connection, only).await?;
-        let mut permissions = grouped(keys::permission_slugs(connection, only).await?);
-        let mut roles = grouped(keys::role_names(connection, only).await?);
-        let mut limits = grouped(ratelimits::of_keys(connection, only).await?);
+        let mut permissions = by_owner(keys::permission_slugs(connection, only).await?);
+        let mut roles = by_owner(keys::role_names(connection, only).await?);
+        let mut limits = by_owner(ratelimits::of_keys(connection, only).await?);
         forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.keys.remove(id));
         let mut shared = Interner::default();
         for key in found {
@@ -288,7 +290,7 @@ impl Resident {
     async fn load_namespaces(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = namespaces::any(connection, only).await?;
         let mut overrides: HashMap<String, Vec<OverrideRule>> =
-            grouped(namespaces::overrides(connection, only).await?);
+            by_owner(namespaces::overrides(connection, only).await?);
         for stored in found {
             let overrides = OverrideRules::new(overrides.remove(&stored.id).unwrap_or_default());
             let name = (stored.workspace_id.clone(), stored.name.clone());
@@ -342,14 +344,6 @@ fn forget_missing<'a>(only: Only<'_>, found: impl Iterator<Item = &'a str>, forg
     let Only::Ids(asked) = only else { return };
     let found: HashSet<&str> = found.collect();
     asked.iter().filter(|id| !found.contains(*id)).for_each(|id| forget(id));
-}
-
-fn grouped<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
-    let mut groups: HashMap<String, Vec<T>> = HashMap::new();
-    for (owner, thing) in pairs {
-        groups.entry(owner).or_default().push(thing);
-    }
-    groups
 }
 
 fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit> {

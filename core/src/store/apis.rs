@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, like_pattern, select};
+use super::{Connection, Only, flag, like_pattern, mark_deleted, select};
 use crate::error::Error;
 
 /// An API as stored.
@@ -132,10 +132,5 @@ pub async fn update(connection: &mut Connection, api: &Api, now: i64) -> Result<
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE apis SET deleted_at = $2 WHERE id = $1")
-        .bind(id.to_owned())
-        .bind(now)
-        .execute(connection)
-        .await?;
-    Ok(())
+    mark_deleted(connection, "apis", id, now).await
 }

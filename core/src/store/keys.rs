@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, select};
+use super::{Connection, Only, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// A live key as stored, with its balance.
@@ -176,12 +176,7 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE keys SET deleted_at = $2 WHERE id = $1")
-        .bind(id.to_owned())
-        .bind(now)
-        .execute(connection)
-        .await?;
-    Ok(())
+    mark_deleted(connection, "keys", id, now).await
 }
 
 /// Removes a key and all that belongs to it; its hash is free again.

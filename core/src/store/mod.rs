@@ -18,6 +18,7 @@ pub mod roles;
 pub mod root_keys;
 pub mod workspaces;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -156,7 +157,7 @@ impl Store {
 
 async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| cannot_open(path, &error))?;
+        create_private_folder(folder).map_err(|error| cannot_open(path, &error))?;
     }
     // SQLite itself does not order two processes that both find no tables; a lock on a file beside it does.
     let lock = fs::File::create(path.with_extension("lock")).map_err(|error| cannot_open(path, &error))?;
@@ -170,6 +171,18 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
     drop(lock);
     Ok(Store { engine: Engine::Sqlite, readers, writers })
+}
+
+/// Creates a folder, and those above it, for its owner alone; one that exists stays as it is.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn cannot_open(path: &Path, error: &dyn std::error::Error) -> Error {
@@ -260,4 +273,23 @@ async fn select(
         rows.extend(query.fetch_all(&mut *connection).await?);
     }
     Ok(rows)
+}
+
+/// Marks a row of a table as deleted.
+async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE {table} SET deleted_at = $2 WHERE id = $1")))
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Groups what was read as pairs of an owner's id and a thing.
+pub(crate) fn by_owner<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
+    let mut groups: HashMap<String, Vec<T>> = HashMap::new();
+    for (owner, thing) in pairs {
+        groups.entry(owner).or_default().push(thing);
+    }
+    groups
 }

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, select};
+use super::{Connection, Only, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// A live root key as stored.
@@ -105,10 +105,5 @@ pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Res
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE root_keys SET deleted_at = $2 WHERE id = $1")
-        .bind(id.to_owned())
-        .bind(now)
-        .execute(connection)
-        .await?;
-    Ok(())
+    mark_deleted(connection, "root_keys", id, now).await
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::locate;
+use super::{locate, locate_for};
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
@@ -52,12 +52,7 @@ impl Operation for DeleteKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        let (_, api) = locate(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
-        caller.authorize::<Self>(&[
-            ("apiId", &api.stored.id),
-            ("keySpaceId", &api.stored.key_space_id),
-            ("keyId", &request.key_id),
-        ])?;
+        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let now = mutation.now();

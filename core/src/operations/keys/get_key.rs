@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{KeyObject, locate, no_vault};
+use super::{KeyObject, locate_for, no_vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::ID_PATTERN;
@@ -59,12 +59,7 @@ impl Operation for GetKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
         let mut connection = keyrack.store().read().await?;
-        let (key, api) = locate(keyrack, &mut connection, caller, &request.key_id).await?;
-        caller.authorize::<Self>(&[
-            ("apiId", &api.stored.id),
-            ("keySpaceId", &api.stored.key_space_id),
-            ("keyId", &key.id),
-        ])?;
+        let (key, _) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
         if request.decrypt {
             return Err(no_vault());
         }

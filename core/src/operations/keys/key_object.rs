@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
 use crate::store::keys::{self, Key};
-use crate::store::{Connection, Only, identities, ratelimits};
+use crate::store::{Connection, Only, by_owner, identities, ratelimits};
 use crate::value::Meta;
 
 /// A key with all that belongs to it, without its secret. What is empty is absent.
@@ -76,10 +76,10 @@ impl KeyObject {
         let mut identity_ids: Vec<&str> = rows.iter().filter_map(|key| key.identity_id.as_deref()).collect();
         identity_ids.sort_unstable();
         identity_ids.dedup();
-        let mut permissions = grouped(keys::permission_slugs(connection, Only::Ids(&ids)).await?);
-        let mut roles = grouped(keys::role_names(connection, Only::Ids(&ids)).await?);
-        let mut limits = grouped(ratelimits::of_keys(connection, Only::Ids(&ids)).await?);
-        let shared = grouped(ratelimits::of_identities(connection, Only::Ids(&identity_ids)).await?);
+        let mut permissions = by_owner(keys::permission_slugs(connection, Only::Ids(&ids)).await?);
+        let mut roles = by_owner(keys::role_names(connection, Only::Ids(&ids)).await?);
+        let mut limits = by_owner(ratelimits::of_keys(connection, Only::Ids(&ids)).await?);
+        let shared = by_owner(ratelimits::of_identities(connection, Only::Ids(&identity_ids)).await?);
         let identities: HashMap<String, IdentityResponse> = identities::live(connection, Only::Ids(&identity_ids))
             .await?
             .into_iter()
@@ -107,14 +107,6 @@ impl KeyObject {
         });
         Ok(objects.collect())
     }
-}
-
-fn grouped<T>(pairs: Vec<(String, T)>) -> HashMap<String, Vec<T>> {
-    let mut groups: HashMap<String, Vec<T>> = HashMap::new();
-    for (owner, thing) in pairs {
-        groups.entry(owner).or_default().push(thing);
-    }
-    groups
 }
 
 fn sorted(texts: Option<Vec<String>>) -> Vec<String> {

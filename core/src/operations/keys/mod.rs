@@ -20,6 +20,7 @@ pub use whoami::Whoami;
 
 use std::sync::Arc;
 
+use crate::catalogue::Operation;
 use crate::resident::Api;
 use crate::store::Connection;
 use crate::store::keys::{self, Key};
@@ -34,6 +35,26 @@ async fn locate(
 ) -> Result<(Key, Arc<Api>), Error> {
     let key = keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id());
     with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))
+}
+
+/// The same, with the rule of `O` checked on it.
+async fn locate_for<O: Operation>(
+    keyrack: &Keyrack,
+    connection: &mut Connection,
+    caller: &Caller,
+    key_id: &str,
+) -> Result<(Key, Arc<Api>), Error> {
+    let (key, api) = locate(keyrack, connection, caller, key_id).await?;
+    authorize_on::<O>(caller, &key, &api)?;
+    Ok((key, api))
+}
+
+fn authorize_on<O: Operation>(caller: &Caller, key: &Key, api: &Api) -> Result<(), Error> {
+    caller.authorize::<O>(&[
+        ("apiId", &api.stored.id),
+        ("keySpaceId", &api.stored.key_space_id),
+        ("keyId", &key.id),
+    ])
 }
 
 fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {

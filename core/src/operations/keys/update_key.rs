@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::create_key::monthly_needs_a_day;
 use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
-use super::locate;
+use super::{locate, locate_for};
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
@@ -112,12 +112,8 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        let (_, api) = locate(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
-        caller.authorize::<Self>(&[
-            ("apiId", &api.stored.id),
-            ("keySpaceId", &api.stored.key_space_id),
-            ("keyId", &request.key_id),
-        ])?;
+        let (_, api) =
+            locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
         let refill = read_refill(&request.credits)?;
         let meta = match &request.meta {
             Patch::Value(meta) => Patch::Value(fields::key_meta(meta)?),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{KeyObject, with_api};
+use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::keys::secret::{self, Secret};
@@ -49,11 +49,7 @@ impl Operation for Whoami {
         let key = keys::find_by_hash(&mut connection, &hash).await?;
         let key = key.filter(|key| key.workspace_id == caller.workspace_id());
         let (key, api) = with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
-        caller.authorize::<Self>(&[
-            ("apiId", &api.stored.id),
-            ("keySpaceId", &api.stored.key_space_id),
-            ("keyId", &key.id),
-        ])?;
+        authorize_on::<Self>(caller, &key, &api)?;
         let object = KeyObject::read(&mut connection, vec![key]).await?.pop();
         Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
     }
