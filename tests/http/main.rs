@@ -34,7 +34,11 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_keyrack")).inspected(responses::check)
 }
 
-/// A running server with a fresh SQLite database.
+/// A running server with a fresh database: SQLite, or PostgreSQL with `KEYRACK_TEST_ENGINE=postgres tests/run`.
 async fn keyrack() -> Server {
-    program().start().await
+    match std::env::var("KEYRACK_TEST_ENGINE").as_deref() {
+        Ok("postgres") => program().on_postgres().await.start().await,
+        Ok("sqlite") | Err(_) => program().start().await,
+        Ok(other) => panic!("KEYRACK_TEST_ENGINE is sqlite or postgres, not {other}"),
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::facts::facts;
 use crate::fixture::{limited_client, new_api, new_identity, new_key, verify, workspace_id};
-use crate::keyrack;
+use crate::{keyrack, program};
 
 type Ids = BTreeMap<&'static str, String>;
 
@@ -199,7 +199,7 @@ fn namespace_id(server: &Server) -> String {
 
 #[tokio::test]
 async fn a_grant_for_one_namespace_is_enough_for_it_and_for_no_other() {
-    let server = keyrack().await;
+    let server = program().start().await;
     let body =
         |namespace: &str| json!({"namespace": namespace, "identifier": "i", "limit": 9, "duration": 60_000});
     server.call("ratelimit.limit", body("first")).await.expect(200);
