@@ -63,7 +63,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {
-                "serve" => serve::run(&settings).await.map(|()| ExitCode::SUCCESS),
+                "serve" => serve::run(&settings).await,
                 "mcp" => mcp::run(&settings).await,
                 _ => mcp_config::run(&settings, matches),
             },
