@@ -63,9 +63,9 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {
-                "serve" => serve::run(&settings).await,
+                "serve" => serve::run(&settings).await.map(|()| ExitCode::SUCCESS),
                 "mcp" => mcp::run(&settings).await,
-                _ => mcp_config::run(&settings, matches),
+                _ => mcp_config::run(&settings, matches).map(|()| ExitCode::SUCCESS),
             },
         },
     };
