@@ -151,6 +151,16 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
+/// What the settings leave off, and what that means.
+fn off(keyrack: &Keyrack) -> String {
+    let mut off = Vec::new();
+    if keyrack.vault().is_none() {
+        off.push("recoverable keys, which answer 412 (no KEYRACK_MASTER_KEY)");
+    }
+    off.push("shared rate limits: this process counts alone");
+    off.join("; ")
+}
+
 /// Says where everything is. The root key itself stays in its file.
 async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -> anyhow::Result<()> {
     let workspace_id = setup::default_workspace(&instance.keyrack).await.map_err(told)?;
@@ -171,10 +181,7 @@ async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -
                 "none in the data folder; `keyrack root-key create` makes one".to_owned()
             },
         ),
-        (
-            "Off",
-            "recoverable keys (no master key); limits are counted by this process alone (no Redis)".to_owned(),
-        ),
+        ("Off", off(&instance.keyrack)),
     ];
     for (label, text) in lines {
         eprintln!("{label:>10}  {text}");

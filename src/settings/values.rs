@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::Location;
+use keyrack_core::vault::{MasterKey, Vault};
 
+use super::table::variable;
 use super::{Settings, project_folders};
 
 impl Settings {
@@ -132,6 +134,23 @@ impl Settings {
     /// When its file cannot be read.
     pub(crate) fn root_key(&self) -> anyhow::Result<Option<Secret>> {
         self.secret("root-key", "root-key-file")
+    }
+
+    /// Where plaintexts of recoverable keys go, if a master key was given.
+    ///
+    /// # Errors
+    /// Says what a master key is.
+    pub(crate) fn vault(&self) -> anyhow::Result<Option<Vault>> {
+        let Some(master) = self.master_key("master-key", "master-key-file")? else { return Ok(None) };
+        let previous = self.master_key("master-key-previous", "master-key-previous-file")?;
+        Ok(Some(Vault::new(master, previous)))
+    }
+
+    fn master_key(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<MasterKey>> {
+        let text = self.secret(value, file)?;
+        let read =
+            |text| MasterKey::parse(&text).map_err(|reason| anyhow::anyhow!("{}: {reason}", variable(value)));
+        text.map(read).transpose()
     }
 
     fn secret(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<Secret>> {

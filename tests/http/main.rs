@@ -22,6 +22,7 @@ mod openapi;
 mod permissions;
 mod permissions_roles;
 mod ratelimit;
+mod recoverable;
 mod responses;
 mod root_keys;
 mod secrecy;
