@@ -44,7 +44,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let readiness = Readiness::new();
-    let router = build_router(settings, &keyrack, address, &readiness, &stop)?;
+    let router = build_router(settings, &keyrack, address, &readiness)?;
     keyrack.start_background_work();
     banner(settings, &instance, address).await?;
     let drain = settings.drain()?;
@@ -60,7 +60,6 @@ fn build_router(
     keyrack: &Keyrack,
     address: SocketAddr,
     readiness: &Readiness,
-    stop: &CancellationToken,
 ) -> anyhow::Result<Router> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
@@ -77,7 +76,6 @@ fn build_router(
         public_hosts: hosts.clone(),
         literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
-        shutdown: stop.clone(),
     };
     let guard = Guard { hosts, literal_addresses, trusted_proxies: settings.trusted_proxies()?, docs: api.docs() };
     let router = keyrack_http_api::router(keyrack.clone(), api)

@@ -15,7 +15,8 @@ use super::{Settings, project_folders};
 impl Settings {
     /// The filter of the log.
     pub(crate) fn log(&self) -> &str {
-        self.text("log").unwrap_or("info")
+        // rmcp says five lines about each HTTP request at `info`.
+        self.text("log").unwrap_or("info,rmcp=warn")
     }
 
     /// Whether log lines are JSON.
