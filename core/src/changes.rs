@@ -197,6 +197,8 @@ pub async fn follow(keyrack: Keyrack) {
                 failing = false;
             }
             Ok(()) => {}
+            // The program stops.
+            Err(_) if keyrack.store().is_closed() => return,
             Err(error) => {
                 if !failing {
                     tracing::warn!(%error, "the changes of other processes cannot be read; trying again");

@@ -8,11 +8,29 @@ use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::Location;
 use keyrack_core::vault::{MasterKey, Vault};
+use tracing_subscriber::EnvFilter;
 
 use super::table::variable;
 use super::{Settings, project_folders};
 
 impl Settings {
+    /// Reads every value once, so that one that makes no sense is found before anything is done.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        EnvFilter::try_new(self.log()).context("the log filter makes no sense")?;
+        self.log_is_json()?;
+        self.data_dir()?;
+        self.database()?;
+        self.listen()?;
+        self.public_url()?;
+        self.trusted_proxies()?;
+        self.max_body_bytes()?;
+        self.drain()?;
+        self.mcp_calls_per_minute()?;
+        self.bootstrap_root_key()?;
+        self.vault()?;
+        Ok(())
+    }
+
     /// The filter of the log.
     pub(crate) fn log(&self) -> &str {
         // rmcp says five lines about each HTTP request at `info`.
