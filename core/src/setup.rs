@@ -42,6 +42,9 @@ pub async fn first_start(
     let mut transaction = keyrack.store().write().await?;
     // Inserting the fact is the lock: a second process waits for the first and then finds it there.
     if !facts::insert(&mut transaction, "set up", &now.to_string()).await? {
+        drop(transaction);
+        // Another process may have set it up after this one loaded its state.
+        keyrack.catch_up().await?;
         return Ok(false);
     }
     workspaces::insert(&mut transaction, &workspace_id, DEFAULT_WORKSPACE, now).await?;
