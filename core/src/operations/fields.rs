@@ -108,10 +108,14 @@ pub struct KeyCredits {
 impl KeyCredits {
     /// The credits as answered: nothing for an unlimited key.
     pub(super) fn of(credits: Credits) -> Option<KeyCredits> {
-        credits.remaining.map(|remaining| KeyCredits {
-            remaining: Nullable(Some(remaining)),
-            refill: credits.refill.map(KeyRefill::from),
-        })
+        credits.remaining.map(|_| KeyCredits::from(credits))
+    }
+}
+
+/// All that is stored; a refill without a balance included.
+impl From<Credits> for KeyCredits {
+    fn from(credits: Credits) -> Self {
+        KeyCredits { remaining: Nullable(credits.remaining), refill: credits.refill.map(KeyRefill::from) }
     }
 }
 
