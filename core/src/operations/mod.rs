@@ -24,6 +24,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<keys::CreateKey>();
     visitor.operation::<keys::DeleteKey>();
     visitor.operation::<keys::GetKey>();
+    visitor.operation::<keys::RerollKey>();
     visitor.operation::<keys::UpdateCredits>();
     visitor.operation::<keys::UpdateKey>();
     visitor.operation::<keys::VerifyKey>();

@@ -234,6 +234,22 @@ async fn link(
     Ok(())
 }
 
+/// Gives a key the permissions and roles that another has.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn copy_links(connection: &mut Connection, from: &str, to: &str) -> Result<(), Error> {
+    for text in [
+        "INSERT INTO key_permissions (key_id, permission_id) \
+         SELECT CAST($2 AS TEXT), permission_id FROM key_permissions WHERE key_id = $1",
+        "INSERT INTO key_roles (key_id, role_id) \
+         SELECT CAST($2 AS TEXT), role_id FROM key_roles WHERE key_id = $1",
+    ] {
+        sqlx::query(text).bind(from.to_owned()).bind(to.to_owned()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Removes the permissions that a key holds itself.
 ///
 /// # Errors
