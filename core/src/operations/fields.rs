@@ -8,7 +8,10 @@ use crate::error::Error;
 use crate::ids::{self, Kind};
 use crate::store::credits::{Credits, Refill};
 use crate::store::identities::Identity;
+use crate::store::permissions::{self, Permission};
 use crate::store::ratelimits::{self, Owner, Ratelimit};
+use crate::store::roles::Role;
+use crate::store::{Connection, Only, by_owner};
 use crate::value::{Meta, Nullable};
 
 /// Bytes of serialized metadata that a key may hold.
@@ -143,6 +146,63 @@ impl IdentityResponse {
             meta: identity.meta.as_deref().and_then(Meta::from_text),
             ratelimits: ratelimits.into_iter().map(RatelimitResponse::from).collect(),
         }
+    }
+}
+
+/// A permission.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionResponse {
+    /// `perm_…`
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What verifications ask for.
+    pub slug: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl From<Permission> for PermissionResponse {
+    fn from(permission: Permission) -> Self {
+        PermissionResponse {
+            id: permission.id,
+            name: permission.name,
+            slug: permission.slug,
+            description: permission.description.filter(|text| !text.is_empty()),
+        }
+    }
+}
+
+/// A role with its permissions.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleResponse {
+    /// `role_…`
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What keys with this role hold, by slug.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<PermissionResponse>,
+}
+
+impl RoleResponse {
+    /// Reads the permissions of these roles, in their order.
+    pub(super) async fn read(connection: &mut Connection, roles: Vec<Role>) -> Result<Vec<RoleResponse>, Error> {
+        let ids: Vec<&str> = roles.iter().map(|role| role.id.as_str()).collect();
+        let mut permissions = by_owner(permissions::of_roles(connection, Only::Ids(&ids)).await?);
+        let with_permissions = roles.into_iter().map(|role| RoleResponse {
+            permissions: permissions.remove(&role.id).unwrap_or_default().into_iter().map(Into::into).collect(),
+            id: role.id,
+            name: role.name,
+            description: role.description.filter(|text| !text.is_empty()),
+        });
+        Ok(with_permissions.collect())
     }
 }
 

@@ -250,6 +250,36 @@ pub async fn copy_links(connection: &mut Connection, from: &str, to: &str) -> Re
     Ok(())
 }
 
+/// Takes a permission from a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_permission(
+    connection: &mut Connection,
+    key_id: &str,
+    permission_id: &str,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_permissions WHERE key_id = $1 AND permission_id = $2")
+        .bind(key_id.to_owned())
+        .bind(permission_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes a role from a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_role(connection: &mut Connection, key_id: &str, role_id: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_roles WHERE key_id = $1 AND role_id = $2")
+        .bind(key_id.to_owned())
+        .bind(role_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Removes the permissions that a key holds itself.
 ///
 /// # Errors

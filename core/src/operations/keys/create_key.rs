@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::links::{identity_by_external_id, permission_target, permissions_by_slug, role_target, roles_by_name};
+use super::links::{
+    connect_permissions, connect_roles, identity_by_external_id, permissions_by_slug, roles_by_name,
+};
 use super::no_vault;
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
@@ -155,8 +157,10 @@ impl Operation for CreateKey {
         }
         let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
         fields::add_ratelimits(&mut mutation, &Owner::Key(key.id.clone()), &limits).await?;
-        link_permissions(&mut mutation, &key.id, request.permissions.unwrap_or_default()).await?;
-        link_roles(&mut mutation, &key.id, request.roles.unwrap_or_default()).await?;
+        let permissions = permissions_by_slug(&mut mutation, request.permissions.unwrap_or_default()).await?;
+        connect_permissions(&mut mutation, &key.id, &permissions).await?;
+        let roles = roles_by_name(&mut mutation, request.roles.unwrap_or_default()).await?;
+        connect_roles(&mut mutation, &key.id, &roles).await?;
         mutation.record(
             Event::new("key.create", format!("Created key {} of API {}", key.id, api.id))
                 .on(Target::new("key", &key.id).named(&key.id))
@@ -205,33 +209,4 @@ pub(super) fn monthly_needs_a_day() -> Error {
         "`refillDay` is required when the interval is monthly",
         "Send the day of the month, 1 to 31; short months refill on their last day.",
     )
-}
-
-async fn link_permissions(mutation: &mut Mutation, key_id: &str, slugs: Vec<String>) -> Result<(), Error> {
-    let permissions = permissions_by_slug(mutation, slugs).await?;
-    let ids = permissions.iter().map(|permission| permission.id.as_str());
-    keys::link_permissions(mutation.connection(), key_id, ids).await?;
-    for permission in &permissions {
-        let description = format!("Connected permission {} and key {key_id}", permission.id);
-        mutation.record(
-            Event::new("authorization.connect_permission_and_key", description)
-                .on(Target::new("key", key_id))
-                .on(permission_target(permission)),
-        );
-    }
-    Ok(())
-}
-
-async fn link_roles(mutation: &mut Mutation, key_id: &str, names: Vec<String>) -> Result<(), Error> {
-    let roles = roles_by_name(mutation, names).await?;
-    keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
-    for role in &roles {
-        let description = format!("Connected role {} and key {key_id}", role.id);
-        mutation.record(
-            Event::new("authorization.connect_role_and_key", description)
-                .on(Target::new("key", key_id))
-                .on(role_target(role)),
-        );
-    }
-    Ok(())
 }
