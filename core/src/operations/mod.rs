@@ -26,6 +26,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<keys::CreateKey>();
     visitor.operation::<keys::DeleteKey>();
     visitor.operation::<keys::GetKey>();
+    visitor.operation::<keys::MigrateKeys>();
     visitor.operation::<keys::RemovePermissions>();
     visitor.operation::<keys::RemoveRoles>();
     visitor.operation::<keys::RerollKey>();

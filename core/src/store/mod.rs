@@ -9,6 +9,7 @@ pub mod audit_logs;
 pub mod changes;
 pub mod credits;
 pub mod identities;
+pub mod key_migrations;
 pub mod keys;
 mod migrations;
 pub mod namespaces;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::links::{
     connect_permissions, connect_roles, identity_by_external_id, permissions_by_slug, roles_by_name,
 };
-use super::no_vault;
+use super::{add, no_vault};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -18,7 +18,7 @@ use crate::operations::fields::{
 };
 use crate::store::apis::{self, Api};
 use crate::store::credits::{self, Credits, Refill};
-use crate::store::keys::{self, Key};
+use crate::store::keys::Key;
 use crate::store::ratelimits::Owner;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
@@ -122,7 +122,8 @@ impl Operation for CreateKey {
         if request.recoverable {
             return Err(no_vault());
         }
-        let credits = request.credits.as_ref().map(read_credits).transpose()?.unwrap_or_default();
+        let credits =
+            request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose()?.unwrap_or_default();
         let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
         let generated = generate(&api, &request)?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
@@ -141,6 +142,7 @@ impl Operation for CreateKey {
             api_id: api.id.clone(),
             hash: generated.hash.to_base64(),
             start: generated.start,
+            pending_migration_id: None,
             name: request.name,
             identity_id,
             meta,
@@ -151,7 +153,7 @@ impl Operation for CreateKey {
             updated_at: None,
             credits,
         };
-        keys::insert(mutation.connection(), &key).await?;
+        add(&mut mutation, &key).await?;
         if credits != Credits::default() {
             credits::set(mutation.connection(), &key.id, credits).await?;
         }
@@ -184,28 +186,29 @@ fn generate(api: &Api, request: &Request) -> Result<GeneratedKey, Error> {
     secret::generate_key(prefix, bytes.unwrap_or(secret::DEFAULT_KEY_BYTES)).map_err(Error::unexpected)
 }
 
-fn read_credits(credits: &KeyCredits) -> Result<Credits, Error> {
+/// The credits of a new key, which the request has at the place `at`.
+pub(super) fn read_credits(credits: &KeyCredits, at: &str) -> Result<Credits, Error> {
     let Some(refill) = &credits.refill else {
         return Ok(Credits { remaining: credits.remaining.0, refill: None });
     };
     if credits.remaining.0.is_none() {
         return Err(Error::invalid(
-            "body.credits.remaining",
+            &format!("{at}.credits.remaining"),
             "`credits.remaining` must be an integer when `credits.refill` is sent; got null",
             "Send the balance to start with, or leave `refill` out for an unlimited key.",
         ));
     }
     let day = match refill.interval {
         Interval::Daily => None,
-        Interval::Monthly => Some(refill.refill_day.ok_or_else(monthly_needs_a_day)?),
+        Interval::Monthly => Some(refill.refill_day.ok_or_else(|| monthly_needs_a_day(at))?),
     };
     Ok(Credits { remaining: credits.remaining.0, refill: Some(Refill { amount: refill.amount, day }) })
 }
 
 /// A monthly refill says on which day.
-pub(super) fn monthly_needs_a_day() -> Error {
+pub(super) fn monthly_needs_a_day(at: &str) -> Error {
     Error::invalid(
-        "body.credits.refill.refillDay",
+        &format!("{at}.credits.refill.refillDay"),
         "`refillDay` is required when the interval is monthly",
         "Send the day of the month, 1 to 31; short months refill on their last day.",
     )

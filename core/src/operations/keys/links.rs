@@ -80,6 +80,25 @@ pub(super) async fn roles_by_name(mutation: &mut Mutation, names: Vec<String>) -
     Ok(found)
 }
 
+/// The roles with these names, by name; those that do not exist are created without permissions.
+pub(super) async fn roles_by_name_or_new(mutation: &mut Mutation, names: Vec<String>) -> Result<Vec<Role>, Error> {
+    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
+    let names = distinct(names);
+    let mut found = roles::find_by_names(mutation.connection(), &workspace_id, &names).await?;
+    for name in names {
+        if found.iter().any(|role| role.name == name) {
+            continue;
+        }
+        let role = Role { id: ids::generate(Kind::Role), name, description: None };
+        roles::insert(mutation.connection(), &workspace_id, &role, now).await?;
+        mutation.record(Event::new("role.create", format!("Created role {}", role.id)).on(role_target(&role)));
+        mutation.touch(Subject::Role(role.id.clone()));
+        found.push(role);
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
 /// The id of the live identity with this external id, which comes into being if there is none.
 pub(super) async fn identity_by_external_id(
     mutation: &mut Mutation,

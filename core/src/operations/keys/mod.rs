@@ -7,6 +7,7 @@ mod delete_key;
 mod get_key;
 mod key_object;
 mod links;
+mod migrate_keys;
 mod remove_permissions;
 mod remove_roles;
 mod reroll_key;
@@ -24,6 +25,7 @@ pub use delete_key::DeleteKey;
 pub use get_key::GetKey;
 pub use key_object::KeyObject;
 pub(super) use links::{permission_created, permission_target, permissions_by_slug, role_target};
+pub use migrate_keys::MigrateKeys;
 pub use remove_permissions::RemovePermissions;
 pub use remove_roles::RemoveRoles;
 pub use reroll_key::RerollKey;
@@ -37,6 +39,7 @@ pub use whoami::Whoami;
 use std::sync::Arc;
 
 use crate::catalogue::Operation;
+use crate::changes::Mutation;
 use crate::resident::Api;
 use crate::store::Connection;
 use crate::store::keys::{self, Key};
@@ -77,6 +80,14 @@ fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
     let key = key?;
     let api = keyrack.resident().api(&key.api_id)?;
     Some((key, api))
+}
+
+/// Stores a new key that was just generated.
+async fn add(mutation: &mut Mutation, key: &Key) -> Result<(), Error> {
+    match keys::insert(mutation.connection(), key).await? {
+        true => Ok(()),
+        false => Err(Error::unexpected("a generated key equals one that exists")),
+    }
 }
 
 /// The answer to whatever needs plaintexts to be stored, until the server has a master key.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{locate, locate_for};
+use super::{add, locate, locate_for};
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -108,12 +108,13 @@ async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> R
         id: ids::generate(Kind::Key),
         hash: generated.hash.to_base64(),
         start: generated.start.clone(),
+        pending_migration_id: None,
         last_used_at: None,
         created_at: mutation.now(),
         updated_at: None,
         ..old.clone()
     };
-    keys::insert(mutation.connection(), &new).await?;
+    add(mutation, &new).await?;
     let balance = credits::find(mutation.connection(), &old.id).await?;
     if balance != Credits::default() {
         credits::set(mutation.connection(), &new.id, balance).await?;
