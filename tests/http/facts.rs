@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// The operations that exist from the first milestone on. The contract test insists on each of them, and
 /// covers every other operation of the server that the contract knows.
-pub(crate) const FIRST_OPERATIONS: [&str; 27] = [
+pub(crate) const FIRST_OPERATIONS: [&str; 28] = [
     "apis.createApi",
     "apis.deleteApi",
     "apis.getApi",
@@ -21,6 +21,7 @@ pub(crate) const FIRST_OPERATIONS: [&str; 27] = [
     "keys.createKey",
     "keys.deleteKey",
     "keys.getKey",
+    "keys.migrateKeys",
     "keys.removePermissions",
     "keys.removeRoles",
     "keys.rerollKey",

@@ -17,6 +17,7 @@ mod identities;
 mod keys_create;
 mod keys_credits;
 mod keys_links;
+mod keys_migrate;
 mod keys_read;
 mod keys_reroll;
 mod keys_update;

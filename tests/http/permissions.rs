@@ -74,6 +74,10 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
         "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key.id}),
         "keys.updateCredits" => json!({"keyId": key.id, "operation": "set", "value": 5}),
+        "keys.migrateKeys" => {
+            let migration = crate::keys_migrate::new_migration(server, "sha256");
+            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": unique}]})
+        }
         "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
         "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
             let slug = json!({"name": "n", "slug": unique});
@@ -176,6 +180,7 @@ async fn the_contracts_expressions_decide_about_credits_rerolling_permissions_an
         "keys.addRoles",
         "keys.removeRoles",
         "keys.setRoles",
+        "keys.migrateKeys",
     ] {
         assert!(check_operation(&server, operation).await > 1, "{operation}");
     }

@@ -26,6 +26,8 @@ const SHOWN_CHARACTERS: usize = 4;
 const LONGEST_PREFIX: usize = 16;
 /// What must follow a prefix, so that showing the beginning gives little of the secret away.
 const SHORTEST_SECRET: usize = 16;
+/// Characters of `start` that the contract allows.
+const LONGEST_START: usize = 50;
 /// Shorter imported keys are not shown at all.
 const SHORTEST_SHOWN: usize = 8;
 
@@ -93,7 +95,8 @@ impl<'a> PrefixedKey<'a> {
     }
 
     fn start(&self) -> String {
-        format!("{}_{}", self.prefix, first_characters(self.rest))
+        let start = format!("{}_{}", self.prefix, first_characters(self.rest));
+        start.chars().take(LONGEST_START).collect()
     }
 }
 
