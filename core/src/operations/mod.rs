@@ -21,9 +21,18 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<apis::UpdateApi>();
     visitor.operation::<identities::CreateIdentity>();
     visitor.operation::<identities::GetIdentity>();
+    visitor.operation::<keys::AddPermissions>();
+    visitor.operation::<keys::AddRoles>();
     visitor.operation::<keys::CreateKey>();
     visitor.operation::<keys::DeleteKey>();
     visitor.operation::<keys::GetKey>();
+    visitor.operation::<keys::MigrateKeys>();
+    visitor.operation::<keys::RemovePermissions>();
+    visitor.operation::<keys::RemoveRoles>();
+    visitor.operation::<keys::RerollKey>();
+    visitor.operation::<keys::SetPermissions>();
+    visitor.operation::<keys::SetRoles>();
+    visitor.operation::<keys::UpdateCredits>();
     visitor.operation::<keys::UpdateKey>();
     visitor.operation::<keys::VerifyKey>();
     visitor.operation::<keys::Whoami>();

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, VALUES_PER_STATEMENT, placeholders};
+use super::{Connection, Only, VALUES_PER_STATEMENT, placeholders, select};
 use crate::error::Error;
 
 /// A permission as stored.
@@ -52,6 +52,37 @@ pub async fn find_by_slugs(
         }
     }
     Ok(found)
+}
+
+/// The permissions that a key holds itself, by slug.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Permission>, Error> {
+    let rows = sqlx::query(
+        "SELECT p.id, p.slug, p.name, p.description FROM key_permissions l \
+         JOIN permissions p ON p.id = l.permission_id WHERE l.key_id = $1 ORDER BY p.slug",
+    )
+    .bind(key_id.to_owned())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Permissions of roles, with the role's id, by slug.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_roles(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, Permission)>, Error> {
+    let text = "SELECT p.id, p.slug, p.name, p.description, l.role_id AS owner FROM role_permissions l \
+                JOIN permissions p ON p.id = l.permission_id WHERE l.role_id IS NOT NULL";
+    let rows = select(connection, text, "l.role_id", only).await?;
+    let mut owned = rows
+        .iter()
+        .map(|row| Ok((row.try_get("owner")?, read(row)?)))
+        .collect::<Result<Vec<(String, Permission)>, sqlx::Error>>()?;
+    owned.sort_by(|(_, one), (_, other)| one.slug.cmp(&other.slug));
+    Ok(owned)
 }
 
 /// Adds a permission.

@@ -5,6 +5,7 @@
 mod changes;
 mod entities;
 mod instance;
+mod keys;
 
 use std::sync::Arc;
 
