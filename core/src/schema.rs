@@ -168,7 +168,12 @@ impl RequestSchema {
     fn explain(&self, pointer: &str, error: &jsonschema::ValidationError<'_>, body: &Value) -> Vec<Fault> {
         use jsonschema::error::ValidationErrorKind as Kind;
         let here = location(pointer);
+        let got = body.pointer(pointer).unwrap_or(&Value::Null);
         match error.kind() {
+            Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } if self.choice(pointer).is_some() => {
+                let choice = self.choice(pointer).unwrap_or_default();
+                got.as_object().map(|sent| not_one_of(&here, &choice, sent)).into_iter().collect()
+            }
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 let expected = self.expectation(&format!("{pointer}/{name}"));
@@ -184,7 +189,7 @@ impl RequestSchema {
             }
             _ => {
                 let expected = self.expectation(pointer);
-                let got = self.got(pointer, body.pointer(pointer).unwrap_or(&Value::Null));
+                let got = self.got(pointer, got);
                 vec![Fault {
                     location: here,
                     message: format!("must be {expected}; got {got}"),
@@ -204,6 +209,12 @@ impl RequestSchema {
     fn members(&self, pointer: &str) -> Vec<String> {
         let properties = self.at(pointer).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
         properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The members of which an object has exactly one: `oneOf` with a required member in each alternative.
+    fn choice(&self, pointer: &str) -> Option<Vec<&str>> {
+        let alternatives = self.at(pointer)?.get("oneOf")?.as_array()?;
+        alternatives.iter().map(|alternative| alternative["required"][0].as_str()).collect()
     }
 
     fn expectation(&self, pointer: &str) -> String {
@@ -235,6 +246,17 @@ fn invalid(faults: Vec<Fault>) -> Error {
         many => format!("The request is not valid: it has {} faults, listed in `errors`.", many.len()),
     };
     Error::new(Code::InvalidInput, detail).with_faults(faults)
+}
+
+/// The fault of an object that has none, or several, of the members of which it must have one.
+fn not_one_of(here: &str, choice: &[&str], sent: &Map<String, Value>) -> Fault {
+    let either = choice.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+    let mut sent = choice.iter().filter(|name| sent.contains_key(**name));
+    let (name, message) = match (sent.next(), sent.next()) {
+        (Some(first), Some(second)) => (*second, format!("must not be sent together with `{first}`")),
+        _ => (choice.first().copied().unwrap_or_default(), format!("is required and was not sent: {either}")),
+    };
+    Fault { location: format!("{here}.{name}"), message, fix: Some(format!("Send one of {either}.")) }
 }
 
 fn unknown_member(here: &str, name: &str, known: &[String]) -> Fault {
@@ -426,6 +448,29 @@ mod tests {
         assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
         let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
         assert_eq!(limit.message, "must be an integer of at least 1; got 0");
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[schemars(extend("oneOf" = [{ "required": ["role"] }, { "required": ["roleId"] }]))]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the schema matters")]
+    struct Choice {
+        role: Option<String>,
+        role_id: Option<String>,
+    }
+
+    #[test]
+    fn of_members_that_exclude_each_other_the_one_too_few_or_too_many_is_named() {
+        let schema = RequestSchema::of::<Choice>(&[]);
+        let places = |body: Value| {
+            schema.faults(&body).into_iter().map(|fault| (fault.location, fault.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(json!({ "roleId": "role_1" })), []);
+        let missing = ("body.role".to_owned(), "is required and was not sent: `role` or `roleId`".to_owned());
+        assert_eq!(places(json!({})), [missing]);
+        let both = ("body.roleId".to_owned(), "must not be sent together with `role`".to_owned());
+        assert_eq!(places(json!({ "role": "a", "roleId": "b" })), [both]);
+        assert_eq!(places(json!([])).len(), 1);
     }
 
     #[derive(Debug, Deserialize, JsonSchema)]

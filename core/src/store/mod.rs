@@ -10,6 +10,7 @@ pub mod changes;
 pub mod credits;
 pub mod identities;
 pub mod keys;
+pub mod listing;
 mod migrations;
 pub mod namespaces;
 pub mod permissions;
