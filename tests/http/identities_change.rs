@@ -205,8 +205,7 @@ async fn one_identity_that_may_not_be_read_refuses_the_whole_page_and_no_identit
     let stranger = limited_client(&server, &[]).await;
     let empty = stranger.call("identities.listIdentities", json!({})).await.expect(200);
     assert_eq!(empty.data(), &json!([]));
-    let mut ids =
-        vec![new_identity(&server, "one", json!({})).await, new_identity(&server, "two", json!({})).await];
+    let mut ids = [new_identity(&server, "one", json!({})).await, new_identity(&server, "two", json!({})).await];
     ids.sort_unstable();
     let denied = |answer: Answer| answer.expect_error(403, "unkey/authorization/insufficient_permissions");
     denied(stranger.call("identities.listIdentities", json!({})).await);
