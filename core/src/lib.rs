@@ -29,6 +29,7 @@ pub mod schema;
 pub mod setup;
 pub mod store;
 pub mod value;
+pub mod vault;
 
 pub use caller::Caller;
 pub use error::{Code, Error};

@@ -25,6 +25,7 @@ mod permissions;
 mod permissions_change;
 mod permissions_roles;
 mod ratelimit;
+mod recoverable;
 mod responses;
 mod roles_change;
 mod root_keys;

@@ -116,6 +116,15 @@ fn the_value_of_a_secret_or_long_text_is_never_shown() {
 }
 
 #[test]
+fn of_very_many_faults_the_first_are_listed_and_quickly() {
+    let body = json!({ "key": "k", "items": vec![1; 200_000] });
+    let started = std::time::Instant::now();
+    assert_eq!(schema().faults(&body).len(), MOST_FAULTS);
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(schema().faults(&json!({ "key": 1234 }))[0].message.ends_with("got a number"));
+}
+
+#[test]
 fn whole_floats_are_integers_and_numbers_beyond_64_bits_are_a_fault() {
     let read = |limit: &str| {
         let text = format!(r#"{{"key":"k","items":[{{"limit":{limit}}}]}}"#);

@@ -8,7 +8,7 @@ use super::set_role_permissions::connected;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::operations::fields::{SLUG_PATTERN, distinct};
 use crate::operations::keys::{permissions_by_slug, role_target};
@@ -31,7 +31,7 @@ pub struct Request {
     #[schemars(length(max = 512))]
     description: Option<String>,
     /// Slugs of its permissions; created if new.
-    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Option<Vec<String>>,
 }
 
@@ -100,7 +100,6 @@ impl Operation for CreateRole {
             roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
             mutation.record(connected(&role, &permission));
         }
-        mutation.touch(Subject::Role(role.id.clone()));
         mutation.commit().await?;
         Ok(Response { role_id: role.id }.into())
     }

@@ -1,5 +1,7 @@
 //! `permissions.setRolePermissions`
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -106,7 +108,7 @@ async fn replace(
     held: &[Permission],
     wanted: &[Permission],
 ) -> Result<(), Error> {
-    for permission in held.iter().filter(|permission| !wanted.contains(permission)) {
+    for permission in without(held, wanted) {
         roles::unlink_permission(mutation.connection(), &role.id, &permission.id).await?;
         let description = format!("Disconnected role {} and permission {}", role.id, permission.id);
         mutation.record(
@@ -115,13 +117,19 @@ async fn replace(
                 .on(permission_target(permission)),
         );
     }
-    for permission in wanted.iter().filter(|permission| !held.contains(permission)) {
+    for permission in without(wanted, held) {
         roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
         mutation.record(connected(role, permission));
     }
     // Keys hold permissions of a role through the role: those that have it are all that are affected.
     mutation.touch(Subject::Role(role.id.clone()));
     Ok(())
+}
+
+/// What of `all` is not in `others`, in its order. Both may be long.
+fn without<'a>(all: &'a [Permission], others: &[Permission]) -> Vec<&'a Permission> {
+    let others: HashSet<&str> = others.iter().map(|permission| permission.id.as_str()).collect();
+    all.iter().filter(|permission| !others.contains(permission.id.as_str())).collect()
 }
 
 /// The audit event of a permission that a role got.
