@@ -17,7 +17,7 @@ use crate::audit::{self, Actor, Event};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, changes, workspaces};
+use crate::store::{Connection, changes, keys, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -154,6 +154,17 @@ impl Mutation {
     /// Notes what was touched, so that no cache keeps an older state of it.
     pub fn touch(&mut self, subject: Subject) {
         self.subjects.push(subject);
+    }
+
+    /// Notes every key as touched that has the role, or holds the permission, with this id: for what is
+    /// about to be taken from them, since afterwards nothing tells which keys those were.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn touch_keys_holding(&mut self, id: &str) -> Result<(), Error> {
+        let keys = keys::ids_holding(&mut self.transaction, id).await?;
+        self.subjects.extend(keys.into_iter().map(Subject::Key));
+        Ok(())
     }
 
     /// Notes what was done, for the audit log, in order.

@@ -235,6 +235,45 @@ pub(super) async fn add_ratelimits(
     Ok(())
 }
 
+/// What became of the limits of an owner that were replaced.
+#[derive(Debug)]
+pub(super) struct ReplacedRatelimits {
+    pub(super) deleted: Vec<Ratelimit>,
+    pub(super) updated: Vec<Ratelimit>,
+    pub(super) created: Vec<Ratelimit>,
+}
+
+/// Replaces the limits of an owner; a limit whose name stays keeps its id, and with it nothing of its count
+/// is lost.
+pub(super) async fn replace_ratelimits(
+    mutation: &mut Mutation,
+    owner: &Owner,
+    requested: Vec<RatelimitRequest>,
+) -> Result<ReplacedRatelimits, Error> {
+    let stored = match owner {
+        Owner::Key(id) => ratelimits::of_keys(mutation.connection(), Only::Ids(&[id])).await?,
+        Owner::Identity(id) => ratelimits::of_identities(mutation.connection(), Only::Ids(&[id])).await?,
+    };
+    let mut wanted = new_ratelimits(requested);
+    let (mut deleted, mut updated) = (Vec::new(), Vec::new());
+    let now = mutation.now();
+    for (_, known) in stored {
+        match wanted.iter().position(|limit| limit.name == known.name) {
+            Some(at) => {
+                let limit = Ratelimit { id: known.id, ..wanted.remove(at) };
+                ratelimits::update(mutation.connection(), &limit, now).await?;
+                updated.push(limit);
+            }
+            None => {
+                ratelimits::delete(mutation.connection(), &known.id).await?;
+                deleted.push(known);
+            }
+        }
+    }
+    add_ratelimits(mutation, owner, &wanted).await?;
+    Ok(ReplacedRatelimits { deleted, updated, created: wanted })
+}
+
 /// A key's metadata as stored.
 pub(super) fn key_meta(meta: &Meta) -> Result<String, Error> {
     key_meta_at(meta, "body")

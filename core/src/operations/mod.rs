@@ -20,7 +20,10 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<apis::ListKeys>();
     visitor.operation::<apis::UpdateApi>();
     visitor.operation::<identities::CreateIdentity>();
+    visitor.operation::<identities::DeleteIdentity>();
     visitor.operation::<identities::GetIdentity>();
+    visitor.operation::<identities::ListIdentities>();
+    visitor.operation::<identities::UpdateIdentity>();
     visitor.operation::<keys::AddPermissions>();
     visitor.operation::<keys::AddRoles>();
     visitor.operation::<keys::CreateKey>();
@@ -38,6 +41,15 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<keys::Whoami>();
     visitor.operation::<permissions::CreatePermission>();
     visitor.operation::<permissions::CreateRole>();
+    visitor.operation::<permissions::DeletePermission>();
+    visitor.operation::<permissions::DeleteRole>();
+    visitor.operation::<permissions::GetPermission>();
+    visitor.operation::<permissions::GetRole>();
+    visitor.operation::<permissions::ListPermissions>();
+    visitor.operation::<permissions::ListRoles>();
+    visitor.operation::<permissions::SetRolePermissions>();
+    visitor.operation::<permissions::UpdatePermission>();
+    visitor.operation::<permissions::UpdateRole>();
     visitor.operation::<ratelimit::Limit>();
     visitor.operation::<root_keys::CreateKey>();
     visitor.operation::<workspace::GetOverview>();

@@ -23,6 +23,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/postgres/0002_key_migrations.sql"),
     ),
     (
+        3,
+        "identity indexes",
+        include_str!("migrations/sqlite/0003_identity_indexes.sql"),
+        include_str!("migrations/postgres/0003_identity_indexes.sql"),
+    ),
+    (
         6,
         "vault",
         include_str!("migrations/sqlite/0006_vault.sql"),
