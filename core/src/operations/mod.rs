@@ -29,7 +29,14 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<keys::Whoami>();
     visitor.operation::<permissions::CreatePermission>();
     visitor.operation::<permissions::CreateRole>();
+    visitor.operation::<ratelimit::DeleteNamespace>();
+    visitor.operation::<ratelimit::DeleteOverride>();
+    visitor.operation::<ratelimit::GetOverride>();
     visitor.operation::<ratelimit::Limit>();
+    visitor.operation::<ratelimit::ListNamespaces>();
+    visitor.operation::<ratelimit::ListOverrides>();
+    visitor.operation::<ratelimit::MultiLimit>();
+    visitor.operation::<ratelimit::SetOverride>();
     visitor.operation::<root_keys::CreateKey>();
     visitor.operation::<workspace::GetOverview>();
 }

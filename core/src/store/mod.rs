@@ -12,6 +12,7 @@ pub mod identities;
 pub mod keys;
 mod migrations;
 pub mod namespaces;
+pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
 pub mod roles;
