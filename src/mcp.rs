@@ -42,7 +42,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let outcome =
         stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
-    instance.keyrack.store().close().await;
+    instance.keyrack.close().await;
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),
