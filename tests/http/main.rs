@@ -4,6 +4,7 @@
 //! contract (by [`responses::check`]).
 
 mod apis;
+mod audit;
 mod authentication;
 mod bad_input;
 mod concurrency;
@@ -14,6 +15,7 @@ mod facts;
 mod faults;
 mod fixture;
 mod identities;
+mod isolation;
 mod keys_create;
 mod keys_read;
 mod keys_update;
@@ -22,10 +24,15 @@ mod openapi;
 mod permissions;
 mod permissions_roles;
 mod ratelimit;
+mod ratelimit_batches;
+mod ratelimit_namespaces;
+mod ratelimit_overrides;
 mod responses;
 mod root_keys;
+mod root_keys_change;
 mod secrecy;
 mod verify;
+mod workspaces;
 
 use keyrack_test_harness::{Program, Server};
 
