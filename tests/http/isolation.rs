@@ -286,7 +286,7 @@ async fn answer_of_a_new_workspace(server: &Server, number: usize, other: &Thing
 fn without_generated(text: &str) -> String {
     let is_generated = |run: &str| {
         let is_number = run.chars().all(|letter| letter.is_ascii_digit());
-        run.len() >= if is_number { 10 } else { 16 } && run.chars().any(|letter| letter.is_ascii_digit())
+        run.len() >= if is_number { 10 } else { 16 }
     };
     let mut kept = String::new();
     for part in text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric()) {
