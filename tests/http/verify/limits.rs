@@ -190,7 +190,7 @@ async fn very_many_limits_are_answered_in_time() {
     let server = keyrack_test_harness::Program::new(env!("CARGO_BIN_EXE_keyrack")).start().await;
     let key = new_key(&server, &new_api(&server).await, json!({})).await;
     let named: Vec<Value> =
-        (0..60_000).map(|n| json!({"name": format!("name{n}"), "limit": 5, "duration": WINDOW})).collect();
+        (0..20_000).map(|n| json!({"name": format!("name{n}"), "limit": 5, "duration": WINDOW})).collect();
     let started = std::time::Instant::now();
     let answer = verify_answer(&server, &key.key, json!({"ratelimits": named})).await;
     assert!([200, 400].contains(&answer.status), "{}", answer.status);
