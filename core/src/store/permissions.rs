@@ -8,7 +8,7 @@ use super::{Connection, Only, VALUES_PER_STATEMENT, placeholders, select};
 use crate::error::Error;
 
 /// A permission as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Permission {
     /// `perm_…`
     pub id: String,

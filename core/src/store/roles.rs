@@ -8,7 +8,7 @@ use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::error::Error;
 
 /// A role as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Role {
     /// `role_…`
     pub id: String,

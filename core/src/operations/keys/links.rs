@@ -2,6 +2,9 @@
 //!
 //! Permissions and identities that do not exist yet come into being with the link; roles do not.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use serde_json::json;
 
 use crate::audit::{Event, Target};
@@ -24,8 +27,7 @@ pub(in crate::operations) async fn permissions_by_slug(
     let mut slugs = distinct(slugs);
     slugs.sort_unstable();
     let mut found = permissions::find_by_slugs(mutation.connection(), &workspace_id, &slugs).await?;
-    let known: std::collections::HashSet<String> =
-        found.iter().map(|permission| permission.slug.clone()).collect();
+    let known: HashSet<String> = found.iter().map(|permission| permission.slug.clone()).collect();
     for slug in slugs.into_iter().filter(|slug| !known.contains(slug)) {
         let permission =
             Permission { id: ids::generate(Kind::Permission), name: slug.clone(), slug, description: None };
@@ -190,6 +192,13 @@ pub(super) async fn answered_roles(mutation: &mut Mutation, key_id: &str) -> Res
 }
 
 /// What of `all` is not in `others`.
-pub(super) fn without<T: PartialEq + Clone>(all: &[T], others: &[T]) -> Vec<T> {
+pub(super) fn without<T: Eq + Hash + Clone>(all: &[T], others: &[T]) -> Vec<T> {
+    let others: HashSet<&T> = others.iter().collect();
     all.iter().filter(|one| !others.contains(one)).cloned().collect()
+}
+
+/// What of `all` is in `others` too.
+pub(super) fn among<T: Eq + Hash + Clone>(all: &[T], others: &[T]) -> Vec<T> {
+    let others: HashSet<&T> = others.iter().collect();
+    all.iter().filter(|one| others.contains(one)).cloned().collect()
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::links::{answered_permissions, disconnect_permissions};
+use super::links::{among, answered_permissions, disconnect_permissions};
 use super::{locate, locate_for};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -69,9 +69,8 @@ impl Operation for RemovePermissions {
                 format!("There is no permission with the slug \"{unknown}\"."),
             ));
         }
-        let mut removed = permissions::of_key(mutation.connection(), &key.id).await?;
-        removed.retain(|held| known.contains(held));
-        disconnect_permissions(&mut mutation, &key.id, &removed).await?;
+        let held = permissions::of_key(mutation.connection(), &key.id).await?;
+        disconnect_permissions(&mut mutation, &key.id, &among(&held, &known)).await?;
         let answer = answered_permissions(&mut mutation, &key.id).await?;
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;

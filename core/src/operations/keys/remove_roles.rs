@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::links::{answered_roles, disconnect_roles, roles_by_name};
+use super::links::{among, answered_roles, disconnect_roles, roles_by_name};
 use super::{locate, locate_for};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -59,9 +59,8 @@ impl Operation for RemoveRoles {
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let unwanted = roles_by_name(&mut mutation, request.roles).await?;
-        let mut removed = roles::of_key(mutation.connection(), &key.id).await?;
-        removed.retain(|held| unwanted.contains(held));
-        disconnect_roles(&mut mutation, &key.id, &removed).await?;
+        let held = roles::of_key(mutation.connection(), &key.id).await?;
+        disconnect_roles(&mut mutation, &key.id, &among(&held, &unwanted)).await?;
         let answer = answered_roles(&mut mutation, &key.id).await?;
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
