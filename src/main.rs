@@ -7,6 +7,7 @@ mod api;
 mod instance;
 mod mcp;
 mod mcp_config;
+mod migration;
 mod remote;
 mod root_key;
 mod serve;
@@ -41,6 +42,7 @@ fn command() -> Command {
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(root_key::command())
+        .subcommand(migration::command())
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let outcome = match name {
         "api" => return api::run(matches).await,
         "root-key" => root_key::run(matches).await,
+        "migration" => migration::run(matches).await,
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {

@@ -29,6 +29,7 @@ pub enum Subject {
     Api(String),
     Identity(String),
     Key(String),
+    KeyMigration(String),
     Namespace(String),
     Permission(String),
     Role(String),
@@ -43,6 +44,7 @@ impl Subject {
             "api" => Subject::Api(id),
             "identity" => Subject::Identity(id),
             "key" => Subject::Key(id),
+            "keyMigration" => Subject::KeyMigration(id),
             "namespace" => Subject::Namespace(id),
             "permission" => Subject::Permission(id),
             "role" => Subject::Role(id),
@@ -57,6 +59,7 @@ impl Subject {
             Subject::Api(_) => "api",
             Subject::Identity(_) => "identity",
             Subject::Key(_) => "key",
+            Subject::KeyMigration(_) => "keyMigration",
             Subject::Namespace(_) => "namespace",
             Subject::Permission(_) => "permission",
             Subject::Role(_) => "role",
@@ -70,6 +73,7 @@ impl Subject {
             Subject::Api(id)
             | Subject::Identity(id)
             | Subject::Key(id)
+            | Subject::KeyMigration(id)
             | Subject::Namespace(id)
             | Subject::Permission(id)
             | Subject::Role(id)

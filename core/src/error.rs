@@ -29,6 +29,7 @@ pub enum Code {
     ApiNotFound,
     IdentityNotFound,
     KeyNotFound,
+    MigrationNotFound,
     PermissionNotFound,
     RoleNotFound,
     WorkspaceNotFound,
@@ -63,6 +64,7 @@ impl Code {
         Code::ApiNotFound,
         Code::IdentityNotFound,
         Code::KeyNotFound,
+        Code::MigrationNotFound,
         Code::PermissionNotFound,
         Code::RoleNotFound,
         Code::WorkspaceNotFound,
@@ -105,6 +107,7 @@ impl Code {
             Code::ApiNotFound => (404, "Not Found", "unkey/data/api_not_found"),
             Code::IdentityNotFound => (404, "Not Found", "unkey/data/identity_not_found"),
             Code::KeyNotFound => (404, "Not Found", "unkey/data/key_not_found"),
+            Code::MigrationNotFound => (404, "Not Found", "unkey/data/migration_not_found"),
             Code::PermissionNotFound => (404, "Not Found", "unkey/data/permission_not_found"),
             Code::RoleNotFound => (404, "Not Found", "unkey/data/role_not_found"),
             Code::WorkspaceNotFound => (404, "Not Found", "unkey/data/workspace_not_found"),
@@ -198,6 +201,9 @@ impl Error {
             Code::ApiNotFound => "The API was not found. `apis.listApis` shows the ids of your APIs.",
             Code::KeyNotFound => "The key was not found in this workspace.",
             Code::IdentityNotFound => "The identity was not found. Send its id or its external id.",
+            Code::MigrationNotFound => {
+                "The migration was not found. `keyrack migration create` makes one and prints its id."
+            }
             Code::PermissionNotFound => "The permission was not found.",
             Code::RoleNotFound => "The role was not found.",
             Code::WorkspaceNotFound => "The workspace was not found.",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// The operations that exist from the first milestone on. The contract test insists on each of them, and
 /// covers every other operation of the server that the contract knows.
-pub(crate) const FIRST_OPERATIONS: [&str; 19] = [
+pub(crate) const FIRST_OPERATIONS: [&str; 28] = [
     "apis.createApi",
     "apis.deleteApi",
     "apis.getApi",
@@ -16,9 +16,18 @@ pub(crate) const FIRST_OPERATIONS: [&str; 19] = [
     "apis.updateApi",
     "identities.createIdentity",
     "identities.getIdentity",
+    "keys.addPermissions",
+    "keys.addRoles",
     "keys.createKey",
     "keys.deleteKey",
     "keys.getKey",
+    "keys.migrateKeys",
+    "keys.removePermissions",
+    "keys.removeRoles",
+    "keys.rerollKey",
+    "keys.setPermissions",
+    "keys.setRoles",
+    "keys.updateCredits",
     "keys.updateKey",
     "keys.verifyKey",
     "keys.whoami",

@@ -73,6 +73,21 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         }
         "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
         "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key.id}),
+        "keys.updateCredits" => json!({"keyId": key.id, "operation": "set", "value": 5}),
+        "keys.migrateKeys" => {
+            let migration = crate::keys_migrate::new_migration(server, "sha256");
+            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": unique}]})
+        }
+        "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
+        "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
+            let slug = json!({"name": "n", "slug": unique});
+            server.call("permissions.createPermission", slug).await.expect(200);
+            json!({"keyId": key.id, "permissions": [unique]})
+        }
+        "keys.addRoles" | "keys.removeRoles" | "keys.setRoles" => {
+            server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
+            json!({"keyId": key.id, "roles": [unique]})
+        }
         "keys.verifyKey" | "keys.whoami" => json!({"key": key.key}),
         "permissions.createPermission" => json!({"name": "n", "slug": unique}),
         "permissions.createRole" => json!({"name": unique}),
@@ -177,6 +192,24 @@ async fn the_contracts_expressions_decide_about_keys() {
     for operation in
         ["keys.createKey", "keys.getKey", "keys.updateKey", "keys.deleteKey", "keys.verifyKey", "keys.whoami"]
     {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn the_contracts_expressions_decide_about_credits_rerolling_permissions_and_roles_of_keys() {
+    let server = keyrack().await;
+    for operation in [
+        "keys.updateCredits",
+        "keys.rerollKey",
+        "keys.addPermissions",
+        "keys.removePermissions",
+        "keys.setPermissions",
+        "keys.addRoles",
+        "keys.removeRoles",
+        "keys.setRoles",
+        "keys.migrateKeys",
+    ] {
         assert!(check_operation(&server, operation).await > 1, "{operation}");
     }
 }

@@ -111,10 +111,14 @@ pub struct KeyCredits {
 impl KeyCredits {
     /// The credits as answered: nothing for an unlimited key.
     pub(super) fn of(credits: Credits) -> Option<KeyCredits> {
-        credits.remaining.map(|remaining| KeyCredits {
-            remaining: Nullable(Some(remaining)),
-            refill: credits.refill.map(KeyRefill::from),
-        })
+        credits.remaining.map(|_| KeyCredits::from(credits))
+    }
+}
+
+/// All that is stored; a refill without a balance included.
+impl From<Credits> for KeyCredits {
+    fn from(credits: Credits) -> Self {
+        KeyCredits { remaining: Nullable(credits.remaining), refill: credits.refill.map(KeyRefill::from) }
     }
 }
 
@@ -272,21 +276,26 @@ pub(super) async fn replace_ratelimits(
 
 /// A key's metadata as stored.
 pub(super) fn key_meta(meta: &Meta) -> Result<String, Error> {
-    checked_meta(meta, MAX_KEY_META_BYTES)
+    key_meta_at(meta, "body")
+}
+
+/// The metadata, as stored, of a key that the request has at the place `at`.
+pub(super) fn key_meta_at(meta: &Meta, at: &str) -> Result<String, Error> {
+    checked_meta(meta, MAX_KEY_META_BYTES, at)
 }
 
 /// An identity's metadata as stored.
 pub(super) fn identity_meta(meta: &Meta) -> Result<String, Error> {
-    checked_meta(meta, MAX_IDENTITY_META_BYTES)
+    checked_meta(meta, MAX_IDENTITY_META_BYTES, "body")
 }
 
-fn checked_meta(meta: &Meta, most: usize) -> Result<String, Error> {
+fn checked_meta(meta: &Meta, most: usize, at: &str) -> Result<String, Error> {
     let text = meta.to_text();
     if text.len() <= most {
         return Ok(text);
     }
     Err(Error::invalid(
-        "body.meta",
+        &format!("{at}.meta"),
         format!("the metadata is too large: {} serialized, at most {} are allowed", size(text.len()), size(most)),
         "Keep large values elsewhere and store a reference.",
     ))

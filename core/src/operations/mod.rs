@@ -24,9 +24,18 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<identities::GetIdentity>();
     visitor.operation::<identities::ListIdentities>();
     visitor.operation::<identities::UpdateIdentity>();
+    visitor.operation::<keys::AddPermissions>();
+    visitor.operation::<keys::AddRoles>();
     visitor.operation::<keys::CreateKey>();
     visitor.operation::<keys::DeleteKey>();
     visitor.operation::<keys::GetKey>();
+    visitor.operation::<keys::MigrateKeys>();
+    visitor.operation::<keys::RemovePermissions>();
+    visitor.operation::<keys::RemoveRoles>();
+    visitor.operation::<keys::RerollKey>();
+    visitor.operation::<keys::SetPermissions>();
+    visitor.operation::<keys::SetRoles>();
+    visitor.operation::<keys::UpdateCredits>();
     visitor.operation::<keys::UpdateKey>();
     visitor.operation::<keys::VerifyKey>();
     visitor.operation::<keys::Whoami>();

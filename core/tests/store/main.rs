@@ -8,6 +8,7 @@ mod entities;
 mod holders;
 mod identities;
 mod instance;
+mod keys;
 
 use std::sync::Arc;
 

@@ -168,7 +168,7 @@ fn read_refill(credits: &Patch<CreditsChange>) -> Result<Option<Option<Refill>>,
     let day = match (refill.interval, refill.refill_day) {
         (Interval::Daily, None) => None,
         (Interval::Monthly, Some(day)) => Some(day),
-        (Interval::Monthly, None) => return Err(monthly_needs_a_day()),
+        (Interval::Monthly, None) => return Err(monthly_needs_a_day("body")),
         (Interval::Daily, Some(_)) => {
             return Err(Error::invalid(
                 "body.credits.refill.refillDay",
