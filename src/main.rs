@@ -1,9 +1,10 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation.
+//! output, `api` a client of every operation; `root-key` and `audit` work on the database itself.
 
 mod api;
+mod audit;
 mod instance;
 mod mcp;
 mod mcp_config;
@@ -43,6 +44,7 @@ fn command() -> Command {
         .subcommand(api::command())
         .subcommand(root_key::command())
         .subcommand(migration::command())
+        .subcommand(audit::command())
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
     let outcome = match name {
         "api" => return api::run(matches).await,
+        "audit" => audit::run(matches).await,
         "root-key" => root_key::run(matches).await,
         "migration" => migration::run(matches).await,
         _ => match Settings::read(matches) {

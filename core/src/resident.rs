@@ -24,8 +24,8 @@ use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
 use crate::store::{
-    Connection, Only, apis, by_owner, identities, key_migrations, keys, namespaces, ratelimits, root_keys,
-    workspaces,
+    Connection, Only, apis, by_owner, identities, key_migrations, keys, namespaces, overrides, ratelimits,
+    root_keys, workspaces,
 };
 
 /// An API, with its address list read.
@@ -335,10 +335,10 @@ impl Resident {
 
     async fn load_namespaces(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = namespaces::any(connection, only).await?;
-        let mut overrides: HashMap<String, Vec<OverrideRule>> =
-            by_owner(namespaces::overrides(connection, only).await?);
+        let mut rules: HashMap<String, Vec<OverrideRule>> =
+            by_owner(overrides::of_namespaces(connection, only).await?);
         for stored in found {
-            let overrides = OverrideRules::new(overrides.remove(&stored.id).unwrap_or_default());
+            let overrides = OverrideRules::new(rules.remove(&stored.id).unwrap_or_default());
             let name = (stored.workspace_id.clone(), stored.name.clone());
             self.namespace_names.pin().insert(name, stored.id.clone());
             self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));

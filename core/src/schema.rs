@@ -134,25 +134,43 @@ impl RequestSchema {
         &self.schema
     }
 
+    /// The schema of one member of the request, for a body that consists of it.
+    pub(crate) fn of_member(&self, member: &str) -> Self {
+        Self::compile(self.schema["properties"][member].clone(), &[])
+    }
+
     /// Checks a body and reads it into its type.
     ///
     /// # Errors
     /// `invalid_input` with every fault of the body.
-    pub fn read<T: DeserializeOwned>(&self, mut body: Value) -> Result<T, Error> {
+    pub fn read<T: DeserializeOwned>(&self, body: Value) -> Result<T, Error> {
+        let body = self.checked(body)?;
+        serde_path_to_error::deserialize(body).map_err(|error| {
+            let path = error.path().to_string();
+            unrepresentable(if path == "." { "body".to_owned() } else { format!("body.{path}") })
+        })
+    }
+
+    /// Checks a body that consists of one member of the request, and reads the request.
+    ///
+    /// # Errors
+    /// As [`RequestSchema::read`]; the member, which was not sent as such, is in no place.
+    pub(crate) fn read_member<T: DeserializeOwned>(&self, member: &str, body: Value) -> Result<T, Error> {
+        let body = self.checked(body)?;
+        let request = Value::Object(Map::from_iter([(member.to_owned(), body)]));
+        serde_path_to_error::deserialize(request).map_err(|error| {
+            let path = error.path().to_string();
+            unrepresentable(format!("body{}", path.strip_prefix(member).unwrap_or_default()))
+        })
+    }
+
+    fn checked(&self, mut body: Value) -> Result<Value, Error> {
         let faults = self.faults(&body);
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
         whole_numbers(&self.schema, &mut body);
-        serde_path_to_error::deserialize(body).map_err(|error| {
-            let path = error.path().to_string();
-            let location = if path == "." { "body".to_owned() } else { format!("body.{path}") };
-            invalid(vec![Fault {
-                message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
-                fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
-                location,
-            }])
-        })
+        Ok(body)
     }
 
     /// The faults of a body, at most one per place, and the first [`MOST_FAULTS`] of very many.
@@ -247,6 +265,15 @@ impl RequestSchema {
             Value::Object(members) => format!("an object of {}", count(members.len() as u64, "member")),
         }
     }
+}
+
+/// The only fault that a schema lets through.
+fn unrepresentable(location: String) -> Error {
+    invalid(vec![Fault {
+        message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
+        fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
+        location,
+    }])
 }
 
 fn invalid(faults: Vec<Fault>) -> Error {

@@ -4,6 +4,7 @@
 //! contract (by [`responses::check`]).
 
 mod apis;
+mod audit;
 mod authentication;
 mod bad_input;
 mod concurrency;
@@ -15,6 +16,7 @@ mod faults;
 mod fixture;
 mod identities;
 mod identities_change;
+mod isolation;
 mod keys_create;
 mod keys_credits;
 mod keys_links;
@@ -29,12 +31,17 @@ mod permissions;
 mod permissions_change;
 mod permissions_roles;
 mod ratelimit;
+mod ratelimit_batches;
+mod ratelimit_namespaces;
+mod ratelimit_overrides;
 mod recoverable;
 mod responses;
 mod roles_change;
 mod root_keys;
+mod root_keys_change;
 mod secrecy;
 mod verify;
+mod workspaces;
 
 use keyrack_test_harness::{Program, Server};
 

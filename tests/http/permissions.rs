@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::facts::facts;
 use crate::fixture::{limited_client, new_api, new_identity, new_key, verify, workspace_id};
-use crate::{keyrack, program};
+use crate::keyrack;
 
 type Ids = BTreeMap<&'static str, String>;
 
@@ -19,6 +19,10 @@ fn minimal_sets(check: &Value) -> Vec<Vec<String>> {
     }
     if let Some(any) = check["any"].as_array() {
         return any.iter().flat_map(minimal_sets).collect();
+    }
+    if let Some(each) = check.get("allEach") {
+        // The scene has one of the things that are asked about.
+        return minimal_sets(&each["check"]);
     }
     let all = check["all"].as_array().unwrap_or_else(|| panic!("no expression: {check}"));
     all.iter().map(minimal_sets).fold(vec![vec![]], |sets, alternatives| {
@@ -125,9 +129,40 @@ async fn scene(server: &Server, operation: &str) -> Scene {
             }
         }
         "rootKeys.createKey" => json!({"permissions": []}),
+        "rootKeys.updateKey" | "rootKeys.rerollKey" | "rootKeys.deleteKey" => {
+            let made = server.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
+            ids.insert("keyId", made.text_of("keyId"));
+            match operation {
+                "rootKeys.updateKey" => json!({"keyId": ids["keyId"], "name": "renamed"}),
+                "rootKeys.rerollKey" => json!({"keyId": ids["keyId"], "expiration": null}),
+                _ => json!({"keyId": ids["keyId"]}),
+            }
+        }
+        "workspace.getLimits" | "audit.listLogs" | "ratelimit.listNamespaces" => json!({}),
+        "audit.getLog" => {
+            let logs = server.call("audit.listLogs", json!({"limit": 1})).await.expect(200);
+            json!({"logId": logs.data()[0]["id"]})
+        }
+        name if name.starts_with("ratelimit.") => ratelimit_scene(server, name, &unique, &mut ids).await,
         other => panic!("no scene for {other}"),
     };
     Scene { ids, body }
+}
+
+/// A namespace with an override, and a request that is about them.
+async fn ratelimit_scene(server: &Server, operation: &str, name: &str, ids: &mut Ids) -> Value {
+    let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
+    server.call("ratelimit.limit", check.clone()).await.expect(200);
+    let set = server.call("ratelimit.setOverride", check.clone()).await.expect(200);
+    let found = server.call("ratelimit.listNamespaces", json!({"search": name})).await.expect(200);
+    ids.insert("namespaceId", found.data()[0]["id"].as_str().expect("an id").to_owned());
+    ids.insert("overrideId", set.text_of("overrideId"));
+    match operation {
+        "ratelimit.multiLimit" => json!([check]),
+        "ratelimit.limit" | "ratelimit.setOverride" => check,
+        "ratelimit.getOverride" | "ratelimit.deleteOverride" => json!({"namespace": name, "identifier": "i"}),
+        _ => json!({"namespace": name}),
+    }
 }
 
 fn granted(answer: &Answer) -> bool {
@@ -241,6 +276,38 @@ async fn the_contracts_expressions_decide_about_identities_permissions_and_root_
 }
 
 #[tokio::test]
+async fn the_contracts_expressions_decide_about_rate_limits() {
+    let server = keyrack().await;
+    for operation in [
+        "ratelimit.limit",
+        "ratelimit.multiLimit",
+        "ratelimit.setOverride",
+        "ratelimit.getOverride",
+        "ratelimit.listOverrides",
+        "ratelimit.deleteOverride",
+        "ratelimit.listNamespaces",
+        "ratelimit.deleteNamespace",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn the_contracts_expressions_decide_about_root_keys_the_workspace_and_the_audit_log() {
+    let server = keyrack().await;
+    for operation in [
+        "rootKeys.updateKey",
+        "rootKeys.rerollKey",
+        "rootKeys.deleteKey",
+        "workspace.getLimits",
+        "audit.listLogs",
+        "audit.getLog",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_with_permissions_needs_a_permission_for_each_step() {
     let server = keyrack().await;
     let conditional = facts().permission("permissions.createRole").expect("a rule")["conditional"].clone();
@@ -283,22 +350,19 @@ async fn setting_permissions_of_a_role_needs_a_permission_only_for_new_slugs() {
     }
 }
 
-/// The id of the only namespace. No operation of this milestone shows it, but the database file holds it.
-fn namespace_id(server: &Server) -> String {
-    let files = std::fs::read_dir(server.data_dir()).expect("the data directory can be read");
-    let bytes: Vec<u8> = files.filter_map(|entry| std::fs::read(entry.ok()?.path()).ok()).flatten().collect();
-    let text = String::from_utf8_lossy(&bytes);
-    let tail = text.split("rlns_").nth(1).expect("a namespace is stored");
-    format!("rlns_{}", tail.chars().take(16).collect::<String>())
+/// The id of the only namespace.
+async fn namespace_id(server: &Server) -> String {
+    let namespaces = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
+    namespaces.data()[0]["id"].as_str().expect("an id").to_owned()
 }
 
 #[tokio::test]
 async fn a_grant_for_one_namespace_is_enough_for_it_and_for_no_other() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let body =
         |namespace: &str| json!({"namespace": namespace, "identifier": "i", "limit": 9, "duration": 60_000});
     server.call("ratelimit.limit", body("first")).await.expect(200);
-    let one = format!("ratelimit.{}.limit", namespace_id(&server));
+    let one = format!("ratelimit.{}.limit", namespace_id(&server).await);
     let client = limited_client(&server, &[&one]).await;
     client.call("ratelimit.limit", body("first")).await.expect(200);
     server.call("ratelimit.limit", body("second")).await.expect(200);

@@ -1,6 +1,7 @@
 //! Every operation: one folder per namespace, one file per operation.
 
 pub mod apis;
+pub mod audit;
 pub mod fields;
 pub mod identities;
 pub mod keys;
@@ -19,6 +20,8 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<apis::ListApis>();
     visitor.operation::<apis::ListKeys>();
     visitor.operation::<apis::UpdateApi>();
+    visitor.operation::<audit::GetLog>();
+    visitor.operation::<audit::ListLogs>();
     visitor.operation::<identities::CreateIdentity>();
     visitor.operation::<identities::DeleteIdentity>();
     visitor.operation::<identities::GetIdentity>();
@@ -50,7 +53,22 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<permissions::SetRolePermissions>();
     visitor.operation::<permissions::UpdatePermission>();
     visitor.operation::<permissions::UpdateRole>();
+    visitor.operation::<ratelimit::DeleteNamespace>();
+    visitor.operation::<ratelimit::DeleteOverride>();
+    visitor.operation::<ratelimit::GetOverride>();
     visitor.operation::<ratelimit::Limit>();
+    visitor.operation::<ratelimit::ListNamespaces>();
+    visitor.operation::<ratelimit::ListOverrides>();
+    visitor.operation::<ratelimit::MultiLimit>();
+    visitor.operation::<ratelimit::SetOverride>();
     visitor.operation::<root_keys::CreateKey>();
+    visitor.operation::<root_keys::DeleteKey>();
+    visitor.operation::<root_keys::ListKeys>();
+    visitor.operation::<root_keys::RerollKey>();
+    visitor.operation::<root_keys::UpdateKey>();
+    visitor.operation::<workspace::CreateWorkspace>();
+    visitor.operation::<workspace::GetLimits>();
     visitor.operation::<workspace::GetOverview>();
+    visitor.operation::<workspace::ListWorkspaces>();
+    visitor.operation::<workspace::UpdateWorkspace>();
 }

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod listing;
 mod migrations;
 pub mod namespaces;
+pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
 pub mod roles;

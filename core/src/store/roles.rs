@@ -50,6 +50,21 @@ pub async fn find_by_names(
     Ok(found)
 }
 
+/// The roles of a key, by name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Role>, Error> {
+    let rows = sqlx::query(
+        "SELECT r.id, r.name, r.description FROM key_roles l JOIN roles r ON r.id = l.role_id \
+         WHERE l.key_id = $1 ORDER BY r.name",
+    )
+    .bind(key_id.to_owned())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
 /// A role of a workspace by its id or name; an id wins.
 ///
 /// # Errors
@@ -75,21 +90,6 @@ pub async fn find(
 /// When the store does not answer.
 pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Role>, Error> {
     listing::list(connection, ANY, &["id", "name", "description"], part, read).await
-}
-
-/// The roles of a key, by name.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Role>, Error> {
-    let rows = sqlx::query(
-        "SELECT r.id, r.name, r.description FROM key_roles l JOIN roles r ON r.id = l.role_id \
-         WHERE l.key_id = $1 ORDER BY r.name",
-    )
-    .bind(key_id.to_owned())
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// Adds a role, without permissions.
