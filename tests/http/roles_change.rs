@@ -111,6 +111,19 @@ async fn a_role_gets_exactly_the_permissions_that_are_sent() {
 }
 
 #[tokio::test]
+async fn a_role_with_very_many_permissions_is_set_and_read_whole() {
+    let server = keyrack().await;
+    create(&server, "admin", &[]).await;
+    let many: Vec<String> = (0..1000).map(|n| format!("p{n:04}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(slugs(set(&server, "admin", &many).await.expect(200).data()), many);
+    let role = on(&server, "getRole", "admin", json!({})).await.expect(200);
+    assert_eq!(slugs(&role.data()["permissions"]), many);
+    let roles = server.call("permissions.listRoles", json!({})).await.expect(200);
+    assert_eq!(slugs(&roles.data()[0]["permissions"]), many);
+}
+
+#[tokio::test]
 async fn the_role_is_named_by_role_or_by_role_id_and_not_by_both() {
     let server = keyrack().await;
     let id = create(&server, "admin", &[]).await;

@@ -33,7 +33,7 @@ pub struct Request {
     #[schemars(length(min = 1, max = 128), extend("deprecated" = true))]
     role_id: Option<String>,
     /// Slugs of all its permissions; created if new; empty: none.
-    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,
 }
 
