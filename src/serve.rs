@@ -23,8 +23,9 @@ use tower::ServiceExt as _;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may go without the whole head of its next request. It covers idle time too, and
+/// clients that pool connections keep them idle for a minute and more.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish.
 ///
@@ -32,23 +33,20 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a setting makes no sense, the database cannot be opened, or the address is taken.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     instance::start_log(settings)?;
-    let instance = instance::open(settings).await?;
-    let keyrack = instance.keyrack.clone();
-    if let Some(secret) = settings.bootstrap_root_key()? {
-        setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
-    }
     let listen = settings.listen()?;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
     })?;
     let address = listener.local_addr()?;
-    let stop = CancellationToken::new();
+    let instance = instance::open(settings).await?;
+    let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
-    let router = build_router(settings, &keyrack, address, &readiness, &stop)?;
+    let router = build_router(settings, &keyrack, address, &readiness)?;
     keyrack.start_background_work();
     banner(settings, &instance, address).await?;
+    let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
     let drain = settings.drain()?;
-    tokio::spawn(stop_on_signal(readiness, stop.clone(), drain));
+    tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
     accept(listener, router, &stop, drain).await;
     keyrack.close().await;
     tracing::info!("stopped");
@@ -60,7 +58,6 @@ fn build_router(
     keyrack: &Keyrack,
     address: SocketAddr,
     readiness: &Readiness,
-    stop: &CancellationToken,
 ) -> anyhow::Result<Router> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
@@ -77,7 +74,6 @@ fn build_router(
         public_hosts: hosts.clone(),
         literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
-        shutdown: stop.clone(),
     };
     let guard = Guard { hosts, literal_addresses, trusted_proxies: settings.trusted_proxies()?, docs: api.docs() };
     let router = keyrack_http_api::router(keyrack.clone(), api)
@@ -85,13 +81,22 @@ fn build_router(
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
 }
 
+/// How the server is told to stop.
+#[derive(Clone)]
+struct Stop {
+    /// No new connections; requests in flight finish.
+    gently: CancellationToken,
+    /// Not even that.
+    at_once: CancellationToken,
+}
+
 /// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
-async fn accept(listener: TcpListener, router: Router, stop: &CancellationToken, drain: Duration) {
+async fn accept(listener: TcpListener, router: Router, stop: &Stop, drain: Duration) {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = stop.gently.cancelled() => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -121,20 +126,28 @@ async fn accept(listener: TcpListener, router: Router, stop: &CancellationToken,
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
+        () = stop.at_once.cancelled() => tracing::warn!("stopping at once; some requests did not finish"),
     }
 }
 
-/// Ends the acceptance of connections on SIGTERM or Ctrl-C.
-async fn stop_on_signal(readiness: Readiness, stop: CancellationToken, drain: Duration) {
+/// Stops gently at the first SIGTERM or Ctrl-C, at once at the second.
+async fn stop_on_signals(readiness: Readiness, stop: Stop, drain: Duration) {
     if let Err(error) = stop_signal().await {
         tracing::error!(%error, "cannot wait for signals");
         return;
     }
-    tracing::info!("stopping: no new connections, {} s for requests in flight", drain.as_secs());
+    tracing::info!(
+        "stopping: no new connections, {} s for requests in flight; a second signal stops at once",
+        drain.as_secs()
+    );
     readiness.drain();
-    stop.cancel();
+    stop.gently.cancel();
+    if stop_signal().await.is_ok() {
+        stop.at_once.cancel();
+    }
 }
 
 /// SIGTERM or Ctrl-C.
@@ -149,6 +162,16 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+/// What the settings leave off, and what that means.
+fn off(keyrack: &Keyrack) -> String {
+    let mut off = Vec::new();
+    if keyrack.vault().is_none() {
+        off.push("recoverable keys, which answer 412 (no KEYRACK_MASTER_KEY)");
+    }
+    off.push("shared rate limits: this process counts alone");
+    off.join("; ")
 }
 
 /// Says where everything is. The root key itself stays in its file.
@@ -171,10 +194,7 @@ async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -
                 "none in the data folder; `keyrack root-key create` makes one".to_owned()
             },
         ),
-        (
-            "Off",
-            "recoverable keys (no master key); limits are counted by this process alone (no Redis)".to_owned(),
-        ),
+        ("Off", off(&instance.keyrack)),
     ];
     for (label, text) in lines {
         eprintln!("{label:>10}  {text}");

@@ -1,8 +1,8 @@
 //! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
@@ -14,13 +14,16 @@ use crate::keys::secret;
 use crate::last_used::LastUsed;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
-use crate::store::{Location, Store, changes as feed, root_keys, workspaces};
+use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
 const JANITOR_PERIOD: Duration = Duration::from_secs(60);
 const LAST_USED_PERIOD: Duration = Duration::from_secs(10);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
+/// How old the last look at other nodes' changes may be. They are looked for several times a second.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// An open Keyrack. Cloning it is cheap and gives the same one.
 #[derive(Debug, Clone)]
@@ -33,9 +36,20 @@ struct Open {
     /// The generation of each workspace that the resident state has seen. Whoever refreshes holds this
     /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
     seen: Mutex<HashMap<String, i64>>,
+    following: std::sync::Mutex<Following>,
     counters: MemoryCounters,
     last_used: LastUsed,
+    vault: Option<Vault>,
     clock: Clock,
+}
+
+/// How well this process follows the changes of others.
+#[derive(Debug, Default)]
+struct Following {
+    /// A change of this process could not be read back.
+    is_behind: bool,
+    /// When the changes of other processes were read last; nothing before the background work began.
+    last: Option<Instant>,
 }
 
 impl Keyrack {
@@ -44,15 +58,38 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
+        Keyrack::open_with(location, clock, None).await
+    }
+
+    /// The same, with a vault for recoverable keys. Data keys that its previous master key sealed are sealed
+    /// anew.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or read.
+    pub async fn open_with(location: &Location, clock: Clock, vault: Option<Vault>) -> Result<Keyrack, Error> {
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
         let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
         let resident = Resident::load(&mut connection).await?;
         drop(connection);
+        if let Some(vault) = &vault {
+            let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
+            if rewrapped > 0 {
+                tracing::info!(rewrapped, "data keys are sealed under the new master key now");
+            }
+            if foreign > 0 {
+                tracing::error!(
+                    foreign,
+                    "some workspaces' recoverable keys need another master key: set KEYRACK_MASTER_KEY_PREVIOUS"
+                );
+            }
+        }
         let counters = MemoryCounters::new();
         let last_used = LastUsed::default();
-        Ok(Keyrack(Arc::new(Open { store, resident, seen: Mutex::new(seen), counters, last_used, clock })))
+        let following = std::sync::Mutex::default();
+        let seen = Mutex::new(seen);
+        Ok(Keyrack(Arc::new(Open { store, resident, seen, following, counters, last_used, vault, clock })))
     }
 
     /// Writes what is still in memory alone, and closes the store.
@@ -102,6 +139,11 @@ impl Keyrack {
         &self.0.counters
     }
 
+    /// Where the plaintexts of recoverable keys are, if the server has a master key.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.0.vault.as_ref()
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
@@ -111,8 +153,16 @@ impl Keyrack {
     ///
     /// # Errors
     /// 401 for what is no root key (an ordinary key reads the same), 403 for one that may not be used,
-    /// 404 when its workspace is gone.
+    /// 404 when its workspace is gone, 503 while the resident state is stale.
     pub fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
+        if self.is_stale() {
+            return Err(Error::new(
+                Code::ServiceUnavailable,
+                "The server cannot read the changes of other processes, and would answer from an older state. Try \
+                 again shortly.",
+            )
+            .retry_after(1));
+        }
         let invalid =
             |code: Code, reason: &str| Error::new(code, format!("The provided root key is invalid. {reason}"));
         let Some(root_key) = self.resident().root_key(&secret::hash(bearer)) else {
@@ -151,6 +201,20 @@ impl Keyrack {
         transaction.commit().await?;
         self.0.last_used.written(&uses);
         Ok(())
+    }
+
+    /// Whether the resident state may be older than the answers that are promised from it: a change of this
+    /// process could not be read back, or those of other nodes could not be read for a while.
+    ///
+    /// On SQLite only the first counts: processes that share a file lose it together, and verifications go on.
+    pub fn is_stale(&self) -> bool {
+        let following = self.following();
+        let silent = following.last.is_some_and(|last| last.elapsed() > STALE_AFTER);
+        following.is_behind || (silent && self.store().engine() == Engine::Postgres)
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.0.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request against the caller's workspace limit, if it has one.
@@ -198,6 +262,8 @@ impl Keyrack {
                 Err(error) => tracing::warn!(%error, attempt, "a committed change could not be read back"),
             }
         }
+        // Until the feed brings it, an answer would be one from before the change.
+        self.following().is_behind = true;
     }
 
     /// Applies the changes of other processes.
@@ -212,6 +278,7 @@ impl Keyrack {
                 seen.insert(workspace_id, generation);
             }
         }
+        *self.following() = Following { is_behind: false, last: Some(Instant::now()) };
         Ok(())
     }
 

@@ -80,17 +80,26 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     secret(
         "bootstrap-root-key",
-        For::Serve,
+        For::Data,
         None,
         "A root key of your own choice, at least 32 characters, that exists after the start",
     ),
-    setting("bootstrap-root-key-file", "FILE", For::Serve, "File with that root key"),
+    setting("bootstrap-root-key-file", "FILE", For::Data, "File with that root key"),
     setting(
         "mcp-calls-per-minute",
         "NUMBER",
         For::Assistants,
         "Tool calls per root key and minute; 0: no limit [default: 300]",
     ),
+    secret(
+        "master-key",
+        For::Data,
+        None,
+        "Base64 of 32 bytes that recoverable keys are encrypted under; `openssl rand -base64 32` makes one",
+    ),
+    setting("master-key-file", "FILE", For::Data, "File with the master key"),
+    secret("master-key-previous", For::Data, None, "The master key before, while its data keys are sealed anew"),
+    setting("master-key-previous-file", "FILE", For::Data, "File with the master key before"),
     secret("root-key", For::RootKey, Some("UNKEY_ROOT_KEY"), "The root key to act with"),
     setting(
         "root-key-file",

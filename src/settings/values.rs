@@ -7,13 +7,34 @@ use anyhow::Context as _;
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::Location;
+use keyrack_core::vault::{MasterKey, Vault};
+use tracing_subscriber::EnvFilter;
 
+use super::table::variable;
 use super::{Settings, project_folders};
 
 impl Settings {
+    /// Reads every value once, so that one that makes no sense is found before anything is done.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        EnvFilter::try_new(self.log()).context("the log filter makes no sense")?;
+        self.log_is_json()?;
+        self.data_dir()?;
+        self.database()?;
+        self.listen()?;
+        self.public_url()?;
+        self.trusted_proxies()?;
+        self.max_body_bytes()?;
+        self.drain()?;
+        self.mcp_calls_per_minute()?;
+        self.bootstrap_root_key()?;
+        self.vault()?;
+        Ok(())
+    }
+
     /// The filter of the log.
     pub(crate) fn log(&self) -> &str {
-        self.text("log").unwrap_or("info")
+        // rmcp says five lines about each HTTP request at `info`.
+        self.text("log").unwrap_or("info,rmcp=warn")
     }
 
     /// Whether log lines are JSON.
@@ -132,6 +153,23 @@ impl Settings {
     /// When its file cannot be read.
     pub(crate) fn root_key(&self) -> anyhow::Result<Option<Secret>> {
         self.secret("root-key", "root-key-file")
+    }
+
+    /// Where plaintexts of recoverable keys go, if a master key was given.
+    ///
+    /// # Errors
+    /// Says what a master key is.
+    pub(crate) fn vault(&self) -> anyhow::Result<Option<Vault>> {
+        let Some(master) = self.master_key("master-key", "master-key-file")? else { return Ok(None) };
+        let previous = self.master_key("master-key-previous", "master-key-previous-file")?;
+        Ok(Some(Vault::new(master, previous)))
+    }
+
+    fn master_key(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<MasterKey>> {
+        let text = self.secret(value, file)?;
+        let read =
+            |text| MasterKey::parse(&text).map_err(|reason| anyhow::anyhow!("{}: {reason}", variable(value)));
+        text.map(read).transpose()
     }
 
     fn secret(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<Secret>> {

@@ -27,6 +27,7 @@ mod ratelimit;
 mod ratelimit_batches;
 mod ratelimit_namespaces;
 mod ratelimit_overrides;
+mod recoverable;
 mod responses;
 mod root_keys;
 mod root_keys_change;

@@ -2,19 +2,27 @@
 
 use std::borrow::Cow;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, SqlSafeStr as _};
 
 use super::Engine;
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// Version, description, and the step for SQLite and for PostgreSQL.
-const STEPS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "foundation",
-    include_str!("migrations/sqlite/0001_foundation.sql"),
-    include_str!("migrations/postgres/0001_foundation.sql"),
-)];
+const STEPS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "foundation",
+        include_str!("migrations/sqlite/0001_foundation.sql"),
+        include_str!("migrations/postgres/0001_foundation.sql"),
+    ),
+    (
+        6,
+        "vault",
+        include_str!("migrations/sqlite/0006_vault.sql"),
+        include_str!("migrations/postgres/0006_vault.sql"),
+    ),
+];
 
 /// Runs the steps that have not run yet, each in a transaction.
 pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
@@ -27,7 +35,16 @@ pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
     });
     let migrator = Migrator::with_migrations(steps.collect());
     migrator.run(pool).await.map_err(|error| {
-        Error::unexpected(format!("the database's tables could not be brought up to date: {error}"))
+        let reason = match &error {
+            MigrateError::VersionMissing(_) => {
+                "it was written by a newer Keyrack; use that version or a newer one".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Error::new(
+            Code::ServiceUnavailable,
+            format!("The database's tables cannot be brought up to date: {reason}."),
+        )
     })
 }
 

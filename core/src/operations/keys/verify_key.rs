@@ -207,6 +207,9 @@ impl Operation for VerifyKey {
             address: caller.origin().address,
         };
         let decision = verification::decide(keyrack, &found, &question).await?;
+        if decision.verdict == Verdict::NotFound {
+            return Ok(Response::not_found().into());
+        }
         Ok(Response::of(&found, decision).into())
     }
 }
