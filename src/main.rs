@@ -8,6 +8,7 @@ mod audit;
 mod instance;
 mod mcp;
 mod mcp_config;
+mod migration;
 mod remote;
 mod root_key;
 mod serve;
@@ -42,6 +43,7 @@ fn command() -> Command {
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(root_key::command())
+        .subcommand(migration::command())
         .subcommand(audit::command())
 }
 
@@ -63,6 +65,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         "api" => return api::run(matches).await,
         "audit" => audit::run(matches).await,
         "root-key" => root_key::run(matches).await,
+        "migration" => migration::run(matches).await,
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {

@@ -76,6 +76,8 @@ pub struct About {
     pub response_secrets: &'static [&'static str],
     /// Request members that assistants are not offered.
     pub hidden_from_assistants: &'static [&'static str],
+    /// Whether the answer has `data`: all have but `identities.deleteIdentity`, whose wire has `meta` alone.
+    pub has_data: bool,
     /// Whether the answer is a page of a list.
     pub listing: Option<Listing>,
     /// Whether it is a tool for assistants.
@@ -98,6 +100,7 @@ impl About {
         request_secrets: &[],
         response_secrets: &[],
         hidden_from_assistants: &[],
+        has_data: true,
         listing: None,
         tool: Tool::Offered,
     };

@@ -30,6 +30,8 @@ pub enum Code {
     AuditLogNotFound,
     IdentityNotFound,
     KeyNotFound,
+    MigrationNotFound,
+    PermissionNotFound,
     RatelimitNamespaceNotFound,
     RatelimitOverrideNotFound,
     RoleNotFound,
@@ -66,6 +68,8 @@ impl Code {
         Code::AuditLogNotFound,
         Code::IdentityNotFound,
         Code::KeyNotFound,
+        Code::MigrationNotFound,
+        Code::PermissionNotFound,
         Code::RatelimitNamespaceNotFound,
         Code::RatelimitOverrideNotFound,
         Code::RoleNotFound,
@@ -110,6 +114,8 @@ impl Code {
             Code::AuditLogNotFound => (404, "Not Found", "unkey/data/audit_log_not_found"),
             Code::IdentityNotFound => (404, "Not Found", "unkey/data/identity_not_found"),
             Code::KeyNotFound => (404, "Not Found", "unkey/data/key_not_found"),
+            Code::MigrationNotFound => (404, "Not Found", "unkey/data/migration_not_found"),
+            Code::PermissionNotFound => (404, "Not Found", "unkey/data/permission_not_found"),
             Code::RatelimitNamespaceNotFound => (404, "Not Found", "unkey/data/ratelimit_namespace_not_found"),
             Code::RatelimitOverrideNotFound => (404, "Not Found", "unkey/data/ratelimit_override_not_found"),
             Code::RoleNotFound => (404, "Not Found", "unkey/data/role_not_found"),
@@ -204,6 +210,10 @@ impl Error {
             Code::ApiNotFound => "The API was not found. `apis.listApis` shows the ids of your APIs.",
             Code::KeyNotFound => "The key was not found in this workspace.",
             Code::IdentityNotFound => "The identity was not found. Send its id or its external id.",
+            Code::MigrationNotFound => {
+                "The migration was not found. `keyrack migration create` makes one and prints its id."
+            }
+            Code::PermissionNotFound => "The permission was not found.",
             Code::RatelimitNamespaceNotFound => {
                 "The namespace was not found. `ratelimit.listNamespaces` shows those that exist."
             }

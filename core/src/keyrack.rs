@@ -38,8 +38,8 @@ struct Open {
     seen: Mutex<HashMap<String, i64>>,
     following: std::sync::Mutex<Following>,
     counters: MemoryCounters,
-    last_used: LastUsed,
     vault: Option<Vault>,
+    last_used: LastUsed,
     clock: Clock,
 }
 
@@ -86,8 +86,8 @@ impl Keyrack {
             }
         }
         let counters = MemoryCounters::new();
-        let last_used = LastUsed::default();
         let following = std::sync::Mutex::default();
+        let last_used = LastUsed::default();
         let seen = Mutex::new(seen);
         Ok(Keyrack(Arc::new(Open { store, resident, seen, following, counters, last_used, vault, clock })))
     }

@@ -1,4 +1,5 @@
-//! What happens outside requests: the first start, the bootstrap root key, and root keys made offline.
+//! What happens outside requests: the first start, the bootstrap root key, and root keys and migrations of
+//! keys made offline.
 
 use sqlx::Transaction;
 use sqlx::any::Any;
@@ -8,7 +9,9 @@ use crate::changes::{Mutation, Subject};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
+use crate::keys::migration::Algorithm;
 use crate::keys::secret::{self, KeyHash, Secret};
+use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
 use crate::store::{Only, facts, keys, root_keys, workspaces};
 
@@ -236,4 +239,38 @@ pub async fn create_root_key(
     let made = add_root_key(&mut mutation, new).await?;
     mutation.commit().await?;
     Ok(made)
+}
+
+/// Makes a migration of keys without a caller: its id, which `keys.migrateKeys` asks for.
+///
+/// # Errors
+/// When there is no such workspace, or the store does not answer.
+pub async fn create_key_migration(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    algorithm: Algorithm,
+) -> Result<String, Error> {
+    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("command line")).await?;
+    let migration = KeyMigration {
+        id: ids::generate(Kind::Migration),
+        workspace_id: workspace_id.to_owned(),
+        algorithm: algorithm.name().to_owned(),
+        created_at: mutation.now(),
+    };
+    key_migrations::insert(mutation.connection(), &migration).await?;
+    mutation.record(
+        Event::new("keyMigration.create", format!("Created migration {} of keys", migration.id))
+            .on(Target::new("keyMigration", &migration.id)),
+    );
+    mutation.touch(Subject::KeyMigration(migration.id.clone()));
+    mutation.commit().await?;
+    Ok(migration.id)
+}
+
+/// Every migration of keys, oldest first.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn key_migrations(keyrack: &Keyrack) -> Result<Vec<KeyMigration>, Error> {
+    key_migrations::any(&mut *keyrack.store().read().await?, Only::All).await
 }

@@ -65,8 +65,12 @@ impl Visitor for Paths {
 }
 
 fn success(about: &About, data: Value) -> Value {
-    let mut properties = json!({ "meta": { "$ref": "#/components/schemas/Meta" }, "data": data });
-    let mut required = vec!["meta", "data"];
+    let mut properties = json!({ "meta": { "$ref": "#/components/schemas/Meta" } });
+    let mut required = vec!["meta"];
+    if about.has_data {
+        properties["data"] = data;
+        required.push("data");
+    }
     if about.listing.is_some() {
         properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
         required.push("pagination");

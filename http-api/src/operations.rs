@@ -62,7 +62,7 @@ async fn perform<O: Operation>(
     }
     let body = read_body::<O>(request, shared.max_body_bytes).await?;
     let reply = catalogue::run_body::<O>(&shared.keyrack, caller, body).await?;
-    envelope::success(id, reply).map_err(Error::unexpected)
+    envelope::success::<O>(id, reply).map_err(Error::unexpected)
 }
 
 fn too_large(limit: usize) -> Error {

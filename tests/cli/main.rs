@@ -5,6 +5,7 @@ mod exit_codes;
 mod help;
 mod journey;
 mod mcp_config;
+mod migrations;
 mod root_keys;
 
 use std::io::Write as _;

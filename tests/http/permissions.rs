@@ -77,6 +77,21 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         }
         "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
         "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key.id}),
+        "keys.updateCredits" => json!({"keyId": key.id, "operation": "set", "value": 5}),
+        "keys.migrateKeys" => {
+            let migration = crate::keys_migrate::new_migration(server, "sha256");
+            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": unique}]})
+        }
+        "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
+        "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
+            let slug = json!({"name": "n", "slug": unique});
+            server.call("permissions.createPermission", slug).await.expect(200);
+            json!({"keyId": key.id, "permissions": [unique]})
+        }
+        "keys.addRoles" | "keys.removeRoles" | "keys.setRoles" => {
+            server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
+            json!({"keyId": key.id, "roles": [unique]})
+        }
         "keys.verifyKey" | "keys.whoami" => json!({"key": key.key}),
         "permissions.createPermission" => json!({"name": "n", "slug": unique}),
         "permissions.createRole" => json!({"name": unique}),
@@ -84,6 +99,34 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         "identities.getIdentity" => {
             ids.insert("identityId", new_identity(server, &unique, json!({})).await);
             json!({"identity": unique})
+        }
+        "identities.deleteIdentity" | "identities.listIdentities" | "identities.updateIdentity" => {
+            ids.insert("identityId", new_identity(server, &unique, json!({})).await);
+            let member = if operation == "identities.listIdentities" { "search" } else { "identity" };
+            json!({member: unique})
+        }
+        "permissions.deletePermission"
+        | "permissions.getPermission"
+        | "permissions.listPermissions"
+        | "permissions.updatePermission" => {
+            let body = json!({"name": "n", "slug": unique});
+            let id = server.call("permissions.createPermission", body).await.expect(200).text_of("permissionId");
+            ids.insert("permissionId", id.clone());
+            if operation == "permissions.listPermissions" { json!({}) } else { json!({"permission": id}) }
+        }
+        "permissions.deleteRole"
+        | "permissions.getRole"
+        | "permissions.listRoles"
+        | "permissions.setRolePermissions"
+        | "permissions.updateRole" => {
+            let id = server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
+            let id = id.text_of("roleId");
+            ids.insert("roleId", id.clone());
+            match operation {
+                "permissions.listRoles" => json!({}),
+                "permissions.setRolePermissions" => json!({"role": id, "permissions": []}),
+                _ => json!({"role": id}),
+            }
         }
         "rootKeys.createKey" => json!({"permissions": []}),
         "rootKeys.updateKey" | "rootKeys.rerollKey" | "rootKeys.deleteKey" => {
@@ -123,7 +166,7 @@ async fn ratelimit_scene(server: &Server, operation: &str, name: &str, ids: &mut
 }
 
 fn granted(answer: &Answer) -> bool {
-    answer.status == 200 && answer.data()["code"] != "NOT_FOUND"
+    answer.status == 200 && answer.body["data"]["code"] != "NOT_FOUND"
 }
 
 #[track_caller]
@@ -189,13 +232,43 @@ async fn the_contracts_expressions_decide_about_keys() {
 }
 
 #[tokio::test]
+async fn the_contracts_expressions_decide_about_credits_rerolling_permissions_and_roles_of_keys() {
+    let server = keyrack().await;
+    for operation in [
+        "keys.updateCredits",
+        "keys.rerollKey",
+        "keys.addPermissions",
+        "keys.removePermissions",
+        "keys.setPermissions",
+        "keys.addRoles",
+        "keys.removeRoles",
+        "keys.setRoles",
+        "keys.migrateKeys",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn the_contracts_expressions_decide_about_identities_permissions_and_root_keys() {
     let server = keyrack().await;
     for operation in [
         "identities.createIdentity",
+        "identities.deleteIdentity",
         "identities.getIdentity",
+        "identities.listIdentities",
+        "identities.updateIdentity",
         "permissions.createPermission",
         "permissions.createRole",
+        "permissions.deletePermission",
+        "permissions.deleteRole",
+        "permissions.getPermission",
+        "permissions.getRole",
+        "permissions.listPermissions",
+        "permissions.listRoles",
+        "permissions.setRolePermissions",
+        "permissions.updatePermission",
+        "permissions.updateRole",
         "rootKeys.createKey",
     ] {
         assert!(check_operation(&server, operation).await > 1, "{operation}");
@@ -253,6 +326,28 @@ async fn a_role_with_permissions_needs_a_permission_for_each_step() {
     let client = limited_client(&server, &legs).await;
     let body = json!({"name": "r", "permissions": ["slug"]});
     client.call("permissions.createRole", body).await.expect(200);
+}
+
+#[tokio::test]
+async fn setting_permissions_of_a_role_needs_a_permission_only_for_new_slugs() {
+    let server = keyrack().await;
+    let workspace = workspace_id(&server).await;
+    server.call("permissions.createRole", json!({"name": "r", "permissions": ["known"]})).await.expect(200);
+    let rule = facts().permission("permissions.setRolePermissions").expect("a rule");
+    let main = ["rbac.*.add_permission_to_role", "rbac.*.remove_permission_from_role"];
+    let narrow = limited_client(&server, &main).await;
+    let set = |slugs: &[&str]| json!({"role": "r", "permissions": slugs});
+    narrow.call("permissions.setRolePermissions", set(&["known"])).await.expect(200);
+    let denied = narrow.call("permissions.setRolePermissions", set(&["new"])).await;
+    assert_denied(denied, &rule["conditional"][0]["onDenied"], "rbac.*.create_permission");
+    let answer = server.call("permissions.getRole", json!({"role": "r"})).await.expect(200);
+    assert_eq!(answer.data()["permissions"][0]["slug"], "known", "nothing was changed");
+    server.call("permissions.getPermission", json!({"permission": "new"})).await.expect(404);
+    for (n, set_of_one) in minimal_sets(&rule["conditional"][0]["check"]).into_iter().enumerate() {
+        let create = concrete(&set_of_one[0], &Ids::from([("workspaceId", workspace.clone())]));
+        let client = limited_client(&server, &[main[0], main[1], &create]).await;
+        client.call("permissions.setRolePermissions", set(&[&format!("new{n}")])).await.expect(200);
+    }
 }
 
 /// The id of the only namespace.

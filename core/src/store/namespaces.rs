@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, like_pattern, mark_deleted, select};
+use super::listing::{self, Part};
+use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
 
 /// A namespace as stored, deleted ones included: their names stay reserved.
@@ -93,30 +94,14 @@ pub struct Listed {
     pub created_at: i64,
 }
 
-/// Live namespaces of a workspace from `cursor` on, in the order of ids, whose id or name holds `search`.
+/// A part of the live namespaces of a workspace, in the order of ids; a search looks into ids and names.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(
-    connection: &mut Connection,
-    workspace_id: &str,
-    cursor: &str,
-    search: &str,
-    count: i64,
-) -> Result<Vec<Listed>, Error> {
-    let rows = sqlx::query(
-        "SELECT id, name, created_at FROM ratelimit_namespaces WHERE deleted_at IS NULL AND workspace_id = $1 \
-         AND id >= $2 AND (LOWER(id) LIKE $3 ESCAPE '\\' OR LOWER(name) LIKE $3 ESCAPE '\\') \
-         ORDER BY id LIMIT $4",
-    )
-    .bind(workspace_id.to_owned())
-    .bind(cursor.to_owned())
-    .bind(like_pattern(search))
-    .bind(count)
-    .fetch_all(connection)
-    .await?;
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Listed>, Error> {
+    let live = "SELECT id, name, created_at FROM ratelimit_namespaces WHERE deleted_at IS NULL";
     let read = |row: &AnyRow| {
         Ok(Listed { id: row.try_get("id")?, name: row.try_get("name")?, created_at: row.try_get("created_at")? })
     };
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    listing::list(connection, live, &["id", "name"], part, read).await
 }

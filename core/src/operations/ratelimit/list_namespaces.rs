@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::page::{self, Listing};
+use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
 
@@ -67,7 +68,8 @@ impl Operation for ListNamespaces {
         let cursor = request.cursor.unwrap_or_default();
         let search = request.search.unwrap_or_default();
         let workspace_id = caller.workspace_id();
-        let rows = namespaces::list(&mut connection, workspace_id, &cursor, &search, request.limit + 1).await?;
+        let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit + 1 };
+        let rows = namespaces::list(&mut connection, part).await?;
         let items = rows.into_iter().map(|namespace| Item {
             id: namespace.id,
             name: namespace.name,
