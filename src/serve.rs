@@ -14,6 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::{self, Guard, Peer};
+use keyrack_http_api::metrics::{self, HttpMetrics};
 use keyrack_http_api::{Readiness, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
@@ -44,9 +45,11 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let readiness = Readiness::new();
-    let router = build_router(settings, &keyrack, address, &readiness, &stop)?;
+    let requests = Arc::new(HttpMetrics::default());
+    let router = build_router(settings, &keyrack, address, &readiness, &requests, &stop)?;
+    let metrics = serve_metrics(settings, metrics::router(keyrack.clone(), requests), &stop).await?;
     keyrack.start_background_work();
-    banner(settings, &instance, address).await?;
+    banner(settings, &instance, address, metrics).await?;
     let drain = settings.drain()?;
     tokio::spawn(stop_on_signal(readiness, stop.clone(), drain));
     accept(listener, router, &stop, drain).await;
@@ -60,6 +63,7 @@ fn build_router(
     keyrack: &Keyrack,
     address: SocketAddr,
     readiness: &Readiness,
+    requests: &Arc<HttpMetrics>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Router> {
     let public_url = settings.public_url()?;
@@ -79,10 +83,47 @@ fn build_router(
         calls_per_minute: settings.mcp_calls_per_minute()?,
         shutdown: stop.clone(),
     };
-    let guard = Guard { hosts, literal_addresses, trusted_proxies: settings.trusted_proxies()?, docs: api.docs() };
+    let guard = Guard {
+        hosts,
+        literal_addresses,
+        trusted_proxies: settings.trusted_proxies()?,
+        docs: api.docs(),
+        metrics: requests.clone(),
+    };
     let router = keyrack_http_api::router(keyrack.clone(), api)
         .merge(keyrack_mcp_server::http::router(keyrack.clone(), mcp));
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
+}
+
+/// Serves the metrics on a listener of their own until `stop`: its address, unless metrics are off.
+///
+/// A taken address stops the start only if somebody chose it.
+async fn serve_metrics(
+    settings: &Settings,
+    router: Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some((wanted, is_chosen)) = settings.metrics_listen()? else { return Ok(None) };
+    let listener = match TcpListener::bind(wanted).await {
+        Ok(listener) => listener,
+        Err(error) if is_chosen => {
+            return Err(error).with_context(|| {
+                format!("cannot serve metrics on {wanted}; choose another address with --metrics-listen, or an empty one")
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no metrics: {wanted} is taken; choose an address with KEYRACK_METRICS_LISTEN");
+            return Ok(None);
+        }
+    };
+    let address = listener.local_addr()?;
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the metrics listener ended");
+        }
+    });
+    Ok(Some(address))
 }
 
 /// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
@@ -152,7 +193,12 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
 }
 
 /// Says where everything is. The root key itself stays in its file.
-async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -> anyhow::Result<()> {
+async fn banner(
+    settings: &Settings,
+    instance: &Instance,
+    address: SocketAddr,
+    metrics: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let workspace_id = setup::default_workspace(&instance.keyrack).await.map_err(told)?;
     let workspace = instance.keyrack.resident().workspace(&workspace_id);
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
@@ -161,6 +207,8 @@ async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -
         ("Keyrack", env!("CARGO_PKG_VERSION").to_owned()),
         ("HTTP API", format!("http://{address}/v2/<namespace>.<operation>, described at /openapi.json")),
         ("MCP", format!("http://{address}/mcp; `keyrack mcp-config claude` prints what to paste")),
+        ("Docs", format!("http://{address}/docs")),
+        ("Metrics", metrics.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"))),
         ("Storage", settings.database()?.label()),
         ("Workspace", format!("{name} ({workspace_id})")),
         (

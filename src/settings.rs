@@ -38,15 +38,17 @@ struct Setting {
     is_secret: bool,
     /// Another environment variable that counts when the setting's own is not there.
     alias: Option<&'static str>,
+    /// Whether an empty value says something, instead of being no value.
+    may_be_empty: bool,
     help: &'static str,
 }
 
 const fn setting(name: &'static str, value: &'static str, used_by: For, help: &'static str) -> Setting {
-    Setting { name, value, used_by, is_secret: false, alias: None, help }
+    Setting { name, value, used_by, is_secret: false, alias: None, may_be_empty: false, help }
 }
 
 const fn secret(name: &'static str, used_by: For, alias: Option<&'static str>, help: &'static str) -> Setting {
-    Setting { name, value: "VALUE", used_by, is_secret: true, alias, help }
+    Setting { name, value: "VALUE", used_by, is_secret: true, alias, may_be_empty: false, help }
 }
 
 const SETTINGS: &[Setting] = &[
@@ -76,6 +78,15 @@ const SETTINGS: &[Setting] = &[
         "sqlite://PATH or postgres://USER@HOST/NAME [default: keyrack.db in the data folder]",
     ),
     setting("listen", "ADDRESS:PORT", For::Serve, "Where to listen [default: 127.0.0.1:8080]"),
+    Setting {
+        may_be_empty: true,
+        ..setting(
+            "metrics-listen",
+            "ADDRESS:PORT",
+            For::Serve,
+            "Where to serve /metrics for Prometheus; empty: nowhere [default: 127.0.0.1:9090]",
+        )
+    },
     setting("public-url", "URL", For::Serve, "Where clients reach the server [default: http://<listen>]"),
     setting("allowed-hosts", "NAMES", For::Serve, "More names that a Host header may have, comma-separated"),
     setting(
@@ -112,6 +123,8 @@ const SETTINGS: &[Setting] = &[
         "File with the root key [default: root-key in the data folder]",
     ),
 ];
+
+const METRICS_ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:9090, or empty";
 
 /// Environment variables that other parts of the program read.
 const OTHER_VARIABLES: &[&str] = &["KEYRACK_URL", "KEYRACK_OUTPUT"];
@@ -198,7 +211,7 @@ impl Settings {
             }
             let own = variable(setting.name);
             let found = [Some(own.as_str()), setting.alias].into_iter().flatten().find_map(|name| {
-                let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+                let text = std::env::var(name).ok().filter(|text| setting.may_be_empty || !text.is_empty())?;
                 Some((text, name.to_owned()))
             });
             if let Some((text, source)) = found {
@@ -333,6 +346,19 @@ impl Settings {
         Ok(self.parsed("listen", read)?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))))
     }
 
+    /// Where to serve metrics, if anywhere, and whether that was asked for.
+    ///
+    /// # Errors
+    /// When it is no address with a port.
+    pub(crate) fn metrics_listen(&self) -> anyhow::Result<Option<(SocketAddr, bool)>> {
+        let read = |text: &str| {
+            let address = text.trim().parse().map(|address| Some((address, true)));
+            if text.trim().is_empty() { Ok(None) } else { address.map_err(|_| METRICS_ADDRESS.to_owned()) }
+        };
+        let default = Some((SocketAddr::from(([127, 0, 0, 1], 9090)), false));
+        Ok(self.parsed("metrics-listen", read)?.unwrap_or(default))
+    }
+
     /// Where clients reach the server, without a trailing slash, if that was said.
     ///
     /// # Errors
@@ -442,55 +468,4 @@ fn nearest(name: &str, show: impl Fn(&str) -> String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str]) -> anyhow::Result<Settings> {
-        let command = add_flags(Command::new("serve"), Flags::Serve);
-        Settings::read(&command.get_matches_from(arguments))
-    }
-
-    #[test]
-    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("keyrack.toml");
-        std::fs::write(&file, "listen = '127.0.0.1:9001'\ndrain_seconds = 7\n").unwrap();
-        let file = file.to_str().unwrap();
-        let settings = read(&["serve", "--config", file, "--listen", "127.0.0.1:9002"]).unwrap();
-        assert_eq!(settings.listen().unwrap().port(), 9002);
-        assert_eq!(settings.drain().unwrap().as_secs(), 7);
-        assert_eq!(settings.mcp_calls_per_minute().unwrap(), 300);
-    }
-
-    #[test]
-    fn a_secret_file_that_is_a_flag_beats_a_secret_from_elsewhere() {
-        let folder = tempfile::tempdir().unwrap();
-        let (settings_file, key_file) = (folder.path().join("keyrack.toml"), folder.path().join("key"));
-        std::fs::write(&settings_file, "root_key = 'from the settings'").unwrap();
-        std::fs::write(&key_file, "from the flag\n").unwrap();
-        let command = add_flags(Command::new("mcp"), Flags::Mcp);
-        let read = |flags: &[&str]| {
-            let line =
-                ["mcp", "--config", settings_file.to_str().unwrap()].into_iter().chain(flags.iter().copied());
-            let settings = Settings::read(&command.clone().get_matches_from(line)).unwrap();
-            settings.root_key().unwrap().unwrap().expose().to_owned()
-        };
-        assert_eq!(read(&[]), "from the settings");
-        assert_eq!(read(&["--root-key-file", key_file.to_str().unwrap()]), "from the flag");
-    }
-
-    #[test]
-    fn an_unknown_entry_of_the_file_is_refused_with_the_nearest_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("keyrack.toml");
-        std::fs::write(&file, "lisen = '127.0.0.1:9001'\n").unwrap();
-        let error = read(&["serve", "--config", file.to_str().unwrap()]).unwrap_err().to_string();
-        assert!(error.ends_with("unknown entry `lisen`; did you mean `listen`?"), "{error}");
-    }
-
-    #[test]
-    fn an_unreadable_value_says_where_it_came_from_and_what_is_allowed() {
-        let error = read(&["serve", "--listen", "here"]).unwrap().listen().unwrap_err().to_string();
-        assert_eq!(error, "--listen: must be an address and a port, such as 127.0.0.1:8080");
-    }
-}
+mod tests;

@@ -197,6 +197,7 @@ pub async fn follow(keyrack: Keyrack) {
             }
             Ok(()) => {}
             Err(error) => {
+                keyrack.metrics().following.failures.add(1);
                 if !failing {
                     tracing::warn!(%error, "the changes of other processes cannot be read; trying again");
                 }

@@ -11,6 +11,7 @@ use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Code, Error};
 use crate::keys::secret;
+use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
 use crate::store::{Location, Store, changes as feed, workspaces};
@@ -32,6 +33,7 @@ struct Open {
     /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
     seen: Mutex<HashMap<String, i64>>,
     counters: MemoryCounters,
+    metrics: Metrics,
     clock: Clock,
 }
 
@@ -48,7 +50,8 @@ impl Keyrack {
         let resident = Resident::load(&mut connection).await?;
         drop(connection);
         let counters = MemoryCounters::new();
-        Ok(Keyrack(Arc::new(Open { store, resident, seen: Mutex::new(seen), counters, clock })))
+        let (seen, metrics) = (Mutex::new(seen), Metrics::new());
+        Ok(Keyrack(Arc::new(Open { store, resident, seen, counters, metrics, clock })))
     }
 
     /// Starts what runs beside requests: following other processes' changes, forgetting idle counters.
@@ -77,6 +80,11 @@ impl Keyrack {
     /// The counters of rate limits.
     pub fn counters(&self) -> &MemoryCounters {
         &self.0.counters
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The clock.
@@ -161,7 +169,13 @@ impl Keyrack {
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         let mut seen = self.0.seen.lock().await;
         let mut connection = self.store().read().await?;
-        for (workspace_id, generation) in workspaces::generations(&mut connection).await? {
+        let generations = workspaces::generations(&mut connection).await?;
+        let behind = generations.iter().map(|(workspace_id, generation)| {
+            let known = seen.get(workspace_id).copied().unwrap_or(0);
+            u64::try_from(generation - known).unwrap_or_default()
+        });
+        self.metrics().following.note_behind(behind.sum());
+        for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
                 let subjects = feed::after(&mut connection, &workspace_id, known).await?;
@@ -169,6 +183,7 @@ impl Keyrack {
                 seen.insert(workspace_id, generation);
             }
         }
+        self.metrics().following.note_even();
         Ok(())
     }
 

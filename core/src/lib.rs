@@ -20,6 +20,7 @@ pub mod error;
 pub mod ids;
 pub mod keyrack;
 pub mod keys;
+pub mod metrics;
 pub mod operations;
 pub mod page;
 pub mod ratelimit;

@@ -6,6 +6,7 @@
 //! drift from it. [`guard`] is the layer around the whole listener.
 
 pub mod guard;
+pub mod metrics;
 pub mod openapi;
 
 mod authentication;

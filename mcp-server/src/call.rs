@@ -107,8 +107,9 @@ pub(crate) async fn answer(
     }
     .instrument(span)
     .await;
-    let milliseconds = started.elapsed().as_millis();
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
+    keyrack.metrics().called_by_assistant(offer.about.name, ended, started.elapsed());
+    let milliseconds = started.elapsed().as_millis();
     tracing::info!(
         root_key,
         operation = offer.about.name,

@@ -185,6 +185,14 @@ impl Operation for VerifyKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let reply = VerifyKey::verify(keyrack, caller, request).await?;
+        keyrack.metrics().verified(reply.data.code);
+        Ok(reply)
+    }
+}
+
+impl VerifyKey {
+    async fn verify(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let key_spaces = request.keyspaces.as_deref();
         let found = verification::find(keyrack, caller.workspace_id(), request.key.expose(), key_spaces);
         let Some(found) = found else {
