@@ -57,7 +57,7 @@ pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
-    let keyrack = Keyrack::open(&location, Clock::system()).await.map_err(told)?;
+    let keyrack = Keyrack::open_with(&location, Clock::system(), settings.vault()?).await.map_err(told)?;
     let keep = |secret: &Secret| {
         write_root_key(&root_key_file, secret).map_err(|error| {
             Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))

@@ -46,7 +46,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
-    let router = build_router(settings, &keyrack, address, &readiness, &requests, &stop)?;
+    let router = build_router(settings, &keyrack, address, &readiness, &requests)?;
     let metrics = serve_metrics(settings, metrics::router(keyrack.clone(), requests), &stop).await?;
     keyrack.start_background_work();
     banner(settings, &instance, address, metrics).await?;
@@ -64,7 +64,6 @@ fn build_router(
     address: SocketAddr,
     readiness: &Readiness,
     requests: &Arc<HttpMetrics>,
-    stop: &CancellationToken,
 ) -> anyhow::Result<Router> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
@@ -81,7 +80,6 @@ fn build_router(
         public_hosts: hosts.clone(),
         literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
-        shutdown: stop.clone(),
     };
     let guard = Guard {
         hosts,
@@ -192,6 +190,16 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
+/// What the settings leave off, and what that means.
+fn off(keyrack: &Keyrack) -> String {
+    let mut off = Vec::new();
+    if keyrack.vault().is_none() {
+        off.push("recoverable keys, which answer 412 (no KEYRACK_MASTER_KEY)");
+    }
+    off.push("shared rate limits: this process counts alone");
+    off.join("; ")
+}
+
 /// Says where everything is. The root key itself stays in its file.
 async fn banner(
     settings: &Settings,
@@ -219,10 +227,7 @@ async fn banner(
                 "none in the data folder; `keyrack root-key create` makes one".to_owned()
             },
         ),
-        (
-            "Off",
-            "recoverable keys (no master key); limits are counted by this process alone (no Redis)".to_owned(),
-        ),
+        ("Off", off(&instance.keyrack)),
     ];
     for (label, text) in lines {
         eprintln!("{label:>10}  {text}");

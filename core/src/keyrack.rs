@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
 use crate::store::{Location, Store, changes as feed, workspaces};
+use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
 const JANITOR_PERIOD: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ struct Open {
     seen: Mutex<HashMap<String, i64>>,
     counters: MemoryCounters,
     metrics: Metrics,
+    vault: Option<Vault>,
     clock: Clock,
 }
 
@@ -43,15 +45,36 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
+        Keyrack::open_with(location, clock, None).await
+    }
+
+    /// The same, with a vault for recoverable keys. Data keys that its previous master key sealed are sealed
+    /// anew.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or read.
+    pub async fn open_with(location: &Location, clock: Clock, vault: Option<Vault>) -> Result<Keyrack, Error> {
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
         let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
         let resident = Resident::load(&mut connection).await?;
         drop(connection);
+        if let Some(vault) = &vault {
+            let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
+            if rewrapped > 0 {
+                tracing::info!(rewrapped, "data keys are sealed under the new master key now");
+            }
+            if foreign > 0 {
+                tracing::error!(
+                    foreign,
+                    "some workspaces' recoverable keys need another master key: set KEYRACK_MASTER_KEY_PREVIOUS"
+                );
+            }
+        }
         let counters = MemoryCounters::new();
         let (seen, metrics) = (Mutex::new(seen), Metrics::new());
-        Ok(Keyrack(Arc::new(Open { store, resident, seen, counters, metrics, clock })))
+        Ok(Keyrack(Arc::new(Open { store, resident, seen, counters, metrics, vault, clock })))
     }
 
     /// Starts what runs beside requests: following other processes' changes, forgetting idle counters.
@@ -85,6 +108,11 @@ impl Keyrack {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// Where the plaintexts of recoverable keys are, if the server has a master key.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.0.vault.as_ref()
     }
 
     /// The clock.

@@ -30,6 +30,7 @@ pub mod schema;
 pub mod setup;
 pub mod store;
 pub mod value;
+pub mod vault;
 
 pub use caller::Caller;
 pub use error::{Code, Error};

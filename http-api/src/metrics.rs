@@ -21,7 +21,7 @@ use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::metrics::{BOUNDS, Counter, Histogram};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -237,12 +237,10 @@ impl Shown {
         let calls =
             calls.map(|((operation, outcome), count)| ([("operation", operation), ("outcome", outcome)], count));
         page.counters("mcp_calls", "Tool calls of assistants by operation and outcome", calls)?;
-        let durations = [(NO_LABELS, &metrics.assistant_call_durations)];
-        page.histograms("mcp_call_duration", "Time that tool calls of assistants took", durations)
+        let help = "Time that tool calls of assistants took";
+        page.histogram("mcp_call_duration", help, &metrics.assistant_call_durations)
     }
 }
-
-const NO_LABELS: [(&str, &str); 0] = [];
 
 #[expect(clippy::cast_precision_loss, reason = "no count of things in memory reaches 2^53")]
 fn approximate(count: usize) -> f64 {
@@ -296,13 +294,21 @@ impl Page<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, histogram) in histograms {
-            let counts = histogram.buckets();
-            let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-            let sum = histogram.sum().as_secs_f64();
-            let mut of_labels = metric.encode_family(&labels)?;
-            of_labels.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+            write_histogram(&mut metric.encode_family(&labels)?, histogram)?;
         }
         Ok(())
     }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        let seconds = Some(&Unit::Seconds);
+        write_histogram(&mut self.0.encode_descriptor(name, help, seconds, MetricType::Histogram)?, histogram)
+    }
+}
+
+fn write_histogram(metric: &mut MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let counts = histogram.buckets();
+    let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    let sum = histogram.sum().as_secs_f64();
+    metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyrack_core::catalogue::About;
+use keyrack_core::catalogue::{About, Effect};
 use keyrack_core::error::Code;
 use keyrack_core::ids::{self, Kind};
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
@@ -90,29 +90,22 @@ pub(crate) async fn answer(
     let started = Instant::now();
     let request_id = ids::generate(Kind::Request);
     let catalogue = Catalogue::get();
-    let withheld = catalogue.withheld_reason(&call.tool);
-    let (Some(offer), None) = (catalogue.find(&call.tool), withheld) else {
-        return match withheld {
-            Some(reason) => Ok(failure::result(&not_a_tool(&call.tool, reason), &request_id)),
-            None => Err(failure::unknown_tool(&call.tool)),
-        };
-    };
     let root_key = caller.as_ref().map(|caller| caller.root_key().id.clone()).unwrap_or_default();
     let client = call.client.clone();
-    let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
-    let outcome = async {
-        let caller = caller?;
-        admit(keyrack, limit, &caller, offer)?;
-        execute(keyrack, caller, offer, call).await
-    }
-    .instrument(span)
-    .await;
+    let (about, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
+        (Some(offer), _) => {
+            let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
+            (offer.about, run(keyrack, limit, caller, offer, call).instrument(span).await)
+        }
+        (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
+        (None, None) => return Err(failure::unknown_tool(&call.tool)),
+    };
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
-    keyrack.metrics().called_by_assistant(offer.about.name, ended, started.elapsed());
+    keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
     let milliseconds = started.elapsed().as_millis();
     tracing::info!(
         root_key,
-        operation = offer.about.name,
+        operation = about.name,
         ?client,
         outcome = ended,
         milliseconds,
@@ -120,14 +113,28 @@ pub(crate) async fn answer(
         "tool call"
     );
     Ok(match outcome {
-        Ok(answer) => rendering::result(offer.about, answer, &request_id),
+        Ok(answer) => rendering::result(about, answer, &request_id),
         Err(error) => {
             if error.code().status() >= 500 {
-                tracing::error!(request_id, operation = offer.about.name, %error, "tool call failed");
+                tracing::error!(request_id, operation = about.name, %error, "tool call failed");
             }
             failure::result(&error, &request_id)
         }
     })
+}
+
+async fn run(
+    keyrack: &Keyrack,
+    limit: &CallLimit,
+    caller: Result<Caller, Error>,
+    offer: &Offer,
+    call: Call,
+) -> Result<Answer, Error> {
+    let caller = caller?;
+    admit(keyrack, limit, &caller, offer)?;
+    let arguments = read_arguments(offer, call.arguments)?;
+    let running = offer.run(keyrack.clone(), caller, arguments);
+    in_time(offer.about, running, DEADLINE, &call.abandoned).await
 }
 
 /// Whether the caller may make this call at all, now.
@@ -141,15 +148,20 @@ fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -
     Ok(())
 }
 
-async fn execute(keyrack: &Keyrack, caller: Caller, offer: &Offer, call: Call) -> Result<Answer, Error> {
-    let arguments = read_arguments(offer, call.arguments)?;
-    let running = offer.run(keyrack.clone(), caller, arguments);
-    // Both ways out drop what runs: a read ends, a change goes on in a task of its own to commit or to
-    // roll back as a whole.
+/// Waits for an operation as long as it may take and somebody waits for it.
+///
+/// Giving up drops what runs: a read ends, a change goes on in a task of its own and is done as a whole or
+/// not at all.
+async fn in_time(
+    about: &About,
+    running: impl Future<Output = Result<Answer, Error>>,
+    deadline: Duration,
+    abandoned: &CancellationToken,
+) -> Result<Answer, Error> {
     tokio::select! {
         outcome = running => outcome,
-        () = tokio::time::sleep(DEADLINE) => Err(too_late(offer.about)),
-        () = call.abandoned.cancelled() => Err(Error::new(Code::RequestTimeout, "The call was cancelled.")),
+        () = tokio::time::sleep(deadline) => Err(too_late(about, deadline)),
+        () = abandoned.cancelled() => Err(Error::new(Code::RequestTimeout, "The call was cancelled.")),
     }
 }
 
@@ -170,14 +182,11 @@ fn not_a_tool(tool: &str, reason: &str) -> Error {
     Error::new(Code::Forbidden, format!("{tool} is not offered to assistants: {reason}."))
 }
 
-fn too_late(about: &About) -> Error {
-    let seconds = DEADLINE.as_secs();
-    let detail = match about.effect {
-        keyrack_core::catalogue::Effect::Read => format!("There was no answer within {seconds} seconds."),
-        _ => format!(
-            "There was no answer within {seconds} seconds. The change may still happen: look before you try again."
-        ),
-    };
+fn too_late(about: &About, deadline: Duration) -> Error {
+    let mut detail = format!("There was no answer within {} seconds.", deadline.as_secs());
+    if about.effect != Effect::Read {
+        detail.push_str(" The change may have happened or still happen: look before you try again.");
+    }
     Error::new(Code::RequestTimeout, detail)
 }
 
@@ -229,5 +238,24 @@ mod tests {
         };
         assert_eq!(read(serde_json::json!({})), serde_json::json!({ "limit": PAGE_SIZE }));
         assert_eq!(read(serde_json::json!({ "limit": 3 })), serde_json::json!({ "limit": 3 }));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_takes_too_long_says_whether_something_may_have_changed() {
+        let patience = CancellationToken::new();
+        for (tool, may_have_changed) in [("apis_getApi", false), ("apis_deleteApi", true)] {
+            let about = Catalogue::get().find(tool).unwrap().about;
+            let error = in_time(about, std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
+            assert_eq!(error.code(), Code::RequestTimeout);
+            assert_eq!(error.detail().contains("may have happened"), may_have_changed, "{tool}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_waits_for_ends() {
+        let abandoned = CancellationToken::new();
+        abandoned.cancel();
+        let about = Catalogue::get().find("apis_getApi").unwrap().about;
+        assert!(in_time(about, std::future::pending(), DEADLINE, &abandoned).await.is_err());
     }
 }

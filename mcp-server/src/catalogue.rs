@@ -125,9 +125,9 @@ impl Catalogue {
         found.ok().and_then(|at| self.offers.get(at))
     }
 
-    /// Why the operation that would be this tool is none.
-    pub(crate) fn withheld_reason(&self, tool: &str) -> Option<&'static str> {
-        self.withheld.iter().find(|(about, _)| tool_name(about.name) == tool).map(|(_, reason)| *reason)
+    /// The operation that would be this tool, and why it is none.
+    pub(crate) fn withheld_as(&self, tool: &str) -> Option<(&'static About, &'static str)> {
+        self.withheld.iter().copied().find(|(about, _)| tool_name(about.name) == tool)
     }
 
     /// The tool whose name is most like this one.

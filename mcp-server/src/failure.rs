@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn without_a_tool_an_error_is_one_of_the_protocol() {
+        let refused = protocol_error(&Error::new(Code::RootKeyNotFound, "No root key has this value."));
+        assert_eq!((refused.code, &*refused.message), (ErrorCode::INVALID_REQUEST, "No root key has this value."));
+        assert_eq!(protocol_error(&Error::unexpected("disk")).code, ErrorCode::INTERNAL_ERROR);
+    }
+
+    #[test]
     fn what_can_be_tried_again_says_when() {
         let error = Error::new(Code::ServiceUnavailable, "The database does not answer.").retry_after(1);
         assert!(text(&error, "req_1").contains("\nFix: call again in 1 second."));

@@ -21,7 +21,6 @@ use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::caller::{HOW_TO_SEND, NoCredential, origin, take_credential};
 use crate::service::KeyrackMcp;
@@ -45,11 +44,12 @@ pub struct HttpSettings {
     pub literal_addresses: bool,
     /// Tool calls per root key and minute; 0 is no limit.
     pub calls_per_minute: u32,
-    /// Ends open streams when the server stops.
-    pub shutdown: CancellationToken,
 }
 
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
+///
+/// No request here is longer than a call, so a listener that stops has nothing to tell them: it waits for
+/// those in flight.
 pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     let mcp = KeyrackMcp::for_http(keyrack.clone(), settings.calls_per_minute);
     let literal_addresses = settings.literal_addresses;
@@ -90,7 +90,6 @@ fn transport(settings: HttpSettings) -> StreamableHttpServerConfig {
         .with_allowed_origins(origins)
         .enforce_origin_validation()
         .with_max_request_body_bytes(MAX_BODY_BYTES)
-        .with_cancellation_token(settings.shutdown)
 }
 
 fn has_port(host: &str) -> bool {
@@ -178,7 +177,6 @@ mod tests {
             public_hosts: vec!["keys.example".to_owned(), "other.example:8443".to_owned()],
             literal_addresses: false,
             calls_per_minute: 0,
-            shutdown: CancellationToken::new(),
         };
         let config = transport(settings);
         assert!(config.allowed_hosts.contains(&"keys.example".to_owned()));

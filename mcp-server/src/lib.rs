@@ -8,6 +8,30 @@
 //! - [`KeyrackMcp`] is the server behind both, an [`rmcp::ServerHandler`] for any other transport.
 //! - [`Catalogue`] shows every operation as a tool, or the reason why it is none.
 //!
+//! ```no_run
+//! # async fn example(keyrack: keyrack_core::Keyrack, root_key: keyrack_core::keys::secret::Secret)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! use keyrack_mcp_server::http::{self, HttpSettings};
+//! use keyrack_mcp_server::stdio::{self, StdioSettings};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! // On a listener, beside whatever else it serves:
+//! let routes = axum::Router::new().merge(http::router(
+//!     keyrack.clone(),
+//!     HttpSettings {
+//!         public_hosts: vec!["keys.example.com".to_owned()],
+//!         literal_addresses: false,
+//!         calls_per_minute: 300,
+//!     },
+//! ));
+//! // Or for one client, on standard input and output:
+//! let shutdown = CancellationToken::new();
+//! stdio::serve(keyrack, root_key, StdioSettings { calls_per_minute: 300, shutdown }).await?;
+//! # drop(routes);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # How it works
 //!
 //! Nothing here knows a single operation. [`Catalogue`] is a visitor of core's catalogue and makes one tool

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod database_down;
+mod first_start;
 mod orderly_stop;
 mod power_cut;
 mod two_processes;

@@ -149,6 +149,62 @@ async fn invalid_utf8_and_deep_nesting_do_no_harm() {
     unharmed(&server).await;
 }
 
+/// Longer than any answer may take on a slow machine, shorter than work that grows with the square of the body.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_body_full_of_faults_is_answered_in_time() {
+    let server = keyrack().await;
+    let members: serde_json::Map<String, Value> = (0..100_000).map(|n| (format!("m{n}"), json!(n))).collect();
+    for (operation, body) in [
+        ("keys.verifyKey", json!({"key": "x", "tags": vec![1; 100_000]})),
+        ("apis.createApi", Value::Object(members)),
+    ] {
+        let started = std::time::Instant::now();
+        let answer = server.call(operation, body).await.expect(400);
+        assert!(started.elapsed() < PATIENCE, "{operation} took {:?}", started.elapsed());
+        assert!(answer.text.len() < 1_000_000, "{operation} answered {} bytes", answer.text.len());
+    }
+    unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn a_role_with_very_many_permissions_does_not_hold_up_others() {
+    let server = keyrack().await;
+    let slugs: Vec<String> = (0..20_000).map(|n| format!("p{n}")).collect();
+    let client = server.client();
+    let large = tokio::spawn(async move {
+        let body = json!({"name": "large", "permissions": slugs});
+        client.call("permissions.createRole", body).await.status
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let started = std::time::Instant::now();
+    unharmed(&server).await;
+    assert!(started.elapsed() < PATIENCE, "another caller waited {:?}", started.elapsed());
+    let status = large.await.expect("the call ends");
+    assert!([200, 400].contains(&status), "{status}");
+}
+
+#[tokio::test]
+async fn the_character_nul_does_no_harm() {
+    let server = keyrack().await;
+    let api = server.call("apis.createApi", json!({"name": "payments"})).await.text_of("apiId");
+    for (operation, body) in [
+        ("apis.createApi", json!({"name": "ab\0c"})),
+        ("keys.createKey", json!({"apiId": api, "name": "\0", "meta": {"a\0": "\0"}, "roles": ["\0"]})),
+        ("identities.getIdentity", json!({"identity": "\0"})),
+        ("permissions.createRole", json!({"name": "\0", "description": "\0"})),
+        ("permissions.createPermission", json!({"name": "\0", "slug": "a"})),
+        ("rootKeys.createKey", json!({"name": "\0", "permissions": []})),
+        ("apis.listKeys", json!({"apiId": api, "cursor": "\0", "externalId": "\0"})),
+        ("ratelimit.limit", json!({"namespace": "\0", "identifier": "\0", "limit": 1, "duration": 60_000})),
+    ] {
+        let answer = server.call(operation, body).await;
+        assert!(answer.status < 500, "{operation}: {}", answer.text);
+    }
+    unharmed(&server).await;
+}
+
 /// The server still answers, and has not panicked so far.
 async fn unharmed(server: &Server) {
     server.call("apis.createApi", json!({"name": "still here"})).await.expect(200);

@@ -24,6 +24,7 @@ mod openapi;
 mod permissions;
 mod permissions_roles;
 mod ratelimit;
+mod recoverable;
 mod responses;
 mod root_keys;
 mod secrecy;

@@ -189,6 +189,7 @@ pub async fn purge(connection: &mut Connection, id: &str) -> Result<(), Error> {
         "DELETE FROM key_roles WHERE key_id = $1",
         "DELETE FROM ratelimits WHERE key_id = $1",
         "DELETE FROM credits WHERE key_id = $1",
+        "DELETE FROM encrypted_keys WHERE key_id = $1",
         "DELETE FROM keys WHERE id = $1",
     ] {
         sqlx::query(text).bind(id.to_owned()).execute(&mut *connection).await?;

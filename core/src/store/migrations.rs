@@ -9,12 +9,20 @@ use super::Engine;
 use crate::error::Error;
 
 /// Version, description, and the step for SQLite and for PostgreSQL.
-const STEPS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "foundation",
-    include_str!("migrations/sqlite/0001_foundation.sql"),
-    include_str!("migrations/postgres/0001_foundation.sql"),
-)];
+const STEPS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "foundation",
+        include_str!("migrations/sqlite/0001_foundation.sql"),
+        include_str!("migrations/postgres/0001_foundation.sql"),
+    ),
+    (
+        6,
+        "vault",
+        include_str!("migrations/sqlite/0006_vault.sql"),
+        include_str!("migrations/postgres/0006_vault.sql"),
+    ),
+];
 
 /// Runs the steps that have not run yet, each in a transaction.
 pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {

@@ -8,6 +8,7 @@ pub mod apis;
 pub mod audit_logs;
 pub mod changes;
 pub mod credits;
+pub mod encrypted_keys;
 pub mod identities;
 pub mod keys;
 mod migrations;

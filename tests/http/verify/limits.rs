@@ -183,3 +183,15 @@ async fn unknown_members_of_a_rate_limit_item_are_tolerated() {
     let data = verify(&server, &key, json!({"ratelimits": [{"name": "auto", "note": "mine"}]})).await;
     assert_eq!(data["code"], "VALID");
 }
+
+#[tokio::test]
+async fn very_many_limits_are_answered_in_time() {
+    let server = keyrack().await;
+    let key = new_key(&server, &new_api(&server).await, json!({})).await;
+    let named: Vec<Value> =
+        (0..60_000).map(|n| json!({"name": format!("name{n}"), "limit": 5, "duration": WINDOW})).collect();
+    let started = std::time::Instant::now();
+    let answer = verify_answer(&server, &key.key, json!({"ratelimits": named})).await;
+    assert!([200, 400].contains(&answer.status), "{}", answer.status);
+    assert!(started.elapsed().as_secs() < 10, "it took {:?}", started.elapsed());
+}

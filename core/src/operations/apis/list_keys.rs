@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::operations::keys::{KeyObject, no_vault};
+use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
 use crate::page::{self, Listing};
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
@@ -87,9 +87,12 @@ impl Operation for ListKeys {
         let api = keyrack.resident().api(&request.api_id);
         let api = api.filter(|api| api.stored.workspace_id == caller.workspace_id());
         let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
-        caller.authorize::<Self>(&[("apiId", &api.stored.id), ("keySpaceId", &api.stored.key_space_id)])?;
+        let scope = [("apiId", api.stored.id.as_str()), ("keySpaceId", &api.stored.key_space_id)];
+        caller.authorize::<Self>(&scope)?;
         if request.decrypt {
-            return Err(no_vault());
+            vault(keyrack)?;
+            caller.authorize_also::<Self>("decrypt", &scope)?;
+            stores_plaintexts(&api.stored)?;
         }
         let mut connection = keyrack.store().read().await?;
         let mut identity_id = None;
@@ -105,6 +108,11 @@ impl Operation for ListKeys {
         let rows =
             keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, request.limit + 1).await?;
         let page = page::page(rows, request.limit, |key| &key.id);
-        Ok(Reply { data: KeyObject::read(&mut connection, page.data).await?, pagination: page.pagination })
+        let mut objects = KeyObject::read(&mut connection, page.data).await?;
+        drop(connection);
+        if request.decrypt {
+            reveal(keyrack, caller, &mut objects).await?;
+        }
+        Ok(Reply { data: objects, pagination: page.pagination })
     }
 }

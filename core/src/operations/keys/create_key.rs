@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::links::{identity_by_external_id, permission_target, permissions_by_slug, role_target, roles_by_name};
-use super::no_vault;
+use super::{stores_plaintexts, vault};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -116,9 +116,12 @@ impl Operation for CreateKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let api = find_api(keyrack, caller, &request.api_id).await?;
-        caller.authorize::<Self>(&[("apiId", &api.id), ("keySpaceId", &api.key_space_id)])?;
+        let scope = [("apiId", api.id.as_str()), ("keySpaceId", &api.key_space_id)];
+        caller.authorize::<Self>(&scope)?;
         if request.recoverable {
-            return Err(no_vault());
+            vault(keyrack)?;
+            caller.authorize_also::<Self>("recoverable", &scope)?;
+            stores_plaintexts(&api)?;
         }
         let credits = request.credits.as_ref().map(read_credits).transpose()?.unwrap_or_default();
         let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
@@ -152,6 +155,10 @@ impl Operation for CreateKey {
         keys::insert(mutation.connection(), &key).await?;
         if credits != Credits::default() {
             credits::set(mutation.connection(), &key.id, credits).await?;
+        }
+        if request.recoverable {
+            let (workspace_id, now) = (&key.workspace_id, key.created_at);
+            vault(keyrack)?.keep(mutation.connection(), workspace_id, &key.id, &generated.secret, now).await?;
         }
         let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
         fields::add_ratelimits(&mut mutation, &Owner::Key(key.id.clone()), &limits).await?;

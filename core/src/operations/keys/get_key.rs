@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{KeyObject, locate_for, no_vault};
+use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::ID_PATTERN;
@@ -59,11 +59,17 @@ impl Operation for GetKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
         let mut connection = keyrack.store().read().await?;
-        let (key, _) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
+        let (key, api) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
         if request.decrypt {
-            return Err(no_vault());
+            vault(keyrack)?;
+            caller.authorize_also::<Self>("decrypt", &scope_of(&key, &api))?;
+            stores_plaintexts(&api.stored)?;
         }
-        let object = KeyObject::read(&mut connection, vec![key]).await?.pop();
-        Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
+        let mut objects = KeyObject::read(&mut connection, vec![key]).await?;
+        drop(connection);
+        if request.decrypt {
+            reveal(keyrack, caller, &mut objects).await?;
+        }
+        Ok(objects.pop().ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
     }
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Error;
+use crate::keys::secret::{Revealed, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
 use crate::store::keys::{self, Key};
 use crate::store::{Connection, Only, by_owner, identities, ratelimits};
@@ -52,7 +53,7 @@ pub struct KeyObject {
     identity: Option<IdentityResponse>,
     /// The key itself, only for recoverable keys and on request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<String>,
+    plaintext: Option<Revealed>,
     /// Its own limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ratelimits: Vec<RatelimitResponse>,
@@ -62,6 +63,11 @@ impl KeyObject {
     /// The key's id.
     pub fn id(&self) -> &str {
         &self.key_id
+    }
+
+    /// Shows the key's plaintext in it.
+    pub(super) fn reveal(&mut self, secret: Secret) {
+        self.plaintext = Some(Revealed(secret));
     }
 
     /// Reads all that belongs to these keys, in their order.

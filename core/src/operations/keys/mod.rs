@@ -20,10 +20,14 @@ pub use whoami::Whoami;
 
 use std::sync::Arc;
 
+use crate::audit::{Event, Target};
 use crate::catalogue::Operation;
+use crate::changes::Mutation;
 use crate::resident::Api;
 use crate::store::Connection;
+use crate::store::apis;
 use crate::store::keys::{self, Key};
+use crate::vault::Vault;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// A live key of the caller's workspace and its API. A key of another workspace does not exist.
@@ -50,11 +54,12 @@ async fn locate_for<O: Operation>(
 }
 
 fn authorize_on<O: Operation>(caller: &Caller, key: &Key, api: &Api) -> Result<(), Error> {
-    caller.authorize::<O>(&[
-        ("apiId", &api.stored.id),
-        ("keySpaceId", &api.stored.key_space_id),
-        ("keyId", &key.id),
-    ])
+    caller.authorize::<O>(&scope_of(key, api))
+}
+
+/// The ids that rules on a key ask about.
+fn scope_of<'a>(key: &'a Key, api: &'a Api) -> [(&'static str, &'a str); 3] {
+    [("apiId", &api.stored.id), ("keySpaceId", &api.stored.key_space_id), ("keyId", &key.id)]
 }
 
 fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
@@ -63,10 +68,50 @@ fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
     Some((key, api))
 }
 
-/// The answer to whatever needs plaintexts to be stored, until the server has a master key.
-pub(super) fn no_vault() -> Error {
-    Error::new(
+/// Where plaintexts are stored.
+///
+/// # Errors
+/// 412 when the server has no master key.
+pub(super) fn vault(keyrack: &Keyrack) -> Result<&Vault, Error> {
+    keyrack.vault().ok_or_else(|| {
+        Error::new(
+            Code::PreconditionFailed,
+            "This server has no master key, so it stores no plaintext of keys and can recover none.",
+        )
+    })
+}
+
+/// Checks that an API stores the plaintexts of its keys.
+///
+/// # Errors
+/// 412 when it does not.
+pub(super) fn stores_plaintexts(api: &apis::Api) -> Result<(), Error> {
+    if api.store_encrypted_keys {
+        return Ok(());
+    }
+    Err(Error::new(
         Code::PreconditionFailed,
-        "This server has no master key, so it stores no plaintext of keys and can recover none.",
-    )
+        "The API does not store the plaintext of its keys. Switch `storeEncryptedKeys` on with `apis.updateApi`; it \
+         counts for keys created afterwards.",
+    ))
+}
+
+/// Puts the plaintexts of recoverable keys into objects, and writes to the audit log that they were read.
+pub(super) async fn reveal(keyrack: &Keyrack, caller: &Caller, objects: &mut [KeyObject]) -> Result<(), Error> {
+    let ids: Vec<&str> = objects.iter().map(KeyObject::id).collect();
+    let mut connection = keyrack.store().read().await?;
+    let mut opened = vault(keyrack)?.open(&mut connection, caller.workspace_id(), &ids).await?;
+    drop(connection);
+    if opened.is_empty() {
+        return Ok(());
+    }
+    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    for object in objects {
+        let Some(secret) = opened.remove(object.id()) else { continue };
+        let description = format!("Read the plaintext of key {}", object.id());
+        let target = Target::new("key", object.id()).named(object.id());
+        mutation.record(Event::new("key.decrypt", description).on(target));
+        object.reveal(secret);
+    }
+    mutation.commit().await
 }

@@ -73,11 +73,11 @@ struct Counts {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
-    /// Requests per minute over all root keys.
+    /// Requests per minute over all root keys; null: no limit.
     requests_per_minute: Nullable<i64>,
-    /// Days that verification events are kept.
+    /// Days that verification events are kept; null: for ever.
     log_retention_days: Nullable<i64>,
-    /// Days that the audit log is kept.
+    /// Days that the audit log is kept; null: for ever.
     audit_retention_days: Nullable<i64>,
 }
 

@@ -1,0 +1,96 @@
+//! rmcp's own client, connected to a server by an in-process pipe, in either protocol era.
+
+use keyrack_mcp_server::KeyrackMcp;
+use rmcp::ServiceExt as _;
+use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
+use serde_json::{Map, Value};
+
+use crate::world::{World, secret};
+
+/// Which form of the protocol a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// `initialize`, up to 2025-11-25.
+    Handshake,
+    /// `server/discover` and metadata in each request, from 2026-07-28 on.
+    Discover,
+}
+
+pub(crate) const ERAS: [Era; 2] = [Era::Handshake, Era::Discover];
+
+/// A connected client. Every answer it gets is checked against the schema of its tool.
+pub(crate) struct Client {
+    running: RunningService<RoleClient, ClientConfig>,
+    tools: Vec<Tool>,
+}
+
+impl Client {
+    /// Connects with a root key that holds these permissions.
+    pub(crate) async fn with_permissions(world: &World, era: Era, permissions: &[&str]) -> Client {
+        Client::connect(world, era, &world.root_key(permissions).await, 0).await
+    }
+
+    pub(crate) async fn connect(world: &World, era: Era, root_key: &str, calls_per_minute: u32) -> Client {
+        let (server_end, client_end) = tokio::io::duplex(1 << 20);
+        let server = KeyrackMcp::for_root_key(world.keyrack.clone(), secret(root_key), calls_per_minute);
+        tokio::spawn(async move {
+            let running = server.serve(server_end).await.unwrap();
+            running.waiting().await.unwrap();
+        });
+        let info = ClientConfig::default();
+        let running = match era {
+            Era::Handshake => info.serve(client_end).await.unwrap(),
+            Era::Discover => {
+                let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+                let mode = ClientLifecycleMode::Discover { preferred_versions };
+                info.serve_with_lifecycle(client_end, mode).await.unwrap()
+            }
+        };
+        let tools = running.list_all_tools().await.unwrap();
+        Client { running, tools }
+    }
+
+    pub(crate) fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    pub(crate) fn tool_names(&self) -> Vec<&str> {
+        self.tools.iter().map(|tool| &*tool.name).collect()
+    }
+
+    pub(crate) fn running(&self) -> &RunningService<RoleClient, ClientConfig> {
+        &self.running
+    }
+
+    /// A call as it ends, whatever way.
+    pub(crate) async fn try_call(&self, tool: &str, arguments: Value) -> Result<CallToolResult, ServiceError> {
+        let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
+        self.running.call_tool(CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments)).await
+    }
+
+    /// A call that goes well: its structured half, which is the same as its text and fits its schema.
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Value {
+        let result = self.try_call(tool, arguments).await.unwrap();
+        assert_eq!(result.is_error, Some(false), "{tool}: {:?}", result.content);
+        let structured = result.structured_content.unwrap();
+        let text = &result.content[0].as_text().unwrap().text;
+        assert_eq!(&structured.to_string(), text, "{tool}: both halves say the same");
+        assert!(result.meta.unwrap()["keyrack/requestId"].as_str().unwrap().starts_with("req_"));
+        let listed = self.tools.iter().find(|listed| listed.name == tool).unwrap();
+        if let Some(schema) = &listed.output_schema {
+            let validator = jsonschema::draft202012::new(&Value::Object(schema.as_ref().clone())).unwrap();
+            let faults: Vec<String> = validator.iter_errors(&structured).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{tool}: {faults:?}");
+        }
+        structured
+    }
+
+    /// A call that is refused: its text, which is all there is.
+    pub(crate) async fn refused(&self, tool: &str, arguments: Value) -> String {
+        let result = self.try_call(tool, arguments).await.unwrap();
+        assert_eq!(result.is_error, Some(true), "{tool} went well: {:?}", result.structured_content);
+        assert_eq!(result.structured_content, None, "clients check it against the output schema");
+        result.content[0].as_text().unwrap().text.clone()
+    }
+}

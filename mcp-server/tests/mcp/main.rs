@@ -1,0 +1,16 @@
+//! The MCP server as a client meets it: over an in-process pipe and over a real HTTP listener, on a real
+//! Keyrack with a database file of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod budget;
+mod calls;
+mod client;
+mod faces;
+mod http;
+mod http_credentials;
+mod leaks;
+mod lint;
+mod raw_http;
+mod snapshots;
+mod world;

@@ -1,0 +1,68 @@
+//! A Keyrack on a temporary SQLite file, and root keys for it.
+
+use keyrack_core::Keyrack;
+use keyrack_core::clock::Clock;
+use keyrack_core::keys::secret::Secret;
+use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::store::Location;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A Keyrack of its own.
+pub(crate) struct World {
+    pub(crate) keyrack: Keyrack,
+    pub(crate) workspace_id: String,
+    folder: TempDir,
+}
+
+impl World {
+    /// An empty one, set up.
+    pub(crate) async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let keyrack = open(&folder).await;
+        assert!(setup::first_start(&keyrack, |_| Ok(())).await.unwrap());
+        let workspace_id = setup::default_workspace(&keyrack).await.unwrap();
+        World { keyrack, workspace_id, folder }
+    }
+
+    /// Changes the database under a Keyrack and opens it anew.
+    pub(crate) async fn changed(self, statement: &'static str) -> World {
+        let mut transaction = self.keyrack.store().write().await.unwrap();
+        sqlx::query(statement).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        World { keyrack: open(&self.folder).await, ..self }
+    }
+
+    /// The actors of an event of the audit log, as stored.
+    pub(crate) async fn actors_of(&self, event: &str) -> Vec<Value> {
+        let mut connection = self.keyrack.store().read().await.unwrap();
+        let actors: Vec<String> = sqlx::query_scalar("SELECT actor FROM audit_logs WHERE event = $1")
+            .bind(event.to_owned())
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        actors.iter().map(|actor| serde_json::from_str(actor).unwrap()).collect()
+    }
+
+    /// The text of a new root key.
+    pub(crate) async fn root_key(&self, permissions: &[&str]) -> String {
+        let new = NewRootKey {
+            name: None,
+            permissions: permissions.iter().map(|permission| (*permission).to_owned()).collect(),
+            operator: false,
+            expires_at: None,
+        };
+        let (_, secret) = setup::create_root_key(&self.keyrack, &self.workspace_id, new).await.unwrap();
+        secret.expose().to_owned()
+    }
+}
+
+async fn open(folder: &TempDir) -> Keyrack {
+    let location = Location::Sqlite(folder.path().join("keyrack.db"));
+    Keyrack::open(&location, Clock::system()).await.unwrap()
+}
+
+/// A root key as the server takes it.
+pub(crate) fn secret(text: &str) -> Secret {
+    Secret::from_string(text.to_owned())
+}

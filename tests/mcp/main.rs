@@ -1,0 +1,212 @@
+//! `keyrack mcp`: an assistant on standard input and output, with the built program and its own database.
+
+mod process;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::process::{Process, hello, program, terminate};
+
+/// What the newer protocol wants in each request.
+fn modern_meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
+
+#[tokio::test]
+async fn an_assistant_issues_a_key_sees_it_limited_and_deletes_it() {
+    let program = program().env("KEYRACK_LOG", "trace");
+    let mut assistant = Process::greeted(&program).await;
+    let listed = assistant.ask("tools/list", json!({})).await;
+    let tools = listed["result"]["tools"].as_array().expect("tools").clone();
+    assert!(tools.iter().any(|tool| tool["name"] == "keys_createKey"), "{listed}");
+    let api = assistant.data("apis_createApi", json!({ "name": "payments" })).await;
+    let limits = json!([{ "name": "requests", "limit": 3, "duration": 60_000, "autoApply": true }]);
+    let wanted = json!({ "apiId": api["apiId"], "credits": { "remaining": 5 }, "ratelimits": limits });
+    let created = assistant.data("keys_createKey", wanted).await;
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        codes.push(assistant.data("keys_verifyKey", json!({ "key": created["key"] })).await["code"].clone());
+    }
+    assert_eq!(codes, ["VALID", "VALID", "VALID", "RATE_LIMITED"]);
+    let read = assistant.data("keys_getKey", json!({ "keyId": created["keyId"] })).await;
+    assert_eq!(read["credits"]["remaining"], 2, "{read}");
+    assert_eq!(assistant.data("keys_deleteKey", json!({ "keyId": created["keyId"] })).await, json!({}));
+    let verdict = assistant.data("keys_verifyKey", json!({ "key": created["key"] })).await;
+    assert_eq!(verdict["code"], "NOT_FOUND");
+    let root_key = std::fs::read_to_string(program.data_dir().join("root-key")).expect("the first start wrote it");
+    let ended = assistant.close().await;
+    assert!(ended.status.success(), "{ended:?}");
+    let key = created["key"].as_str().expect("a key");
+    assert!(!ended.stderr.contains(key) && !ended.stderr.contains(root_key.trim()), "a key is in the log");
+}
+
+#[tokio::test]
+async fn the_first_line_for_people_says_where_it_works() {
+    let ended = Process::greeted(&program()).await.close().await;
+    let first = ended.stderr.lines().next().expect("a line");
+    for part in ["keyrack mcp: SQLite, ", "keyrack.db", "workspace Default (ws_", "root key key_", " tools"] {
+        assert!(first.contains(part), "{part} is not in {first}");
+    }
+}
+
+#[tokio::test]
+async fn a_root_key_that_is_no_root_key_ends_it_before_the_handshake() {
+    let program = program();
+    Process::greeted(&program).await.close().await;
+    let refused = Process::start(&program.clone().env("KEYRACK_ROOT_KEY", "wrong-root-key-planted"), &[]);
+    let ended = refused.wait().await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert_eq!((ended.answers.len(), ended.stderr.lines().count()), (0, 1), "{ended:?}");
+    assert!(ended.stderr.starts_with("error: The provided root key is invalid."), "{ended:?}");
+    assert!(!ended.stderr.contains("planted"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn without_any_root_key_it_says_how_to_give_one() {
+    let program = program();
+    Process::greeted(&program).await.close().await;
+    std::fs::remove_file(program.data_dir().join("root-key")).expect("the first start wrote it");
+    let ended = Process::start(&program, &[]).wait().await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert_eq!((ended.answers.len(), ended.stderr.lines().count()), (0, 1), "{ended:?}");
+    assert!(ended.stderr.contains("KEYRACK_ROOT_KEY or --root-key-file"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_root_key_comes_from_the_environment_or_a_file_of_its_own() {
+    let program = program();
+    Process::greeted(&program).await.close().await;
+    let file = program.data_dir().join("root-key");
+    let root_key = std::fs::read_to_string(&file).expect("the first start wrote it");
+    let elsewhere = program.data_dir().join("elsewhere");
+    std::fs::rename(&file, &elsewhere).expect("it can be moved");
+    for name in ["KEYRACK_ROOT_KEY", "UNKEY_ROOT_KEY"] {
+        Process::greeted(&program.clone().env(name, root_key.trim())).await.close().await;
+    }
+    let mut assistant = Process::start(&program, &["--root-key-file", elsewhere.to_str().expect("a path")]);
+    assert!(assistant.ask("initialize", hello()).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn the_end_of_input_is_the_end_and_what_was_asked_is_answered() {
+    let program = program();
+    let before_a_word = Process::start(&program, &[]).close().await;
+    assert!(before_a_word.status.success(), "{before_a_word:?}");
+    let mut assistant = Process::greeted(&program).await;
+    let id =
+        assistant.send("tools/call", json!({ "name": "apis_createApi", "arguments": { "name": "last" } })).await;
+    let ended = assistant.close().await;
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(ended.answers.len(), 1, "{ended:?}");
+    assert_eq!((&ended.answers[0]["id"], &ended.answers[0]["result"]["isError"]), (&json!(id), &json!(false)));
+}
+
+#[tokio::test]
+async fn sigterm_is_the_end_as_well() {
+    let assistant = Process::greeted(&program()).await;
+    terminate(assistant.id());
+    let started = Instant::now();
+    let ended = assistant.wait().await;
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());
+}
+
+/// Node connects its children with sockets, which are read by a thread that cannot be interrupted.
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_is_the_end_even_if_standard_input_is_a_socket_that_stays_open() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+    let program = program();
+    let mut command = program.command(&["mcp"]);
+    let stdin = Stdio::from(std::os::fd::OwnedFd::from(theirs));
+    let mut child = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("it was piped"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut line).expect("the line that says that it is ready");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    terminate(child.id());
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            break status;
+        }
+        if started.elapsed() > Duration::from_secs(5) {
+            child.kill().expect("it can be killed");
+            panic!("it did not end after SIGTERM: {line}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(status.success(), "{status}");
+    drop(ours);
+}
+
+#[tokio::test]
+async fn two_assistants_share_one_database() {
+    let program = program();
+    let mut one = Process::greeted(&program).await;
+    let mut two = Process::greeted(&program).await;
+    let api = one.data("apis_createApi", json!({ "name": "shared" })).await;
+    let created = one.data("keys_createKey", json!({ "apiId": api["apiId"] })).await;
+    let question = json!({ "key": created["key"] });
+    says_within_a_second(&mut two, &question, "VALID").await;
+    one.data("keys_deleteKey", json!({ "keyId": created["keyId"] })).await;
+    says_within_a_second(&mut two, &question, "NOT_FOUND").await;
+}
+
+async fn says_within_a_second(assistant: &mut Process, question: &Value, expected: &str) {
+    let started = Instant::now();
+    while assistant.data("keys_verifyKey", question.clone()).await["code"] != expected {
+        assert!(started.elapsed() < Duration::from_secs(1), "it did not say {expected} within a second");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_probe_for_the_newer_protocol_and_then_speak_the_older() {
+    let program = program();
+    let mut assistant = Process::start(&program, &[]);
+    let probe = assistant.ask("server/discover", json!({ "_meta": modern_meta() })).await;
+    assert!(probe["result"]["supportedVersions"].as_array().expect("versions").contains(&json!("2026-07-28")));
+    let hello = assistant.ask("initialize", hello()).await;
+    assert_eq!(hello["result"]["protocolVersion"], "2025-11-25", "{hello}");
+    assistant.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string()).await;
+    assert_eq!(assistant.data("workspace_getOverview", json!({})).await["workspace"]["name"], "Default");
+}
+
+#[tokio::test]
+async fn a_client_may_stay_with_the_newer_protocol() {
+    let mut assistant = Process::start(&program(), &[]);
+    assistant.ask("server/discover", json!({ "_meta": modern_meta() })).await;
+    let call = json!({ "name": "workspace_getOverview", "arguments": {}, "_meta": modern_meta() });
+    let answer = assistant.ask("tools/call", call).await;
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    assert_eq!(answer["result"]["structuredContent"]["data"]["workspace"]["name"], "Default");
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_json_disturbs_nothing() {
+    let mut assistant = Process::greeted(&program()).await;
+    for line in ["not json", "{\"jsonrpc\":", "", "[1,2"] {
+        assistant.write(line).await;
+    }
+    assert_eq!(assistant.data("workspace_getOverview", json!({})).await["workspace"]["name"], "Default");
+}
+
+#[tokio::test]
+async fn what_does_not_begin_as_mcp_does_is_not_quoted() {
+    let mut assistant = Process::start(&program(), &[]);
+    assistant
+        .write(&json!({ "jsonrpc": "2.0", "method": "planted", "params": { "key": "planted" } }).to_string())
+        .await;
+    let ended = assistant.wait().await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let last = ended.stderr.lines().last().expect("a line");
+    assert_eq!(last, "error: the client did not begin with a request of MCP");
+    assert!(!ended.stderr.contains("planted"), "{ended:?}");
+}
