@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod openapi;
 
 mod authentication;
+mod docs;
 mod envelope;
 mod health;
 mod operations;

@@ -8,6 +8,7 @@ mod authentication;
 mod bad_input;
 mod concurrency;
 mod contract;
+mod docs;
 mod errors;
 mod faces;
 mod facts;

@@ -1,6 +1,7 @@
 //! Every operation: one folder per namespace, one file per operation.
 
 pub mod apis;
+pub mod docs;
 pub mod fields;
 pub mod identities;
 pub mod keys;
@@ -19,6 +20,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<apis::ListApis>();
     visitor.operation::<apis::ListKeys>();
     visitor.operation::<apis::UpdateApi>();
+    visitor.operation::<docs::Search>();
     visitor.operation::<identities::CreateIdentity>();
     visitor.operation::<identities::GetIdentity>();
     visitor.operation::<keys::CreateKey>();

@@ -167,6 +167,7 @@ impl Operation for VerifyKey {
                       Keys of other workspaces, keys of deleted APIs and keys that the root key may not verify \
                       answer `NOT_FOUND`.",
         hint: "The key is a secret. An invalid key is a normal result, not an error.",
+        example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.verify_key"),
             Expression::Leg("api.{apiId}.verify_key"),
