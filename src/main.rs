@@ -4,6 +4,7 @@
 //! output, `api` a client of every operation.
 
 mod api;
+mod doctor;
 mod instance;
 mod mcp;
 mod mcp_config;
@@ -41,6 +42,12 @@ fn command() -> Command {
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(root_key::command())
+        .subcommand(settings::add_flags(
+            Command::new("doctor").about(
+                "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
+            ),
+            Flags::Serve,
+        ))
 }
 
 fn main() -> ExitCode {
@@ -60,6 +67,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let outcome = match name {
         "api" => return api::run(matches).await,
         "root-key" => root_key::run(matches).await,
+        "doctor" => return doctor::run(matches).await,
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {

@@ -1,5 +1,6 @@
 //! The command line, against the real server: what people type, what they read, how scripts can tell.
 
+mod doctor;
 mod exit_codes;
 mod help;
 mod journey;

@@ -171,7 +171,7 @@ mod tests {
             ("keys.verifyKey", "/docs/operations/keys.verifyKey"),
             ("verify", "/docs/operations/keys.verifyKey"),
             ("delete api", "/docs/operations/apis.deleteApi"),
-            ("new identity", "/docs/operations/identities.createIdentity"),
+            ("create identity", "/docs/operations/identities.createIdentity"),
             ("key_not_found", "/docs/errors/unkey/data/key_not_found"),
             ("insufficient permissions", "/docs/errors/unkey/authorization/insufficient_permissions"),
             ("namespace gone", "/docs/errors/unkey/data/ratelimit_namespace_gone"),

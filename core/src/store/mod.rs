@@ -10,6 +10,7 @@ pub mod changes;
 pub mod credits;
 pub mod encrypted_keys;
 pub mod identities;
+pub mod inspection;
 pub mod keys;
 mod migrations;
 pub mod namespaces;
