@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -277,7 +277,7 @@ async fn check_clock(database: Option<&mut Inspection>, now: i64) -> Line {
     }
 }
 
-async fn check_root_key(file: &PathBuf, database: Option<&mut Inspection>, now: i64) -> Line {
+async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64) -> Line {
     const SUBJECT: &str = "root key";
     const ANOTHER: &str = "`keyrack root-key create` makes another one; write it into the file";
     let shown = file.display();

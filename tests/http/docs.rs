@@ -66,6 +66,15 @@ async fn filled(server: &Server, operation: &str, line: String) -> String {
         let root_key = server.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
         values.push(("<rootKeyId>", root_key.text_of("keyId")));
     }
+    values.extend(rarer(server, &line, unique).await);
+    let line = values.iter().fold(line, |line, (name, value)| line.replace(name, value));
+    assert!(!line.contains("\"<"), "{operation}: tests/http/docs.rs does not know what to put in: {line}");
+    line
+}
+
+/// Things that few operations are about.
+async fn rarer(server: &Server, line: &str, unique: String) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
     if line.contains("<namespace>") || line.contains("<overrideIdentifier>") {
         let body = json!({"namespace": unique, "identifier": "x", "limit": 5, "duration": 60_000});
         server.call("ratelimit.limit", body.clone()).await.expect(200);
@@ -84,9 +93,7 @@ async fn filled(server: &Server, operation: &str, line: String) -> String {
         let text = String::from_utf8(output.expect("it runs").stdout).expect("text");
         values.push(("<migrationId>", text.trim().to_owned()));
     }
-    let line = values.iter().fold(line, |line, (name, value)| line.replace(name, value));
-    assert!(!line.contains("\"<"), "{operation}: tests/http/docs.rs does not know what to put in: {line}");
-    line
+    values
 }
 
 fn run(line: &str) -> Value {
