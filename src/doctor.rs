@@ -24,6 +24,9 @@ use crate::stdout;
 const PROGRAM_WRITTEN_MS: i64 = 1_767_225_600_000;
 /// How much older than the newest audit entry a clock may be: several processes need not agree to the second.
 const CLOCK_SLACK_MS: i64 = 60_000;
+/// Settings that name a file with a secret.
+const SECRET_FILES: [&str; 4] =
+    ["bootstrap-root-key-file", "master-key-file", "master-key-previous-file", "root-key-file"];
 const MIB: u64 = 1024 * 1024;
 const LOW_SPACE: u64 = 1024 * MIB;
 const NO_SPACE: u64 = 64 * MIB;
@@ -70,7 +73,7 @@ fn fail(subject: &'static str, text: impl Into<String>, mend: impl Into<String>)
 
 /// Looks at everything and says what it found.
 pub(crate) async fn run(matches: &ArgMatches) -> ExitCode {
-    let lines = match Settings::read(matches) {
+    let lines = match Settings::read_unchecked(matches) {
         Ok(settings) => examine(&settings).await,
         Err(error) => vec![fail("settings", format!("{error:#}"), "correct it; nothing else was looked at")],
     };
@@ -112,30 +115,23 @@ async fn examine(settings: &Settings) -> Vec<Line> {
 
 /// Reads every setting, so that all faults are said at once.
 fn check_settings(settings: &Settings) -> Vec<Line> {
-    let read = [
-        settings.log_is_json().err(),
-        settings.data_dir().err(),
-        settings.database().err(),
-        settings.listen().err(),
-        settings.metrics_listen().err(),
-        settings.public_url().err(),
-        settings.trusted_proxies().err(),
-        settings.max_body_bytes().err(),
-        settings.drain().err(),
-        settings.mcp_calls_per_minute().err(),
-        settings.bootstrap_root_key().err(),
-        settings.root_key().err(),
-        settings.vault().err(),
-    ];
-    let faults = read.into_iter().flatten();
+    let faults = settings.faults().into_iter().chain(settings.root_key().err());
     let mut lines: Vec<Line> =
         faults.map(|fault| fail("settings", format!("{fault:#}"), "correct it where it was set")).collect();
     let odd = settings.warnings().iter();
     lines.extend(odd.map(|warning| warn("settings", warning, "remove it, or correct its name")));
+    lines.extend(SECRET_FILES.iter().filter_map(|name| exposed(settings.text(name)?)));
     if lines.is_empty() {
         lines.push(ok("settings", "all readable"));
     }
     lines
+}
+
+/// A file with a secret that others than its owner may read.
+fn exposed(file: &str) -> Option<Line> {
+    let mode = open_to_others(Path::new(file))?;
+    let text = format!("{file} holds a secret and can be read by other users of this machine (mode {mode:o})");
+    Some(warn("settings", text, format!("chmod 600 {file}, unless it is mounted for this program alone")))
 }
 
 fn check_folder(folder: &Path) -> Line {

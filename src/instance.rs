@@ -9,6 +9,7 @@ use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::setup;
+use keyrack_core::store::create_private_folder;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -64,6 +65,9 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
         })
     };
     let is_first_start = setup::first_start(&keyrack, keep).await.map_err(told)?;
+    if let Some(secret) = settings.bootstrap_root_key()? {
+        setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
+    }
     Ok(Instance { keyrack, is_first_start, root_key_file })
 }
 
@@ -78,7 +82,7 @@ pub(crate) fn told(error: Error) -> anyhow::Error {
 /// Writes the root key for its owner's eyes only. A file from an earlier database is kept beside it.
 fn write_root_key(path: &Path, secret: &Secret) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        create_private_folder(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     if path.exists() {
         let kept = path.with_extension(format!("old-{}", Clock::system().now()));

@@ -24,8 +24,9 @@ use tower::ServiceExt as _;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may go without the whole head of its next request. It covers idle time too, and
+/// clients that pool connections keep them idle for a minute and more.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish.
 ///
@@ -33,25 +34,26 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a setting makes no sense, the database cannot be opened, or the address is taken.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     instance::start_log(settings)?;
-    let instance = instance::open(settings).await?;
-    let keyrack = instance.keyrack.clone();
-    if let Some(secret) = settings.bootstrap_root_key()? {
-        setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
-    }
     let listen = settings.listen()?;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
     })?;
     let address = listener.local_addr()?;
-    let stop = CancellationToken::new();
+    let metrics_listener = bind_metrics(settings).await?;
+    let instance = instance::open(settings).await?;
+    let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
     let router = build_router(settings, &keyrack, address, &readiness, &requests)?;
-    let metrics = serve_metrics(settings, metrics::router(keyrack.clone(), requests), &stop).await?;
+    let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
+    let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(serve_metrics(listener, metrics::router(keyrack.clone(), requests), stop.gently.clone()));
+    }
     keyrack.start_background_work();
-    banner(settings, &instance, address, metrics).await?;
+    banner(settings, &instance, address, metrics_address).await?;
     let drain = settings.drain()?;
-    tokio::spawn(stop_on_signal(readiness, stop.clone(), drain));
+    tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
     accept(listener, router, &stop, drain).await;
     keyrack.store().close().await;
     tracing::info!("stopped");
@@ -93,44 +95,49 @@ fn build_router(
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
 }
 
-/// Serves the metrics on a listener of their own until `stop`: its address, unless metrics are off.
+/// A listener for the metrics, unless they are off.
 ///
 /// A taken address stops the start only if somebody chose it.
-async fn serve_metrics(
-    settings: &Settings,
-    router: Router,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<SocketAddr>> {
+async fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
     let Some((wanted, is_chosen)) = settings.metrics_listen()? else { return Ok(None) };
-    let listener = match TcpListener::bind(wanted).await {
-        Ok(listener) => listener,
-        Err(error) if is_chosen => {
-            return Err(error).with_context(|| {
-                format!("cannot serve metrics on {wanted}; choose another address with --metrics-listen, or an empty one")
-            });
-        }
+    match TcpListener::bind(wanted).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if is_chosen => Err(error).with_context(|| {
+            format!(
+                "cannot serve metrics on {wanted}; choose another address with --metrics-listen, or an empty one"
+            )
+        }),
         Err(error) => {
             tracing::warn!(%error, "no metrics: {wanted} is taken; choose an address with KEYRACK_METRICS_LISTEN");
-            return Ok(None);
+            Ok(None)
         }
-    };
-    let address = listener.local_addr()?;
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the metrics listener ended");
-        }
-    });
-    Ok(Some(address))
+    }
+}
+
+/// Serves the metrics on their own listener until `stop`.
+async fn serve_metrics(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the metrics listener ended");
+    }
+}
+
+/// How the server is told to stop.
+#[derive(Clone)]
+struct Stop {
+    /// No new connections; requests in flight finish.
+    gently: CancellationToken,
+    /// Not even that.
+    at_once: CancellationToken,
 }
 
 /// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
-async fn accept(listener: TcpListener, router: Router, stop: &CancellationToken, drain: Duration) {
+async fn accept(listener: TcpListener, router: Router, stop: &Stop, drain: Duration) {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = stop.gently.cancelled() => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -160,20 +167,28 @@ async fn accept(listener: TcpListener, router: Router, stop: &CancellationToken,
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
+        () = stop.at_once.cancelled() => tracing::warn!("stopping at once; some requests did not finish"),
     }
 }
 
-/// Ends the acceptance of connections on SIGTERM or Ctrl-C.
-async fn stop_on_signal(readiness: Readiness, stop: CancellationToken, drain: Duration) {
+/// Stops gently at the first SIGTERM or Ctrl-C, at once at the second.
+async fn stop_on_signals(readiness: Readiness, stop: Stop, drain: Duration) {
     if let Err(error) = stop_signal().await {
         tracing::error!(%error, "cannot wait for signals");
         return;
     }
-    tracing::info!("stopping: no new connections, {} s for requests in flight", drain.as_secs());
+    tracing::info!(
+        "stopping: no new connections, {} s for requests in flight; a second signal stops at once",
+        drain.as_secs()
+    );
     readiness.drain();
-    stop.cancel();
+    stop.gently.cancel();
+    if stop_signal().await.is_ok() {
+        stop.at_once.cancel();
+    }
 }
 
 /// SIGTERM or Ctrl-C.

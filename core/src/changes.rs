@@ -165,7 +165,7 @@ impl Mutation {
     /// Makes the change durable and brings this process's resident state up to date with it.
     ///
     /// # Errors
-    /// When the store does not answer; nothing was changed then.
+    /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
         changes::insert(&mut self.transaction, &self.workspace_id, self.generation, &self.subjects).await?;
         audit::append(
@@ -177,9 +177,10 @@ impl Mutation {
             self.correlated,
         )
         .await?;
-        self.transaction.commit().await?;
+        let outcome = self.transaction.commit().await;
+        // Read back even what may have failed: the database knows.
         self.keyrack.changed_here(&self.workspace_id, self.generation, &self.subjects).await;
-        Ok(())
+        outcome.map_err(Error::unknown_outcome)
     }
 }
 
@@ -196,8 +197,10 @@ pub async fn follow(keyrack: Keyrack) {
                 failing = false;
             }
             Ok(()) => {}
+            // The program stops.
+            Err(_) if keyrack.store().is_closed() => return,
             Err(error) => {
-                keyrack.metrics().following.failures.add(1);
+                keyrack.metrics().change_feed_failures.add(1);
                 if !failing {
                     tracing::warn!(%error, "the changes of other processes cannot be read; trying again");
                 }

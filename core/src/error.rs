@@ -179,10 +179,11 @@ impl Error {
 
     /// A 400 for a request that its schema allows and its meaning does not.
     pub fn invalid(location: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Error::new(Code::InvalidInput, detail.clone()).with_faults(vec![Fault {
+        let message = detail.into();
+        let detail = format!("The request is not valid: `{location}`: {message}.");
+        Error::new(Code::InvalidInput, detail).with_faults(vec![Fault {
             location: location.to_owned(),
-            message: detail,
+            message,
             fix: Some(fix.into()),
         }])
     }
@@ -206,6 +207,16 @@ impl Error {
         Error::new(
             Code::UnexpectedError,
             "Something went wrong on our side. The server's log has the reason under this request id.",
+        )
+        .caused_by(cause)
+    }
+
+    /// A 503 for a commit that the database did not confirm: it may or may not have happened.
+    pub fn unknown_outcome(cause: impl fmt::Display) -> Self {
+        Error::new(
+            Code::ServiceUnavailable,
+            "The database stopped answering while the change was being saved, so it may or may not have been done. \
+             Look before you try again.",
         )
         .caused_by(cause)
     }

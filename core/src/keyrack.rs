@@ -1,8 +1,8 @@
 //! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
@@ -14,13 +14,15 @@ use crate::keys::secret;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
-use crate::store::{Location, Store, changes as feed, workspaces};
+use crate::store::{Engine, Location, Store, changes as feed, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
 const JANITOR_PERIOD: Duration = Duration::from_secs(60);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
+/// How old the last look at other nodes' changes may be. They are looked for several times a second.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// An open Keyrack. Cloning it is cheap and gives the same one.
 #[derive(Debug, Clone)]
@@ -33,10 +35,20 @@ struct Open {
     /// The generation of each workspace that the resident state has seen. Whoever refreshes holds this
     /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
     seen: Mutex<HashMap<String, i64>>,
+    following: std::sync::Mutex<Following>,
     counters: MemoryCounters,
     metrics: Metrics,
     vault: Option<Vault>,
     clock: Clock,
+}
+
+/// How well this process follows the changes of others.
+#[derive(Debug, Default)]
+struct Following {
+    /// A change of this process could not be read back.
+    is_behind: bool,
+    /// When the changes of other processes were read last; nothing before the background work began.
+    last: Option<Instant>,
 }
 
 impl Keyrack {
@@ -73,8 +85,8 @@ impl Keyrack {
             }
         }
         let counters = MemoryCounters::new();
-        let (seen, metrics) = (Mutex::new(seen), Metrics::new());
-        Ok(Keyrack(Arc::new(Open { store, resident, seen, counters, metrics, vault, clock })))
+        let (seen, following, metrics) = (Mutex::new(seen), std::sync::Mutex::default(), Metrics::default());
+        Ok(Keyrack(Arc::new(Open { store, resident, seen, following, counters, metrics, vault, clock })))
     }
 
     /// Starts what runs beside requests: following other processes' changes, forgetting idle counters.
@@ -124,8 +136,16 @@ impl Keyrack {
     ///
     /// # Errors
     /// 401 for what is no root key (an ordinary key reads the same), 403 for one that may not be used,
-    /// 404 when its workspace is gone.
+    /// 404 when its workspace is gone, 503 while the resident state is stale.
     pub fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
+        if self.is_stale() {
+            return Err(Error::new(
+                Code::ServiceUnavailable,
+                "The server cannot read the changes of other processes, and would answer from an older state. Try \
+                 again shortly.",
+            )
+            .retry_after(1));
+        }
         let invalid =
             |code: Code, reason: &str| Error::new(code, format!("The provided root key is invalid. {reason}"));
         let Some(root_key) = self.resident().root_key(&secret::hash(bearer)) else {
@@ -144,6 +164,25 @@ impl Keyrack {
             return Err(invalid(Code::Forbidden, &format!("It expired at {}.", rfc3339(expires_at))));
         }
         Ok(Caller::new(root_key, origin))
+    }
+
+    /// Whether the resident state may be older than the answers that are promised from it: a change of this
+    /// process could not be read back, or those of other nodes could not be read for a while.
+    ///
+    /// On SQLite only the first counts: processes that share a file lose it together, and verifications go on.
+    pub fn is_stale(&self) -> bool {
+        let following = self.following();
+        let silent = following.last.is_some_and(|last| last.elapsed() > STALE_AFTER);
+        following.is_behind || (silent && self.store().engine() == Engine::Postgres)
+    }
+
+    /// How long ago the changes of all processes were followed to their end; `None` before the first time.
+    pub fn change_feed_age(&self) -> Option<Duration> {
+        self.following().last.map(|last| last.elapsed())
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.0.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request against the caller's workspace limit, if it has one.
@@ -191,6 +230,8 @@ impl Keyrack {
                 Err(error) => tracing::warn!(%error, attempt, "a committed change could not be read back"),
             }
         }
+        // Until the feed brings it, an answer would be one from before the change.
+        self.following().is_behind = true;
     }
 
     /// Applies the changes of other processes.
@@ -202,7 +243,7 @@ impl Keyrack {
             let known = seen.get(workspace_id).copied().unwrap_or(0);
             u64::try_from(generation - known).unwrap_or_default()
         });
-        self.metrics().following.note_behind(behind.sum());
+        self.metrics().generations_behind.set(behind.sum());
         for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
@@ -211,7 +252,8 @@ impl Keyrack {
                 seen.insert(workspace_id, generation);
             }
         }
-        self.metrics().following.note_even();
+        self.metrics().generations_behind.set(0);
+        *self.following() = Following { is_behind: false, last: Some(Instant::now()) };
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::keys::verification::Verdict;
 use crate::ratelimit::counters::memory::CellScope;
@@ -80,47 +80,19 @@ impl LimitDecisions {
     }
 }
 
-/// How well this process keeps up with the changes of others.
-#[derive(Debug)]
-pub struct Following {
-    started: Instant,
-    /// Microseconds from `started` to the last time that everything was followed.
-    last: AtomicU64,
-    behind: AtomicU64,
-    /// How often the changes of other processes could not be read.
-    pub failures: Counter,
-}
+/// A number as it is now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
 
-impl Following {
-    fn new() -> Self {
-        Following {
-            started: Instant::now(),
-            last: AtomicU64::new(0),
-            behind: AtomicU64::new(0),
-            failures: Counter::default(),
-        }
+impl Gauge {
+    /// Replaces it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Notes how many generations were found that are not followed yet.
-    pub(crate) fn note_behind(&self, generations: u64) {
-        self.behind.store(generations, Ordering::Relaxed);
-    }
-
-    /// Notes that everything is followed now.
-    pub(crate) fn note_even(&self) {
-        self.behind.store(0, Ordering::Relaxed);
-        let since_start = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last.store(since_start, Ordering::Relaxed);
-    }
-
-    /// How long ago everything was followed; since the start, if it never was.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_micros(self.last.load(Ordering::Relaxed)))
-    }
-
-    /// Generations that were found at the last look and are not followed yet.
-    pub fn generations_behind(&self) -> u64 {
-        self.behind.load(Ordering::Relaxed)
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -129,33 +101,23 @@ impl Following {
 pub struct Sizes(pub [(&'static str, usize); 6]);
 
 /// What core counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Metrics {
     verifications: [Counter; Verdict::ALL.len()],
     /// Credits that verifications spent.
     pub credits_spent: Counter,
     /// Credits that verifications asked for and keys did not have.
     pub credits_refused: Counter,
-    /// How well this process keeps up with the changes of others.
-    pub following: Following,
+    /// Generations that the last look at the change feed found and that are not followed yet.
+    pub generations_behind: Gauge,
+    /// How often the changes of other processes could not be read.
+    pub change_feed_failures: Counter,
     assistant_calls: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// How long calls of assistants took.
     pub assistant_call_durations: Histogram,
 }
 
 impl Metrics {
-    /// Nothing counted yet.
-    pub(crate) fn new() -> Self {
-        Metrics {
-            verifications: Default::default(),
-            credits_spent: Counter::default(),
-            credits_refused: Counter::default(),
-            following: Following::new(),
-            assistant_calls: Mutex::default(),
-            assistant_call_durations: Histogram::default(),
-        }
-    }
-
     /// Notes a verification; keys that do not exist count too.
     pub fn verified(&self, verdict: Verdict) {
         self.verifications[verdict as usize].add(1);
@@ -200,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_verdict_has_a_counter_of_its_own_and_its_wire_name() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         for (times, verdict) in Verdict::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| metrics.verified(verdict));
             assert_eq!(serde_json::json!(verdict), verdict.name());

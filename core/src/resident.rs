@@ -3,6 +3,9 @@
 //! It is loaded at start and kept right by the change feed. There is no miss path: what is not here does
 //! not exist, and guessing costs one hash. Things refer to each other by id, so that a change of an API or
 //! an identity is one entry, however many keys it has.
+//!
+//! A row that cannot be read, written by a newer program or restored from a damaged dump, is left out and
+//! logged: what it describes is refused, and everything else goes on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -209,8 +212,11 @@ impl Resident {
         let found = root_keys::live(connection, only).await?;
         forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.root_keys.remove(id));
         for key in found {
-            let hash = KeyHash::from_base64(&key.hash)
-                .map_err(|_| Error::unexpected(format!("root key {} has an unreadable hash", key.id)))?;
+            let Ok(hash) = KeyHash::from_base64(&key.hash) else {
+                self.root_keys.remove(&key.id);
+                left_out("root key", &key.id, "its hash cannot be read");
+                continue;
+            };
             let grants = Grants::new(&key.workspace_id, key.permissions.iter().map(String::as_str));
             let resident = RootKey {
                 id: key.id.clone(),
@@ -234,8 +240,14 @@ impl Resident {
         });
         for stored in found {
             let text = stored.ip_whitelist.as_deref().unwrap_or_default();
-            let addresses = AddressList::parse(text)
-                .map_err(|error| Error::unexpected(format!("address list of {}: {error}", stored.id)))?;
+            let addresses = match AddressList::parse(text) {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    self.apis.pin().remove(&stored.id);
+                    left_out("API", &stored.id, &error.to_string());
+                    continue;
+                }
+            };
             self.apis.pin().insert(stored.id.clone(), Arc::new(Api { stored, addresses }));
         }
         Ok(())
@@ -250,7 +262,7 @@ impl Resident {
         for identity in found {
             let resident = Identity {
                 ratelimits: resident_limits(limits.remove(&identity.id)),
-                meta: raw_meta(identity.meta)?,
+                meta: raw_meta(identity.meta),
                 id: identity.id.as_str().into(),
                 external_id: identity.external_id,
             };
@@ -267,8 +279,11 @@ impl Resident {
         forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.keys.remove(id));
         let mut shared = Interner::default();
         for key in found {
-            let hash = KeyHash::from_base64(&key.hash)
-                .map_err(|_| Error::unexpected(format!("key {} has an unreadable hash", key.id)))?;
+            let Ok(hash) = KeyHash::from_base64(&key.hash) else {
+                self.keys.remove(&key.id);
+                left_out("key", &key.id, "its hash cannot be read");
+                continue;
+            };
             let resident = Key {
                 workspace_id: shared.text(&key.workspace_id),
                 api_id: shared.text(&key.api_id),
@@ -276,7 +291,7 @@ impl Resident {
                 permissions: shared.sorted(permissions.remove(&key.id)),
                 roles: shared.sorted(roles.remove(&key.id)),
                 ratelimits: resident_limits(limits.remove(&key.id)),
-                meta: raw_meta(key.meta)?,
+                meta: raw_meta(key.meta),
                 name: key.name,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
@@ -373,11 +388,14 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit>
         .collect()
 }
 
-fn raw_meta(meta: Option<String>) -> Result<Option<Arc<RawValue>>, Error> {
-    match meta.filter(|text| text != "{}") {
-        Some(text) => Ok(Some(RawValue::from_string(text).map_err(Error::unexpected)?.into())),
-        None => Ok(None),
-    }
+/// Metadata that is no JSON reads as absent.
+fn raw_meta(meta: Option<String>) -> Option<Arc<RawValue>> {
+    let text = meta.filter(|text| text != "{}")?;
+    RawValue::from_string(text).ok().map(Arc::from)
+}
+
+fn left_out(kind: &str, id: &str, reason: &str) {
+    tracing::error!(kind, id, reason, "a row cannot be read and is left out: what it describes is refused");
 }
 
 /// Shares equal texts between the entries of one load.

@@ -5,6 +5,8 @@
 //! allowed and what was got, and what to send. Values of secret fields, and long texts anywhere, are
 //! described and never shown.
 
+use std::collections::HashSet;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -14,7 +16,9 @@ use crate::error::{Code, Error, Fault};
 use crate::value::NULL_MEANS_SOMETHING;
 
 /// Texts up to this many characters may be shown in a fault; no issued key is that short.
-const SHOWN_CHARACTERS: usize = 20;
+const SHOWN_CHARACTERS: usize = 15;
+/// A body with more faults than this is answered with the first of them.
+const MOST_FAULTS: usize = 50;
 
 /// The schema of what is sent, without references and without `null` where it means nothing.
 pub fn request_schema<T: JsonSchema>() -> Value {
@@ -151,14 +155,18 @@ impl RequestSchema {
         })
     }
 
-    /// Every fault of a body, at most one per place, in the order of places.
+    /// The faults of a body, at most one per place, and the first [`MOST_FAULTS`] of very many.
     pub fn faults(&self, body: &Value) -> Vec<Fault> {
+        let mut places = HashSet::new();
         let mut faults: Vec<Fault> = Vec::new();
         for error in self.validator.iter_errors(body) {
             let pointer = error.instance_path().to_string();
             for fault in self.explain(&pointer, &error, body) {
-                if !faults.iter().any(|known| known.location == fault.location) {
+                if places.insert(fault.location.clone()) {
                     faults.push(fault);
+                }
+                if faults.len() == MOST_FAULTS {
+                    return faults;
                 }
             }
         }
@@ -213,6 +221,7 @@ impl RequestSchema {
     fn got(&self, pointer: &str, value: &Value) -> String {
         let secret = self.secrets.contains(&pointer);
         match value {
+            Value::Number(_) if secret => "a number".to_owned(),
             Value::Null => "null".to_owned(),
             Value::Bool(_) | Value::Number(_) => value.to_string(),
             Value::String(text) => {
@@ -232,6 +241,9 @@ impl RequestSchema {
 fn invalid(faults: Vec<Fault>) -> Error {
     let detail = match faults.as_slice() {
         [only] => format!("The request is not valid: `{}` {}.", only.location, only.message),
+        many if many.len() == MOST_FAULTS => {
+            format!("The request is not valid: the first {MOST_FAULTS} of its faults are listed in `errors`.")
+        }
         many => format!("The request is not valid: it has {} faults, listed in `errors`.", many.len()),
     };
     Error::new(Code::InvalidInput, detail).with_faults(faults)
@@ -321,8 +333,8 @@ fn whole_numbers(schema: &Value, value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() && is_integer_schema(schema) => {
             let float = number.as_f64().unwrap_or_default();
-            if float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 {
-                #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+            if float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0 {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and within 64 bits")]
                 let whole = float as i64;
                 *value = whole.into();
             }
@@ -445,6 +457,15 @@ mod tests {
         assert_eq!(faults.len(), 2);
         assert!(faults.iter().all(|fault| !fault.message.contains("sk_live")), "{faults:?}");
         assert!(faults[0].message.contains("a string of 0 characters"));
+    }
+
+    #[test]
+    fn of_very_many_faults_the_first_are_listed_and_quickly() {
+        let body = json!({ "key": "k", "items": vec![1; 50_000] });
+        let started = std::time::Instant::now();
+        assert_eq!(schema().faults(&body).len(), MOST_FAULTS);
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(schema().faults(&json!({ "key": 1234 }))[0].message.ends_with("got a number"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
 use crate::keys::secret::{self, KeyHash, Secret};
 use crate::store::root_keys::RootKey;
-use crate::store::{Only, keys, root_keys, workspaces};
+use crate::store::{Only, facts, keys, root_keys, workspaces};
 
 /// Fewer characters than this are no bootstrap root key.
 pub const MIN_BOOTSTRAP_CHARACTERS: usize = 32;
@@ -41,13 +41,10 @@ pub async fn first_start(
     let now = keyrack.clock().now();
     let mut transaction = keyrack.store().write().await?;
     // Inserting the fact is the lock: a second process waits for the first and then finds it there.
-    let first = sqlx::query("INSERT INTO facts (name, value) VALUES ('set up', $1) ON CONFLICT DO NOTHING")
-        .bind(now.to_string())
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected()
-        == 1;
-    if !first {
+    if !facts::insert(&mut transaction, "set up", &now.to_string()).await? {
+        drop(transaction);
+        // Another process may have set it up after this one loaded its state.
+        keyrack.catch_up().await?;
         return Ok(false);
     }
     workspaces::insert(&mut transaction, &workspace_id, DEFAULT_WORKSPACE, now).await?;
@@ -131,24 +128,25 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
     let workspace_id = default_workspace(keyrack).await?;
     let hash = secret::hash(secret.expose());
     let mut mutation = Mutation::begin_as(keyrack, &workspace_id, Actor::system("bootstrap")).await?;
-    match root_keys::owner_of_hash(mutation.connection(), &hash.to_base64()).await? {
-        Some((_, true)) => return Ok(()),
+    let live = root_keys::live(mutation.connection(), Only::All).await?;
+    let known = match root_keys::owner_of_hash(mutation.connection(), &hash.to_base64()).await? {
         Some((id, false)) => return Err(value_is_taken(&format!("root key {id}"))),
-        None => {}
-    }
+        Some((id, true)) => Some(id),
+        None => None,
+    };
     if keys::hash_is_taken(mutation.connection(), &hash.to_base64()).await? {
         return Err(value_is_taken("an API's key"));
     }
-    let now = mutation.now();
-    for previous in root_keys::live(mutation.connection(), Only::All).await? {
-        if previous.bootstrap && previous.workspace_id == workspace_id {
-            root_keys::delete(mutation.connection(), &previous.id, now).await?;
-            mutation.record(
-                Event::new("rootKey.delete", format!("Retired bootstrap root key {}", previous.id))
-                    .on(Target::new("rootKey", &previous.id)),
+    retire_other_bootstrap_keys(&mut mutation, &live, known.as_deref()).await?;
+    if let Some(known) = known {
+        if !live.iter().any(|key| key.id == known && key.enabled) {
+            tracing::warn!(
+                root_key = known,
+                "the bootstrap setting has the value of a root key that was deleted, disabled or replaced; it stays \
+                 so. Choose a new value"
             );
-            mutation.touch(Subject::RootKey(previous.id));
         }
+        return mutation.commit().await;
     }
     let new = NewRootKey {
         name: Some("bootstrap".to_owned()),
@@ -158,6 +156,24 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
     };
     insert_root_key(&mut mutation, secret, hash, new, true).await?;
     mutation.commit().await
+}
+
+async fn retire_other_bootstrap_keys(
+    mutation: &mut Mutation,
+    live: &[RootKey],
+    kept: Option<&str>,
+) -> Result<(), Error> {
+    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
+    let others = live.iter().filter(|key| key.bootstrap && key.workspace_id == workspace_id);
+    for previous in others.filter(|key| Some(key.id.as_str()) != kept) {
+        root_keys::delete(mutation.connection(), &previous.id, now).await?;
+        mutation.record(
+            Event::new("rootKey.delete", format!("Retired bootstrap root key {}", previous.id))
+                .on(Target::new("rootKey", &previous.id)),
+        );
+        mutation.touch(Subject::RootKey(previous.id.clone()));
+    }
+    Ok(())
 }
 
 fn value_is_taken(by: &str) -> Error {

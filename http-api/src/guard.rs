@@ -89,8 +89,10 @@ impl Guard {
     }
 
     fn allows_host(&self, request: &Request) -> bool {
-        let named = request.uri().host().or_else(|| request.headers().get(HOST)?.to_str().ok());
-        named.is_some_and(|named| self.allows(named))
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let (host, another) = (hosts.next(), hosts.next());
+        let named = request.uri().host().or_else(|| host?.to_str().ok());
+        another.is_none() && named.is_some_and(|named| self.allows(named))
     }
 
     /// Whether a `Host` such as `keys.example.com:8080` or `[::1]:8080` may be named.

@@ -46,6 +46,9 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         return status(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
     }
     match shared.keyrack.store().ping().await {
+        Ok(()) if shared.keyrack.is_stale() => {
+            status(StatusCode::SERVICE_UNAVAILABLE, "catching up with the changes of other processes")
+        }
         Ok(()) => status(StatusCode::OK, "ok"),
         Err(_) => status(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
     }

@@ -222,13 +222,15 @@ impl Shown {
         page.gauges("resident_entries", "Things held in memory, by kind", sizes)?;
         let cells = approximate(self.keyrack.counters().len());
         page.gauge("limit_cells", "Rate-limit counts held in memory", None, cells)?;
-        let following = &self.keyrack.metrics().following;
-        let help = "Time since the changes of all processes were last followed";
-        page.gauge("change_feed_age", help, Some(&Unit::Seconds), following.age().as_secs_f64())?;
-        let behind = approximate(usize::try_from(following.generations_behind()).unwrap_or(usize::MAX));
+        let metrics = self.keyrack.metrics();
+        if let Some(age) = self.keyrack.change_feed_age() {
+            let help = "Time since the changes of all processes were last followed";
+            page.gauge("change_feed_age", help, Some(&Unit::Seconds), age.as_secs_f64())?;
+        }
+        let behind = approximate(usize::try_from(metrics.generations_behind.value()).unwrap_or(usize::MAX));
         page.gauge("change_feed_generations_behind", "Changes found and not followed yet", None, behind)?;
         let help = "How often the changes of other processes could not be read";
-        page.counter("change_feed_failures", help, following.failures.value())
+        page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
     }
 
     fn assistants(&self, page: &mut Page<'_>) -> fmt::Result {

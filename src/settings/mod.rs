@@ -43,8 +43,21 @@ impl Settings {
     /// Reads the flags of a command, the environment and the settings file.
     ///
     /// # Errors
-    /// Names the unknown entry of the file and the nearest known one, or says why the file cannot be read.
+    /// Names the unknown entry of the file and the nearest known one, says why the file cannot be read, or which
+    /// value makes no sense: before anything is opened or written.
     pub(crate) fn read(matches: &ArgMatches) -> anyhow::Result<Settings> {
+        let settings = Settings::read_unchecked(matches)?;
+        match settings.faults().into_iter().next() {
+            Some(fault) => Err(fault),
+            None => Ok(settings),
+        }
+    }
+
+    /// The same without a look at the values, for whoever wants to hear all that is wrong with them.
+    ///
+    /// # Errors
+    /// Those of the settings file.
+    pub(crate) fn read_unchecked(matches: &ArgMatches) -> anyhow::Result<Settings> {
         let mut settings = Settings { values: BTreeMap::new(), warnings: Vec::new() };
         for setting in SETTINGS {
             if let Ok(Some(text)) = matches.try_get_one::<String>(setting.name) {
@@ -206,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_value_says_where_it_came_from_and_what_is_allowed() {
-        let error = read(&["serve", "--listen", "here"]).unwrap().listen().unwrap_err().to_string();
+        let error = read(&["serve", "--listen", "here"]).unwrap_err().to_string();
         assert_eq!(error, "--listen: must be an address and a port, such as 127.0.0.1:8080");
     }
 

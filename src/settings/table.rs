@@ -91,11 +91,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     secret(
         "bootstrap-root-key",
-        For::Serve,
+        For::Data,
         None,
         "A root key of your own choice, at least 32 characters, that exists after the start",
     ),
-    setting("bootstrap-root-key-file", "FILE", For::Serve, "File with that root key"),
+    setting("bootstrap-root-key-file", "FILE", For::Data, "File with that root key"),
     setting(
         "mcp-calls-per-minute",
         "NUMBER",

@@ -8,6 +8,7 @@ use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::Location;
 use keyrack_core::vault::{MasterKey, Vault};
+use tracing_subscriber::EnvFilter;
 
 use super::table::variable;
 use super::{Settings, project_folders};
@@ -15,6 +16,27 @@ use super::{Settings, project_folders};
 const METRICS_ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:9090, or empty";
 
 impl Settings {
+    /// Reads every value once, so that those that make no sense are found before anything is done.
+    pub(crate) fn faults(&self) -> Vec<anyhow::Error> {
+        let filter = EnvFilter::try_new(self.log()).context("the log filter makes no sense");
+        let read = [
+            filter.err(),
+            self.log_is_json().err(),
+            self.data_dir().err(),
+            self.database().err(),
+            self.listen().err(),
+            self.metrics_listen().err(),
+            self.public_url().err(),
+            self.trusted_proxies().err(),
+            self.max_body_bytes().err(),
+            self.drain().err(),
+            self.mcp_calls_per_minute().err(),
+            self.bootstrap_root_key().err(),
+            self.vault().err(),
+        ];
+        read.into_iter().flatten().collect()
+    }
+
     /// The filter of the log.
     pub(crate) fn log(&self) -> &str {
         // rmcp says five lines about each HTTP request at `info`.

@@ -106,6 +106,23 @@ async fn a_root_key_that_others_can_read_or_that_is_wrong_is_a_failure() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn files_that_others_can_read_are_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = Shell::alone().with("KEYRACK_LISTEN", &format!("127.0.0.1:{}", free_port()));
+    let folder = shell.program.data_dir();
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let file = folder.join("bootstrap");
+    fs::write(&file, "a-root-key-of-at-least-32-characters").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("chmod");
+    let shell = shell.with("KEYRACK_BOOTSTRAP_ROOT_KEY_FILE", file.to_str().expect("text"));
+    let done = shell.doctor(0);
+    assert_about(&done, "settings", "warn: ", "chmod 600");
+    assert_about(&done, "data folder", "warn: ", "chmod 700");
+}
+
 #[test]
 fn every_unreadable_setting_is_named_at_once() {
     let shell = Shell::alone().with("KEYRACK_DRAIN_SECONDS", "soon").with("KEYRACK_LISTEN", "here");

@@ -1,6 +1,7 @@
 //! What Prometheus reads.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use keyrack_test_harness::{Server, free_port, http_client};
 use serde_json::json;
@@ -15,6 +16,10 @@ async fn with_metrics() -> (Server, String) {
     let log = server.log();
     let address = log.lines().find_map(|line| line.trim().strip_prefix("Metrics"));
     let address = address.unwrap_or_else(|| panic!("the banner names no metrics:\n{log}")).trim().to_owned();
+    // The change feed has an age from its first look on, which may come after the first request.
+    while !scrape(&address).await.contains("change_feed_age") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     (server, address)
 }
 
@@ -98,7 +103,7 @@ async fn calls_of_assistants_are_counted_with_their_outcome() {
 #[tokio::test]
 async fn the_change_feed_is_followed_all_the_time() {
     let (_server, address) = with_metrics().await;
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let text = scrape(&address).await;
     let age = text.lines().find_map(|line| line.strip_prefix("keyrack_change_feed_age_seconds "));
     let age: f64 = age.expect("an age").parse().expect("a number");

@@ -111,8 +111,11 @@ impl Grants {
 
     /// Whether the permission `required`, a tuple or a URN without placeholders, is held.
     pub(super) fn holds(&self, required: &str) -> bool {
-        self.full_access
-            || self.texts.contains(required)
+        if self.full_access || required.contains('{') {
+            // A placeholder that no id filled is met by nothing but full access.
+            return self.full_access;
+        }
+        self.texts.contains(required)
             || Urn::parse(required).is_some_and(|required| self.urns.iter().any(|urn| urn.covers(&required)))
     }
 
@@ -149,6 +152,11 @@ fn split_tuple(text: &str) -> Option<(&str, &str, &str)> {
     (!action.contains('.')).then_some((resource, id, action))
 }
 
+/// Whether a text could be an id of ours or of the service that keys were imported from.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
 /// A text that is no permission of this workspace, with what to send instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownPermission {
@@ -179,9 +187,16 @@ pub fn validate_grant(workspace_id: &str, permission: &str) -> Result<(), Unknow
                 fix: format!("Start its path with one of: {}.", URN_ROOTS.join(", ")),
             });
         }
+        if let Some(odd) = urn.names().find(|name| !is_id(name)) {
+            return Err(UnknownPermission {
+                message: format!("has the part `{odd}`, which is no id"),
+                fix: "Use letters, digits, `_`, `-` and `.`, or `*` for any one and a final `**` for any rest."
+                    .to_owned(),
+            });
+        }
         return Ok(());
     }
-    let tuple = split_tuple(permission).filter(|(_, id, _)| !id.is_empty());
+    let tuple = split_tuple(permission).filter(|(_, id, _)| *id == "*" || is_id(id));
     let actions = tuple.and_then(|(resource, _, _)| TUPLES.iter().find(|(known, _)| *known == resource));
     match (tuple, actions) {
         (Some((_, _, action)), Some((_, actions))) if actions.contains(&action) => Ok(()),
@@ -234,6 +249,12 @@ mod tests {
             "**",
             "api.*",
             "api..read_key",
+            "api.{apiId}.read_key",
+            "api. .read_key",
+            "api.api_1*.read_key",
+            "api.**.read_key",
+            "unkey:v1:ws_1:keyspaces/a b#read_key",
+            "unkey:v1:ws_1:keyspaces/{keySpaceId}#read_key",
             "api.*.fly",
             "api.a.b.read_key",
             "documents.read",

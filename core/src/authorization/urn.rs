@@ -38,17 +38,21 @@ impl Urn {
         &self.segments[0]
     }
 
+    /// The segments that name something, and the action unless it is `*`.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let segments = self.segments.iter().map(String::as_str).chain([self.action.as_str()]);
+        segments.filter(|segment| !matches!(*segment, "*" | "**"))
+    }
+
     /// Whether this grant satisfies `required`. A required `*` stands for things that do not exist yet:
     /// only a granted `*` or an enclosing `**` covers it, not a concrete id.
     pub(super) fn covers(&self, required: &Urn) -> bool {
-        self.matches(required, |granted, required| granted == "*" || granted == required)
+        self.matches(required, is_met)
     }
 
     /// Whether this grant could satisfy `required` once its placeholders (`{keySpaceId}`) are filled.
     pub(super) fn could_cover(&self, required: &Urn) -> bool {
-        self.matches(required, |granted, required| {
-            granted == "*" || granted == required || required.starts_with('{')
-        })
+        self.matches(required, |granted, required| is_met(granted, required) || required.starts_with('{'))
     }
 
     fn matches(&self, required: &Urn, segment: impl Fn(&str, &str) -> bool) -> bool {
@@ -68,6 +72,12 @@ impl Urn {
             }
         }
     }
+}
+
+/// Whether a granted segment meets a required one. A required `**` is a tail of any length, which no single
+/// segment meets but its equal.
+fn is_met(granted: &str, required: &str) -> bool {
+    granted == required || (granted == "*" && required != "**")
 }
 
 fn zip_all(granted: &[String], required: &[String], segment: impl Fn(&str, &str) -> bool) -> bool {
@@ -131,9 +141,51 @@ mod tests {
             ("keyspaces/ks_1/keys/*#update_key", "keyspaces/ks_1/keys/*#read_key", false),
             ("**#*", "keyspaces/ks_1#create_key", true),
             ("**#read_key", "keyspaces/ks_1#create_key", false),
+            ("keyspaces/*#read_key", "keyspaces/**#read_key", false),
+            ("keyspaces/*/**#read_key", "keyspaces/**#read_key", false),
+            ("keyspaces/**#read_key", "keyspaces/*/keys/**#read_key", true),
+            ("keyspaces/**#read_key", "keyspaces/**#read_key", true),
         ] {
-            let urn = |rest: &str| Urn::parse(&format!("unkey:v1:ws_1:{rest}")).unwrap();
             assert_eq!(urn(granted).covers(&urn(required)), covered, "{granted} over {required}");
+        }
+    }
+
+    fn urn(rest: &str) -> Urn {
+        Urn::parse(&format!("unkey:v1:ws_1:{rest}")).unwrap()
+    }
+
+    /// All paths of up to `most` segments from these, each ending in `**` as well if `tails`.
+    fn paths(segments: &[&str], most: usize, tails: bool) -> Vec<String> {
+        let mut all: Vec<String> = segments.iter().map(|segment| (*segment).to_owned()).collect();
+        for _ in 1..most {
+            let longer =
+                all.iter().flat_map(|path| segments.iter().map(move |segment| format!("{path}/{segment}")));
+            all.extend(longer.collect::<Vec<_>>());
+        }
+        if tails {
+            let with_tail: Vec<_> = all.iter().map(|path| format!("{path}/**")).collect();
+            all.extend(with_tail);
+            all.push("**".to_owned());
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    #[test]
+    fn what_covers_a_grant_allows_everything_that_the_grant_allows() {
+        let grants = paths(&["a", "b", "*"], 2, true);
+        let things: Vec<Urn> =
+            paths(&["a", "b"], 4, false).iter().map(|path| urn(&format!("{path}#read"))).collect();
+        for held in &grants {
+            let held = urn(&format!("{held}#read"));
+            for asked in &grants {
+                let asked = urn(&format!("{asked}#read"));
+                if held.covers(&asked) {
+                    let beyond = things.iter().find(|thing| asked.covers(thing) && !held.covers(thing));
+                    assert_eq!(beyond, None, "{held:?} covers {asked:?}");
+                }
+            }
         }
     }
 }

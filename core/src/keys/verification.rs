@@ -4,6 +4,7 @@
 //! credits. Rate limits are all or nothing, and stay spent when credits then fail. Everything up to the
 //! credits is decided from resident state without waiting; the store decides on the balance.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -163,8 +164,11 @@ pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question) -> Re
     if !passed {
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
-    let (paid, remaining) = spend(keyrack, &found.key, question.cost.unwrap_or(1)).await?;
-    let verdict = if paid { Verdict::Valid } else { Verdict::UsageExceeded };
+    let (verdict, remaining) = match spend(keyrack, &found.key, question.cost.unwrap_or(1)).await? {
+        Payment::Made(remaining) => (Verdict::Valid, remaining),
+        Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
+        Payment::NoAccount => (Verdict::NotFound, None),
+    };
     Ok(Decision { verdict, remaining, limits })
 }
 
@@ -223,33 +227,48 @@ async fn refuse(
     Ok(Decision { verdict, remaining, limits })
 }
 
-async fn balance(keyrack: &Keyrack, key_id: &str) -> Result<Option<i64>, Error> {
-    credits::remaining(&mut *keyrack.store().read().await?, key_id).await
+/// What became of a payment.
+enum Payment {
+    /// Made, or not due; with the balance afterwards, `None` for an unlimited key.
+    Made(Option<i64>),
+    /// Beyond the balance, which is this.
+    Refused(i64),
+    /// There is no such account: another process removed the key a moment ago.
+    NoAccount,
 }
 
-/// Takes the cost from the key's balance: whether it was there, and the balance afterwards.
+/// The balance of a key that has one as far as this process knows.
+async fn balance(keyrack: &Keyrack, key_id: &str) -> Result<Option<i64>, Error> {
+    Ok(credits::remaining(&mut *keyrack.store().read().await?, key_id).await?.flatten())
+}
+
+/// Takes the cost from the key's balance.
 ///
 /// A deduction is committed before it is acknowledged, and is never repeated.
-async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<(bool, Option<i64>), Error> {
+async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error> {
     if !key.has_credits {
-        return Ok((true, None));
+        return Ok(Payment::Made(None));
     }
     if cost == 0 {
-        return Ok((true, balance(keyrack, &key.id).await?));
+        return Ok(Payment::Made(balance(keyrack, &key.id).await?));
     }
     let mut transaction = keyrack.store().write().await?;
     if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
-        transaction.commit().await?;
+        transaction.commit().await.map_err(Error::unknown_outcome)?;
         keyrack.metrics().credits_spent.add(cost.unsigned_abs());
-        return Ok((true, Some(remaining)));
+        return Ok(Payment::Made(Some(remaining)));
     }
     let remaining = credits::remaining(&mut transaction, &key.id).await?;
     transaction.rollback().await?;
-    if remaining.is_some() {
-        keyrack.metrics().credits_refused.add(cost.unsigned_abs());
-    }
-    // Without a balance the key became unlimited a moment ago.
-    Ok((remaining.is_none(), remaining))
+    Ok(match remaining {
+        Some(Some(remaining)) => {
+            keyrack.metrics().credits_refused.add(cost.unsigned_abs());
+            Payment::Refused(remaining)
+        }
+        // The key became unlimited a moment ago.
+        Some(None) => Payment::Made(None),
+        None => Payment::NoAccount,
+    })
 }
 
 /// A limit that a verification checks, and whose count it is.
@@ -317,6 +336,8 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
     selected.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut places: HashMap<Arc<str>, usize> =
+        selected.iter().enumerate().map(|(place, limit)| (limit.name.clone(), place)).collect();
     for item in asked {
         let cost = item.cost.unwrap_or(1);
         let entry = match (item.limit, item.duration_ms) {
@@ -334,9 +355,12 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
                 None => return Err(unknown_limit(found, &item.name)),
             },
         };
-        match selected.iter_mut().find(|known| known.name == entry.name) {
-            Some(known) => *known = entry,
-            None => selected.push(entry),
+        match places.get(&entry.name) {
+            Some(place) => selected[*place] = entry,
+            None => {
+                places.insert(entry.name.clone(), selected.len());
+                selected.push(entry);
+            }
         }
     }
     Ok(selected)

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, like_pattern, mark_deleted, select};
+use super::{Connection, Only, contains, flag, like_pattern, mark_deleted, select};
 use crate::error::Error;
 
 /// An API as stored.
@@ -75,15 +75,14 @@ pub async fn list(
     search: &str,
     count: i64,
 ) -> Result<Vec<Api>, Error> {
-    let text = format!(
-        "{LIVE} AND workspace_id = $1 AND id >= $2 AND (LOWER(id) LIKE $3 ESCAPE '\\' OR LOWER(name) LIKE $3 \
-         ESCAPE '\\') ORDER BY id LIMIT $4"
-    );
+    let found = contains(&["id", "name"], 4);
+    let text = format!("{LIVE} AND workspace_id = $1 AND id >= $2 AND {found} ORDER BY id LIMIT $3");
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(workspace_id.to_owned())
         .bind(cursor.to_owned())
-        .bind(like_pattern(search))
         .bind(count)
+        .bind(like_pattern(&search.to_lowercase()))
+        .bind(like_pattern(search))
         .fetch_all(connection)
         .await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)

@@ -83,14 +83,14 @@ pub async fn deduct(connection: &mut Connection, key_id: &str, cost: i64) -> Res
     Ok(row.map(|row| row.try_get("remaining")).transpose()?)
 }
 
-/// The balance of a key; `None` means unlimited.
+/// The balance of a key: `Some(None)` means unlimited, `None` that it never had one or is gone.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn remaining(connection: &mut Connection, key_id: &str) -> Result<Option<i64>, Error> {
+pub async fn remaining(connection: &mut Connection, key_id: &str) -> Result<Option<Option<i64>>, Error> {
     let row = sqlx::query("SELECT remaining FROM credits WHERE key_id = $1")
         .bind(key_id.to_owned())
         .fetch_optional(connection)
         .await?;
-    Ok(row.map(|row| row.try_get("remaining")).transpose()?.flatten())
+    Ok(row.map(|row| row.try_get("remaining")).transpose()?)
 }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, SqlSafeStr as _};
 
 use super::Engine;
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// Version, description, and the step for SQLite and for PostgreSQL.
 const STEPS: &[(i64, &str, &str, &str)] = &[
@@ -40,7 +40,16 @@ pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
     });
     let migrator = Migrator::with_migrations(steps.collect());
     migrator.run(pool).await.map_err(|error| {
-        Error::unexpected(format!("the database's tables could not be brought up to date: {error}"))
+        let reason = match &error {
+            MigrateError::VersionMissing(_) => {
+                "it was written by a newer Keyrack; use that version or a newer one".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Error::new(
+            Code::ServiceUnavailable,
+            format!("The database's tables cannot be brought up to date: {reason}."),
+        )
     })
 }
 

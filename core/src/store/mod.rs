@@ -9,6 +9,7 @@ pub mod audit_logs;
 pub mod changes;
 pub mod credits;
 pub mod encrypted_keys;
+pub mod facts;
 pub mod identities;
 pub mod inspection;
 pub mod keys;
@@ -27,9 +28,9 @@ use std::time::Duration;
 
 use sqlx::any::{Any, AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{AnyConnection, AnyPool, Row as _, Transaction};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _, Transaction};
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,6 +106,15 @@ impl Store {
         match location {
             Location::Sqlite(path) => open_sqlite(path).await,
             Location::Postgres(url) => {
+                let refused = |error: sqlx::Error| {
+                    let label = location.label();
+                    Error::new(
+                        Code::ServiceUnavailable,
+                        format!("The database ({label}) cannot be opened: {error}."),
+                    )
+                };
+                // Once without a pool, which would try again and again and then say less.
+                AnyConnection::connect(url).await.map_err(refused)?.close().await?;
                 let pool = AnyPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
                     .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -150,6 +160,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether [`Store::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.readers.is_closed()
+    }
+
     /// Closes all connections; what was committed stays.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -167,7 +182,10 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
         .await
         .map_err(Error::unexpected)?
         .map_err(|error| cannot_open(path, &error))?;
-    let url = format!("sqlite://{}?mode=rwc", path.display());
+    create_private_file(path).map_err(|error| cannot_open(path, &error))?;
+    let url = format!("sqlite://{}?mode=rwc", percent_encoded(path));
+    // Once without a pool, which would try again and again and then say less.
+    AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?.close().await?;
     let writers = sqlite_pool(1).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     migrations::run(&writers, Engine::Sqlite).await?;
     let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
@@ -187,11 +205,30 @@ pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
+/// Creates a file, unless it is there, for its owner alone; what SQLite puts beside it has the same mode.
+fn create_private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// A path as part of a URL.
+fn percent_encoded(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 fn cannot_open(path: &Path, error: &dyn std::error::Error) -> Error {
-    Error::new(
-        crate::error::Code::ServiceUnavailable,
-        format!("The database {} cannot be opened: {error}.", path.display()),
-    )
+    Error::new(Code::ServiceUnavailable, format!("The database {} cannot be opened: {error}.", path.display()))
 }
 
 fn sqlite_pool(connections: u32) -> AnyPoolOptions {
@@ -230,10 +267,20 @@ fn placeholders(first: usize, count: usize) -> String {
     texts.join(", ")
 }
 
-/// Escapes `%`, `_` and `\` so that a search text is literal in `LIKE … ESCAPE '\'`, and lowers it.
+/// A condition: one of `columns` contains a search text. It takes two values from `$first` on: the pattern of
+/// the lower-cased text, and that of the text as it is, because SQLite lowers ASCII letters only.
+fn contains(columns: &[&str], first: usize) -> String {
+    let second = first + 1;
+    let condition = |column: &&str| {
+        format!("LOWER({column}) LIKE ${first} ESCAPE '\\' OR {column} LIKE ${second} ESCAPE '\\'")
+    };
+    format!("({})", columns.iter().map(condition).collect::<Vec<_>>().join(" OR "))
+}
+
+/// The pattern that finds a search text literally: `%`, `_` and `\` stand for themselves.
 fn like_pattern(search: &str) -> String {
     let mut pattern = String::from("%");
-    for character in search.trim().to_lowercase().chars() {
+    for character in search.trim().chars() {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }

@@ -45,7 +45,8 @@ fn read(row: &AnyRow) -> Result<RootKey, sqlx::Error> {
         start: row.try_get("start")?,
         ending: row.try_get("ending")?,
         name: row.try_get("name")?,
-        permissions: serde_json::from_str(&permissions).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        // Permissions that cannot be read grant nothing.
+        permissions: serde_json::from_str(&permissions).unwrap_or_default(),
         operator: flag(row, "operator")?,
         bootstrap: flag(row, "bootstrap")?,
         enabled: flag(row, "enabled")?,

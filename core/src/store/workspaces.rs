@@ -45,7 +45,7 @@ const COLUMNS: &str = "SELECT id, name, enabled, generation, requests_per_minute
 /// # Errors
 /// When the store does not answer.
 pub async fn all(connection: &mut Connection) -> Result<Vec<Workspace>, Error> {
-    let text = const_format(COLUMNS, " ORDER BY created_at, id");
+    let text = format!("{COLUMNS} ORDER BY created_at, id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(connection).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
@@ -55,13 +55,9 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<Workspace>, Error> {
 /// # Errors
 /// When the store does not answer.
 pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Workspace>, Error> {
-    let text = const_format(COLUMNS, " AND id = $1");
+    let text = format!("{COLUMNS} AND id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_owned()).fetch_optional(connection).await?;
     Ok(row.as_ref().map(read).transpose()?)
-}
-
-fn const_format(columns: &str, rest: &str) -> String {
-    format!("{columns}{rest}")
 }
 
 /// Adds a workspace.

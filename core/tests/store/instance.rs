@@ -67,6 +67,7 @@ async fn the_bootstrap_key_follows_its_setting_and_is_never_revived(database: Da
     assert!(!works(&first) && works(&second), "a changed value retires the previous key");
     setup::ensure_bootstrap_key(keyrack, &secret(&first)).await.unwrap();
     assert!(!works(&first), "a retired key stays retired");
+    assert!(!works(&second), "and the setting does not name the other any more");
     let taken = setup::ensure_bootstrap_key(keyrack, &secret(&instance.root_key)).await.unwrap_err();
     assert!(taken.detail().contains("has the value of root key"), "{taken}");
     assert!(!taken.to_string().contains(&instance.root_key));

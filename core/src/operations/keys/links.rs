@@ -30,7 +30,6 @@ pub(in crate::operations) async fn permissions_by_slug(
             Permission { id: ids::generate(Kind::Permission), name: slug.clone(), slug, description: None };
         permissions::insert(mutation.connection(), &workspace_id, &permission, now).await?;
         mutation.record(permission_created(&permission));
-        mutation.touch(Subject::Permission(permission.id.clone()));
         found.push(permission);
     }
     found.sort_by(|one, other| one.slug.cmp(&other.slug));

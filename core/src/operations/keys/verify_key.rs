@@ -216,6 +216,9 @@ impl VerifyKey {
             address: caller.origin().address,
         };
         let decision = verification::decide(keyrack, &found, &question).await?;
+        if decision.verdict == Verdict::NotFound {
+            return Ok(Response::not_found().into());
+        }
         Ok(Response::of(&found, decision).into())
     }
 }

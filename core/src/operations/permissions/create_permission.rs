@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::operations::fields::SLUG_PATTERN;
 use crate::operations::keys::permission_created;
@@ -77,7 +77,6 @@ impl Operation for CreatePermission {
         }
         permissions::insert(mutation.connection(), workspace_id, &permission, now).await?;
         mutation.record(permission_created(&permission));
-        mutation.touch(Subject::Permission(permission.id.clone()));
         mutation.commit().await?;
         Ok(Response { permission_id: permission.id }.into())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::operations::fields::{SLUG_PATTERN, distinct};
 use crate::operations::keys::{permission_target, permissions_by_slug, role_target};
@@ -29,7 +29,7 @@ pub struct Request {
     #[schemars(length(max = 512))]
     description: Option<String>,
     /// Slugs of its permissions; created if new.
-    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Option<Vec<String>>,
 }
 
@@ -107,7 +107,6 @@ impl Operation for CreateRole {
                     .on(permission_target(&permission)),
             );
         }
-        mutation.touch(Subject::Role(role.id.clone()));
         mutation.commit().await?;
         Ok(Response { role_id: role.id }.into())
     }
