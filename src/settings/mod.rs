@@ -229,6 +229,6 @@ mod tests {
         assert_eq!(address(&["serve", "--metrics-listen", ""]).unwrap(), None);
         let chosen = address(&["serve", "--metrics-listen", "127.0.0.1:9"]).unwrap();
         assert_eq!(chosen, Some(("127.0.0.1:9".parse().unwrap(), true)));
-        assert!(address(&["serve", "--metrics-listen", "9090"]).is_err());
+        assert!(read(&["serve", "--metrics-listen", "9090"]).is_err());
     }
 }
