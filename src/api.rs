@@ -193,7 +193,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
 }
 
 async fn one(remote: &Remote, about: &About, request: &Value) -> Result<Answer, Failure> {
-    let answer = remote.call(about.name, request).await?;
+    let answer = remote.call(about.name, &about.to_body(request.clone())).await?;
     if answer.is_success() { Ok(answer) } else { Err(Failure::Refused(answer)) }
 }
 

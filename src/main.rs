@@ -1,13 +1,15 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation.
+//! output, `api` a client of every operation; `root-key` and `audit` work on the database itself.
 
 mod api;
+mod audit;
 mod doctor;
 mod instance;
 mod mcp;
 mod mcp_config;
+mod migration;
 mod remote;
 mod root_key;
 mod serve;
@@ -42,6 +44,8 @@ fn command() -> Command {
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(root_key::command())
+        .subcommand(migration::command())
+        .subcommand(audit::command())
         .subcommand(settings::add_flags(
             Command::new("doctor").about(
                 "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
@@ -66,7 +70,9 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
     let outcome = match name {
         "api" => return api::run(matches).await,
+        "audit" => audit::run(matches).await,
         "root-key" => root_key::run(matches).await,
+        "migration" => migration::run(matches).await,
         "doctor" => return doctor::run(matches).await,
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),

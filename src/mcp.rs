@@ -42,7 +42,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let outcome =
         stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
-    instance.keyrack.store().close().await;
+    instance.keyrack.close().await;
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),
@@ -64,7 +64,7 @@ fn introduction(keyrack: &Keyrack, root_key: &Secret) -> Result<String, Error> {
     let workspace = keyrack.resident().workspace(caller.workspace_id());
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
     let offers = Catalogue::get().offers();
-    let seen = offers.iter().filter(|offer| is_visible(offer.about, &caller.root_key().grants)).count();
+    let seen = offers.iter().filter(|offer| is_visible(offer.about, caller.root_key())).count();
     let (workspace_id, key_id) = (caller.workspace_id(), &caller.root_key().id);
     Ok(format!("workspace {name} ({workspace_id}); root key {key_id} sees {seen} of {} tools", offers.len()))
 }

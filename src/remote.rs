@@ -101,7 +101,7 @@ impl Remote {
         let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if body.get("data").is_none() && body.get("error").is_none() {
+        if body.pointer("/meta/requestId").is_none() {
             return Err(Unanswered(format!(
                 "the server at {} answered with status {status} and not as Keyrack does; is the URL right?",
                 self.base

@@ -55,7 +55,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let drain = settings.drain()?;
     tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
     accept(listener, router, &stop, drain).await;
-    keyrack.store().close().await;
+    keyrack.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -6,6 +6,8 @@
 //! userAgent, correlationId]`, in which actor and targets are their stored JSON texts and what is
 //! absent is null. The first entry's previous hash is the empty text. Key material is in no field.
 
+pub mod chain;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::authorization::{Conditional, Expression, Grants, OnDenied, Scope};
+use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope};
 use crate::catalogue::Operation;
 use crate::error::{Code, Error};
 
@@ -27,6 +27,21 @@ pub struct RootKey {
     pub enabled: bool,
     /// Unix ms after which it may not be used.
     pub expires_at: Option<i64>,
+}
+
+impl RootKey {
+    /// Whether it could satisfy a rule for some thing: what listings of tools ask.
+    pub fn could_satisfy(&self, rule: &Rule) -> bool {
+        (self.operator || !rule.operator) && rule.main.is_none_or(|main| main.could_be_satisfied_by(&self.grants))
+    }
+
+    /// The sentence that names what it lacks for a rule; `None` when it suffices.
+    pub fn refusal(&self, rule: &Rule, scope: Scope<'_>) -> Option<String> {
+        if rule.operator && !self.operator {
+            return Some("Only an operator may do this; no permission stands for that.".to_owned());
+        }
+        rule.main.and_then(|main| main.refusal(&self.grants, scope))
+    }
 }
 
 /// Which door a call came through.
@@ -118,7 +133,7 @@ impl Caller {
     /// refusal is an answer of their own; others use [`Caller::authorize`].
     pub fn is_allowed<O: Operation>(&self, scope: Scope<'_>) -> bool {
         self.authorized.store(true, Ordering::Relaxed);
-        O::ABOUT.rule.main.is_none_or(|main| main.is_satisfied_by(&self.root_key.grants, scope))
+        self.root_key.refusal(&O::ABOUT.rule, scope).is_none()
     }
 
     /// Checks the main rule of `O` for the things in `scope`.
@@ -127,10 +142,8 @@ impl Caller {
     /// As the rule says: 403 that names what is missing, or the masking code with `masked` as its text.
     pub fn authorize<O: Operation>(&self, scope: Scope<'_>) -> Result<(), Error> {
         self.authorized.store(true, Ordering::Relaxed);
-        match O::ABOUT.rule.main {
-            Some(main) => self.require(&main, O::ABOUT.rule.on_denied, scope),
-            None => Ok(()),
-        }
+        let refusal = self.root_key.refusal(&O::ABOUT.rule, scope);
+        refusal.map_or(Ok(()), |refusal| Err(refused(O::ABOUT.rule.on_denied, refusal)))
     }
 
     /// Checks the conditional requirement `name` of `O`.
@@ -142,14 +155,14 @@ impl Caller {
         let Some(conditional) = conditional.iter().find(|conditional| conditional.name == name) else {
             return Err(Error::unexpected(format!("{} has no rule `{name}`", O::ABOUT.name)));
         };
-        self.require(&conditional.check, conditional.on_denied, scope)
+        let refusal = conditional.check.refusal(&self.root_key.grants, scope);
+        refusal.map_or(Ok(()), |refusal| Err(refused(conditional.on_denied, refusal)))
     }
+}
 
-    fn require(&self, check: &Expression, on_denied: OnDenied, scope: Scope<'_>) -> Result<(), Error> {
-        let Some(refusal) = check.refusal(&self.root_key.grants, scope) else { return Ok(()) };
-        Err(match on_denied {
-            OnDenied::Masked(code) => Error::not_found(code),
-            OnDenied::Forbidden | OnDenied::Verdict => Error::new(Code::InsufficientPermissions, refusal),
-        })
+fn refused(on_denied: OnDenied, refusal: String) -> Error {
+    match on_denied {
+        OnDenied::Masked(code) => Error::not_found(code),
+        OnDenied::Forbidden | OnDenied::Verdict => Error::new(Code::InsufficientPermissions, refusal),
     }
 }

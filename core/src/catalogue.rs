@@ -70,12 +70,17 @@ pub struct About {
     pub effect: Effect,
     /// Whether doing it twice leaves the same as doing it once.
     pub idempotent: bool,
+    /// The request member that an HTTP body consists of, where that body is not an object. Faces whose
+    /// roots are objects, tools and commands, name it.
+    pub bare_body: Option<&'static str>,
     /// JSON pointers of request members whose values are secret.
     pub request_secrets: &'static [&'static str],
     /// JSON pointers of response members (from `data`) whose values are secret.
     pub response_secrets: &'static [&'static str],
     /// Request members that assistants are not offered.
     pub hidden_from_assistants: &'static [&'static str],
+    /// Whether the answer has `data`: all have but `identities.deleteIdentity`, whose wire has `meta` alone.
+    pub has_data: bool,
     /// Whether the answer is a page of a list.
     pub listing: Option<Listing>,
     /// Whether it is a tool for assistants.
@@ -95,9 +100,11 @@ impl About {
         errors: &[],
         effect: Effect::Read,
         idempotent: true,
+        bare_body: None,
         request_secrets: &[],
         response_secrets: &[],
         hidden_from_assistants: &[],
+        has_data: true,
         listing: None,
         tool: Tool::Offered,
     };
@@ -110,6 +117,14 @@ impl About {
     /// The part of the name after its dot: `createKey`.
     pub fn action(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(_, action)| action)
+    }
+
+    /// A request as an HTTP body.
+    pub fn to_body(&self, mut request: Value) -> Value {
+        match self.bare_body {
+            Some(member) => request[member].take(),
+            None => request,
+        }
     }
 }
 
@@ -163,31 +178,71 @@ pub trait Visitor {
 /// # Panics
 /// Never in a program whose catalogue test passed: it compiles every schema.
 pub fn request_schema<O: Operation>() -> &'static RequestSchema {
-    static SCHEMAS: OnceLock<Mutex<HashMap<TypeId, &'static RequestSchema>>> = OnceLock::new();
-    let mut schemas = SCHEMAS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    schemas.entry(TypeId::of::<O>()).or_insert_with(|| {
-        // One leak per operation and process: schemas live as long as the program.
-        Box::leak(Box::new(RequestSchema::of::<O::Request>(O::ABOUT.request_secrets)))
-    })
+    static SCHEMAS: Schemas = OnceLock::new();
+    compiled::<O>(&SCHEMAS, || RequestSchema::of::<O::Request>(O::ABOUT.request_secrets))
 }
 
-/// Runs an operation: checks and reads the body, runs the handler, and makes sure that the rule was asked.
+/// The schema of an operation's HTTP body: that of the request, or of the one member that the body is.
+///
+/// # Panics
+/// As [`request_schema`].
+pub fn body_schema<O: Operation>() -> &'static RequestSchema {
+    static SCHEMAS: Schemas = OnceLock::new();
+    match O::ABOUT.bare_body {
+        Some(member) => compiled::<O>(&SCHEMAS, || request_schema::<O>().of_member(member)),
+        None => request_schema::<O>(),
+    }
+}
+
+type Schemas = OnceLock<Mutex<HashMap<TypeId, &'static RequestSchema>>>;
+
+fn compiled<O: Operation>(schemas: &Schemas, compile: impl FnOnce() -> RequestSchema) -> &'static RequestSchema {
+    let mut schemas = schemas.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    // One leak per operation and process: schemas live as long as the program.
+    schemas.entry(TypeId::of::<O>()).or_insert_with(|| Box::leak(Box::new(compile())))
+}
+
+/// Runs an operation: checks and reads the request, runs the handler, and makes sure that the rule was asked.
 ///
 /// What changes something runs in a task of its own: a client that disconnects cannot drop it between
 /// commit and invalidation. A panic is caught and becomes an error.
 ///
 /// # Errors
-/// The faults of the body, or what the handler says.
+/// The faults of the request, or what the handler says.
 pub async fn run<O: Operation>(
+    keyrack: &Keyrack,
+    caller: Caller,
+    request: Value,
+) -> Result<Reply<O::Response>, Error> {
+    let request = request_schema::<O>().read(request)?;
+    perform::<O>(keyrack, caller, request).await
+}
+
+/// The same for an HTTP body.
+///
+/// # Errors
+/// As [`run`], faults with their places in the body.
+pub async fn run_body<O: Operation>(
     keyrack: &Keyrack,
     caller: Caller,
     body: Value,
 ) -> Result<Reply<O::Response>, Error> {
-    let request: O::Request = request_schema::<O>().read(body)?;
+    let request = match O::ABOUT.bare_body {
+        Some(member) => body_schema::<O>().read_member(member, body)?,
+        None => request_schema::<O>().read(body)?,
+    };
+    perform::<O>(keyrack, caller, request).await
+}
+
+async fn perform<O: Operation>(
+    keyrack: &Keyrack,
+    caller: Caller,
+    request: O::Request,
+) -> Result<Reply<O::Response>, Error> {
     let keyrack = keyrack.clone();
     let work = async move {
         let reply = O::handle(&keyrack, &caller, request).await?;
-        if O::ABOUT.rule.main.is_some() && !caller.was_authorized() {
+        if O::ABOUT.rule.asks() && !caller.was_authorized() {
             return Err(Error::unexpected(format!("{} answered without checking its rule", O::ABOUT.name)));
         }
         Ok(reply)

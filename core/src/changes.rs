@@ -17,7 +17,7 @@ use crate::audit::{self, Actor, Event};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, changes, workspaces};
+use crate::store::{Connection, changes, keys, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -29,6 +29,7 @@ pub enum Subject {
     Api(String),
     Identity(String),
     Key(String),
+    KeyMigration(String),
     Namespace(String),
     Permission(String),
     Role(String),
@@ -43,6 +44,7 @@ impl Subject {
             "api" => Subject::Api(id),
             "identity" => Subject::Identity(id),
             "key" => Subject::Key(id),
+            "keyMigration" => Subject::KeyMigration(id),
             "namespace" => Subject::Namespace(id),
             "permission" => Subject::Permission(id),
             "role" => Subject::Role(id),
@@ -57,6 +59,7 @@ impl Subject {
             Subject::Api(_) => "api",
             Subject::Identity(_) => "identity",
             Subject::Key(_) => "key",
+            Subject::KeyMigration(_) => "keyMigration",
             Subject::Namespace(_) => "namespace",
             Subject::Permission(_) => "permission",
             Subject::Role(_) => "role",
@@ -70,6 +73,7 @@ impl Subject {
             Subject::Api(id)
             | Subject::Identity(id)
             | Subject::Key(id)
+            | Subject::KeyMigration(id)
             | Subject::Namespace(id)
             | Subject::Permission(id)
             | Subject::Role(id)
@@ -150,6 +154,17 @@ impl Mutation {
     /// Notes what was touched, so that no cache keeps an older state of it.
     pub fn touch(&mut self, subject: Subject) {
         self.subjects.push(subject);
+    }
+
+    /// Notes every key as touched that has the role, or holds the permission, with this id: for what is
+    /// about to be taken from them, since afterwards nothing tells which keys those were.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn touch_keys_holding(&mut self, id: &str) -> Result<(), Error> {
+        let keys = keys::ids_holding(&mut self.transaction, id).await?;
+        self.subjects.extend(keys.into_iter().map(Subject::Key));
+        Ok(())
     }
 
     /// Notes what was done, for the audit log, in order.

@@ -27,8 +27,13 @@ pub enum Code {
     KeyDisabled,
     WorkspaceDisabled,
     ApiNotFound,
+    AuditLogNotFound,
     IdentityNotFound,
     KeyNotFound,
+    MigrationNotFound,
+    PermissionNotFound,
+    RatelimitNamespaceNotFound,
+    RatelimitOverrideNotFound,
     RoleNotFound,
     WorkspaceNotFound,
     IdentityAlreadyExists,
@@ -60,8 +65,13 @@ impl Code {
         Code::KeyDisabled,
         Code::WorkspaceDisabled,
         Code::ApiNotFound,
+        Code::AuditLogNotFound,
         Code::IdentityNotFound,
         Code::KeyNotFound,
+        Code::MigrationNotFound,
+        Code::PermissionNotFound,
+        Code::RatelimitNamespaceNotFound,
+        Code::RatelimitOverrideNotFound,
         Code::RoleNotFound,
         Code::WorkspaceNotFound,
         Code::IdentityAlreadyExists,
@@ -101,8 +111,13 @@ impl Code {
             Code::KeyDisabled => (403, "Key is disabled", "unkey/authorization/key_disabled"),
             Code::WorkspaceDisabled => (403, "Workspace is disabled", "unkey/authorization/workspace_disabled"),
             Code::ApiNotFound => (404, "Not Found", "unkey/data/api_not_found"),
+            Code::AuditLogNotFound => (404, "Not Found", "unkey/data/audit_log_not_found"),
             Code::IdentityNotFound => (404, "Not Found", "unkey/data/identity_not_found"),
             Code::KeyNotFound => (404, "Not Found", "unkey/data/key_not_found"),
+            Code::MigrationNotFound => (404, "Not Found", "unkey/data/migration_not_found"),
+            Code::PermissionNotFound => (404, "Not Found", "unkey/data/permission_not_found"),
+            Code::RatelimitNamespaceNotFound => (404, "Not Found", "unkey/data/ratelimit_namespace_not_found"),
+            Code::RatelimitOverrideNotFound => (404, "Not Found", "unkey/data/ratelimit_override_not_found"),
             Code::RoleNotFound => (404, "Not Found", "unkey/data/role_not_found"),
             Code::WorkspaceNotFound => (404, "Not Found", "unkey/data/workspace_not_found"),
             Code::IdentityAlreadyExists => (409, "Conflicting Resource", "unkey/data/identity_already_exists"),
@@ -195,7 +210,16 @@ impl Error {
             Code::ApiNotFound => "The API was not found. `apis.listApis` shows the ids of your APIs.",
             Code::KeyNotFound => "The key was not found in this workspace.",
             Code::IdentityNotFound => "The identity was not found. Send its id or its external id.",
+            Code::MigrationNotFound => {
+                "The migration was not found. `keyrack migration create` makes one and prints its id."
+            }
+            Code::PermissionNotFound => "The permission was not found.",
+            Code::RatelimitNamespaceNotFound => {
+                "The namespace was not found. `ratelimit.listNamespaces` shows those that exist."
+            }
+            Code::RatelimitOverrideNotFound => "The override was not found.",
             Code::RoleNotFound => "The role was not found.",
+            Code::AuditLogNotFound => "The audit log has no entry with this id.",
             Code::WorkspaceNotFound => "The workspace was not found.",
             _ => "It was not found.",
         };

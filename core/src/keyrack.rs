@@ -11,14 +11,16 @@ use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
 use crate::error::{Code, Error};
 use crate::keys::secret;
+use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
-use crate::store::{Engine, Location, Store, changes as feed, workspaces};
+use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
 const JANITOR_PERIOD: Duration = Duration::from_secs(60);
+const LAST_USED_PERIOD: Duration = Duration::from_secs(10);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
 /// How old the last look at other nodes' changes may be. They are looked for several times a second.
@@ -39,6 +41,7 @@ struct Open {
     counters: MemoryCounters,
     metrics: Metrics,
     vault: Option<Vault>,
+    last_used: LastUsed,
     clock: Clock,
 }
 
@@ -85,11 +88,31 @@ impl Keyrack {
             }
         }
         let counters = MemoryCounters::new();
-        let (seen, following, metrics) = (Mutex::new(seen), std::sync::Mutex::default(), Metrics::default());
-        Ok(Keyrack(Arc::new(Open { store, resident, seen, following, counters, metrics, vault, clock })))
+        let (following, last_used) = (std::sync::Mutex::default(), LastUsed::default());
+        let (seen, metrics) = (Mutex::new(seen), Metrics::default());
+        Ok(Keyrack(Arc::new(Open {
+            store,
+            resident,
+            seen,
+            following,
+            counters,
+            metrics,
+            vault,
+            last_used,
+            clock,
+        })))
     }
 
-    /// Starts what runs beside requests: following other processes' changes, forgetting idle counters.
+    /// Writes what is still in memory alone, and closes the store.
+    pub async fn close(&self) {
+        if let Err(error) = self.write_last_used().await {
+            tracing::warn!(%error, "the last uses of root keys could not be written");
+        }
+        self.store().close().await;
+    }
+
+    /// Starts what runs beside requests: following other processes' changes, forgetting idle counters,
+    /// writing when root keys were last used.
     pub fn start_background_work(&self) {
         tokio::spawn(changes::follow(self.clone()));
         let keyrack = self.clone();
@@ -98,6 +121,16 @@ impl Keyrack {
             loop {
                 ticks.tick().await;
                 keyrack.counters().forget_idle(keyrack.clock().now());
+            }
+        });
+        let keyrack = self.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(LAST_USED_PERIOD);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = keyrack.write_last_used().await {
+                    tracing::debug!(%error, "the last uses of root keys could not be written; trying again");
+                }
             }
         });
     }
@@ -163,7 +196,27 @@ impl Keyrack {
         if let Some(expires_at) = root_key.expires_at.filter(|expires_at| self.clock().now() > *expires_at) {
             return Err(invalid(Code::Forbidden, &format!("It expired at {}.", rfc3339(expires_at))));
         }
+        self.0.last_used.note(&root_key.id, self.clock().now());
         Ok(Caller::new(root_key, origin))
+    }
+
+    /// When this process last saw a root key used, in Unix ms; 0 when never.
+    pub(crate) fn root_key_last_used(&self, id: &str) -> i64 {
+        self.0.last_used.of(id)
+    }
+
+    async fn write_last_used(&self) -> Result<(), Error> {
+        let uses = self.0.last_used.unwritten();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.store().write().await?;
+        for (id, at) in &uses {
+            root_keys::set_last_used(&mut transaction, id, *at).await?;
+        }
+        transaction.commit().await?;
+        self.0.last_used.written(&uses);
+        Ok(())
     }
 
     /// Whether the resident state may be older than the answers that are promised from it: a change of this

@@ -21,6 +21,7 @@ pub mod error;
 pub mod ids;
 pub mod keyrack;
 pub mod keys;
+mod last_used;
 pub mod metrics;
 pub mod operations;
 pub mod page;

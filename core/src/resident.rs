@@ -18,12 +18,15 @@ use crate::caller::RootKey;
 use crate::changes::Subject;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
+use crate::keys::migration;
 use crate::keys::secret::KeyHash;
 use crate::metrics::Sizes;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
+use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
 use crate::store::{
-    Connection, Only, apis, by_owner, identities, keys, namespaces, ratelimits, root_keys, workspaces,
+    Connection, Only, apis, by_owner, identities, key_migrations, keys, namespaces, overrides, ratelimits,
+    root_keys, workspaces,
 };
 
 /// An API, with its address list read.
@@ -72,6 +75,8 @@ pub struct Key {
     pub workspace_id: Arc<str>,
     /// Its API.
     pub api_id: Arc<str>,
+    /// The migration that it was imported with, until it is first used.
+    pub pending_migration_id: Option<Arc<str>>,
     /// For people.
     pub name: Option<String>,
     /// The identity it was linked to, which may have been deleted since.
@@ -116,6 +121,10 @@ pub struct Resident {
     apis: ConcurrentMap<String, Arc<Api>>,
     identities: ConcurrentMap<String, Arc<Identity>>,
     keys: ById<Key>,
+    /// Imported keys by the hash of their last part, until they are first used. They are apart, so that
+    /// no ordinary verification can hit them.
+    waiting_keys: ById<Key>,
+    key_migrations: ConcurrentMap<String, Arc<KeyMigration>>,
     namespaces: ConcurrentMap<String, Arc<Namespace>>,
     namespace_names: ConcurrentMap<(String, String), String>,
 }
@@ -168,6 +177,7 @@ impl Resident {
         resident.load_apis(connection, Only::All).await?;
         resident.load_identities(connection, Only::All).await?;
         resident.load_keys(connection, Only::All).await?;
+        resident.load_key_migrations(connection, Only::All).await?;
         resident.load_namespaces(connection, Only::All).await?;
         Ok(resident)
     }
@@ -193,6 +203,7 @@ impl Resident {
                 Subject::Api(_) => self.load_apis(connection, Only::Ids(only)).await?,
                 Subject::Identity(_) => self.load_identities(connection, Only::Ids(only)).await?,
                 Subject::Namespace(_) => self.load_namespaces(connection, Only::Ids(only)).await?,
+                Subject::KeyMigration(_) => self.load_key_migrations(connection, Only::Ids(only)).await?,
                 Subject::Key(id) => touched_keys.push(id.clone()),
                 Subject::Role(id) | Subject::Permission(id) => {
                     touched_keys.extend(keys::ids_holding(connection, id).await?);
@@ -276,17 +287,13 @@ impl Resident {
         let mut permissions = by_owner(keys::permission_slugs(connection, only).await?);
         let mut roles = by_owner(keys::role_names(connection, only).await?);
         let mut limits = by_owner(ratelimits::of_keys(connection, only).await?);
-        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.keys.remove(id));
+        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.forget_key(id));
         let mut shared = Interner::default();
         for key in found {
-            let Ok(hash) = KeyHash::from_base64(&key.hash) else {
-                self.keys.remove(&key.id);
-                left_out("key", &key.id, "its hash cannot be read");
-                continue;
-            };
             let resident = Key {
                 workspace_id: shared.text(&key.workspace_id),
                 api_id: shared.text(&key.api_id),
+                pending_migration_id: key.pending_migration_id.as_deref().map(|id| shared.text(id)),
                 identity_id: key.identity_id.as_deref().map(|id| shared.text(id)),
                 permissions: shared.sorted(permissions.remove(&key.id)),
                 roles: shared.sorted(roles.remove(&key.id)),
@@ -298,17 +305,41 @@ impl Resident {
                 has_credits: key.credits.remaining.is_some(),
                 id: key.id.as_str().into(),
             };
-            self.keys.insert(&key.id, hash, resident);
+            self.insert_key(&key.id, &key.hash, resident);
+        }
+        Ok(())
+    }
+
+    /// Files a key under what it can be found by. What an importer sent may be any text: a key whose hash
+    /// is none that we could compute is found by nothing.
+    fn insert_key(&self, id: &str, hash: &str, key: Key) {
+        if let Ok(hash) = KeyHash::from_base64(hash) {
+            self.keys.insert(id, hash, key);
+            self.waiting_keys.remove(id);
+        } else if let Some(hash) = migration::long_token_hash(hash).filter(|_| key.pending_migration_id.is_some())
+        {
+            self.waiting_keys.insert(id, hash, key);
+        }
+    }
+
+    fn forget_key(&self, id: &str) {
+        self.keys.remove(id);
+        self.waiting_keys.remove(id);
+    }
+
+    async fn load_key_migrations(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
+        for migration in key_migrations::any(connection, only).await? {
+            self.key_migrations.pin().insert(migration.id.clone(), Arc::new(migration));
         }
         Ok(())
     }
 
     async fn load_namespaces(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = namespaces::any(connection, only).await?;
-        let mut overrides: HashMap<String, Vec<OverrideRule>> =
-            by_owner(namespaces::overrides(connection, only).await?);
+        let mut rules: HashMap<String, Vec<OverrideRule>> =
+            by_owner(overrides::of_namespaces(connection, only).await?);
         for stored in found {
-            let overrides = OverrideRules::new(overrides.remove(&stored.id).unwrap_or_default());
+            let overrides = OverrideRules::new(rules.remove(&stored.id).unwrap_or_default());
             let name = (stored.workspace_id.clone(), stored.name.clone());
             self.namespace_names.pin().insert(name, stored.id.clone());
             self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));
@@ -351,6 +382,16 @@ impl Resident {
     /// A live key by the hash of its text. Its API may have been deleted meanwhile.
     pub fn key(&self, hash: &KeyHash) -> Option<Arc<Key>> {
         self.keys.get(hash)
+    }
+
+    /// A live key that was imported and not used yet, by the hash of its last part.
+    pub fn waiting_key(&self, long_token: &KeyHash) -> Option<Arc<Key>> {
+        self.waiting_keys.get(long_token)
+    }
+
+    /// A migration of keys.
+    pub fn key_migration(&self, id: &str) -> Option<Arc<KeyMigration>> {
+        self.key_migrations.pin().get(id).cloned()
     }
 
     /// A namespace of a workspace by its id or name, deleted ones included; an id wins.

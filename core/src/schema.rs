@@ -134,25 +134,43 @@ impl RequestSchema {
         &self.schema
     }
 
+    /// The schema of one member of the request, for a body that consists of it.
+    pub(crate) fn of_member(&self, member: &str) -> Self {
+        Self::compile(self.schema["properties"][member].clone(), &[])
+    }
+
     /// Checks a body and reads it into its type.
     ///
     /// # Errors
     /// `invalid_input` with every fault of the body.
-    pub fn read<T: DeserializeOwned>(&self, mut body: Value) -> Result<T, Error> {
+    pub fn read<T: DeserializeOwned>(&self, body: Value) -> Result<T, Error> {
+        let body = self.checked(body)?;
+        serde_path_to_error::deserialize(body).map_err(|error| {
+            let path = error.path().to_string();
+            unrepresentable(if path == "." { "body".to_owned() } else { format!("body.{path}") })
+        })
+    }
+
+    /// Checks a body that consists of one member of the request, and reads the request.
+    ///
+    /// # Errors
+    /// As [`RequestSchema::read`]; the member, which was not sent as such, is in no place.
+    pub(crate) fn read_member<T: DeserializeOwned>(&self, member: &str, body: Value) -> Result<T, Error> {
+        let body = self.checked(body)?;
+        let request = Value::Object(Map::from_iter([(member.to_owned(), body)]));
+        serde_path_to_error::deserialize(request).map_err(|error| {
+            let path = error.path().to_string();
+            unrepresentable(format!("body{}", path.strip_prefix(member).unwrap_or_default()))
+        })
+    }
+
+    fn checked(&self, mut body: Value) -> Result<Value, Error> {
         let faults = self.faults(&body);
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
         whole_numbers(&self.schema, &mut body);
-        serde_path_to_error::deserialize(body).map_err(|error| {
-            let path = error.path().to_string();
-            let location = if path == "." { "body".to_owned() } else { format!("body.{path}") };
-            invalid(vec![Fault {
-                message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
-                fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
-                location,
-            }])
-        })
+        Ok(body)
     }
 
     /// The faults of a body, at most one per place, and the first [`MOST_FAULTS`] of very many.
@@ -176,7 +194,12 @@ impl RequestSchema {
     fn explain(&self, pointer: &str, error: &jsonschema::ValidationError<'_>, body: &Value) -> Vec<Fault> {
         use jsonschema::error::ValidationErrorKind as Kind;
         let here = location(pointer);
+        let got = body.pointer(pointer).unwrap_or(&Value::Null);
         match error.kind() {
+            Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } if self.choice(pointer).is_some() => {
+                let choice = self.choice(pointer).unwrap_or_default();
+                got.as_object().map(|sent| not_one_of(&here, &choice, sent)).into_iter().collect()
+            }
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 let expected = self.expectation(&format!("{pointer}/{name}"));
@@ -192,7 +215,7 @@ impl RequestSchema {
             }
             _ => {
                 let expected = self.expectation(pointer);
-                let got = self.got(pointer, body.pointer(pointer).unwrap_or(&Value::Null));
+                let got = self.got(pointer, got);
                 vec![Fault {
                     location: here,
                     message: format!("must be {expected}; got {got}"),
@@ -212,6 +235,12 @@ impl RequestSchema {
     fn members(&self, pointer: &str) -> Vec<String> {
         let properties = self.at(pointer).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
         properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The members of which an object has exactly one: `oneOf` with a required member in each alternative.
+    fn choice(&self, pointer: &str) -> Option<Vec<&str>> {
+        let alternatives = self.at(pointer)?.get("oneOf")?.as_array()?;
+        alternatives.iter().map(|alternative| alternative["required"][0].as_str()).collect()
     }
 
     fn expectation(&self, pointer: &str) -> String {
@@ -238,6 +267,15 @@ impl RequestSchema {
     }
 }
 
+/// The only fault that a schema lets through.
+fn unrepresentable(location: String) -> Error {
+    invalid(vec![Fault {
+        message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
+        fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
+        location,
+    }])
+}
+
 fn invalid(faults: Vec<Fault>) -> Error {
     let detail = match faults.as_slice() {
         [only] => format!("The request is not valid: `{}` {}.", only.location, only.message),
@@ -247,6 +285,17 @@ fn invalid(faults: Vec<Fault>) -> Error {
         many => format!("The request is not valid: it has {} faults, listed in `errors`.", many.len()),
     };
     Error::new(Code::InvalidInput, detail).with_faults(faults)
+}
+
+/// The fault of an object that has none, or several, of the members of which it must have one.
+fn not_one_of(here: &str, choice: &[&str], sent: &Map<String, Value>) -> Fault {
+    let either = choice.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+    let mut sent = choice.iter().filter(|name| sent.contains_key(**name));
+    let (name, message) = match (sent.next(), sent.next()) {
+        (Some(first), Some(second)) => (*second, format!("must not be sent together with `{first}`")),
+        _ => (choice.first().copied().unwrap_or_default(), format!("is required and was not sent: {either}")),
+    };
+    Fault { location: format!("{here}.{name}"), message, fix: Some(format!("Send one of {either}.")) }
 }
 
 fn unknown_member(here: &str, name: &str, known: &[String]) -> Fault {
@@ -366,116 +415,4 @@ fn is_integer_schema(schema: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-    use serde_json::json;
-
-    use super::*;
-    use crate::value::Patch;
-
-    #[derive(Debug, Deserialize, JsonSchema)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[expect(dead_code, reason = "only the schema of some members matters")]
-    struct Sample {
-        #[schemars(length(min = 1, max = 512))]
-        key: String,
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 5))]
-        name: Patch<String>,
-        #[schemars(length(max = 2))]
-        items: Option<Vec<Item>>,
-    }
-
-    #[derive(Debug, Deserialize, JsonSchema)]
-    #[expect(dead_code, reason = "only the schema of some members matters")]
-    struct Item {
-        #[schemars(range(min = 1))]
-        limit: i64,
-        interval: Option<Interval>,
-    }
-
-    #[derive(Debug, Deserialize, JsonSchema)]
-    #[serde(rename_all = "lowercase")]
-    enum Interval {
-        Daily,
-        Monthly,
-    }
-
-    fn schema() -> RequestSchema {
-        RequestSchema::of::<Sample>(&["/key"])
-    }
-
-    #[test]
-    fn null_stays_only_where_it_means_something() {
-        let schema = request_schema::<Sample>();
-        assert_eq!(schema["properties"]["name"]["type"], json!(["string", "null"]));
-        assert_eq!(schema["properties"]["items"]["type"], "array");
-        assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(
-            schema["properties"]["items"]["items"]["properties"]["interval"]["enum"],
-            json!(["daily", "monthly"])
-        );
-    }
-
-    #[test]
-    fn all_faults_are_found_at_once_each_with_its_place_and_a_fix() {
-        let body = json!({ "name": "too long", "items": [{ "limit": 0, "interval": "weekly" }, {}], "kye": 1 });
-        let mut places: Vec<_> = schema().faults(&body).into_iter().map(|fault| fault.location).collect();
-        places.sort();
-        assert_eq!(
-            places,
-            [
-                "body.items[0].interval",
-                "body.items[0].limit",
-                "body.items[1].limit",
-                "body.key",
-                "body.kye",
-                "body.name"
-            ]
-        );
-        let faults = schema().faults(&body);
-        let unknown = faults.iter().find(|fault| fault.location == "body.kye").unwrap();
-        assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
-        let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
-        assert_eq!(limit.message, "must be an integer of at least 1; got 0");
-    }
-
-    #[derive(Debug, Deserialize, JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-
-    #[test]
-    fn unknown_members_of_a_request_that_takes_nothing_are_named() {
-        let faults = RequestSchema::of::<Nothing>(&[]).faults(&json!({ "a": 1 }));
-        assert_eq!(faults[0].location, "body.a");
-    }
-
-    #[test]
-    fn the_value_of_a_secret_or_long_text_is_never_shown() {
-        let body = json!({ "key": "", "name": "sk_live_0123456789abcdefghij" });
-        let faults = schema().faults(&body);
-        assert_eq!(faults.len(), 2);
-        assert!(faults.iter().all(|fault| !fault.message.contains("sk_live")), "{faults:?}");
-        assert!(faults[0].message.contains("a string of 0 characters"));
-    }
-
-    #[test]
-    fn of_very_many_faults_the_first_are_listed_and_quickly() {
-        let body = json!({ "key": "k", "items": vec![1; 50_000] });
-        let started = std::time::Instant::now();
-        assert_eq!(schema().faults(&body).len(), MOST_FAULTS);
-        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
-        assert!(schema().faults(&json!({ "key": 1234 }))[0].message.ends_with("got a number"));
-    }
-
-    #[test]
-    fn whole_floats_are_integers_and_numbers_beyond_64_bits_are_a_fault() {
-        let read = |limit: &str| {
-            let text = format!(r#"{{"key":"k","items":[{{"limit":{limit}}}]}}"#);
-            schema().read::<Sample>(serde_json::from_str(&text).unwrap())
-        };
-        assert_eq!(read("7.0").unwrap().items.unwrap()[0].limit, 7);
-        let error = read("9223372036854775808").unwrap_err();
-        assert_eq!(error.faults()[0].location, "body.items[0].limit");
-    }
-}
+mod tests;

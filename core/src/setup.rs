@@ -1,11 +1,17 @@
-//! What happens outside requests: the first start, the bootstrap root key, and root keys made offline.
+//! What happens outside requests: the first start, the bootstrap root key, and root keys and migrations of
+//! keys made offline.
+
+use sqlx::Transaction;
+use sqlx::any::Any;
 
 use crate::audit::{Actor, Event, Target};
 use crate::changes::{Mutation, Subject};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
+use crate::keys::migration::Algorithm;
 use crate::keys::secret::{self, KeyHash, Secret};
+use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
 use crate::store::{Only, facts, keys, root_keys, workspaces};
 
@@ -37,7 +43,6 @@ pub async fn first_start(
     keyrack: &Keyrack,
     keep: impl FnOnce(&Secret) -> Result<(), Error>,
 ) -> Result<bool, Error> {
-    let workspace_id = ids::generate(Kind::Workspace);
     let now = keyrack.clock().now();
     let mut transaction = keyrack.store().write().await?;
     // Inserting the fact is the lock: a second process waits for the first and then finds it there.
@@ -47,16 +52,8 @@ pub async fn first_start(
         keyrack.catch_up().await?;
         return Ok(false);
     }
-    workspaces::insert(&mut transaction, &workspace_id, DEFAULT_WORKSPACE, now).await?;
-    let mut mutation = Mutation::adopt(keyrack, transaction, &workspace_id, Actor::system("setup")).await?;
-    mutation.record(
-        Event::new("workspace.create", format!("Created workspace {workspace_id}")).on(Target::new(
-            "workspace",
-            &workspace_id,
-        )
-        .named(DEFAULT_WORKSPACE)),
-    );
-    mutation.touch(Subject::Workspace(workspace_id));
+    let actor = Actor::system("setup");
+    let mut mutation = add_workspace(keyrack, transaction, DEFAULT_WORKSPACE, actor).await?;
     let new = NewRootKey {
         name: Some("first start".to_owned()),
         permissions: vec!["*".to_owned()],
@@ -69,14 +66,54 @@ pub async fn first_start(
     Ok(true)
 }
 
+/// Begins a change that adds a workspace and is recorded in its own audit log.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn begin_workspace(keyrack: &Keyrack, name: &str, actor: Actor) -> Result<Mutation, Error> {
+    let transaction = keyrack.store().write().await?;
+    add_workspace(keyrack, transaction, name, actor).await
+}
+
+async fn add_workspace(
+    keyrack: &Keyrack,
+    mut transaction: Transaction<'static, Any>,
+    name: &str,
+    actor: Actor,
+) -> Result<Mutation, Error> {
+    let id = ids::generate(Kind::Workspace);
+    workspaces::insert(&mut transaction, &id, name, keyrack.clock().now()).await?;
+    let mut mutation = Mutation::adopt(keyrack, transaction, &id, actor).await?;
+    let event = Event::new("workspace.create", format!("Created workspace {id}"));
+    mutation.record(event.on(Target::new("workspace", &id).named(name)));
+    mutation.touch(Subject::Workspace(id));
+    Ok(mutation)
+}
+
 /// Makes a root key within a change: its id and its secret, which is stored nowhere.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn add_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(String, Secret), Error> {
+    let (key, secret) = issue_root_key(mutation, new).await?;
+    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target(&key)));
+    Ok((key.id, secret))
+}
+
+/// The same without the event, for changes that are more than that.
+pub(crate) async fn issue_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(RootKey, Secret), Error> {
     let generated = secret::generate_root_key().map_err(Error::unexpected)?;
-    let id = insert_root_key(mutation, &generated.secret, generated.hash, new, false).await?;
-    Ok((id, generated.secret))
+    let key = insert_root_key(mutation, &generated.secret, generated.hash, new, false).await?;
+    Ok((key, generated.secret))
+}
+
+/// A root key as a target of audit events.
+pub(crate) fn target(key: &RootKey) -> Target {
+    let target = Target::new("rootKey", &key.id);
+    match &key.name {
+        Some(name) => target.named(name),
+        None => target,
+    }
 }
 
 async fn insert_root_key(
@@ -85,7 +122,7 @@ async fn insert_root_key(
     hash: KeyHash,
     new: NewRootKey,
     bootstrap: bool,
-) -> Result<String, Error> {
+) -> Result<RootKey, Error> {
     // A bootstrap key is its owner's text: nothing of it is worth showing.
     let shown = |part: &str| if bootstrap { String::new() } else { part.to_owned() };
     let key = RootKey {
@@ -103,13 +140,8 @@ async fn insert_root_key(
     };
     let now = mutation.now();
     root_keys::insert(mutation.connection(), &key, now).await?;
-    let mut target = Target::new("rootKey", &key.id);
-    if let Some(name) = &key.name {
-        target = target.named(name);
-    }
-    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target));
     mutation.touch(Subject::RootKey(key.id.clone()));
-    Ok(key.id)
+    Ok(key)
 }
 
 /// Makes sure that the bootstrap setting's root key exists, and retires the one of an earlier setting.
@@ -154,7 +186,8 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
         operator: true,
         expires_at: None,
     };
-    insert_root_key(&mut mutation, secret, hash, new, true).await?;
+    let key = insert_root_key(&mut mutation, secret, hash, new, true).await?;
+    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target(&key)));
     mutation.commit().await
 }
 
@@ -206,4 +239,38 @@ pub async fn create_root_key(
     let made = add_root_key(&mut mutation, new).await?;
     mutation.commit().await?;
     Ok(made)
+}
+
+/// Makes a migration of keys without a caller: its id, which `keys.migrateKeys` asks for.
+///
+/// # Errors
+/// When there is no such workspace, or the store does not answer.
+pub async fn create_key_migration(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    algorithm: Algorithm,
+) -> Result<String, Error> {
+    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("command line")).await?;
+    let migration = KeyMigration {
+        id: ids::generate(Kind::Migration),
+        workspace_id: workspace_id.to_owned(),
+        algorithm: algorithm.name().to_owned(),
+        created_at: mutation.now(),
+    };
+    key_migrations::insert(mutation.connection(), &migration).await?;
+    mutation.record(
+        Event::new("keyMigration.create", format!("Created migration {} of keys", migration.id))
+            .on(Target::new("keyMigration", &migration.id)),
+    );
+    mutation.touch(Subject::KeyMigration(migration.id.clone()));
+    mutation.commit().await?;
+    Ok(migration.id)
+}
+
+/// Every migration of keys, oldest first.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn key_migrations(keyrack: &Keyrack) -> Result<Vec<KeyMigration>, Error> {
+    key_migrations::any(&mut *keyrack.store().read().await?, Only::All).await
 }

@@ -155,9 +155,16 @@ fn operation(page: &OperationPage, public_url: &str, root: &str) -> String {
         text.push_str(&table(["replace", "by"], rows));
     }
     text.push_str("<h3>Request</h3>");
+    if let Some(member) = about.bare_body {
+        text.push_str(&prose(&format!("The body is the value of `{member}` alone, without an object around it.")));
+    }
     text.push_str(&fields(&page.request));
     text.push_str("<h3>Answer (<code>data</code>)</h3>");
-    text.push_str(&fields(&page.response));
+    if about.has_data {
+        text.push_str(&fields(&page.response));
+    } else {
+        text.push_str(&prose("There is no `data`, only `meta`."));
+    }
     text.push_str("<h3>Permissions</h3>");
     text.push_str(&permissions(page));
     text.push_str("<h3>Errors</h3>");

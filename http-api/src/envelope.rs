@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
-use keyrack_core::catalogue::Reply;
+use keyrack_core::catalogue::{Operation, Reply};
 use keyrack_core::ids::{self, Kind};
 use keyrack_core::page::Pagination;
 use serde::Serialize;
@@ -38,14 +38,19 @@ impl<'a> From<&'a RequestId> for Meta<'a> {
 #[derive(Serialize)]
 struct Success<'a, T> {
     meta: Meta<'a>,
-    data: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pagination: Option<Pagination>,
 }
 
 /// 200 with what an operation answered.
-pub(crate) fn success<T: Serialize>(id: &RequestId, reply: Reply<T>) -> Result<Response, serde_json::Error> {
-    let body = Success { meta: id.into(), data: reply.data, pagination: reply.pagination };
+pub(crate) fn success<O: Operation>(
+    id: &RequestId,
+    reply: Reply<O::Response>,
+) -> Result<Response, serde_json::Error> {
+    let data = O::ABOUT.has_data.then_some(reply.data);
+    let body = Success { meta: id.into(), data, pagination: reply.pagination };
     Ok(json(StatusCode::OK, serde_json::to_vec(&body)?))
 }
 

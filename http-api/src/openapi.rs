@@ -1,10 +1,10 @@
 //! The OpenAPI 3.1 document, generated from the catalogue.
 //!
 //! Beside the standard members each operation has `x-keyrack-permissions`: the permission rule as
-//! `{check, onDenied, conditional}` with expressions as texts, `{any: […]}` and `{all: […]}`.
+//! `{check, onDenied, conditional, operator?}` with expressions as texts, `{any: […]}` and `{all: […]}`.
 
 use keyrack_core::authorization::OnDenied;
-use keyrack_core::catalogue::{About, Operation, Visitor, each, request_schema};
+use keyrack_core::catalogue::{About, Operation, Visitor, body_schema, each};
 use keyrack_core::error::Code;
 use keyrack_core::page::Pagination;
 use keyrack_core::schema::response_schema;
@@ -55,7 +55,7 @@ impl Visitor for Paths {
             "description": format!("{}\n\n{}", about.summary, about.description),
             "requestBody": {
                 "required": true,
-                "content": { "application/json": { "schema": request_schema::<O>().as_value() } },
+                "content": { "application/json": { "schema": body_schema::<O>().as_value() } },
             },
             "responses": responses,
             "x-keyrack-permissions": permissions(&about),
@@ -65,8 +65,12 @@ impl Visitor for Paths {
 }
 
 fn success(about: &About, data: Value) -> Value {
-    let mut properties = json!({ "meta": { "$ref": "#/components/schemas/Meta" }, "data": data });
-    let mut required = vec!["meta", "data"];
+    let mut properties = json!({ "meta": { "$ref": "#/components/schemas/Meta" } });
+    let mut required = vec!["meta"];
+    if about.has_data {
+        properties["data"] = data;
+        required.push("data");
+    }
     if about.listing.is_some() {
         properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
         required.push("pagination");
@@ -99,7 +103,12 @@ fn permissions(about: &About) -> Value {
         .iter()
         .map(|rule| json!({ "when": rule.when, "check": rule.check, "onDenied": denied(rule.on_denied) }))
         .collect();
-    json!({ "check": about.rule.main, "onDenied": denied(about.rule.on_denied), "conditional": conditional })
+    let mut permissions =
+        json!({ "check": about.rule.main, "onDenied": denied(about.rule.on_denied), "conditional": conditional });
+    if about.rule.operator {
+        permissions["operator"] = true.into();
+    }
+    permissions
 }
 
 fn denied(on_denied: OnDenied) -> Value {

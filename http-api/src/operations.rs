@@ -61,8 +61,8 @@ async fn perform<O: Operation>(
         }
     }
     let body = read_body::<O>(request, shared.max_body_bytes).await?;
-    let reply = catalogue::run::<O>(&shared.keyrack, caller, body).await?;
-    envelope::success(id, reply).map_err(Error::unexpected)
+    let reply = catalogue::run_body::<O>(&shared.keyrack, caller, body).await?;
+    envelope::success::<O>(id, reply).map_err(Error::unexpected)
 }
 
 fn too_large(limit: usize) -> Error {
@@ -93,14 +93,14 @@ fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {
         if takes_nothing::<O>() {
             return Ok(Value::Object(serde_json::Map::new()));
         }
+        let kind = if O::ABOUT.bare_body.is_some() { "array" } else { "object" };
         let fault = Fault {
             location: "body".to_owned(),
             message: "is empty".to_owned(),
-            fix: Some("Send a JSON object, with `Content-Type: application/json`.".to_owned()),
+            fix: Some(format!("Send a JSON {kind}, with `Content-Type: application/json`.")),
         };
-        return Err(
-            Error::new(Code::InvalidInput, "The body is empty. Send a JSON object.").with_faults(vec![fault])
-        );
+        return Err(Error::new(Code::InvalidInput, format!("The body is empty. Send a JSON {kind}."))
+            .with_faults(vec![fault]));
     }
     serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
         let message = format!("is not valid JSON: {error}");

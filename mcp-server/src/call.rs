@@ -139,9 +139,8 @@ async fn run(
 
 /// Whether the caller may make this call at all, now.
 fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -> Result<(), Error> {
-    let grants = &caller.root_key().grants;
-    if !view::is_visible(offer.about, grants) {
-        return Err(view::refusal(offer.about, grants));
+    if !view::is_visible(offer.about, caller.root_key()) {
+        return Err(view::refusal(offer.about, caller.root_key()));
     }
     limit.count(caller, keyrack.clock().now())?;
     keyrack.throttle(caller).map_err(|(error, _)| error)?;

@@ -34,6 +34,7 @@ pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i
     portable(&mut schema);
     let mut schema = into_object(schema);
     schema.remove("description");
+    choose(&mut schema, hidden);
     schema.entry("properties").or_insert_with(|| json!({}));
     schema.insert("additionalProperties".to_owned(), false.into());
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -43,6 +44,19 @@ pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i
         }
     }
     schema
+}
+
+/// Takes alternatives off the root, where clients refuse them. Of members that exclude each other one may be
+/// left that is not hidden: then it is required. Of several, the operation says which are missing.
+fn choose(schema: &mut JsonObject, hidden: &[&str]) {
+    let Some(Value::Array(alternatives)) = schema.remove("oneOf") else { return };
+    let names = |alternative: &Value| alternative["required"].as_array().cloned().unwrap_or_default();
+    let is_hidden = |name: &Value| name.as_str().is_some_and(|name| hidden.contains(&name));
+    let offered: Vec<_> = alternatives.iter().map(names).filter(|names| !names.iter().any(is_hidden)).collect();
+    if let [only] = offered.as_slice() {
+        let required = schema.entry("required").or_insert_with(|| json!([]));
+        required.as_array_mut().into_iter().for_each(|required| required.extend(only.iter().cloned()));
+    }
 }
 
 /// What a tool answers, `{data, pagination?, notes?}`, or nothing where the data is always empty.
@@ -198,6 +212,20 @@ mod tests {
                 "additionalProperties": false
             })
         );
+    }
+
+    #[test]
+    fn of_alternatives_at_the_root_the_one_that_is_not_hidden_is_required() {
+        let request = json!({
+            "type": "object",
+            "properties": { "role": { "type": "string" }, "roleId": { "type": "string" }, "more": {} },
+            "required": ["more"],
+            "oneOf": [{ "required": ["role"] }, { "required": ["roleId"] }]
+        });
+        let schema = input_schema(&request, &["roleId"], None);
+        assert_eq!(schema["required"], json!(["more", "role"]));
+        assert!(!schema.contains_key("oneOf"));
+        assert_eq!(input_schema(&request, &[], None)["required"], json!(["more"]));
     }
 
     #[test]

@@ -78,9 +78,9 @@ impl KeyrackMcp {
         let workspace = self.0.keyrack.resident().workspace(caller.workspace_id());
         let workspace =
             workspace.ok_or_else(|| failure::protocol_error(&Error::not_found(Code::WorkspaceNotFound)))?;
-        let grants = &caller.root_key().grants;
+        let root_key = caller.root_key();
         let sees =
-            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, grants));
+            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, root_key));
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
         Ok(config.with_server_info(server).with_instructions(instructions::instructions(&workspace, sees)))
@@ -120,7 +120,7 @@ impl ServerHandler for KeyrackMcp {
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
         let offers = Catalogue::get().offers().iter();
-        let visible = offers.filter(|offer| view::is_visible(offer.about, &caller.root_key().grants));
+        let visible = offers.filter(|offer| view::is_visible(offer.about, caller.root_key()));
         let tools = visible.map(|offer| offer.tool.clone()).collect();
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }

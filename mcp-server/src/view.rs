@@ -4,35 +4,53 @@
 //! `keys_createKey` and is refused for another API.
 
 use keyrack_core::Error;
-use keyrack_core::authorization::Grants;
+use keyrack_core::caller::RootKey;
 use keyrack_core::catalogue::About;
 use keyrack_core::error::Code;
 
 /// Whether calls of this operation could ever be allowed.
-pub fn is_visible(about: &About, grants: &Grants) -> bool {
-    about.rule.main.is_none_or(|rule| rule.could_be_satisfied_by(grants))
+pub fn is_visible(about: &About, root_key: &RootKey) -> bool {
+    root_key.could_satisfy(&about.rule)
 }
 
 /// The refusal of an operation that the caller cannot see: it names what is missing.
-pub(crate) fn refusal(about: &About, grants: &Grants) -> Error {
-    let missing = about.rule.main.and_then(|rule| rule.refusal(grants, &[]));
+pub(crate) fn refusal(about: &About, root_key: &RootKey) -> Error {
+    let missing = root_key.refusal(&about.rule, &[]);
     Error::new(Code::InsufficientPermissions, missing.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use keyrack_core::authorization::Grants;
+
     use super::*;
     use crate::catalogue::Catalogue;
 
+    fn root_key(permissions: &[&str], operator: bool) -> RootKey {
+        RootKey {
+            id: "key_1".to_owned(),
+            workspace_id: "ws_1".to_owned(),
+            name: None,
+            permissions: Vec::new(),
+            grants: Grants::new("ws_1", permissions.iter().copied()),
+            operator,
+            enabled: true,
+            expires_at: None,
+        }
+    }
+
     fn visible(permissions: &[&str]) -> Vec<&'static str> {
-        let grants = Grants::new("ws_1", permissions.iter().copied());
+        let root_key = root_key(permissions, false);
         let offers = Catalogue::get().offers().iter();
-        offers.filter(|offer| is_visible(offer.about, &grants)).map(|offer| &*offer.tool.name).collect()
+        offers.filter(|offer| is_visible(offer.about, &root_key)).map(|offer| &*offer.tool.name).collect()
     }
 
     #[test]
-    fn full_access_sees_every_tool() {
-        assert_eq!(visible(&["*"]).len(), Catalogue::get().offers().len());
+    fn an_operator_with_full_access_sees_every_tool_and_others_not_those_for_operators() {
+        let (operator, offers) = (root_key(&["*"], true), Catalogue::get().offers());
+        assert!(offers.iter().all(|offer| is_visible(offer.about, &operator)));
+        let others = visible(&["*"]);
+        assert!(offers.iter().all(|offer| offer.about.rule.operator != others.contains(&&*offer.tool.name)));
     }
 
     #[test]
@@ -44,7 +62,7 @@ mod tests {
     #[test]
     fn a_refusal_names_what_is_missing() {
         let offer = Catalogue::get().find("permissions_createRole").unwrap();
-        let error = refusal(offer.about, &Grants::new("ws_1", []));
+        let error = refusal(offer.about, &root_key(&[], false));
         assert_eq!(error.code(), Code::InsufficientPermissions);
         assert!(error.detail().contains("rbac.*.create_role"), "{error}");
     }

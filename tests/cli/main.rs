@@ -1,10 +1,12 @@
 //! The command line, against the real server: what people type, what they read, how scripts can tell.
 
+mod audit;
 mod doctor;
 mod exit_codes;
 mod help;
 mod journey;
 mod mcp_config;
+mod migrations;
 mod root_keys;
 
 use std::io::Write as _;

@@ -11,7 +11,7 @@ use crate::fixture::{WINDOW, new_api, new_key, read_key};
 use crate::{keyrack, program};
 
 /// Runs all calls at once and returns their answers.
-async fn at_once<Call>(calls: impl IntoIterator<Item = Call>) -> Vec<Answer>
+pub(crate) async fn at_once<Call>(calls: impl IntoIterator<Item = Call>) -> Vec<Answer>
 where
     Call: Future<Output = Answer> + Send + 'static,
 {
@@ -19,7 +19,11 @@ where
     tasks.join_all().await
 }
 
-fn call(server: &Server, operation: &'static str, body: Value) -> impl Future<Output = Answer> + Send + 'static {
+pub(crate) fn call(
+    server: &Server,
+    operation: &'static str,
+    body: Value,
+) -> impl Future<Output = Answer> + Send + 'static {
     let client = server.client();
     async move { client.call(operation, body).await }
 }

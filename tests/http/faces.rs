@@ -8,8 +8,14 @@ use crate::mcp_wire::Session;
 use crate::{keyrack, program};
 
 /// Operations that are no tool, each with the reason.
-const NO_TOOLS: [(&str, &str); 1] =
-    [("rootKeys.createKey", "root keys are not made by assistants until views exist")];
+const NO_TOOLS: [(&str, &str); 6] = [
+    ("rootKeys.createKey", "root keys are not made by assistants until views exist"),
+    ("rootKeys.deleteKey", "as rootKeys.createKey"),
+    ("rootKeys.listKeys", "as rootKeys.createKey"),
+    ("rootKeys.rerollKey", "as rootKeys.createKey"),
+    ("rootKeys.updateKey", "as rootKeys.createKey"),
+    ("workspace.createWorkspace", "it hands out a root key"),
+];
 
 fn described(document: &Value) -> BTreeSet<String> {
     let paths = document["paths"].as_object().expect("paths");

@@ -12,7 +12,7 @@ pub(crate) struct Fault {
     pub(crate) body: Value,
 }
 
-/// A body with every member of the schema, each within its bounds.
+/// A body with every member of the schema, each within its bounds; of members that exclude each other the first.
 pub(crate) fn sample(schema: &Value) -> Value {
     if let Some(first) = schema["enum"].get(0) {
         return first.clone();
@@ -24,6 +24,10 @@ pub(crate) fn sample(schema: &Value) -> Value {
         "array" => json!([sample(&schema["items"])]),
         "object" => {
             let members = schema["properties"].as_object().into_iter().flatten();
+            let others = schema["oneOf"].as_array().into_iter().flatten().skip(1);
+            let left_out: Vec<&Value> =
+                others.filter_map(|other| other["required"].as_array()).flatten().collect();
+            let members = members.filter(|(name, _)| !left_out.iter().any(|left_out| *left_out == *name));
             Value::Object(members.map(|(name, inner)| (name.clone(), sample(inner))).collect())
         }
         other => panic!("no sample of {other:?}: {schema}"),
@@ -72,7 +76,9 @@ impl Place {
                 place["noSuchMember"] = json!(1);
             }));
         }
-        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let place = whole.pointer(&self.pointer).unwrap_or_else(|| panic!("the sample has no {}", self.pointer));
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        for (name, inner) in properties.filter(|(name, _)| place.get(name.as_str()).is_some()) {
             let member = Self {
                 pointer: format!("{}/{name}", self.pointer),
                 location: format!("{}.{name}", self.location),

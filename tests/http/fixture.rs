@@ -68,6 +68,35 @@ pub(crate) async fn workspace_id(client: &Client) -> String {
     answer.data()["workspace"]["id"].as_str().expect("an id").to_owned()
 }
 
+/// A new workspace: its id, and a client with full access to it.
+pub(crate) async fn new_workspace(operator: &Client, name: &str) -> (String, Client) {
+    let made = operator.call("workspace.createWorkspace", json!({"name": name})).await.expect(200);
+    (made.text_of("workspaceId"), operator.with_key(&made.text_of("rootKey")))
+}
+
+/// The last `count` entries of the audit log, oldest first: the event and the types of its targets.
+pub(crate) async fn last_events(client: &Client, count: usize) -> Vec<(String, Vec<String>)> {
+    let logs = client.call("audit.listLogs", json!({"limit": count})).await.expect(200);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let event = |log: &Value| {
+        let targets = log["targets"].as_array().expect("targets").iter().map(|target| text(&target["type"]));
+        (text(&log["event"]), targets.collect())
+    };
+    logs.data().as_array().expect("a list").iter().rev().map(event).collect()
+}
+
+/// How many entries the audit log has, up to a hundred.
+pub(crate) async fn event_count(client: &Client) -> usize {
+    let logs = client.call("audit.listLogs", json!({})).await.expect(200);
+    logs.data().as_array().expect("a list").len()
+}
+
+/// What [`last_events`] returns for events with these types of targets.
+pub(crate) fn events(due: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    due.iter().map(|(event, targets)| ((*event).to_owned(), owned(targets))).collect()
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -4,6 +4,7 @@
 //! contract (by [`responses::check`]).
 
 mod apis;
+mod audit;
 mod authentication;
 mod bad_input;
 mod concurrency;
@@ -15,21 +16,35 @@ mod facts;
 mod faults;
 mod fixture;
 mod identities;
+mod identities_change;
+mod isolation;
 mod keys_create;
+mod keys_credits;
+mod keys_links;
+mod keys_migrate;
 mod keys_read;
+mod keys_reroll;
 mod keys_update;
+mod lists;
 mod logs;
 mod mcp_wire;
 mod metrics;
 mod openapi;
 mod permissions;
+mod permissions_change;
 mod permissions_roles;
 mod ratelimit;
+mod ratelimit_batches;
+mod ratelimit_namespaces;
+mod ratelimit_overrides;
 mod recoverable;
 mod responses;
+mod roles_change;
 mod root_keys;
+mod root_keys_change;
 mod secrecy;
 mod verify;
+mod workspaces;
 
 use keyrack_test_harness::{Program, Server};
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::facts::facts;
 use crate::fixture::{limited_client, new_api, new_identity, new_key, verify, workspace_id};
-use crate::{keyrack, program};
+use crate::keyrack;
 
 type Ids = BTreeMap<&'static str, String>;
 
@@ -19,6 +19,10 @@ fn minimal_sets(check: &Value) -> Vec<Vec<String>> {
     }
     if let Some(any) = check["any"].as_array() {
         return any.iter().flat_map(minimal_sets).collect();
+    }
+    if let Some(each) = check.get("allEach") {
+        // The scene has one of the things that are asked about.
+        return minimal_sets(&each["check"]);
     }
     let all = check["all"].as_array().unwrap_or_else(|| panic!("no expression: {check}"));
     all.iter().map(minimal_sets).fold(vec![vec![]], |sets, alternatives| {
@@ -73,6 +77,21 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         }
         "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
         "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key.id}),
+        "keys.updateCredits" => json!({"keyId": key.id, "operation": "set", "value": 5}),
+        "keys.migrateKeys" => {
+            let migration = crate::keys_migrate::new_migration(server, "sha256");
+            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": unique}]})
+        }
+        "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
+        "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
+            let slug = json!({"name": "n", "slug": unique});
+            server.call("permissions.createPermission", slug).await.expect(200);
+            json!({"keyId": key.id, "permissions": [unique]})
+        }
+        "keys.addRoles" | "keys.removeRoles" | "keys.setRoles" => {
+            server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
+            json!({"keyId": key.id, "roles": [unique]})
+        }
         "keys.verifyKey" | "keys.whoami" => json!({"key": key.key}),
         "permissions.createPermission" => json!({"name": "n", "slug": unique}),
         "permissions.createRole" => json!({"name": unique}),
@@ -81,14 +100,73 @@ async fn scene(server: &Server, operation: &str) -> Scene {
             ids.insert("identityId", new_identity(server, &unique, json!({})).await);
             json!({"identity": unique})
         }
+        "identities.deleteIdentity" | "identities.listIdentities" | "identities.updateIdentity" => {
+            ids.insert("identityId", new_identity(server, &unique, json!({})).await);
+            let member = if operation == "identities.listIdentities" { "search" } else { "identity" };
+            json!({member: unique})
+        }
+        "permissions.deletePermission"
+        | "permissions.getPermission"
+        | "permissions.listPermissions"
+        | "permissions.updatePermission" => {
+            let body = json!({"name": "n", "slug": unique});
+            let id = server.call("permissions.createPermission", body).await.expect(200).text_of("permissionId");
+            ids.insert("permissionId", id.clone());
+            if operation == "permissions.listPermissions" { json!({}) } else { json!({"permission": id}) }
+        }
+        "permissions.deleteRole"
+        | "permissions.getRole"
+        | "permissions.listRoles"
+        | "permissions.setRolePermissions"
+        | "permissions.updateRole" => {
+            let id = server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
+            let id = id.text_of("roleId");
+            ids.insert("roleId", id.clone());
+            match operation {
+                "permissions.listRoles" => json!({}),
+                "permissions.setRolePermissions" => json!({"role": id, "permissions": []}),
+                _ => json!({"role": id}),
+            }
+        }
         "rootKeys.createKey" => json!({"permissions": []}),
+        "rootKeys.updateKey" | "rootKeys.rerollKey" | "rootKeys.deleteKey" => {
+            let made = server.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
+            ids.insert("keyId", made.text_of("keyId"));
+            match operation {
+                "rootKeys.updateKey" => json!({"keyId": ids["keyId"], "name": "renamed"}),
+                "rootKeys.rerollKey" => json!({"keyId": ids["keyId"], "expiration": null}),
+                _ => json!({"keyId": ids["keyId"]}),
+            }
+        }
+        "workspace.getLimits" | "audit.listLogs" | "ratelimit.listNamespaces" => json!({}),
+        "audit.getLog" => {
+            let logs = server.call("audit.listLogs", json!({"limit": 1})).await.expect(200);
+            json!({"logId": logs.data()[0]["id"]})
+        }
+        name if name.starts_with("ratelimit.") => ratelimit_scene(server, name, &unique, &mut ids).await,
         other => panic!("no scene for {other}"),
     };
     Scene { ids, body }
 }
 
+/// A namespace with an override, and a request that is about them.
+async fn ratelimit_scene(server: &Server, operation: &str, name: &str, ids: &mut Ids) -> Value {
+    let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
+    server.call("ratelimit.limit", check.clone()).await.expect(200);
+    let set = server.call("ratelimit.setOverride", check.clone()).await.expect(200);
+    let found = server.call("ratelimit.listNamespaces", json!({"search": name})).await.expect(200);
+    ids.insert("namespaceId", found.data()[0]["id"].as_str().expect("an id").to_owned());
+    ids.insert("overrideId", set.text_of("overrideId"));
+    match operation {
+        "ratelimit.multiLimit" => json!([check]),
+        "ratelimit.limit" | "ratelimit.setOverride" => check,
+        "ratelimit.getOverride" | "ratelimit.deleteOverride" => json!({"namespace": name, "identifier": "i"}),
+        _ => json!({"namespace": name}),
+    }
+}
+
 fn granted(answer: &Answer) -> bool {
-    answer.status == 200 && answer.data()["code"] != "NOT_FOUND"
+    answer.status == 200 && answer.body["data"]["code"] != "NOT_FOUND"
 }
 
 #[track_caller]
@@ -154,14 +232,76 @@ async fn the_contracts_expressions_decide_about_keys() {
 }
 
 #[tokio::test]
+async fn the_contracts_expressions_decide_about_credits_rerolling_permissions_and_roles_of_keys() {
+    let server = keyrack().await;
+    for operation in [
+        "keys.updateCredits",
+        "keys.rerollKey",
+        "keys.addPermissions",
+        "keys.removePermissions",
+        "keys.setPermissions",
+        "keys.addRoles",
+        "keys.removeRoles",
+        "keys.setRoles",
+        "keys.migrateKeys",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
 async fn the_contracts_expressions_decide_about_identities_permissions_and_root_keys() {
     let server = keyrack().await;
     for operation in [
         "identities.createIdentity",
+        "identities.deleteIdentity",
         "identities.getIdentity",
+        "identities.listIdentities",
+        "identities.updateIdentity",
         "permissions.createPermission",
         "permissions.createRole",
+        "permissions.deletePermission",
+        "permissions.deleteRole",
+        "permissions.getPermission",
+        "permissions.getRole",
+        "permissions.listPermissions",
+        "permissions.listRoles",
+        "permissions.setRolePermissions",
+        "permissions.updatePermission",
+        "permissions.updateRole",
         "rootKeys.createKey",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn the_contracts_expressions_decide_about_rate_limits() {
+    let server = keyrack().await;
+    for operation in [
+        "ratelimit.limit",
+        "ratelimit.multiLimit",
+        "ratelimit.setOverride",
+        "ratelimit.getOverride",
+        "ratelimit.listOverrides",
+        "ratelimit.deleteOverride",
+        "ratelimit.listNamespaces",
+        "ratelimit.deleteNamespace",
+    ] {
+        assert!(check_operation(&server, operation).await > 1, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn the_contracts_expressions_decide_about_root_keys_the_workspace_and_the_audit_log() {
+    let server = keyrack().await;
+    for operation in [
+        "rootKeys.updateKey",
+        "rootKeys.rerollKey",
+        "rootKeys.deleteKey",
+        "workspace.getLimits",
+        "audit.listLogs",
+        "audit.getLog",
     ] {
         assert!(check_operation(&server, operation).await > 1, "{operation}");
     }
@@ -188,22 +328,41 @@ async fn a_role_with_permissions_needs_a_permission_for_each_step() {
     client.call("permissions.createRole", body).await.expect(200);
 }
 
-/// The id of the only namespace. No operation of this milestone shows it, but the database file holds it.
-fn namespace_id(server: &Server) -> String {
-    let files = std::fs::read_dir(server.data_dir()).expect("the data directory can be read");
-    let bytes: Vec<u8> = files.filter_map(|entry| std::fs::read(entry.ok()?.path()).ok()).flatten().collect();
-    let text = String::from_utf8_lossy(&bytes);
-    let tail = text.split("rlns_").nth(1).expect("a namespace is stored");
-    format!("rlns_{}", tail.chars().take(16).collect::<String>())
+#[tokio::test]
+async fn setting_permissions_of_a_role_needs_a_permission_only_for_new_slugs() {
+    let server = keyrack().await;
+    let workspace = workspace_id(&server).await;
+    server.call("permissions.createRole", json!({"name": "r", "permissions": ["known"]})).await.expect(200);
+    let rule = facts().permission("permissions.setRolePermissions").expect("a rule");
+    let main = ["rbac.*.add_permission_to_role", "rbac.*.remove_permission_from_role"];
+    let narrow = limited_client(&server, &main).await;
+    let set = |slugs: &[&str]| json!({"role": "r", "permissions": slugs});
+    narrow.call("permissions.setRolePermissions", set(&["known"])).await.expect(200);
+    let denied = narrow.call("permissions.setRolePermissions", set(&["new"])).await;
+    assert_denied(denied, &rule["conditional"][0]["onDenied"], "rbac.*.create_permission");
+    let answer = server.call("permissions.getRole", json!({"role": "r"})).await.expect(200);
+    assert_eq!(answer.data()["permissions"][0]["slug"], "known", "nothing was changed");
+    server.call("permissions.getPermission", json!({"permission": "new"})).await.expect(404);
+    for (n, set_of_one) in minimal_sets(&rule["conditional"][0]["check"]).into_iter().enumerate() {
+        let create = concrete(&set_of_one[0], &Ids::from([("workspaceId", workspace.clone())]));
+        let client = limited_client(&server, &[main[0], main[1], &create]).await;
+        client.call("permissions.setRolePermissions", set(&[&format!("new{n}")])).await.expect(200);
+    }
+}
+
+/// The id of the only namespace.
+async fn namespace_id(server: &Server) -> String {
+    let namespaces = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
+    namespaces.data()[0]["id"].as_str().expect("an id").to_owned()
 }
 
 #[tokio::test]
 async fn a_grant_for_one_namespace_is_enough_for_it_and_for_no_other() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let body =
         |namespace: &str| json!({"namespace": namespace, "identifier": "i", "limit": 9, "duration": 60_000});
     server.call("ratelimit.limit", body("first")).await.expect(200);
-    let one = format!("ratelimit.{}.limit", namespace_id(&server));
+    let one = format!("ratelimit.{}.limit", namespace_id(&server).await);
     let client = limited_client(&server, &[&one]).await;
     client.call("ratelimit.limit", body("first")).await.expect(200);
     server.call("ratelimit.limit", body("second")).await.expect(200);

@@ -114,3 +114,18 @@ async fn consent_withdrawn_refuses_and_a_new_master_key_takes_over() {
     assert!(lost.log().contains("KEYRACK_MASTER_KEY_PREVIOUS"), "the log says what is missing");
     assert!(!lost.log().contains(ROOT_KEY) && !lost.log().contains(FIRST));
 }
+
+#[tokio::test]
+async fn rerolling_a_recoverable_key_keeps_it_recoverable_and_needs_the_permission() {
+    let server = with_master_key().start().await;
+    let api_id = api(&server, true).await;
+    let (key_id, _) = recoverable_key(&server, &api_id).await;
+    let body = json!({ "keyId": key_id, "expiration": 0 });
+    let creator = limited_client(&server, &["api.*.create_key"]).await;
+    let refused = creator.call("keys.rerollKey", body.clone()).await;
+    refused.expect_error(403, "unkey/authorization/insufficient_permissions");
+    let rerolled = server.call("keys.rerollKey", body).await.expect(200);
+    let asked = json!({ "keyId": rerolled.text_of("keyId"), "decrypt": true });
+    let shown = server.call("keys.getKey", asked).await.expect(200);
+    assert_eq!(shown.data()["plaintext"], rerolled.data()["key"]);
+}

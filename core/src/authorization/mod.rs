@@ -59,15 +59,21 @@ pub struct Rule {
     pub on_denied: OnDenied,
     /// What some calls need besides.
     pub conditional: &'static [Conditional],
+    /// Whether only an operator may call it: a property of a root key, which no permission stands for.
+    pub operator: bool,
 }
 
 impl Rule {
     /// A rule that a valid root key satisfies.
-    pub const ANY_ROOT_KEY: Rule = Rule { main: None, on_denied: OnDenied::Forbidden, conditional: &[] };
+    pub const ANY_ROOT_KEY: Rule =
+        Rule { main: None, on_denied: OnDenied::Forbidden, conditional: &[], operator: false };
+
+    /// A rule that only an operator satisfies.
+    pub const OPERATOR: Rule = Rule { operator: true, ..Rule::ANY_ROOT_KEY };
 
     /// A rule whose refusal is a 403 that names what is missing.
     pub const fn forbidding(main: Expression) -> Rule {
-        Rule { main: Some(main), on_denied: OnDenied::Forbidden, conditional: &[] }
+        Rule { main: Some(main), ..Rule::ANY_ROOT_KEY }
     }
 
     /// Adds requirements that hold under a condition.
@@ -80,6 +86,11 @@ impl Rule {
     #[must_use]
     pub const fn denied_as(self, on_denied: OnDenied) -> Rule {
         Rule { on_denied, ..self }
+    }
+
+    /// Whether it asks for more than a valid root key.
+    pub const fn asks(&self) -> bool {
+        self.operator || self.main.is_some()
     }
 }
 

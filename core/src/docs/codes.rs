@@ -67,6 +67,31 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "Take the id from `apis.listApis`, and check that the root key may read the API.",
     ),
     (
+        Code::AuditLogNotFound,
+        "The workspace's audit log has no entry with this id, or no longer.",
+        "Take the id from `audit.listLogs`; entries go when the workspace's retention is over.",
+    ),
+    (
+        Code::MigrationNotFound,
+        "There is no such migration in the root key's workspace.",
+        "`keyrack migration list` shows the ids; `keyrack migration create` makes one.",
+    ),
+    (
+        Code::PermissionNotFound,
+        "There is no such permission in the root key's workspace.",
+        "Send its id or its slug, case included; `permissions.listPermissions` shows them.",
+    ),
+    (
+        Code::RatelimitNamespaceNotFound,
+        "There is no such rate-limit namespace in the root key's workspace.",
+        "Send its id or its name; `ratelimit.listNamespaces` shows them, and the first `ratelimit.limit` makes one.",
+    ),
+    (
+        Code::RatelimitOverrideNotFound,
+        "The namespace has no override for this identifier.",
+        "Send the identifier exactly as it was set, wildcards included; `ratelimit.listOverrides` shows them.",
+    ),
+    (
         Code::IdentityNotFound,
         "There is no such identity in the root key's workspace, or the root key may not know of it.",
         "Send the identity's id or its external id; both are case-sensitive.",

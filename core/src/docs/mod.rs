@@ -29,7 +29,7 @@ pub const PLACEHOLDERS: [(&str, &str); 16] = [
     ("<logId>", "the id of an entry of the audit log: `audit.listLogs` shows them"),
     ("<migrationId>", "what `keyrack migration create` printed"),
     ("<namespace>", "the name of a rate-limit namespace that exists"),
-    ("<newKey>", "a key of your old system, which Keyrack does not know yet"),
+    ("<newKeyHash>", "the hash of a key of your old system, in the form that the migration takes"),
     ("<overrideIdentifier>", "the identifier of an override that exists"),
     ("<permissionId>", "the id of a permission: `permissions.listPermissions` shows them"),
     ("<permissionSlug>", "the slug of a permission that exists"),
@@ -68,13 +68,14 @@ impl OperationPage {
         format!("/docs/operations/{}", self.about.name)
     }
 
-    /// The example request, laid out for people; `None` while the operation has none.
+    /// The example as an HTTP body, laid out for people; `None` while the operation has none.
     pub fn example(&self) -> Option<String> {
         let example = self.about.example;
-        match serde_json::from_str::<Value>(example) {
-            Ok(value) if example.len() > 60 => serde_json::to_string_pretty(&value).ok(),
-            Ok(_) => Some(example.to_owned()),
-            Err(_) => None,
+        let request = serde_json::from_str::<Value>(example).ok()?;
+        if example.len() > 60 {
+            serde_json::to_string_pretty(&self.about.to_body(request)).ok()
+        } else {
+            Some(example.to_owned())
         }
     }
 

@@ -78,7 +78,19 @@ pub struct Found {
 /// Finds a key of a workspace by its text. A key of another workspace, of a deleted API or outside
 /// `key_spaces` does not exist.
 pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str, key_spaces: Option<&[String]>) -> Option<Found> {
-    let key = keyrack.resident().key(&secret::hash(key)).filter(|key| *key.workspace_id == *workspace_id)?;
+    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?, key_spaces)
+}
+
+/// A key that was found, with what it belongs to, under the same conditions as [`find`].
+pub(super) fn complete(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    key: Arc<Key>,
+    key_spaces: Option<&[String]>,
+) -> Option<Found> {
+    if *key.workspace_id != *workspace_id {
+        return None;
+    }
     let api = keyrack.resident().api(&key.api_id)?;
     if key_spaces.is_some_and(|allowed| !allowed.contains(&api.stored.key_space_id)) {
         return None;

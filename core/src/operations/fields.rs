@@ -8,7 +8,10 @@ use crate::error::Error;
 use crate::ids::{self, Kind};
 use crate::store::credits::{Credits, Refill};
 use crate::store::identities::Identity;
+use crate::store::permissions::{self, Permission};
 use crate::store::ratelimits::{self, Owner, Ratelimit};
+use crate::store::roles::Role;
+use crate::store::{Connection, Only, by_owner};
 use crate::value::{Meta, Nullable};
 
 /// Bytes of serialized metadata that a key may hold.
@@ -108,10 +111,14 @@ pub struct KeyCredits {
 impl KeyCredits {
     /// The credits as answered: nothing for an unlimited key.
     pub(super) fn of(credits: Credits) -> Option<KeyCredits> {
-        credits.remaining.map(|remaining| KeyCredits {
-            remaining: Nullable(Some(remaining)),
-            refill: credits.refill.map(KeyRefill::from),
-        })
+        credits.remaining.map(|_| KeyCredits::from(credits))
+    }
+}
+
+/// All that is stored; a refill without a balance included.
+impl From<Credits> for KeyCredits {
+    fn from(credits: Credits) -> Self {
+        KeyCredits { remaining: Nullable(credits.remaining), refill: credits.refill.map(KeyRefill::from) }
     }
 }
 
@@ -139,6 +146,63 @@ impl IdentityResponse {
             meta: identity.meta.as_deref().and_then(Meta::from_text),
             ratelimits: ratelimits.into_iter().map(RatelimitResponse::from).collect(),
         }
+    }
+}
+
+/// A permission.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionResponse {
+    /// `perm_…`
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What verifications ask for.
+    pub slug: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl From<Permission> for PermissionResponse {
+    fn from(permission: Permission) -> Self {
+        PermissionResponse {
+            id: permission.id,
+            name: permission.name,
+            slug: permission.slug,
+            description: permission.description.filter(|text| !text.is_empty()),
+        }
+    }
+}
+
+/// A role with its permissions.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleResponse {
+    /// `role_…`
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What keys with this role hold, by slug.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<PermissionResponse>,
+}
+
+impl RoleResponse {
+    /// Reads the permissions of these roles, in their order.
+    pub(super) async fn read(connection: &mut Connection, roles: Vec<Role>) -> Result<Vec<RoleResponse>, Error> {
+        let ids: Vec<&str> = roles.iter().map(|role| role.id.as_str()).collect();
+        let mut permissions = by_owner(permissions::of_roles(connection, Only::Ids(&ids)).await?);
+        let with_permissions = roles.into_iter().map(|role| RoleResponse {
+            permissions: permissions.remove(&role.id).unwrap_or_default().into_iter().map(Into::into).collect(),
+            id: role.id,
+            name: role.name,
+            description: role.description.filter(|text| !text.is_empty()),
+        });
+        Ok(with_permissions.collect())
     }
 }
 
@@ -171,23 +235,67 @@ pub(super) async fn add_ratelimits(
     Ok(())
 }
 
+/// What became of the limits of an owner that were replaced.
+#[derive(Debug)]
+pub(super) struct ReplacedRatelimits {
+    pub(super) deleted: Vec<Ratelimit>,
+    pub(super) updated: Vec<Ratelimit>,
+    pub(super) created: Vec<Ratelimit>,
+}
+
+/// Replaces the limits of an owner; a limit whose name stays keeps its id, and with it nothing of its count
+/// is lost.
+pub(super) async fn replace_ratelimits(
+    mutation: &mut Mutation,
+    owner: &Owner,
+    requested: Vec<RatelimitRequest>,
+) -> Result<ReplacedRatelimits, Error> {
+    let stored = match owner {
+        Owner::Key(id) => ratelimits::of_keys(mutation.connection(), Only::Ids(&[id])).await?,
+        Owner::Identity(id) => ratelimits::of_identities(mutation.connection(), Only::Ids(&[id])).await?,
+    };
+    let mut wanted = new_ratelimits(requested);
+    let (mut deleted, mut updated) = (Vec::new(), Vec::new());
+    let now = mutation.now();
+    for (_, known) in stored {
+        match wanted.iter().position(|limit| limit.name == known.name) {
+            Some(at) => {
+                let limit = Ratelimit { id: known.id, ..wanted.remove(at) };
+                ratelimits::update(mutation.connection(), &limit, now).await?;
+                updated.push(limit);
+            }
+            None => {
+                ratelimits::delete(mutation.connection(), &known.id).await?;
+                deleted.push(known);
+            }
+        }
+    }
+    add_ratelimits(mutation, owner, &wanted).await?;
+    Ok(ReplacedRatelimits { deleted, updated, created: wanted })
+}
+
 /// A key's metadata as stored.
 pub(super) fn key_meta(meta: &Meta) -> Result<String, Error> {
-    checked_meta(meta, MAX_KEY_META_BYTES)
+    key_meta_at(meta, "body")
+}
+
+/// The metadata, as stored, of a key that the request has at the place `at`.
+pub(super) fn key_meta_at(meta: &Meta, at: &str) -> Result<String, Error> {
+    checked_meta(meta, MAX_KEY_META_BYTES, at)
 }
 
 /// An identity's metadata as stored.
 pub(super) fn identity_meta(meta: &Meta) -> Result<String, Error> {
-    checked_meta(meta, MAX_IDENTITY_META_BYTES)
+    checked_meta(meta, MAX_IDENTITY_META_BYTES, "body")
 }
 
-fn checked_meta(meta: &Meta, most: usize) -> Result<String, Error> {
+fn checked_meta(meta: &Meta, most: usize, at: &str) -> Result<String, Error> {
     let text = meta.to_text();
     if text.len() <= most {
         return Ok(text);
     }
     Err(Error::invalid(
-        "body.meta",
+        &format!("{at}.meta"),
         format!("the metadata is too large: {} serialized, at most {} are allowed", size(text.len()), size(most)),
         "Keep large values elsewhere and store a reference.",
     ))

@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, contains, flag, like_pattern, mark_deleted, select};
+use super::listing::{self, Part};
+use super::{Connection, Only, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// An API as stored.
@@ -64,28 +65,12 @@ pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> 
     Ok(found.into_iter().find(|api| api.workspace_id == workspace_id))
 }
 
-/// Live APIs of a workspace from `cursor` on, in the order of ids, whose id or name holds `search`.
+/// A part of the live APIs of a workspace, in the order of ids; a search looks into id and name.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(
-    connection: &mut Connection,
-    workspace_id: &str,
-    cursor: &str,
-    search: &str,
-    count: i64,
-) -> Result<Vec<Api>, Error> {
-    let found = contains(&["id", "name"], 4);
-    let text = format!("{LIVE} AND workspace_id = $1 AND id >= $2 AND {found} ORDER BY id LIMIT $3");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(cursor.to_owned())
-        .bind(count)
-        .bind(like_pattern(&search.to_lowercase()))
-        .bind(like_pattern(search))
-        .fetch_all(connection)
-        .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Api>, Error> {
+    listing::list(connection, LIVE, &["id", "name"], part, read).await
 }
 
 /// Adds an API and its key space.

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::Connection;
+use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::changes::Subject;
 use crate::error::Error;
 
@@ -16,18 +16,24 @@ pub async fn insert(
     generation: i64,
     subjects: &[Subject],
 ) -> Result<(), Error> {
-    for (position, subject) in (0_i64..).zip(subjects) {
-        sqlx::query(
-            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id) \
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(workspace_id.to_owned())
-        .bind(generation)
-        .bind(position)
-        .bind(subject.kind())
-        .bind(subject.id().to_owned())
-        .execute(&mut *connection)
-        .await?;
+    const COLUMNS: usize = 5;
+    let mut positions = 0_i64..;
+    for portion in subjects.chunks(VALUES_PER_STATEMENT / COLUMNS) {
+        let row = |at: usize| format!("({})", placeholders(at * COLUMNS + 1, COLUMNS));
+        let text = format!(
+            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id) VALUES {}",
+            (0..portion.len()).map(row).collect::<Vec<_>>().join(", ")
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for (subject, position) in portion.iter().zip(&mut positions) {
+            query = query
+                .bind(workspace_id.to_owned())
+                .bind(generation)
+                .bind(position)
+                .bind(subject.kind())
+                .bind(subject.id().to_owned());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }

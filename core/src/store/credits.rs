@@ -68,6 +68,66 @@ pub async fn set_refill(connection: &mut Connection, key_id: &str, refill: Optio
     Ok(())
 }
 
+/// The balance and the refill of a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, key_id: &str) -> Result<Credits, Error> {
+    let row = sqlx::query("SELECT remaining, refill_amount, refill_day FROM credits WHERE key_id = $1")
+        .bind(key_id.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(read).transpose()?.unwrap_or_default())
+}
+
+/// Sets the balance of a key and leaves its refill.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_remaining(connection: &mut Connection, key_id: &str, remaining: i64) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO credits (key_id, remaining) VALUES ($1, $2) \
+         ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining",
+    )
+    .bind(key_id.to_owned())
+    .bind(remaining)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds to a balance, up to the largest that can be stored: `false` when the key is unlimited.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn increment(connection: &mut Connection, key_id: &str, by: i64) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE credits SET remaining = CASE WHEN remaining > 9223372036854775807 - $2 \
+         THEN 9223372036854775807 ELSE remaining + $2 END WHERE key_id = $1 AND remaining IS NOT NULL",
+    )
+    .bind(key_id.to_owned())
+    .bind(by)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes from a balance whatever is there, down to 0: `false` when the key is unlimited.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn decrement(connection: &mut Connection, key_id: &str, by: i64) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE credits SET remaining = CASE WHEN remaining < $2 THEN 0 ELSE remaining - $2 END \
+         WHERE key_id = $1 AND remaining IS NOT NULL",
+    )
+    .bind(key_id.to_owned())
+    .bind(by)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Takes `cost` from the balance if it is there: `Some(balance after)`, or `None` and nothing changed.
 ///
 /// # Errors

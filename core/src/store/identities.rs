@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, select};
+use super::listing::{self, Part};
+use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
 
 /// A live identity as stored.
@@ -73,6 +74,14 @@ pub async fn find(
     }
 }
 
+/// A part of the live identities of a workspace, in the order of ids; a search looks into id and external id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Identity>, Error> {
+    listing::list(connection, LIVE, &["id", "external_id"], part, read).await
+}
+
 /// Adds an identity.
 ///
 /// # Errors
@@ -89,4 +98,40 @@ pub async fn insert(connection: &mut Connection, identity: &Identity, now: i64) 
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Writes what may change of an identity.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE identities SET meta = $2, updated_at = $3 WHERE id = $1")
+        .bind(identity.id.clone())
+        .bind(identity.meta.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Marks an identity as deleted; its limits stay with it. Of the identities that had its external id, only
+/// the one deleted last is kept: an older one goes for good, with its limits.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
+    let older =
+        "SELECT id FROM identities WHERE workspace_id = $1 AND external_id = $2 AND deleted_at IS NOT NULL";
+    for text in [
+        format!("UPDATE keys SET identity_id = NULL WHERE identity_id IN ({older})"),
+        format!("DELETE FROM ratelimits WHERE identity_id IN ({older})"),
+        format!("DELETE FROM identities WHERE id IN ({older})"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(identity.workspace_id.clone())
+            .bind(identity.external_id.clone())
+            .execute(&mut *connection)
+            .await?;
+    }
+    mark_deleted(connection, "identities", &identity.id, now).await
 }

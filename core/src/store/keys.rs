@@ -15,10 +15,12 @@ pub struct Key {
     pub workspace_id: String,
     /// Its API.
     pub api_id: String,
-    /// Base64 of the SHA-256 of the full key.
+    /// Base64 of the SHA-256 of the full key; of an imported key, what its importer sent.
     pub hash: String,
-    /// The first characters, for people to recognise it by.
+    /// The first characters, for people to recognise it by; empty for an imported key not used yet.
     pub start: String,
+    /// The migration that it was imported with, until it is first used.
+    pub pending_migration_id: Option<String>,
     /// For people.
     pub name: Option<String>,
     /// The identity it was linked to, which may have been deleted since.
@@ -40,8 +42,8 @@ pub struct Key {
 }
 
 /// Keys that are live, as is their API. Ends in a `WHERE` clause.
-const LIVE: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.start, k.name, k.identity_id, k.meta, \
-                    k.enabled, k.expires_at, k.last_used_at, k.created_at, k.updated_at, c.remaining, \
+const LIVE: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.start, k.pending_migration_id, \
+                    k.name, k.identity_id, k.meta, k.enabled, k.expires_at, k.last_used_at, k.created_at, k.updated_at, c.remaining, \
                     c.refill_amount, c.refill_day \
                     FROM keys k JOIN apis a ON a.id = k.api_id LEFT JOIN credits c ON c.key_id = k.id \
                     WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
@@ -53,6 +55,7 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
         api_id: row.try_get("api_id")?,
         hash: row.try_get("hash")?,
         start: row.try_get("start")?,
+        pending_migration_id: row.try_get("pending_migration_id")?,
         name: row.try_get("name")?,
         identity_id: row.try_get("identity_id")?,
         meta: row.try_get("meta")?,
@@ -125,26 +128,52 @@ pub async fn list(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// Adds a key, without its credits, limits and links.
+/// Adds a key, without its credits, limits and links: `false`, and nothing added, if any key, live or
+/// deleted, has its hash.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, key: &Key) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO keys (id, workspace_id, api_id, hash, start, name, identity_id, meta, enabled, expires_at, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+pub async fn insert(connection: &mut Connection, key: &Key) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "INSERT INTO keys (id, workspace_id, api_id, hash, start, pending_migration_id, name, identity_id, meta, \
+         enabled, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         ON CONFLICT (hash) DO NOTHING",
     )
     .bind(key.id.clone())
     .bind(key.workspace_id.clone())
     .bind(key.api_id.clone())
     .bind(key.hash.clone())
     .bind(key.start.clone())
+    .bind(key.pending_migration_id.clone())
     .bind(key.name.clone())
     .bind(key.identity_id.clone())
     .bind(key.meta.clone())
     .bind(i64::from(key.enabled))
     .bind(key.expires_at)
     .bind(key.created_at)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the migration of a key: writes its hash and first characters and clears the migration.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn settle(
+    connection: &mut Connection,
+    id: &str,
+    hash: &str,
+    start: &str,
+    now: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE keys SET hash = $2, start = $3, pending_migration_id = NULL, updated_at = $4 WHERE id = $1",
+    )
+    .bind(id.to_owned())
+    .bind(hash.to_owned())
+    .bind(start.to_owned())
+    .bind(now)
     .execute(connection)
     .await?;
     Ok(())
@@ -232,6 +261,52 @@ async fn link(
     for id in ids {
         sqlx::query(text).bind(key_id.to_owned()).bind(id.to_owned()).execute(&mut *connection).await?;
     }
+    Ok(())
+}
+
+/// Gives a key the permissions and roles that another has.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn copy_links(connection: &mut Connection, from: &str, to: &str) -> Result<(), Error> {
+    for text in [
+        "INSERT INTO key_permissions (key_id, permission_id) \
+         SELECT CAST($2 AS TEXT), permission_id FROM key_permissions WHERE key_id = $1",
+        "INSERT INTO key_roles (key_id, role_id) \
+         SELECT CAST($2 AS TEXT), role_id FROM key_roles WHERE key_id = $1",
+    ] {
+        sqlx::query(text).bind(from.to_owned()).bind(to.to_owned()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Takes a permission from a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_permission(
+    connection: &mut Connection,
+    key_id: &str,
+    permission_id: &str,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_permissions WHERE key_id = $1 AND permission_id = $2")
+        .bind(key_id.to_owned())
+        .bind(permission_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes a role from a key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_role(connection: &mut Connection, key_id: &str, role_id: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM key_roles WHERE key_id = $1 AND role_id = $2")
+        .bind(key_id.to_owned())
+        .bind(role_id.to_owned())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

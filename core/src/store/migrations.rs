@@ -17,6 +17,18 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/postgres/0001_foundation.sql"),
     ),
     (
+        2,
+        "key migrations",
+        include_str!("migrations/sqlite/0002_key_migrations.sql"),
+        include_str!("migrations/postgres/0002_key_migrations.sql"),
+    ),
+    (
+        3,
+        "identity indexes",
+        include_str!("migrations/sqlite/0003_identity_indexes.sql"),
+        include_str!("migrations/postgres/0003_identity_indexes.sql"),
+    ),
+    (
         6,
         "vault",
         include_str!("migrations/sqlite/0006_vault.sql"),

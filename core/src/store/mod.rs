@@ -12,9 +12,12 @@ pub mod encrypted_keys;
 pub mod facts;
 pub mod identities;
 pub mod inspection;
+pub mod key_migrations;
 pub mod keys;
+pub mod listing;
 mod migrations;
 pub mod namespaces;
+pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
 pub mod roles;
@@ -265,16 +268,6 @@ fn flag(row: &AnyRow, column: &str) -> Result<bool, sqlx::Error> {
 fn placeholders(first: usize, count: usize) -> String {
     let texts: Vec<_> = (first..first + count).map(|n| format!("${n}")).collect();
     texts.join(", ")
-}
-
-/// A condition: one of `columns` contains a search text. It takes two values from `$first` on: the pattern of
-/// the lower-cased text, and that of the text as it is, because SQLite lowers ASCII letters only.
-fn contains(columns: &[&str], first: usize) -> String {
-    let second = first + 1;
-    let condition = |column: &&str| {
-        format!("LOWER({column}) LIKE ${first} ESCAPE '\\' OR {column} LIKE ${second} ESCAPE '\\'")
-    };
-    format!("({})", columns.iter().map(condition).collect::<Vec<_>>().join(" OR "))
 }
 
 /// The pattern that finds a search text literally: `%`, `_` and `\` stand for themselves.

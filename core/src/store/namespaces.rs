@@ -1,11 +1,11 @@
-//! Namespaces of standalone rate limits and the overrides in them.
+//! Namespaces of standalone rate limits.
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, select};
+use super::listing::{self, Part};
+use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
-use crate::ratelimit::override_rules::OverrideRule;
 
 /// A namespace as stored, deleted ones included: their names stay reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,23 +75,33 @@ pub async fn insert(connection: &mut Connection, namespace: &Namespace, now: i64
     Ok(())
 }
 
-/// Live overrides, with the id of their namespace.
+/// Marks a namespace as deleted; its name stays reserved.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn overrides(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, OverrideRule)>, Error> {
-    let text = "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at \
-                FROM ratelimit_overrides WHERE deleted_at IS NULL";
-    let rows = select(connection, text, "namespace_id", only).await?;
+pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    mark_deleted(connection, "ratelimit_namespaces", id, now).await
+}
+
+/// A namespace in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// `rlns_…`
+    pub id: String,
+    /// Unique in the workspace, any characters.
+    pub name: String,
+    /// Unix ms.
+    pub created_at: i64,
+}
+
+/// A part of the live namespaces of a workspace, in the order of ids; a search looks into ids and names.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Listed>, Error> {
+    let live = "SELECT id, name, created_at FROM ratelimit_namespaces WHERE deleted_at IS NULL";
     let read = |row: &AnyRow| {
-        let rule = OverrideRule {
-            id: row.try_get::<String, _>("id")?.into(),
-            pattern: row.try_get::<String, _>("identifier")?.into(),
-            limit: row.try_get("limit_count")?,
-            duration_ms: row.try_get("duration_ms")?,
-            created_at: row.try_get("created_at")?,
-        };
-        Ok((row.try_get("namespace_id")?, rule))
+        Ok(Listed { id: row.try_get("id")?, name: row.try_get("name")?, created_at: row.try_get("created_at")? })
     };
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    listing::list(connection, live, &["id", "name"], part, read).await
 }

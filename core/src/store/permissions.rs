@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, VALUES_PER_STATEMENT, placeholders};
+use super::listing::{self, Part};
+use super::{Connection, Only, VALUES_PER_STATEMENT, placeholders, select};
 use crate::error::Error;
 
 /// A permission as stored.
@@ -18,6 +19,8 @@ pub struct Permission {
     /// For people.
     pub description: Option<String>,
 }
+
+const ANY: &str = "SELECT id, slug, name, description FROM permissions WHERE id IS NOT NULL";
 
 fn read(row: &AnyRow) -> Result<Permission, sqlx::Error> {
     Ok(Permission {
@@ -54,6 +57,64 @@ pub async fn find_by_slugs(
     Ok(found)
 }
 
+/// The permissions that a key holds itself, by slug.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Permission>, Error> {
+    let rows = sqlx::query(
+        "SELECT p.id, p.slug, p.name, p.description FROM key_permissions l \
+         JOIN permissions p ON p.id = l.permission_id WHERE l.key_id = $1 ORDER BY p.slug",
+    )
+    .bind(key_id.to_owned())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Permissions of roles, with the role's id, by slug.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_roles(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, Permission)>, Error> {
+    let text = "SELECT p.id, p.slug, p.name, p.description, l.role_id AS owner FROM role_permissions l \
+                JOIN permissions p ON p.id = l.permission_id WHERE l.role_id IS NOT NULL";
+    let rows = select(connection, text, "l.role_id", only).await?;
+    let mut owned = rows
+        .iter()
+        .map(|row| Ok((row.try_get("owner")?, read(row)?)))
+        .collect::<Result<Vec<(String, Permission)>, sqlx::Error>>()?;
+    owned.sort_by(|(_, one), (_, other)| one.slug.cmp(&other.slug));
+    Ok(owned)
+}
+
+/// A permission of a workspace by its id or slug; an id wins.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(
+    connection: &mut Connection,
+    workspace_id: &str,
+    id_or_slug: &str,
+) -> Result<Option<Permission>, Error> {
+    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR slug = $2)");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(id_or_slug.to_owned())
+        .fetch_all(connection)
+        .await?;
+    let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().min_by_key(|permission| permission.id != id_or_slug))
+}
+
+/// A part of the permissions of a workspace, in the order of ids; a search looks into all their texts.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Permission>, Error> {
+    listing::list(connection, ANY, &["id", "slug", "name", "description"], part, read).await
+}
+
 /// Adds a permission.
 ///
 /// # Errors
@@ -76,5 +137,36 @@ pub async fn insert(
     .bind(now)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Writes what may change of a permission; keys and roles hold it by its id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, permission: &Permission, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE permissions SET slug = $2, name = $3, description = $4, updated_at = $5 WHERE id = $1")
+        .bind(permission.id.clone())
+        .bind(permission.slug.clone())
+        .bind(permission.name.clone())
+        .bind(permission.description.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes a permission from all keys and roles and removes it; its slug is free again.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    for text in [
+        "DELETE FROM key_permissions WHERE permission_id = $1",
+        "DELETE FROM role_permissions WHERE permission_id = $1",
+        "DELETE FROM permissions WHERE id = $1",
+    ] {
+        sqlx::query(text).bind(id.to_owned()).execute(&mut *connection).await?;
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::listing::{self, Part};
 use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::error::Error;
 
@@ -16,6 +17,8 @@ pub struct Role {
     /// For people.
     pub description: Option<String>,
 }
+
+const ANY: &str = "SELECT id, name, description FROM roles WHERE id IS NOT NULL";
 
 fn read(row: &AnyRow) -> Result<Role, sqlx::Error> {
     Ok(Role { id: row.try_get("id")?, name: row.try_get("name")?, description: row.try_get("description")? })
@@ -45,6 +48,48 @@ pub async fn find_by_names(
         }
     }
     Ok(found)
+}
+
+/// The roles of a key, by name.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Role>, Error> {
+    let rows = sqlx::query(
+        "SELECT r.id, r.name, r.description FROM key_roles l JOIN roles r ON r.id = l.role_id \
+         WHERE l.key_id = $1 ORDER BY r.name",
+    )
+    .bind(key_id.to_owned())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A role of a workspace by its id or name; an id wins.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(
+    connection: &mut Connection,
+    workspace_id: &str,
+    id_or_name: &str,
+) -> Result<Option<Role>, Error> {
+    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR name = $2)");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(id_or_name.to_owned())
+        .fetch_all(connection)
+        .await?;
+    let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().min_by_key(|role| role.id != id_or_name))
+}
+
+/// A part of the roles of a workspace, in the order of ids; a search looks into all their texts.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Role>, Error> {
+    listing::list(connection, ANY, &["id", "name", "description"], part, read).await
 }
 
 /// Adds a role, without permissions.
@@ -77,5 +122,52 @@ pub async fn link_permission(
         .bind(permission_id.to_owned())
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Takes a permission from a role.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unlink_permission(
+    connection: &mut Connection,
+    role_id: &str,
+    permission_id: &str,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM role_permissions WHERE role_id = $1 AND permission_id = $2")
+        .bind(role_id.to_owned())
+        .bind(permission_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes what may change of a role; keys have it by its id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, role: &Role, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE roles SET name = $2, description = $3, updated_at = $4 WHERE id = $1")
+        .bind(role.id.clone())
+        .bind(role.name.clone())
+        .bind(role.description.clone())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes a role from all keys and removes it; its name is free again, its permissions stay.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    for text in [
+        "DELETE FROM key_roles WHERE role_id = $1",
+        "DELETE FROM role_permissions WHERE role_id = $1",
+        "DELETE FROM roles WHERE id = $1",
+    ] {
+        sqlx::query(text).bind(id.to_owned()).execute(&mut *connection).await?;
+    }
     Ok(())
 }

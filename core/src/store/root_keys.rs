@@ -108,3 +108,91 @@ pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Res
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
     mark_deleted(connection, "root_keys", id, now).await
 }
+
+/// A live root key of a workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> Result<Option<RootKey>, Error> {
+    let found = live(connection, Only::Ids(&[id])).await?;
+    Ok(found.into_iter().find(|key| key.workspace_id == workspace_id))
+}
+
+/// Live root keys of a workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_workspace(connection: &mut Connection, workspace_id: &str) -> Result<Vec<RootKey>, Error> {
+    let text = format!("{LIVE} AND workspace_id = $1");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned()).fetch_all(connection).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A root key in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As stored.
+    pub key: RootKey,
+    /// Unix ms.
+    pub created_at: i64,
+    /// Unix ms, some seconds behind; `None` when never.
+    pub last_used_at: Option<i64>,
+}
+
+/// Live root keys of a workspace from `cursor` on, in the order of ids.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    connection: &mut Connection,
+    workspace_id: &str,
+    cursor: &str,
+    count: i64,
+) -> Result<Vec<Listed>, Error> {
+    let text = LIVE.replacen("expires_at", "expires_at, created_at, last_used_at", 1)
+        + " AND workspace_id = $1 AND id >= $2 ORDER BY id LIMIT $3";
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(cursor.to_owned())
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    let read = |row: &AnyRow| {
+        let (created_at, last_used_at) = (row.try_get("created_at")?, row.try_get("last_used_at")?);
+        Ok(Listed { key: read(row)?, created_at, last_used_at })
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Writes what may be changed of a root key: name, whether it is enabled, permissions and expiry.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, key: &RootKey, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE root_keys SET name = $2, enabled = $3, permissions = $4, expires_at = $5, updated_at = $6 \
+         WHERE id = $1",
+    )
+    .bind(key.id.clone())
+    .bind(key.name.clone())
+    .bind(i64::from(key.enabled))
+    .bind(serde_json::to_string(&key.permissions).map_err(Error::unexpected)?)
+    .bind(key.expires_at)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a root key was used, unless a later use is noted.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_last_used(connection: &mut Connection, id: &str, at: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE root_keys SET last_used_at = $2 WHERE id = $1 AND COALESCE(last_used_at, 0) < $2")
+        .bind(id.to_owned())
+        .bind(at)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

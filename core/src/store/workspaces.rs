@@ -143,3 +143,37 @@ pub async fn counts(connection: &mut Connection, id: &str) -> Result<Counts, Err
         namespaces: row.try_get("namespaces")?,
     })
 }
+
+/// Workspaces from `cursor` on, in the order of ids, each with the Unix ms of its creation.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(connection: &mut Connection, cursor: &str, count: i64) -> Result<Vec<(Workspace, i64)>, Error> {
+    let columns = COLUMNS.replacen("SELECT id", "SELECT created_at, id", 1);
+    let text = format!("{columns} AND id >= $1 ORDER BY id LIMIT $2");
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind(cursor.to_owned()).bind(count).fetch_all(connection).await?;
+    let read = |row: &AnyRow| Ok((read(row)?, row.try_get("created_at")?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Writes the settings of a workspace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn update(connection: &mut Connection, workspace: &Workspace, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE workspaces SET name = $2, enabled = $3, requests_per_minute = $4, log_retention_days = $5, \
+         audit_retention_days = $6, updated_at = $7 WHERE id = $1",
+    )
+    .bind(workspace.id.clone())
+    .bind(workspace.name.clone())
+    .bind(i64::from(workspace.enabled))
+    .bind(workspace.requests_per_minute)
+    .bind(workspace.log_retention_days)
+    .bind(workspace.audit_retention_days)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

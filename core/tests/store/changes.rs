@@ -21,7 +21,7 @@ on_both_engines!(
     a_deleted_api_takes_its_keys_with_it_everywhere,
 );
 
-async fn chain(instance: &Instance) -> Vec<Entry> {
+pub(crate) async fn chain(instance: &Instance) -> Vec<Entry> {
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let rows = sqlx::query("SELECT * FROM audit_logs WHERE workspace_id = $1 ORDER BY sequence")
         .bind(instance.workspace_id.clone())
@@ -136,7 +136,7 @@ async fn changes_of_one_workspace_take_turns_and_count_up_without_gaps(database:
 }
 
 /// Waits until `holds`, at most a second.
-async fn within_a_second(holds: impl Fn() -> bool) {
+pub(crate) async fn within_a_second(holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < Duration::from_secs(1), "not within a second");

@@ -3,6 +3,7 @@
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey};
+use keyrack_core::store::listing::Part;
 use keyrack_core::store::{Only, apis, credits, identities, keys, namespaces, root_keys};
 use serde_json::json;
 
@@ -11,6 +12,7 @@ use crate::{Database, Instance, on_both_engines};
 on_both_engines!(
     ids_page_in_the_order_of_bytes,
     search_is_literal_and_ignores_case,
+    a_search_ignores_the_case_of_all_letters_and_fills_its_pages,
     lists_of_more_ids_than_a_statement_takes_are_read_whole,
     deductions_in_parallel_never_go_below_zero,
     a_balance_and_its_refill_are_set_apart,
@@ -41,6 +43,10 @@ async fn add_apis(instance: &Instance, ids_and_names: &[(&str, &str)]) {
     transaction.commit().await.unwrap();
 }
 
+fn part<'a>(instance: &'a Instance, cursor: &'a str, search: &'a str, count: i64) -> Part<'a> {
+    Part { workspace_id: &instance.workspace_id, cursor, search, count }
+}
+
 async fn ids_page_in_the_order_of_bytes(database: Database) {
     let instance = database.set_up().await;
     add_apis(
@@ -49,10 +55,10 @@ async fn ids_page_in_the_order_of_bytes(database: Database) {
     )
     .await;
     let mut connection = instance.keyrack.store().read().await.unwrap();
-    let listed = apis::list(&mut connection, &instance.workspace_id, "", "", 100).await.unwrap();
+    let listed = apis::list(&mut connection, part(&instance, "", "", 100)).await.unwrap();
     let ids: Vec<_> = listed.iter().map(|api| api.id.as_str()).collect();
     assert_eq!(ids, ["api_1", "api_B", "api_Z", "api_a", "api_b"]);
-    let from = apis::list(&mut connection, &instance.workspace_id, "api_Z", "", 2).await.unwrap();
+    let from = apis::list(&mut connection, part(&instance, "api_Z", "", 2)).await.unwrap();
     assert_eq!(from.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), ["api_Z", "api_a"]);
 }
 
@@ -67,9 +73,27 @@ async fn search_is_literal_and_ignores_case(database: Database) {
     for (search, expected) in
         [("100%", "api_1"), ("SNAKE_", "api_3"), ("k\\s", "api_4"), (" 0 sure ", "api_2"), ("API_4", "api_4")]
     {
-        let found = apis::list(&mut connection, &instance.workspace_id, "", search, 100).await.unwrap();
+        let found = apis::list(&mut connection, part(&instance, "", search, 100)).await.unwrap();
         let ids: Vec<_> = found.iter().map(|api| api.id.as_str()).collect();
         assert_eq!(ids, [expected], "{search}");
+    }
+}
+
+async fn a_search_ignores_the_case_of_all_letters_and_fills_its_pages(database: Database) {
+    let instance = database.set_up().await;
+    let pairs = [("api_1", "MÜLLER"), ("api_2", "Möller"), ("api_3", "Miller"), ("api_4", "bei müller")];
+    add_apis(&instance, &pairs).await;
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    for (search, cursor, count, expected) in [
+        ("Müller", "", 100, &["api_1", "api_4"][..]),
+        ("mÜLL", "", 1, &["api_1"]),
+        ("müller", "api_2", 1, &["api_4"]),
+        ("möller", "", 2, &["api_2"]),
+        ("ller", "", 3, &["api_1", "api_2", "api_3"]),
+        ("mäller", "", 100, &[]),
+    ] {
+        let found = apis::list(&mut connection, part(&instance, cursor, search, count)).await.unwrap();
+        assert_eq!(found.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), expected, "{search}");
     }
 }
 

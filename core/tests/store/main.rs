@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod audit_events;
 mod changes;
 mod entities;
+mod holders;
+mod identities;
 mod instance;
+mod keys;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::page::{self, Listing};
 use crate::store::apis;
+use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
 
 const DEFAULT_LIMIT: i64 = 100;
@@ -75,7 +76,9 @@ impl Operation for ListApis {
         let wanted = request.limit + 1;
         let mut visible = Vec::new();
         loop {
-            let rows = apis::list(&mut connection, caller.workspace_id(), &cursor, &search, wanted).await?;
+            let part =
+                Part { workspace_id: caller.workspace_id(), cursor: &cursor, search: &search, count: wanted };
+            let rows = apis::list(&mut connection, part).await?;
             // The smallest id after the last one read: that id with the smallest character behind it.
             let next = rows.last().map(|api| format!("{}\u{1}", api.id));
             let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < wanted;

@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::audit::{Event, Target};
+use super::{identity_target, ratelimit_event};
+use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -84,19 +84,14 @@ impl Operation for CreateIdentity {
             Identity { id: ids::generate(Kind::Identity), workspace_id, external_id: request.external_id, meta };
         let now = mutation.now();
         identities::insert(mutation.connection(), &identity, now).await?;
-        let target = Target::new("identity", &identity.id).named(&identity.external_id);
-        mutation
-            .record(Event::new("identity.create", format!("Created identity {}", identity.id)).on(target.clone()));
+        mutation.record(
+            Event::new("identity.create", format!("Created identity {}", identity.id))
+                .on(identity_target(&identity)),
+        );
         let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
         fields::add_ratelimits(&mut mutation, &Owner::Identity(identity.id.clone()), &limits).await?;
-        for limit in limits {
-            let facts =
-                json!({ "limit": limit.limit, "duration": limit.duration_ms, "autoApply": limit.auto_apply });
-            mutation.record(
-                Event::new("ratelimit.create", format!("Created rate limit {} of {}", limit.id, identity.id))
-                    .on(target.clone())
-                    .on(Target::new("ratelimit", &limit.id).named(limit.name).with(facts)),
-            );
+        for limit in &limits {
+            mutation.record(ratelimit_event("ratelimit.create", "Created", &identity, limit));
         }
         mutation.touch(Subject::Identity(identity.id.clone()));
         mutation.commit().await?;

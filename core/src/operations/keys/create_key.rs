@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::links::{identity_by_external_id, permission_target, permissions_by_slug, role_target, roles_by_name};
-use super::{stores_plaintexts, vault};
+use super::links::{
+    connect_permissions, connect_roles, identity_by_external_id, permissions_by_slug, roles_by_name,
+};
+use super::{add, stores_plaintexts, vault};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -16,7 +18,7 @@ use crate::operations::fields::{
 };
 use crate::store::apis::{self, Api};
 use crate::store::credits::{self, Credits, Refill};
-use crate::store::keys::{self, Key};
+use crate::store::keys::Key;
 use crate::store::ratelimits::Owner;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
@@ -126,7 +128,8 @@ impl Operation for CreateKey {
             caller.authorize_also::<Self>("recoverable", &scope)?;
             stores_plaintexts(&api)?;
         }
-        let credits = request.credits.as_ref().map(read_credits).transpose()?.unwrap_or_default();
+        let credits =
+            request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose()?.unwrap_or_default();
         let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
         let generated = generate(&api, &request)?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
@@ -145,6 +148,7 @@ impl Operation for CreateKey {
             api_id: api.id.clone(),
             hash: generated.hash.to_base64(),
             start: generated.start,
+            pending_migration_id: None,
             name: request.name,
             identity_id,
             meta,
@@ -155,7 +159,7 @@ impl Operation for CreateKey {
             updated_at: None,
             credits,
         };
-        keys::insert(mutation.connection(), &key).await?;
+        add(&mut mutation, &key).await?;
         if credits != Credits::default() {
             credits::set(mutation.connection(), &key.id, credits).await?;
         }
@@ -165,8 +169,10 @@ impl Operation for CreateKey {
         }
         let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
         fields::add_ratelimits(&mut mutation, &Owner::Key(key.id.clone()), &limits).await?;
-        link_permissions(&mut mutation, &key.id, request.permissions.unwrap_or_default()).await?;
-        link_roles(&mut mutation, &key.id, request.roles.unwrap_or_default()).await?;
+        let permissions = permissions_by_slug(&mut mutation, request.permissions.unwrap_or_default()).await?;
+        connect_permissions(&mut mutation, &key.id, &permissions).await?;
+        let roles = roles_by_name(&mut mutation, request.roles.unwrap_or_default()).await?;
+        connect_roles(&mut mutation, &key.id, &roles).await?;
         mutation.record(
             Event::new("key.create", format!("Created key {} of API {}", key.id, api.id))
                 .on(Target::new("key", &key.id).named(&key.id))
@@ -190,58 +196,30 @@ fn generate(api: &Api, request: &Request) -> Result<GeneratedKey, Error> {
     secret::generate_key(prefix, bytes.unwrap_or(secret::DEFAULT_KEY_BYTES)).map_err(Error::unexpected)
 }
 
-fn read_credits(credits: &KeyCredits) -> Result<Credits, Error> {
+/// The credits of a new key, which the request has at the place `at`.
+pub(super) fn read_credits(credits: &KeyCredits, at: &str) -> Result<Credits, Error> {
     let Some(refill) = &credits.refill else {
         return Ok(Credits { remaining: credits.remaining.0, refill: None });
     };
     if credits.remaining.0.is_none() {
         return Err(Error::invalid(
-            "body.credits.remaining",
+            &format!("{at}.credits.remaining"),
             "`credits.remaining` must be an integer when `credits.refill` is sent; got null",
             "Send the balance to start with, or leave `refill` out for an unlimited key.",
         ));
     }
     let day = match refill.interval {
         Interval::Daily => None,
-        Interval::Monthly => Some(refill.refill_day.ok_or_else(monthly_needs_a_day)?),
+        Interval::Monthly => Some(refill.refill_day.ok_or_else(|| monthly_needs_a_day(at))?),
     };
     Ok(Credits { remaining: credits.remaining.0, refill: Some(Refill { amount: refill.amount, day }) })
 }
 
 /// A monthly refill says on which day.
-pub(super) fn monthly_needs_a_day() -> Error {
+pub(super) fn monthly_needs_a_day(at: &str) -> Error {
     Error::invalid(
-        "body.credits.refill.refillDay",
+        &format!("{at}.credits.refill.refillDay"),
         "`refillDay` is required when the interval is monthly",
         "Send the day of the month, 1 to 31; short months refill on their last day.",
     )
-}
-
-async fn link_permissions(mutation: &mut Mutation, key_id: &str, slugs: Vec<String>) -> Result<(), Error> {
-    let permissions = permissions_by_slug(mutation, slugs).await?;
-    let ids = permissions.iter().map(|permission| permission.id.as_str());
-    keys::link_permissions(mutation.connection(), key_id, ids).await?;
-    for permission in &permissions {
-        let description = format!("Connected permission {} and key {key_id}", permission.id);
-        mutation.record(
-            Event::new("authorization.connect_permission_and_key", description)
-                .on(Target::new("key", key_id))
-                .on(permission_target(permission)),
-        );
-    }
-    Ok(())
-}
-
-async fn link_roles(mutation: &mut Mutation, key_id: &str, names: Vec<String>) -> Result<(), Error> {
-    let roles = roles_by_name(mutation, names).await?;
-    keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
-    for role in &roles {
-        let description = format!("Connected role {} and key {key_id}", role.id);
-        mutation.record(
-            Event::new("authorization.connect_role_and_key", description)
-                .on(Target::new("key", key_id))
-                .on(role_target(role)),
-        );
-    }
-    Ok(())
 }

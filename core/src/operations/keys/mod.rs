@@ -1,19 +1,37 @@
 //! Keys: issued, verified, changed, read and deleted.
 
+mod add_permissions;
+mod add_roles;
 mod create_key;
 mod delete_key;
 mod get_key;
 mod key_object;
 mod links;
+mod migrate_keys;
+mod remove_permissions;
+mod remove_roles;
+mod reroll_key;
+mod set_permissions;
+mod set_roles;
+mod update_credits;
 mod update_key;
 mod verify_key;
 mod whoami;
 
+pub use add_permissions::AddPermissions;
+pub use add_roles::AddRoles;
 pub use create_key::CreateKey;
 pub use delete_key::DeleteKey;
 pub use get_key::GetKey;
 pub use key_object::KeyObject;
 pub(super) use links::{permission_created, permission_target, permissions_by_slug, role_target};
+pub use migrate_keys::MigrateKeys;
+pub use remove_permissions::RemovePermissions;
+pub use remove_roles::RemoveRoles;
+pub use reroll_key::RerollKey;
+pub use set_permissions::SetPermissions;
+pub use set_roles::SetRoles;
+pub use update_credits::UpdateCredits;
 pub use update_key::UpdateKey;
 pub use verify_key::VerifyKey;
 pub use whoami::Whoami;
@@ -66,6 +84,14 @@ fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
     let key = key?;
     let api = keyrack.resident().api(&key.api_id)?;
     Some((key, api))
+}
+
+/// Stores a new key that was just generated.
+async fn add(mutation: &mut Mutation, key: &Key) -> Result<(), Error> {
+    match keys::insert(mutation.connection(), key).await? {
+        true => Ok(()),
+        false => Err(Error::unexpected("a generated key equals one that exists")),
+    }
 }
 
 /// Where plaintexts are stored.

@@ -11,10 +11,9 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
-use crate::store::Only;
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
-use crate::store::ratelimits::{self, Owner};
+use crate::store::ratelimits::Owner;
 use crate::value::{Meta, Patch};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -144,7 +143,8 @@ impl Operation for UpdateKey {
         keys::update(mutation.connection(), &key, now).await?;
         change_credits(&mut mutation, &key, request.credits, refill).await?;
         if let Some(change) = request.ratelimits.into_change() {
-            replace_ratelimits(&mut mutation, &key.id, change.unwrap_or_default()).await?;
+            let owner = Owner::Key(key.id.clone());
+            fields::replace_ratelimits(&mut mutation, &owner, change.unwrap_or_default()).await?;
         }
         replace_links(&mut mutation, &key.id, request.permissions, request.roles).await?;
         mutation.record(
@@ -169,7 +169,7 @@ fn read_refill(credits: &Patch<CreditsChange>) -> Result<Option<Option<Refill>>,
     let day = match (refill.interval, refill.refill_day) {
         (Interval::Daily, None) => None,
         (Interval::Monthly, Some(day)) => Some(day),
-        (Interval::Monthly, None) => return Err(monthly_needs_a_day()),
+        (Interval::Monthly, None) => return Err(monthly_needs_a_day("body")),
         (Interval::Daily, Some(_)) => {
             return Err(Error::invalid(
                 "body.credits.refill.refillDay",
@@ -215,29 +215,6 @@ async fn change_credits(
     } else {
         Ok(())
     }
-}
-
-/// Replaces the limits of a key; a limit whose name stays keeps its id, and with it nothing of its count
-/// is lost.
-async fn replace_ratelimits(
-    mutation: &mut Mutation,
-    key_id: &str,
-    requested: Vec<RatelimitRequest>,
-) -> Result<(), Error> {
-    let stored = ratelimits::of_keys(mutation.connection(), Only::Ids(&[key_id])).await?;
-    let mut wanted = fields::new_ratelimits(requested);
-    let now = mutation.now();
-    for (_, known) in stored {
-        match wanted.iter().position(|limit| limit.name == known.name) {
-            Some(at) => {
-                let mut limit = wanted.swap_remove(at);
-                limit.id = known.id;
-                ratelimits::update(mutation.connection(), &limit, now).await?;
-            }
-            None => ratelimits::delete(mutation.connection(), &known.id).await?,
-        }
-    }
-    fields::add_ratelimits(mutation, &Owner::Key(key_id.to_owned()), &wanted).await
 }
 
 async fn replace_links(

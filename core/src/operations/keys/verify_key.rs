@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::keys::migration;
 use crate::keys::secret::Secret;
 use crate::keys::verification::{
     self, AskedLimit, CheckedLimit, Decision, Found, Question, Verdict, shared_limits,
@@ -39,9 +40,8 @@ pub struct Request {
     /// Limits to check besides those that apply by themselves.
     ratelimits: Option<Vec<LimitRequest>>,
     /// Where to look for keys that were imported and not used yet.
-    #[serde(rename = "migrationId")]
     #[schemars(length(max = 256))]
-    _migration_id: Option<String>,
+    migration_id: Option<String>,
     /// Ids of key spaces (`ks_…`) the key must be in.
     keyspaces: Option<Vec<String>>,
 }
@@ -195,7 +195,11 @@ impl Operation for VerifyKey {
 impl VerifyKey {
     async fn verify(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let key_spaces = request.keyspaces.as_deref();
-        let found = verification::find(keyrack, caller.workspace_id(), request.key.expose(), key_spaces);
+        let (workspace_id, text) = (caller.workspace_id(), request.key.expose());
+        let mut found = verification::find(keyrack, workspace_id, text, key_spaces);
+        if let (None, Some(migration_id)) = (&found, &request.migration_id) {
+            found = migration::find_waiting(keyrack, workspace_id, text, migration_id, key_spaces)?;
+        }
         let Some(found) = found else {
             // Whoever may verify nothing reads the same as whoever asks for an unknown key.
             caller.is_allowed::<Self>(&[]);
@@ -207,6 +211,10 @@ impl VerifyKey {
             ("keyId", &found.key.id),
         ];
         if !caller.is_allowed::<Self>(&scope) {
+            return Ok(Response::not_found().into());
+        }
+        let is_imported = found.key.pending_migration_id.is_some();
+        if is_imported && !migration::settle(keyrack, caller, &found.key, text).await? {
             return Ok(Response::not_found().into());
         }
         let question = Question {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::slug_is_taken;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::Mutation;
@@ -70,10 +71,7 @@ impl Operation for CreatePermission {
         let (workspace_id, now) = (caller.workspace_id(), mutation.now());
         let slugs = std::slice::from_ref(&permission.slug);
         if !permissions::find_by_slugs(mutation.connection(), workspace_id, slugs).await?.is_empty() {
-            return Err(Error::new(
-                Code::PermissionAlreadyExists,
-                format!("There is a permission with the slug \"{}\" already.", permission.slug),
-            ));
+            return Err(slug_is_taken(&permission.slug));
         }
         permissions::insert(mutation.connection(), workspace_id, &permission, now).await?;
         mutation.record(permission_created(&permission));

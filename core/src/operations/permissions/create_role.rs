@@ -3,13 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::name_is_taken;
+use super::set_role_permissions::connected;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::operations::fields::{SLUG_PATTERN, distinct};
-use crate::operations::keys::{permission_target, permissions_by_slug, role_target};
+use crate::operations::keys::{permissions_by_slug, role_target};
 use crate::store::permissions;
 use crate::store::roles::{self, Role};
 use crate::{Caller, Code, Error, Keyrack};
@@ -91,21 +93,13 @@ impl Operation for CreateRole {
         }
         let names = std::slice::from_ref(&role.name);
         if !roles::find_by_names(mutation.connection(), workspace_id, names).await?.is_empty() {
-            return Err(Error::new(
-                Code::RoleAlreadyExists,
-                format!("There is a role with the name \"{}\" already.", role.name),
-            ));
+            return Err(name_is_taken(&role.name));
         }
         roles::insert(mutation.connection(), workspace_id, &role, now).await?;
         mutation.record(Event::new("role.create", format!("Created role {}", role.id)).on(role_target(&role)));
         for permission in permissions_by_slug(&mut mutation, slugs).await? {
             roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
-            let description = format!("Connected role {} and permission {}", role.id, permission.id);
-            mutation.record(
-                Event::new("authorization.connect_role_and_permission", description)
-                    .on(role_target(&role))
-                    .on(permission_target(&permission)),
-            );
+            mutation.record(connected(&role, &permission));
         }
         mutation.commit().await?;
         Ok(Response { role_id: role.id }.into())

@@ -2,6 +2,110 @@
 
 mod create_permission;
 mod create_role;
+mod delete_permission;
+mod delete_role;
+mod get_permission;
+mod get_role;
+mod list_permissions;
+mod list_roles;
+mod set_role_permissions;
+mod update_permission;
+mod update_role;
 
 pub use create_permission::CreatePermission;
 pub use create_role::CreateRole;
+pub use delete_permission::DeletePermission;
+pub use delete_role::DeleteRole;
+pub use get_permission::GetPermission;
+pub use get_role::GetRole;
+pub use list_permissions::ListPermissions;
+pub use list_roles::ListRoles;
+pub use set_role_permissions::SetRolePermissions;
+pub use update_permission::UpdatePermission;
+pub use update_role::UpdateRole;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::changes::Mutation;
+use crate::operations::fields::SLUG_PATTERN;
+use crate::store::listing::Part;
+use crate::store::permissions::{self, Permission};
+use crate::store::roles::{self, Role};
+use crate::{Caller, Code, Error};
+
+const DEFAULT_LIMIT: i64 = 100;
+
+/// What names a permission.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PermissionRequest {
+    /// Its id or its slug; an id wins.
+    #[schemars(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN))]
+    permission: String,
+}
+
+/// What names a role.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoleRequest {
+    /// Its id or its name; an id wins.
+    #[schemars(length(min = 1, max = 128))]
+    role: String,
+}
+
+/// What a list is asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListRequest {
+    /// Items per page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: i64,
+    /// Where the page starts: `cursor` of the page before.
+    #[schemars(length(max = 1024))]
+    cursor: Option<String>,
+    /// Only those whose id, name, slug or description contains it; case does not matter.
+    #[schemars(length(max = 256))]
+    search: Option<String>,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+impl ListRequest {
+    /// The page that is asked for and one more, which tells whether there are more.
+    fn part<'a>(&'a self, caller: &'a Caller) -> Part<'a> {
+        Part {
+            workspace_id: caller.workspace_id(),
+            cursor: self.cursor.as_deref().unwrap_or_default(),
+            search: self.search.as_deref().unwrap_or_default(),
+            count: self.limit + 1,
+        }
+    }
+}
+
+/// The permission of the workspace that is changed with this id or slug.
+async fn find_permission(mutation: &mut Mutation, id_or_slug: &str) -> Result<Permission, Error> {
+    let workspace_id = mutation.workspace_id().to_owned();
+    let found = permissions::find(mutation.connection(), &workspace_id, id_or_slug).await?;
+    found.ok_or_else(|| Error::not_found(Code::PermissionNotFound))
+}
+
+/// The role of the workspace that is changed with this id or name.
+async fn find_role(mutation: &mut Mutation, id_or_name: &str) -> Result<Role, Error> {
+    let workspace_id = mutation.workspace_id().to_owned();
+    let found = roles::find(mutation.connection(), &workspace_id, id_or_name).await?;
+    found.ok_or_else(|| Error::not_found(Code::RoleNotFound))
+}
+
+/// The refusal of a slug that another permission has.
+fn slug_is_taken(slug: &str) -> Error {
+    Error::new(Code::PermissionAlreadyExists, format!("There is a permission with the slug \"{slug}\" already."))
+}
+
+/// The refusal of a name that another role has.
+fn name_is_taken(name: &str) -> Error {
+    Error::new(Code::RoleAlreadyExists, format!("There is a role with the name \"{name}\" already."))
+}

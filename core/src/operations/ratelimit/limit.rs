@@ -1,18 +1,13 @@
 //! `ratelimit.limit`
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Event, Target};
+use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
-use crate::ids::{self, Kind};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
-use crate::resident;
-use crate::store::namespaces::{self, Namespace};
+use crate::resident::Namespace;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Checks a rate limit and counts against it.
@@ -25,10 +20,10 @@ pub struct Limit;
 pub struct Request {
     /// Id or name of the namespace; created if new.
     #[schemars(length(min = 1, max = 512))]
-    namespace: String,
+    pub(super) namespace: String,
     /// Whom to count, such as a user id or an address.
     #[schemars(length(min = 1, max = 512))]
-    identifier: String,
+    pub(super) identifier: String,
     /// Cost admitted per window.
     #[schemars(range(min = 1))]
     limit: i64,
@@ -76,7 +71,7 @@ impl Operation for Limit {
             Expression::Leg("ratelimit.*.limit"),
         ]))
         .and(&[Conditional {
-            name: "create",
+            name: CREATE,
             when: "the namespace does not exist (checked first)",
             check: Expression::Leg("ratelimit.*.create_namespace"),
             on_denied: OnDenied::Forbidden,
@@ -91,80 +86,33 @@ impl Operation for Limit {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let namespace = match keyrack.resident().namespace(caller.workspace_id(), &request.namespace) {
-            Some(namespace) => namespace,
-            None => find_or_create(keyrack, caller, &request.namespace).await?,
-        };
-        if namespace.stored.deleted {
-            return Err(Error::new(
-                Code::RatelimitNamespaceGone,
-                "The namespace was deleted, and its name stays reserved. Use another name.",
-            ));
-        }
+        let namespace = find_or_create::<Self>(keyrack, caller, &[&request.namespace]).await?.remove(0);
+        not_gone(&namespace)?;
         caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
-        let rule = namespace.overrides.find(&request.identifier);
-        let (limit, duration_ms) =
-            rule.map_or((request.limit, request.duration), |rule| (rule.limit, rule.duration_ms));
-        let check = Check {
-            cell: CellKey {
-                workspace: caller.workspace_id().into(),
-                scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
-                identifier: request.identifier.as_str().into(),
-                duration_ms,
-            },
-            limit,
-            cost: request.cost,
-        };
+        let (check, override_id) = request.check(&namespace);
         let decision = keyrack.counters().check(&check, keyrack.clock().now());
         Ok(Response {
-            limit,
+            limit: check.limit,
             remaining: decision.remaining,
             reset: decision.reset_ms,
             success: decision.passed,
-            override_id: rule.map(|rule| rule.id.to_string()),
+            override_id,
         }
         .into())
     }
 }
 
-/// A namespace that this process has not seen: another process may have made it, else it is made now.
-async fn find_or_create(
-    keyrack: &Keyrack,
-    caller: &Caller,
-    name: &str,
-) -> Result<Arc<resident::Namespace>, Error> {
-    let workspace_id = caller.workspace_id();
-    let known = namespaces::find(&mut *keyrack.store().read().await?, workspace_id, name).await?;
-    if let Some(known) = known {
-        keyrack.read_again(&[Subject::Namespace(known.id)]).await?;
-    } else {
-        caller.authorize_also::<Limit>("create", &[])?;
-        create(keyrack, caller, name).await?;
+impl Request {
+    /// The question to the counters, and the id of the override that replaced limit and duration.
+    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<String>) {
+        let rule = namespace.overrides.find(&self.identifier);
+        let (limit, duration_ms) = rule.map_or((self.limit, self.duration), |rule| (rule.limit, rule.duration_ms));
+        let cell = CellKey {
+            workspace: namespace.stored.workspace_id.as_str().into(),
+            scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
+            identifier: self.identifier.as_str().into(),
+            duration_ms,
+        };
+        (Check { cell, limit, cost: self.cost }, rule.map(|rule| rule.id.to_string()))
     }
-    let namespace = keyrack.resident().namespace(workspace_id, name);
-    namespace.ok_or_else(|| Error::unexpected("a namespace was created and is not there"))
-}
-
-async fn create(keyrack: &Keyrack, caller: &Caller, name: &str) -> Result<(), Error> {
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
-    let known = namespaces::find(mutation.connection(), caller.workspace_id(), name).await?;
-    if let Some(known) = known {
-        // A parallel request was first.
-        drop(mutation);
-        return keyrack.read_again(&[Subject::Namespace(known.id)]).await;
-    }
-    let namespace = Namespace {
-        id: ids::generate(Kind::RatelimitNamespace),
-        workspace_id: caller.workspace_id().to_owned(),
-        name: name.to_owned(),
-        deleted: false,
-    };
-    let now = mutation.now();
-    namespaces::insert(mutation.connection(), &namespace, now).await?;
-    mutation.record(
-        Event::new("ratelimitNamespace.create", format!("Created rate-limit namespace {}", namespace.id))
-            .on(Target::new("ratelimitNamespace", &namespace.id).named(name)),
-    );
-    mutation.touch(Subject::Namespace(namespace.id));
-    mutation.commit().await
 }

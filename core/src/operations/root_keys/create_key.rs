@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::authorization::{Expression, Rule, validate_grant};
+use super::NO_TOOL;
+use super::power::{check_covered, check_known};
+use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply, Tool};
 use crate::changes::Mutation;
-use crate::error::Fault;
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
 use crate::setup::{self, NewRootKey};
@@ -55,9 +56,7 @@ impl Operation for CreateKey {
         effect: Effect::Write,
         idempotent: false,
         response_secrets: &["/key"],
-        tool: Tool::Withheld(
-            "it hands out power over the server; it becomes a tool with the views that can hide it",
-        ),
+        tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
     };
 
@@ -83,26 +82,6 @@ impl Operation for CreateKey {
     }
 }
 
-fn check_known(caller: &Caller, permissions: &[String]) -> Result<(), Error> {
-    let faults: Vec<Fault> = permissions
-        .iter()
-        .enumerate()
-        .filter_map(|(at, permission)| {
-            let unknown = validate_grant(caller.workspace_id(), permission).err()?;
-            Some(Fault {
-                location: format!("body.permissions[{at}]"),
-                message: unknown.message,
-                fix: Some(unknown.fix),
-            })
-        })
-        .collect();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(Code::InvalidInput, "Some of the permissions are unknown, listed in `errors`.")
-        .with_faults(faults))
-}
-
 fn check_expiry(keyrack: &Keyrack, caller: &Caller, expires_at: Option<i64>) -> Result<(), Error> {
     if expires_at.is_some_and(|expires_at| expires_at <= keyrack.clock().now()) {
         return Err(Error::invalid(
@@ -118,16 +97,5 @@ fn check_expiry(keyrack: &Keyrack, caller: &Caller, expires_at: Option<i64>) -> 
             Code::InsufficientPermissions,
             "A root key that expires cannot make one that outlives it. Send `expires` not later than its own.",
         )),
-    }
-}
-
-fn check_covered(caller: &Caller, permissions: &[String]) -> Result<(), Error> {
-    let grants = &caller.root_key().grants;
-    match permissions.iter().find(|permission| !grants.covers(permission)) {
-        Some(beyond) => Err(Error::new(
-            Code::InsufficientPermissions,
-            format!("A root key gives no more than it holds, and this one does not cover {beyond}."),
-        )),
-        None => Ok(()),
     }
 }

@@ -1,0 +1,71 @@
+//! `identities.deleteIdentity`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{identity_target, ratelimit_event};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::store::{Only, identities, ratelimits};
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes an identity.
+#[derive(Debug)]
+pub struct DeleteIdentity;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id or its external id; an id wins.
+    #[schemars(length(min = 1))]
+    identity: String,
+}
+
+impl Operation for DeleteIdentity {
+    const ABOUT: About = About {
+        name: "identities.deleteIdentity",
+        title: "Delete an identity",
+        summary: "Deletes an identity and its shared limits. Its keys stay valid and belong to nobody.",
+        description: "Verifications of its keys show no identity any more, and its limits no longer apply. The external \
+                      id is free at once: a new identity with it has a new id, fresh counts and none of the old keys. \
+                      The answer has `meta` only.",
+        hint: "identity from identities_listIdentities. Acts at once, without asking again.",
+        example: r#"{"identity": "<externalId>"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("identity.*.delete_identity"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#delete_identity"),
+        ])),
+        effect: Effect::Destroy,
+        idempotent: false,
+        has_data: false,
+        errors: &[Code::IdentityNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
+        let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        let limits = ratelimits::of_identities(mutation.connection(), Only::Ids(&[&identity.id])).await?;
+        let now = mutation.now();
+        identities::delete(mutation.connection(), &identity, now).await?;
+        mutation.record(
+            Event::new("identity.delete", format!("Deleted identity {}", identity.id))
+                .on(identity_target(&identity)),
+        );
+        for (_, limit) in &limits {
+            mutation.record(ratelimit_event("ratelimit.delete", "Deleted", &identity, limit));
+        }
+        mutation.touch(Subject::Identity(identity.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

@@ -1,0 +1,89 @@
+//! `identities.listIdentities`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::IdentityResponse;
+use crate::page::{self, Listing};
+use crate::store::listing::Part;
+use crate::store::{Only, by_owner, identities, ratelimits};
+use crate::{Caller, Error, Keyrack};
+
+const DEFAULT_LIMIT: i64 = 100;
+
+/// Lists identities.
+#[derive(Debug)]
+pub struct ListIdentities;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Identities per page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: i64,
+    /// Where the page starts: `cursor` of the page before.
+    cursor: Option<String>,
+    /// Only identities whose id or external id contains it; case does not matter.
+    #[schemars(length(max = 256))]
+    search: Option<String>,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+impl Operation for ListIdentities {
+    const ABOUT: About = About {
+        name: "identities.listIdentities",
+        title: "List identities",
+        summary: "Lists the identities of the workspace by id, with their metadata and limits.",
+        description: "Each identity of the page must be one that the root key may read: one that it may not refuses the \
+                      whole page, and an empty page needs no permission. Send `cursor` with the same `search` to read \
+                      on.",
+        example: r#"{"limit": 20}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("identity.{identityId}.read_identity"),
+            Expression::Leg("identity.*.read_identity"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
+        ])),
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<IdentityResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<Vec<IdentityResponse>>, Error> {
+        // Asked of all identities first, so that the rule has been asked even if the page is empty.
+        let reads_all = caller.is_allowed::<Self>(&[]);
+        let mut connection = keyrack.store().read().await?;
+        let part = Part {
+            workspace_id: caller.workspace_id(),
+            cursor: request.cursor.as_deref().unwrap_or_default(),
+            search: request.search.as_deref().unwrap_or_default(),
+            count: request.limit + 1,
+        };
+        let rows = identities::list(&mut connection, part).await?;
+        let page = page::page(rows, request.limit, |identity| &identity.id);
+        if !reads_all {
+            for identity in &page.data {
+                caller.authorize::<Self>(&[("identityId", &identity.id)])?;
+            }
+        }
+        let ids: Vec<&str> = page.data.iter().map(|identity| identity.id.as_str()).collect();
+        let mut limits = by_owner(ratelimits::of_identities(&mut connection, Only::Ids(&ids)).await?);
+        let data = page.data.into_iter().map(|identity| {
+            let limits = limits.remove(&identity.id).unwrap_or_default();
+            IdentityResponse::new(identity, limits)
+        });
+        Ok(Reply { data: data.collect(), pagination: page.pagination })
+    }
+}

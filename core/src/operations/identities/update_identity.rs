@@ -1,0 +1,119 @@
+//! `identities.updateIdentity`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{identity_target, ratelimit_event};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
+use crate::store::Only;
+use crate::store::identities::{self, Identity};
+use crate::store::ratelimits::{self, Owner};
+use crate::value::Meta;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes an identity.
+#[derive(Debug)]
+pub struct UpdateIdentity;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id or its external id; an id wins.
+    #[schemars(length(min = 1))]
+    identity: String,
+    /// Replaces the whole object; empty: none.
+    meta: Option<Meta>,
+    /// Replaces all limits that its keys share; empty: none.
+    #[schemars(length(max = 50))]
+    ratelimits: Option<Vec<RatelimitRequest>>,
+}
+
+impl Operation for UpdateIdentity {
+    const ABOUT: About = About {
+        name: "identities.updateIdentity",
+        title: "Change an identity",
+        summary: "Changes the metadata or the shared limits of an identity. Absent members stay.",
+        description: "`meta` and `ratelimits` replace the whole of what was there; a limit whose name stays keeps its id \
+                      and its count. The change counts from the next verification of any of its keys on. The external \
+                      id cannot be changed.",
+        hint: "identity from identities_listIdentities. Send all limits that are to stay.",
+        example: r#"{"identity": "<externalId>", "meta": {"plan": "team"}}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("identity.*.update_identity"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#update_identity"),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        errors: &[Code::IdentityNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = IdentityResponse;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<IdentityResponse>, Error> {
+        caller.authorize::<Self>(&[])?;
+        if let Some(limits) = &request.ratelimits {
+            check_names(limits)?;
+        }
+        let meta = request.meta.as_ref().map(fields::identity_meta).transpose()?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
+        let mut identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        if let Some(meta) = meta {
+            identity.meta = Some(meta);
+        }
+        let now = mutation.now();
+        identities::update(mutation.connection(), &identity, now).await?;
+        mutation.record(
+            Event::new("identity.update", format!("Updated identity {}", identity.id))
+                .on(identity_target(&identity)),
+        );
+        if let Some(limits) = request.ratelimits {
+            replace_ratelimits(&mut mutation, &identity, limits).await?;
+        }
+        let limits = ratelimits::of_identities(mutation.connection(), Only::Ids(&[&identity.id])).await?;
+        mutation.touch(Subject::Identity(identity.id.clone()));
+        mutation.commit().await?;
+        Ok(IdentityResponse::new(identity, limits.into_iter().map(|(_, limit)| limit).collect()).into())
+    }
+}
+
+fn check_names(limits: &[RatelimitRequest]) -> Result<(), Error> {
+    let repeated = (0..limits.len()).find(|at| limits[..*at].iter().any(|limit| limit.name == limits[*at].name));
+    let Some(at) = repeated else { return Ok(()) };
+    Err(Error::invalid(
+        &format!("body.ratelimits[{at}].name"),
+        format!("there are several rate limits with the name \"{}\"", limits[at].name),
+        "Give each rate limit a name of its own.",
+    ))
+}
+
+async fn replace_ratelimits(
+    mutation: &mut Mutation,
+    identity: &Identity,
+    requested: Vec<RatelimitRequest>,
+) -> Result<(), Error> {
+    let owner = Owner::Identity(identity.id.clone());
+    let replaced = fields::replace_ratelimits(mutation, &owner, requested).await?;
+    for (limits, name, done) in [
+        (&replaced.deleted, "ratelimit.delete", "Deleted"),
+        (&replaced.updated, "ratelimit.update", "Updated"),
+        (&replaced.created, "ratelimit.create", "Created"),
+    ] {
+        for limit in limits {
+            mutation.record(ratelimit_event(name, done, identity, limit));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `keys.addRoles`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::links::{answered_roles, connect_roles, roles_by_name, without};
+use super::{locate, locate_for};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{ID_PATTERN, RoleResponse};
+use crate::store::roles;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Gives a key roles.
+#[derive(Debug)]
+pub struct AddRoles;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Names of existing roles.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 128)))]
+    roles: Vec<String>,
+}
+
+impl Operation for AddRoles {
+    const ABOUT: About = About {
+        name: "keys.addRoles",
+        title: "Add roles to a key",
+        summary: "Gives a key roles besides those it has, and with them their permissions. Answers all its roles.",
+        description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
+                      nothing. What the key has already stays.",
+        hint: "keyId from apis_listKeys. Role names, not ids.",
+        example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+            Expression::All(&[
+                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
+                Expression::Leg("rbac.*.add_role_to_key"),
+            ]),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        errors: &[Code::KeyNotFound, Code::RoleNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<RoleResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<Vec<RoleResponse>>, Error> {
+        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let wanted = roles_by_name(&mut mutation, request.roles).await?;
+        let held = roles::of_key(mutation.connection(), &key.id).await?;
+        connect_roles(&mut mutation, &key.id, &without(&wanted, &held)).await?;
+        let answer = answered_roles(&mut mutation, &key.id).await?;
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(answer.into())
+    }
+}

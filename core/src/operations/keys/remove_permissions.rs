@@ -1,0 +1,81 @@
+//! `keys.removePermissions`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::links::{answered_permissions, disconnect_permissions};
+use super::{locate, locate_for};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN, distinct};
+use crate::store::permissions;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Takes permissions from a key.
+#[derive(Debug)]
+pub struct RemovePermissions;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Slugs of existing permissions.
+    #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    permissions: Vec<String>,
+}
+
+impl Operation for RemovePermissions {
+    const ABOUT: About = About {
+        name: "keys.removePermissions",
+        title: "Remove permissions from a key",
+        summary: "Takes permissions from a key. Answers those that it still holds itself.",
+        description: "Counts from the next verification on. A permission that the key does not hold itself is left \
+                      out silently; a slug that does not exist answers 404 and changes nothing. What the key holds \
+                      through a role it keeps.",
+        hint: "keyId from apis_listKeys. Slugs, not ids.",
+        example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+            Expression::All(&[
+                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
+                Expression::Leg("rbac.*.remove_permission_from_key"),
+            ]),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        errors: &[Code::KeyNotFound, Code::PermissionNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<PermissionResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
+        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let slugs = distinct(request.permissions);
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
+        if let Some(unknown) = slugs.iter().find(|slug| !known.iter().any(|known| known.slug == **slug)) {
+            return Err(Error::new(
+                Code::PermissionNotFound,
+                format!("There is no permission with the slug \"{unknown}\"."),
+            ));
+        }
+        let mut removed = permissions::of_key(mutation.connection(), &key.id).await?;
+        removed.retain(|held| known.contains(held));
+        disconnect_permissions(&mut mutation, &key.id, &removed).await?;
+        let answer = answered_permissions(&mut mutation, &key.id).await?;
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(answer.into())
+    }
+}

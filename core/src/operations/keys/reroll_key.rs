@@ -1,0 +1,192 @@
+//! `keys.rerollKey`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{add, locate, locate_for, scope_of, stores_plaintexts, vault};
+use crate::audit::{Event, Target};
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::ids::{self, Kind};
+use crate::keys::secret::{self, GeneratedKey, Revealed};
+use crate::operations::fields::{self, ID_PATTERN};
+use crate::store::apis::Api;
+use crate::store::credits::{self, Credits};
+use crate::store::keys::{self, Key};
+use crate::store::ratelimits::{self, Owner};
+use crate::store::{Only, encrypted_keys};
+use crate::value::Nullable;
+use crate::{Caller, Code, Error, Keyrack};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Issues a key in place of another.
+#[derive(Debug)]
+pub struct RerollKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// The key to replace.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Ms that it still lives; 0: none; null: as long as before.
+    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    expiration: Nullable<i64>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `key_…` of the new key.
+    key_id: String,
+    /// The new key itself. It is shown this once.
+    key: Revealed,
+}
+
+impl Operation for RerollKey {
+    const ABOUT: About = About {
+        name: "keys.rerollKey",
+        title: "Reroll a key",
+        summary: "Issues a new key with everything the old one has, and ends the old one after a grace period.",
+        description: "The new key has the old one's name, meta, identity, permissions, roles, limits, expiry and \
+                      balance, and is disabled if the old one is. It has a new id and a secret that is shown this \
+                      once. During the grace period both verify, each with a balance of its own. `expiration` is a \
+                      duration, rounded up to the whole minute; the old key never outlives its own expiry, and \
+                      afterwards verifies as `EXPIRED`.",
+        hint: "Shows the new key once. keyId from apis_listKeys. expiration 0 ends the old key at once.",
+        example: r#"{"keyId": "<keyId>", "expiration": 86400000}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.create_key"),
+            Expression::Leg("api.{apiId}.create_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#create_key"),
+        ]))
+        .and(&[Conditional {
+            name: "recoverable",
+            when: "the key is recoverable",
+            check: Expression::Any(&[
+                Expression::Leg("api.{apiId}.encrypt_key"),
+                Expression::Leg("api.*.encrypt_key"),
+                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#encrypt_key"),
+            ]),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        effect: Effect::Write,
+        idempotent: false,
+        response_secrets: &["/key"],
+        errors: &[Code::KeyNotFound, Code::PreconditionFailed],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let mut connection = keyrack.store().read().await?;
+        let (old, api) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
+        let is_recoverable = !encrypted_keys::of_keys(&mut connection, &[&old.id]).await?.is_empty();
+        drop(connection);
+        if is_recoverable {
+            caller.authorize_also::<Self>("recoverable", &scope_of(&old, &api))?;
+            vault(keyrack)?;
+            stores_plaintexts(&api.stored)?;
+        }
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (old, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let generated = generate(&api.stored, &old)?;
+        let new = copy(&mut mutation, &old, &generated).await?;
+        if is_recoverable {
+            let (workspace_id, now) = (caller.workspace_id(), mutation.now());
+            vault(keyrack)?.keep(mutation.connection(), workspace_id, &new.id, &generated.secret, now).await?;
+        }
+        end(&mut mutation, &old, request.expiration.0).await?;
+        mutation.record(
+            Event::new("key.reroll", format!("Rerolled key {} to key {}", old.id, new.id))
+                .on(Target::new("key", &new.id).named(&new.id))
+                .on(Target::new("key", &old.id).named(&old.id))
+                .on(Target::new("api", &api.stored.id).named(&api.stored.name)),
+        );
+        mutation.touch(Subject::Key(new.id.clone()));
+        mutation.touch(Subject::Key(old.id));
+        mutation.commit().await?;
+        Ok(Response { key_id: new.id, key: Revealed(generated.secret) }.into())
+    }
+}
+
+/// A secret with the old key's prefix: all before the last underscore of what is shown of it.
+fn generate(api: &Api, old: &Key) -> Result<GeneratedKey, Error> {
+    let shown = old.start.rsplit_once('_').map(|(prefix, _)| prefix);
+    let bytes = api.default_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    secret::generate_key(shown.or(api.default_prefix.as_deref()), bytes.unwrap_or(secret::DEFAULT_KEY_BYTES))
+        .map_err(Error::unexpected)
+}
+
+/// Stores a key like the old one: its fields, true balance, own limits, permissions and roles.
+async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> Result<Key, Error> {
+    let new = Key {
+        id: ids::generate(Kind::Key),
+        hash: generated.hash.to_base64(),
+        start: generated.start.clone(),
+        pending_migration_id: None,
+        last_used_at: None,
+        created_at: mutation.now(),
+        updated_at: None,
+        ..old.clone()
+    };
+    add(mutation, &new).await?;
+    let balance = credits::find(mutation.connection(), &old.id).await?;
+    if balance != Credits::default() {
+        credits::set(mutation.connection(), &new.id, balance).await?;
+    }
+    let limits = ratelimits::of_keys(mutation.connection(), Only::Ids(&[&old.id])).await?;
+    let limits: Vec<_> = limits
+        .into_iter()
+        .map(|(_, limit)| ratelimits::Ratelimit { id: ids::generate(Kind::Ratelimit), ..limit })
+        .collect();
+    fields::add_ratelimits(mutation, &Owner::Key(new.id.clone()), &limits).await?;
+    keys::copy_links(mutation.connection(), &old.id, &new.id).await?;
+    Ok(new)
+}
+
+/// Brings the old key's end forward, never back.
+async fn end(mutation: &mut Mutation, old: &Key, expiration_ms: Option<i64>) -> Result<(), Error> {
+    let Some(expiration_ms) = expiration_ms else { return Ok(()) };
+    let now = mutation.now();
+    let due = end_of_grace(now, expiration_ms);
+    if old.expires_at.is_some_and(|expires_at| expires_at <= due) {
+        return Ok(());
+    }
+    let ended = Key { expires_at: Some(due), ..old.clone() };
+    keys::update(mutation.connection(), &ended, now).await
+}
+
+/// Now, or the end of the grace period at the next whole minute.
+fn end_of_grace(now: i64, expiration_ms: i64) -> i64 {
+    if expiration_ms == 0 {
+        return now;
+    }
+    let end = now.saturating_add(expiration_ms);
+    let past_the_minute = end.rem_euclid(MINUTE_MS);
+    if past_the_minute == 0 { end } else { end.saturating_add(MINUTE_MS - past_the_minute) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_ends_at_a_whole_minute_and_none_ends_now() {
+        for (now, expiration_ms, due) in [
+            (90_001, 0, 90_001),
+            (90_001, 1, 120_000),
+            (60_000, 60_000, 120_000),
+            (60_001, 60_000, 180_000),
+            (59_999, 60_000, 120_000),
+        ] {
+            assert_eq!(end_of_grace(now, expiration_ms), due, "{now} + {expiration_ms}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `keys.setPermissions`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::add_permissions::CREATE_PERMISSION;
+use super::links::{
+    answered_permissions, connect_permissions, disconnect_permissions, permissions_by_slug, without,
+};
+use super::{locate, locate_for};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN, distinct};
+use crate::store::permissions;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Replaces the permissions of a key.
+#[derive(Debug)]
+pub struct SetPermissions;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// Slugs; created if new. Empty: none.
+    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    permissions: Vec<String>,
+}
+
+impl Operation for SetPermissions {
+    const ABOUT: About = About {
+        name: "keys.setPermissions",
+        title: "Set the permissions of a key",
+        summary: "Replaces all permissions that a key holds itself. Those through its roles stay.",
+        description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
+                      `create_permission`. An empty list takes all. Setting what is set already changes nothing.",
+        hint: "keyId from apis_listKeys. Slugs, not ids; what is not listed is taken away.",
+        example: r#"{"keyId": "<keyId>", "permissions": ["documents.read", "documents.write"]}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+            Expression::All(&[
+                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
+                Expression::Leg("rbac.*.add_permission_to_key"),
+                Expression::Leg("rbac.*.remove_permission_from_key"),
+            ]),
+        ]))
+        .and(&[CREATE_PERMISSION]),
+        effect: Effect::Write,
+        idempotent: true,
+        errors: &[Code::KeyNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<PermissionResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
+        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let slugs = distinct(request.permissions);
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
+        if known.len() < slugs.len() {
+            caller.authorize_also::<Self>(CREATE_PERMISSION.name, &[])?;
+        }
+        let held = permissions::of_key(mutation.connection(), &key.id).await?;
+        disconnect_permissions(&mut mutation, &key.id, &without(&held, &known)).await?;
+        let wanted = permissions_by_slug(&mut mutation, slugs).await?;
+        connect_permissions(&mut mutation, &key.id, &without(&wanted, &held)).await?;
+        let answer = answered_permissions(&mut mutation, &key.id).await?;
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(answer.into())
+    }
+}

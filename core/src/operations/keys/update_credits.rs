@@ -1,0 +1,121 @@
+//! `keys.updateCredits`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{locate, locate_for};
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::KeyCredits;
+use crate::store::credits::{self, Credits};
+use crate::store::keys;
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes the balance of a key.
+#[derive(Debug)]
+pub struct UpdateCredits;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The key.
+    #[schemars(length(min = 3))]
+    key_id: String,
+    /// Credits to set, add or take; null with `set`: unlimited.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_i64))]
+    value: Patch<i64>,
+    /// What to do with the balance.
+    operation: Change,
+}
+
+/// What is done with a balance.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Change {
+    Set,
+    Increment,
+    Decrement,
+}
+
+impl Operation for UpdateCredits {
+    const ABOUT: About = About {
+        name: "keys.updateCredits",
+        title: "Change a key's credits",
+        summary: "Sets, adds to or takes from the balance of a key, exactly, whatever is being spent meanwhile.",
+        description: "The answer holds the balance afterwards. `decrement` stops at 0 and `increment` at the largest \
+                      64-bit integer. `set` with null or without a value makes the key unlimited and removes its \
+                      refill; `set` with a number leaves the refill. An unlimited key has nothing to add to or \
+                      take from: 400.",
+        hint: "keyId from apis_listKeys. increment and decrement need a value and a key with a balance.",
+        example: r#"{"keyId": "<keyId>", "operation": "increment", "value": 100}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("api.*.update_key"),
+            Expression::Leg("api.{apiId}.update_key"),
+            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+        ])),
+        effect: Effect::Write,
+        idempotent: false,
+        errors: &[Code::KeyNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = KeyCredits;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyCredits>, Error> {
+        let (_, api) =
+            locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let value = request.value.into_change().flatten();
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        change(&mut mutation, &key.id, request.operation, value).await?;
+        let now = mutation.now();
+        keys::update(mutation.connection(), &key, now).await?;
+        let credits = credits::find(mutation.connection(), &key.id).await?;
+        let balance = credits.remaining.map_or_else(|| "unlimited".to_owned(), |remaining| remaining.to_string());
+        mutation.record(
+            Event::new("key.update", format!("Changed the credits of key {}; they are now {balance}", key.id))
+                .on(Target::new("keySpace", &api.stored.key_space_id))
+                .on(Target::new("key", &key.id).named(&key.id)),
+        );
+        mutation.touch(Subject::Key(key.id));
+        mutation.commit().await?;
+        Ok(KeyCredits::from(credits).into())
+    }
+}
+
+async fn change(
+    mutation: &mut Mutation,
+    key_id: &str,
+    operation: Change,
+    value: Option<i64>,
+) -> Result<(), Error> {
+    let limited = match (operation, value) {
+        (Change::Set, Some(value)) => {
+            return credits::set_remaining(mutation.connection(), key_id, value).await;
+        }
+        (Change::Set, None) => return credits::set(mutation.connection(), key_id, Credits::default()).await,
+        (Change::Increment, Some(value)) => credits::increment(mutation.connection(), key_id, value).await?,
+        (Change::Decrement, Some(value)) => credits::decrement(mutation.connection(), key_id, value).await?,
+        (Change::Increment | Change::Decrement, None) => {
+            return Err(Error::invalid(
+                "body.value",
+                "`value` must be an integer when the operation is increment or decrement",
+                "Send how many credits to add or to take, 0 or more.",
+            ));
+        }
+    };
+    if limited {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "body.operation",
+        "the key has unlimited credits, so there is no balance to add to or to take from",
+        "Give the key a balance first, with the operation `set` and a value.",
+    ))
+}

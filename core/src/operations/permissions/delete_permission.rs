@@ -1,0 +1,52 @@
+//! `permissions.deletePermission`
+
+use super::{PermissionRequest, find_permission};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::keys::permission_target;
+use crate::store::permissions;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes a permission.
+#[derive(Debug)]
+pub struct DeletePermission;
+
+impl Operation for DeletePermission {
+    const ABOUT: About = About {
+        name: "permissions.deletePermission",
+        title: "Delete a permission",
+        summary: "Deletes a permission and takes it from all keys and roles that hold it.",
+        description: "Counts from the next verification on. The slug is free at once; a new permission with it is held by nobody.",
+        hint: "permission from permissions_listPermissions. Acts at once, without asking again.",
+        example: r#"{"permission": "<permissionSlug>"}"#,
+        rule: Rule::forbidding(Expression::Leg("rbac.*.delete_permission")),
+        effect: Effect::Destroy,
+        idempotent: false,
+        errors: &[Code::PermissionNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = PermissionRequest;
+    type Response = Empty;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: PermissionRequest,
+    ) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let permission = find_permission(&mut mutation, &request.permission).await?;
+        mutation.touch_keys_holding(&permission.id).await?;
+        permissions::delete(mutation.connection(), &permission.id).await?;
+        mutation.record(
+            Event::new("permission.delete", format!("Deleted permission {}", permission.id))
+                .on(permission_target(&permission)),
+        );
+        mutation.touch(Subject::Permission(permission.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

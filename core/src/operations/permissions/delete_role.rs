@@ -1,0 +1,45 @@
+//! `permissions.deleteRole`
+
+use super::{RoleRequest, find_role};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::keys::role_target;
+use crate::store::roles;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes a role.
+#[derive(Debug)]
+pub struct DeleteRole;
+
+impl Operation for DeleteRole {
+    const ABOUT: About = About {
+        name: "permissions.deleteRole",
+        title: "Delete a role",
+        summary: "Deletes a role and takes it from all keys that have it. Its permissions stay.",
+        description: "Counts from the next verification on; what keys hold themselves stays theirs. The name is free at once.",
+        hint: "role from permissions_listRoles. Acts at once, without asking again.",
+        example: r#"{"role": "<roleName>"}"#,
+        rule: Rule::forbidding(Expression::Leg("rbac.*.delete_role")),
+        effect: Effect::Destroy,
+        idempotent: false,
+        errors: &[Code::RoleNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = RoleRequest;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: RoleRequest) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let role = find_role(&mut mutation, &request.role).await?;
+        mutation.touch_keys_holding(&role.id).await?;
+        roles::delete(mutation.connection(), &role.id).await?;
+        mutation.record(Event::new("role.delete", format!("Deleted role {}", role.id)).on(role_target(&role)));
+        mutation.touch(Subject::Role(role.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

@@ -1,0 +1,42 @@
+//! `permissions.listPermissions`
+
+use super::{DEFAULT_LIMIT, ListRequest};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::PermissionResponse;
+use crate::page::{self, Listing};
+use crate::store::permissions;
+use crate::{Caller, Error, Keyrack};
+
+/// Lists permissions.
+#[derive(Debug)]
+pub struct ListPermissions;
+
+impl Operation for ListPermissions {
+    const ABOUT: About = About {
+        name: "permissions.listPermissions",
+        title: "List permissions",
+        summary: "Lists the permissions of the workspace by id.",
+        description: "Send `cursor` with the same `search` to read on.",
+        example: r#"{"limit": 20}"#,
+        rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = ListRequest;
+    type Response = Vec<PermissionResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: ListRequest,
+    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut connection = keyrack.store().read().await?;
+        let rows = permissions::list(&mut connection, request.part(caller)).await?;
+        let page = page::page(rows, request.limit, |permission| &permission.id);
+        let data = page.data.into_iter().map(PermissionResponse::from).collect();
+        Ok(Reply { data, pagination: page.pagination })
+    }
+}

@@ -1,0 +1,42 @@
+//! `permissions.listRoles`
+
+use super::{DEFAULT_LIMIT, ListRequest};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::operations::fields::RoleResponse;
+use crate::page::{self, Listing};
+use crate::store::roles;
+use crate::{Caller, Error, Keyrack};
+
+/// Lists roles.
+#[derive(Debug)]
+pub struct ListRoles;
+
+impl Operation for ListRoles {
+    const ABOUT: About = About {
+        name: "permissions.listRoles",
+        title: "List roles",
+        summary: "Lists the roles of the workspace by id, with their permissions.",
+        description: "Send `cursor` with the same `search` to read on.",
+        example: r#"{"limit": 20}"#,
+        rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = ListRequest;
+    type Response = Vec<RoleResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: ListRequest,
+    ) -> Result<Reply<Vec<RoleResponse>>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut connection = keyrack.store().read().await?;
+        let rows = roles::list(&mut connection, request.part(caller)).await?;
+        let page = page::page(rows, request.limit, |role| &role.id);
+        let data = RoleResponse::read(&mut connection, page.data).await?;
+        Ok(Reply { data, pagination: page.pagination })
+    }
+}

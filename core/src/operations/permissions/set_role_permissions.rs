@@ -1,0 +1,142 @@
+//! `permissions.setRolePermissions`
+
+use std::collections::HashSet;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::find_role;
+use crate::audit::Event;
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
+use crate::operations::keys::{permission_target, permissions_by_slug, role_target};
+use crate::store::permissions::{self, Permission};
+use crate::store::roles::{self, Role};
+use crate::store::{Connection, Only};
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Replaces the permissions of a role.
+#[derive(Debug)]
+pub struct SetRolePermissions;
+
+/// What is sent: the role, in one of two ways, and its permissions.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["role"] }, { "required": ["roleId"] }]))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id or its name; an id wins.
+    #[schemars(length(min = 1, max = 128))]
+    role: Option<String>,
+    /// Its id, as older clients send it in place of `role`.
+    #[schemars(length(min = 1, max = 128), extend("deprecated" = true))]
+    role_id: Option<String>,
+    /// Slugs of all its permissions; created if new; empty: none.
+    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    permissions: Vec<String>,
+}
+
+impl Operation for SetRolePermissions {
+    const ABOUT: About = About {
+        name: "permissions.setRolePermissions",
+        title: "Replace the permissions of a role",
+        summary: "Replaces all permissions of a role and answers the new ones. Every key with the role is affected.",
+        description: "Counts from the next verification on. A slug that does not exist is created, which also needs \
+                      `create_permission`. Sending the same list again changes nothing.",
+        hint: "role from permissions_listRoles. Send all slugs that are to stay; the others are taken away.",
+        example: r#"{"role": "<roleName>", "permissions": ["<permissionSlug>"]}"#,
+        rule: Rule::forbidding(Expression::All(&[
+            Expression::Leg("rbac.*.add_permission_to_role"),
+            Expression::Leg("rbac.*.remove_permission_from_role"),
+        ]))
+        .and(&[Conditional {
+            name: "create",
+            when: "a requested permission slug does not exist and must be created",
+            check: Expression::Any(&[
+                Expression::Leg("unkey:v1:{workspaceId}:rbac/permissions/*#create_permission"),
+                Expression::Leg("rbac.*.create_permission"),
+            ]),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        effect: Effect::Write,
+        idempotent: true,
+        hidden_from_assistants: &["roleId"],
+        errors: &[Code::RoleNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<PermissionResponse>;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let slugs = distinct(request.permissions);
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        let named = request.role.as_deref().or(request.role_id.as_deref()).unwrap_or_default();
+        let role = find_role(&mut mutation, named).await?;
+        if request.role.is_none() && role.id != named {
+            return Err(Error::not_found(Code::RoleNotFound));
+        }
+        let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
+        if known.len() < slugs.len() {
+            caller.authorize_also::<Self>("create", &[])?;
+        }
+        let held = permissions_of(mutation.connection(), &role).await?;
+        let wanted = permissions_by_slug(&mut mutation, slugs).await?;
+        if held != wanted {
+            replace(&mut mutation, &role, &held, &wanted).await?;
+            mutation.commit().await?;
+        }
+        Ok(wanted.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
+    }
+}
+
+/// The permissions of a role, by slug.
+async fn permissions_of(connection: &mut Connection, role: &Role) -> Result<Vec<Permission>, Error> {
+    let held = permissions::of_roles(connection, Only::Ids(&[&role.id])).await?;
+    Ok(held.into_iter().map(|(_, permission)| permission).collect())
+}
+
+async fn replace(
+    mutation: &mut Mutation,
+    role: &Role,
+    held: &[Permission],
+    wanted: &[Permission],
+) -> Result<(), Error> {
+    for permission in without(held, wanted) {
+        roles::unlink_permission(mutation.connection(), &role.id, &permission.id).await?;
+        let description = format!("Disconnected role {} and permission {}", role.id, permission.id);
+        mutation.record(
+            Event::new("authorization.disconnect_role_and_permissions", description)
+                .on(role_target(role))
+                .on(permission_target(permission)),
+        );
+    }
+    for permission in without(wanted, held) {
+        roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
+        mutation.record(connected(role, permission));
+    }
+    // Keys hold permissions of a role through the role: those that have it are all that are affected.
+    mutation.touch(Subject::Role(role.id.clone()));
+    Ok(())
+}
+
+/// What of `all` is not in `others`, in its order. Both may be long.
+fn without<'a>(all: &'a [Permission], others: &[Permission]) -> Vec<&'a Permission> {
+    let others: HashSet<&str> = others.iter().map(|permission| permission.id.as_str()).collect();
+    all.iter().filter(|permission| !others.contains(permission.id.as_str())).collect()
+}
+
+/// The audit event of a permission that a role got.
+pub(super) fn connected(role: &Role, permission: &Permission) -> Event {
+    let description = format!("Connected role {} and permission {}", role.id, permission.id);
+    Event::new("authorization.connect_role_and_permission", description)
+        .on(role_target(role))
+        .on(permission_target(permission))
+}

@@ -1,0 +1,97 @@
+//! `permissions.updatePermission`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{find_permission, slug_is_taken};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
+use crate::operations::keys::permission_target;
+use crate::store::permissions;
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes a permission.
+#[derive(Debug)]
+pub struct UpdatePermission;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Its id or its slug; an id wins.
+    #[schemars(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN))]
+    permission: String,
+    /// For people; need not be unique.
+    #[schemars(length(min = 1, max = 512))]
+    name: Option<String>,
+    /// What verifications ask for from now on; unique, case-sensitive.
+    #[schemars(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN))]
+    slug: Option<String>,
+    /// For people; null or empty: none.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    description: Patch<String>,
+}
+
+impl Operation for UpdatePermission {
+    const ABOUT: About = About {
+        name: "permissions.updatePermission",
+        title: "Change a permission",
+        summary: "Changes the name, slug or description of a permission. Absent members stay, null clears.",
+        description: "Keys and roles keep the permission when its slug changes: verifications find it under the new slug \
+                      from the next one on, and under the old one no more. A slug of another permission answers 409.",
+        hint: "permission from permissions_listPermissions. Code that asks for the old slug is refused afterwards.",
+        example: r#"{"permission": "<permissionSlug>", "name": "Read all documents"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("rbac.*.update_permission"),
+            Expression::Leg("unkey:v1:{workspaceId}:projects/*/rbac/permissions/{permissionId}#write"),
+        ])),
+        effect: Effect::Write,
+        idempotent: true,
+        errors: &[Code::PermissionNotFound, Code::PermissionAlreadyExists],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = PermissionResponse;
+
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Reply<PermissionResponse>, Error> {
+        caller.authorize::<Self>(&[("permissionId", &request.permission)])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut permission = find_permission(&mut mutation, &request.permission).await?;
+        // What was named may have been a slug that reads like the id of another permission.
+        caller.authorize::<Self>(&[("permissionId", &permission.id)])?;
+        if request.name.is_none() && request.slug.is_none() && request.description.is_absent() {
+            return Ok(PermissionResponse::from(permission).into());
+        }
+        if let Some(slug) = request.slug.filter(|slug| *slug != permission.slug) {
+            let slugs = std::slice::from_ref(&slug);
+            let workspace_id = caller.workspace_id();
+            if !permissions::find_by_slugs(mutation.connection(), workspace_id, slugs).await?.is_empty() {
+                return Err(slug_is_taken(&slug));
+            }
+            permission.slug = slug;
+        }
+        permission.name = request.name.unwrap_or(permission.name);
+        if let Some(change) = request.description.into_change() {
+            permission.description = change.filter(|text| !text.is_empty());
+        }
+        let now = mutation.now();
+        permissions::update(mutation.connection(), &permission, now).await?;
+        mutation.record(
+            Event::new("permission.update", format!("Updated permission {}", permission.id))
+                .on(permission_target(&permission)),
+        );
+        mutation.touch(Subject::Permission(permission.id.clone()));
+        mutation.commit().await?;
+        Ok(PermissionResponse::from(permission).into())
+    }
+}

@@ -1,0 +1,60 @@
+//! `ratelimit.deleteNamespace`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::namespace::{begin_change, find_live, target};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::Subject;
+use crate::store::namespaces;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes a namespace of rate limits.
+#[derive(Debug)]
+pub struct DeleteNamespace;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Id or name of the namespace.
+    #[schemars(length(min = 1, max = 512))]
+    namespace: String,
+}
+
+impl Operation for DeleteNamespace {
+    const ABOUT: About = About {
+        name: "ratelimit.deleteNamespace",
+        title: "Delete a namespace",
+        summary: "Deletes a rate-limit namespace for good; limits in it answer 410 and its name stays reserved.",
+        description: "Its overrides go with it. Deleting twice answers 404.",
+        hint: "namespace from ratelimit_listNamespaces. Acts at once, without asking again.",
+        example: r#"{"namespace": "<namespace>"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("ratelimit.{namespaceId}.delete_namespace"),
+            Expression::Leg("ratelimit.*.delete_namespace"),
+        ])),
+        effect: Effect::Destroy,
+        errors: &[Code::RatelimitNamespaceNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        let id = &namespace.stored.id;
+        caller.authorize::<Self>(&[("namespaceId", id)])?;
+        let mut mutation = begin_change(keyrack, caller, &namespace).await?;
+        let now = mutation.now();
+        namespaces::delete(mutation.connection(), id, now).await?;
+        let event = Event::new("ratelimitNamespace.delete", format!("Deleted rate-limit namespace {id}"));
+        mutation.record(event.on(target(&namespace.stored)));
+        mutation.touch(Subject::Namespace(id.clone()));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

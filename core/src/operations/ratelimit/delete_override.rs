@@ -1,0 +1,70 @@
+//! `ratelimit.deleteOverride`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::namespace::{begin_change, find_live, target};
+use crate::audit::{Event, Target};
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::Subject;
+use crate::store::overrides;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes an override.
+#[derive(Debug)]
+pub struct DeleteOverride;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Id or name of the namespace.
+    #[schemars(length(min = 1, max = 512))]
+    namespace: String,
+    /// The identifier or pattern exactly as it was set.
+    #[schemars(length(min = 1, max = 512))]
+    identifier: String,
+}
+
+impl Operation for DeleteOverride {
+    const ABOUT: About = About {
+        name: "ratelimit.deleteOverride",
+        title: "Delete an override",
+        summary: "Deletes the override that was set for exactly this identifier or pattern.",
+        description: "From the next request on the limits of requests count again. An identifier that only matches a \
+                      pattern has no override of its own and answers 404, as does deleting twice.",
+        hint: "identifier from ratelimit_listOverrides. Acts at once, without asking again.",
+        example: r#"{"namespace": "<namespace>", "identifier": "<overrideIdentifier>"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("ratelimit.{namespaceId}.delete_override"),
+            Expression::Leg("ratelimit.*.delete_override"),
+        ])),
+        effect: Effect::Destroy,
+        errors: &[Code::RatelimitNamespaceNotFound, Code::RatelimitOverrideNotFound],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        let namespace_id = &namespace.stored.id;
+        caller.authorize::<Self>(&[("namespaceId", namespace_id)])?;
+        let mut mutation = begin_change(keyrack, caller, &namespace).await?;
+        let found = overrides::find_by_pattern(mutation.connection(), namespace_id, &request.identifier).await?;
+        let rule = found.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
+        let now = mutation.now();
+        overrides::delete(mutation.connection(), &rule.id, now).await?;
+        let event = Event::new(
+            "ratelimit.delete_override",
+            format!("Deleted override {} of namespace {namespace_id}", rule.id),
+        );
+        let primary = Target::new("ratelimitOverride", &rule.id).named(&*rule.pattern);
+        mutation.record(event.on(primary).on(target(&namespace.stored)));
+        mutation.touch(Subject::Namespace(namespace_id.clone()));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

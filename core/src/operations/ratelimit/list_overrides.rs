@@ -1,0 +1,69 @@
+//! `ratelimit.listOverrides`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::get_override::Override;
+use super::namespace::find_live;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Operation, Reply};
+use crate::page::{self, Listing};
+use crate::store::overrides;
+use crate::{Caller, Code, Error, Keyrack};
+
+const DEFAULT_LIMIT: i64 = 50;
+
+/// Lists the overrides of a namespace.
+#[derive(Debug)]
+pub struct ListOverrides;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Id or name of the namespace.
+    #[schemars(length(min = 1, max = 512))]
+    namespace: String,
+    /// Where the page starts: `cursor` of the page before.
+    cursor: Option<String>,
+    /// Overrides per page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: i64,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+impl Operation for ListOverrides {
+    const ABOUT: About = About {
+        name: "ratelimit.listOverrides",
+        title: "List overrides",
+        summary: "Lists the overrides of a namespace, by id.",
+        description: "Deleted overrides are left out. To see which one applies to an identifier, ask \
+                      `ratelimit.getOverride`.",
+        hint: "namespace from ratelimit_listNamespaces.",
+        example: r#"{"namespace": "<namespace>", "limit": 20}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("ratelimit.{namespaceId}.read_override"),
+            Expression::Leg("ratelimit.*.read_override"),
+        ])),
+        errors: &[Code::RatelimitNamespaceNotFound],
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<Override>;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Override>>, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let cursor = request.cursor.unwrap_or_default();
+        let rows = overrides::list(&mut connection, &namespace.stored.id, &cursor, request.limit + 1).await?;
+        let items: Vec<Override> = rows.iter().map(Override::from).collect();
+        Ok(page::page(items, request.limit, Override::id))
+    }
+}

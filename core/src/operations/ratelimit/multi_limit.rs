@@ -1,0 +1,108 @@
+//! `ratelimit.multiLimit`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::limit;
+use super::namespace::{CREATE, find_or_create, not_gone};
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Checks several rate limits at once and counts against all of them or none.
+#[derive(Debug)]
+pub struct MultiLimit;
+
+/// What is sent. An HTTP body is the list alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Checks, each as in ratelimit.limit.
+    #[schemars(length(min = 1, max = 100))]
+    limits: Vec<limit::Request>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// Whether to serve the request: all checks passed.
+    passed: bool,
+    /// One per check, in the order they were sent.
+    limits: Vec<Outcome>,
+}
+
+/// What one check found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    /// The namespace as sent.
+    namespace: String,
+    /// The identifier as sent.
+    identifier: String,
+    /// The limit that counted: the override's, where one applied.
+    limit: i64,
+    /// What is left in the window; 0 when refused.
+    remaining: i64,
+    /// Unix ms at which the window ends.
+    reset: i64,
+    /// Whether this check alone would let the request pass.
+    passed: bool,
+    /// `rlor_…`, the override that applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    override_id: Option<String>,
+}
+
+impl Operation for MultiLimit {
+    const ABOUT: About = About {
+        name: "ratelimit.multiLimit",
+        title: "Check several rate limits",
+        summary: "Checks up to 100 rate limits at one instant and counts against all of them or, if one refuses, none.",
+        description: "Answers 200 also when it refuses: look at `passed`. If one check refuses nothing is counted, and \
+                      a check that would have passed says what a retry of it alone would find. Checks of one identifier see \
+                      the cost of those before them. The HTTP body is the list itself, without an object around it.",
+        example: r#"{"limits": [{"namespace": "emails", "identifier": "user_42", "limit": 10, "duration": 60000},
+                  {"namespace": "emails", "identifier": "everybody", "limit": 1000, "duration": 60000}]}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("ratelimit.*.limit"),
+            Expression::Leg("ratelimit.{namespaceId}.limit"),
+        ]))
+        .and(&[Conditional {
+            name: CREATE,
+            when: "any namespace does not exist (checked first)",
+            check: Expression::Leg("ratelimit.*.create_namespace"),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        effect: Effect::Write,
+        idempotent: false,
+        bare_body: Some("limits"),
+        errors: &[Code::RatelimitNamespaceGone],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let names: Vec<&str> = request.limits.iter().map(|check| check.namespace.as_str()).collect();
+        let namespaces = find_or_create::<Self>(keyrack, caller, &names).await?;
+        for namespace in &namespaces {
+            caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
+        }
+        namespaces.iter().try_for_each(|namespace| not_gone(namespace))?;
+        let (checks, override_ids): (Vec<_>, Vec<_>) =
+            request.limits.iter().zip(&namespaces).map(|(asked, namespace)| asked.check(namespace)).unzip();
+        let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+        let found = request.limits.into_iter().zip(checks).zip(batch.decisions).zip(override_ids);
+        let limits = found.map(|(((asked, check), decision), override_id)| Outcome {
+            namespace: asked.namespace,
+            identifier: asked.identifier,
+            limit: check.limit,
+            remaining: decision.remaining,
+            reset: decision.reset_ms,
+            passed: decision.passed,
+            override_id,
+        });
+        Ok(Response { passed: batch.passed, limits: limits.collect() }.into())
+    }
+}

@@ -1,0 +1,129 @@
+//! Namespaces by id or name: created on first use, gone when deleted, unknown in another workspace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::audit::{Event, Target};
+use crate::catalogue::Operation;
+use crate::changes::{Mutation, Subject};
+use crate::ids::{self, Kind};
+use crate::resident::Namespace;
+use crate::store::namespaces;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// The conditional requirement of operations that create namespaces on first use.
+pub(super) const CREATE: &str = "create";
+
+/// These namespaces, in the order of their names, deleted ones included. Missing ones are created, all or
+/// none, if `O` lets the caller do so.
+pub(super) async fn find_or_create<O: Operation>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    names: &[&str],
+) -> Result<Vec<Arc<Namespace>>, Error> {
+    let resident = |name: &str| keyrack.resident().namespace(caller.workspace_id(), name);
+    let unseen: BTreeSet<&str> = names.iter().copied().filter(|name| resident(name).is_none()).collect();
+    if !unseen.is_empty() {
+        let missing = read_unseen(keyrack, caller, unseen).await?;
+        if !missing.is_empty() {
+            caller.authorize_also::<O>(CREATE, &[])?;
+            create(keyrack, caller, missing).await?;
+        }
+    }
+    let found: Option<Vec<_>> = names.iter().map(|name| resident(name)).collect();
+    found.ok_or_else(|| Error::unexpected("a namespace was created and is not there"))
+}
+
+/// Another process may have made what this one has not seen. Returns what nobody made.
+async fn read_unseen<'a>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    unseen: BTreeSet<&'a str>,
+) -> Result<Vec<&'a str>, Error> {
+    let mut connection = keyrack.store().read().await?;
+    let (mut known, mut missing) = (Vec::new(), Vec::new());
+    for name in unseen {
+        match namespaces::find(&mut connection, caller.workspace_id(), name).await? {
+            Some(namespace) => known.push(Subject::Namespace(namespace.id)),
+            None => missing.push(name),
+        }
+    }
+    drop(connection);
+    if !known.is_empty() {
+        keyrack.read_again(&known).await?;
+    }
+    Ok(missing)
+}
+
+async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<(), Error> {
+    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let mut made_by_others = Vec::new();
+    let mut is_changed = false;
+    for name in names {
+        // A parallel request may have been first.
+        if let Some(known) = namespaces::find(mutation.connection(), caller.workspace_id(), name).await? {
+            made_by_others.push(Subject::Namespace(known.id));
+            continue;
+        }
+        let namespace = namespaces::Namespace {
+            id: ids::generate(Kind::RatelimitNamespace),
+            workspace_id: caller.workspace_id().to_owned(),
+            name: name.to_owned(),
+            deleted: false,
+        };
+        let now = mutation.now();
+        namespaces::insert(mutation.connection(), &namespace, now).await?;
+        let event =
+            Event::new("ratelimitNamespace.create", format!("Created rate-limit namespace {}", namespace.id));
+        mutation.record(event.on(target(&namespace)));
+        mutation.touch(Subject::Namespace(namespace.id));
+        is_changed = true;
+    }
+    if is_changed {
+        mutation.commit().await?;
+    } else {
+        drop(mutation);
+    }
+    if made_by_others.is_empty() { Ok(()) } else { keyrack.read_again(&made_by_others).await }
+}
+
+/// A namespace as a target of audit events.
+pub(super) fn target(namespace: &namespaces::Namespace) -> Target {
+    Target::new("ratelimitNamespace", &namespace.id).named(&namespace.name)
+}
+
+/// Refuses limits in a deleted namespace.
+pub(super) fn not_gone(namespace: &Namespace) -> Result<(), Error> {
+    if namespace.stored.deleted {
+        return Err(Error::new(
+            Code::RatelimitNamespaceGone,
+            "The namespace was deleted, and its name stays reserved. Use another name.",
+        ));
+    }
+    Ok(())
+}
+
+/// A live namespace by id or name, wherever it was made.
+pub(super) async fn find_live(keyrack: &Keyrack, caller: &Caller, name: &str) -> Result<Arc<Namespace>, Error> {
+    if keyrack.resident().namespace(caller.workspace_id(), name).is_none() {
+        read_unseen(keyrack, caller, BTreeSet::from([name])).await?;
+    }
+    let found = keyrack.resident().namespace(caller.workspace_id(), name);
+    let live = found.filter(|namespace| !namespace.stored.deleted);
+    live.ok_or_else(|| Error::not_found(Code::RatelimitNamespaceNotFound))
+}
+
+/// A change within a namespace that nobody deletes meanwhile.
+pub(super) async fn begin_change(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    namespace: &Namespace,
+) -> Result<Mutation, Error> {
+    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let id = &namespace.stored.id;
+    let found = namespaces::find(mutation.connection(), caller.workspace_id(), id).await?;
+    match found {
+        Some(stored) if !stored.deleted => Ok(mutation),
+        _ => Err(Error::not_found(Code::RatelimitNamespaceNotFound)),
+    }
+}

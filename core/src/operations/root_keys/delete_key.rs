@@ -1,0 +1,66 @@
+//! `rootKeys.deleteKey`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::NO_TOOL;
+use super::power::{find_in_reach, keep_a_way_in};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::ID_PATTERN;
+use crate::setup;
+use crate::store::root_keys;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Deletes a root key.
+#[derive(Debug)]
+pub struct DeleteKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The root key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+}
+
+impl Operation for DeleteKey {
+    const ABOUT: About = About {
+        name: "rootKeys.deleteKey",
+        title: "Delete a root key",
+        summary: "Deletes a root key; it is refused from then on. There is no way back.",
+        description: "The caller must cover every permission of the key, and may be that key. Only an operator deletes \
+                      an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
+                      twice answers 404.",
+        hint: "Acts at once, without asking again.",
+        example: r#"{"keyId": "<rootKeyId>"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
+        ])),
+        effect: Effect::Destroy,
+        errors: &[Code::KeyNotFound, Code::ProtectedResource],
+        tool: Tool::Withheld(NO_TOOL),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let key = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        keep_a_way_in(&mut mutation, &key, None).await?;
+        let now = mutation.now();
+        root_keys::delete(mutation.connection(), &key.id, now).await?;
+        let event = Event::new("rootKey.delete", format!("Deleted root key {}", key.id));
+        mutation.record(event.on(setup::target(&key)));
+        mutation.touch(Subject::RootKey(key.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

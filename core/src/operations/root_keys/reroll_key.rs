@@ -1,0 +1,111 @@
+//! `rootKeys.rerollKey`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::NO_TOOL;
+use super::power::{check_outlives, find_in_reach};
+use crate::audit::Event;
+use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::catalogue::{About, Effect, Operation, Reply, Tool};
+use crate::changes::{Mutation, Subject};
+use crate::keys::secret::Revealed;
+use crate::operations::fields::ID_PATTERN;
+use crate::setup::{self, NewRootKey};
+use crate::store::root_keys::{self, RootKey};
+use crate::value::Nullable;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Replaces a root key by a new one.
+#[derive(Debug)]
+pub struct RerollKey;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The root key to replace.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// ms that it stays valid; 0: it is refused at once; null: it stays as it is.
+    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    expiration: Nullable<i64>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `key_…`, the new root key.
+    key_id: String,
+    /// The new root key itself. It is shown this once.
+    key: Revealed,
+}
+
+impl Operation for RerollKey {
+    const ABOUT: About = About {
+        name: "rootKeys.rerollKey",
+        title: "Reroll a root key",
+        summary: "Makes a new root key that may do what an old one may, and lets the old one expire.",
+        description: "The new key has the name, permissions and expiry of the old one and is enabled or an operator as \
+                      that is. The caller must cover every permission of the key, and needs `#delete` too unless \
+                      `expiration` is null. The old key never outlives an earlier expiry of its own.",
+        example: r#"{"keyId": "<rootKeyId>", "expiration": 86400000}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),
+        ]))
+        .and(&[Conditional {
+            name: "expire",
+            when: "expiration is not null",
+            check: Expression::Any(&[
+                Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
+                Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
+            ]),
+            on_denied: OnDenied::Forbidden,
+        }]),
+        effect: Effect::Write,
+        idempotent: false,
+        errors: &[Code::KeyNotFound],
+        response_secrets: &["/key"],
+        tool: Tool::Withheld(NO_TOOL),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let scope = [("keyId", request.key_id.as_str())];
+        caller.authorize::<Self>(&scope)?;
+        if request.expiration.0.is_some() {
+            caller.authorize_also::<Self>("expire", &scope)?;
+        }
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let old = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        check_outlives(caller, &old)?;
+        let new = NewRootKey {
+            name: old.name.clone(),
+            permissions: old.permissions.clone(),
+            operator: old.operator,
+            expires_at: old.expires_at,
+        };
+        let (mut new, secret) = setup::issue_root_key(&mut mutation, new).await?;
+        let now = mutation.now();
+        if !old.enabled {
+            new.enabled = false;
+            root_keys::update(mutation.connection(), &new, now).await?;
+        }
+        if let Some(grace) = request.expiration.0 {
+            // A key is still good in the very millisecond of its expiry.
+            let end = if grace == 0 { now - 1 } else { now.saturating_add(grace) };
+            let expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
+            root_keys::update(mutation.connection(), &RootKey { expires_at, ..old.clone() }, now).await?;
+        }
+        let event = Event::new("rootKey.reroll", format!("Rerolled root key {} to {}", old.id, new.id));
+        mutation.record(event.on(setup::target(&new)).on(setup::target(&old)));
+        mutation.touch(Subject::RootKey(old.id));
+        mutation.commit().await?;
+        Ok(Response { key_id: new.id, key: Revealed(secret) }.into())
+    }
+}

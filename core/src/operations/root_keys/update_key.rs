@@ -1,0 +1,85 @@
+//! `rootKeys.updateKey`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::NO_TOOL;
+use super::power::{check_covered, check_known, check_outlives, find_in_reach, keep_a_way_in};
+use crate::audit::Event;
+use crate::authorization::{Expression, Rule};
+use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::{ID_PATTERN, distinct};
+use crate::setup;
+use crate::store::root_keys::{self, RootKey};
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes a root key.
+#[derive(Debug)]
+pub struct UpdateKey;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 2))]
+pub struct Request {
+    /// The root key.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    key_id: String,
+    /// For people; null: none.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    name: Patch<String>,
+    /// Whether it may be used.
+    enabled: Option<bool>,
+    /// All that it may do from now on.
+    #[schemars(length(min = 0, max = 1000), inner(length(min = 1, max = 255)))]
+    permissions: Option<Vec<String>>,
+}
+
+impl Operation for UpdateKey {
+    const ABOUT: About = About {
+        name: "rootKeys.updateKey",
+        title: "Change a root key",
+        summary: "Changes the name of a root key, whether it may be used, or replaces its permissions, at once.",
+        description: "The caller must cover every permission that the key has and every one that it gets; a caller with \
+                      an expiry may only change keys that expire no later. Only an operator changes an operator. The last \
+                      enabled root key without an expiry that has full access can be neither disabled nor narrowed.",
+        example: r#"{"keyId": "<rootKeyId>", "name": "gateway, Berlin"}"#,
+        rule: Rule::forbidding(Expression::Any(&[
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
+            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),
+        ])),
+        effect: Effect::Write,
+        errors: &[Code::KeyNotFound, Code::ProtectedResource],
+        tool: Tool::Withheld(NO_TOOL),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
+        check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let before = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
+        check_outlives(caller, &before)?;
+        let after = RootKey {
+            name: request.name.into_change().unwrap_or_else(|| before.name.clone()),
+            enabled: request.enabled.unwrap_or(before.enabled),
+            permissions: request.permissions.map_or_else(|| before.permissions.clone(), distinct),
+            ..before.clone()
+        };
+        keep_a_way_in(&mut mutation, &before, Some(&after)).await?;
+        let now = mutation.now();
+        root_keys::update(mutation.connection(), &after, now).await?;
+        let event = Event::new("rootKey.update", format!("Updated root key {}", after.id));
+        mutation.record(event.on(setup::target(&after)));
+        mutation.touch(Subject::RootKey(after.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

@@ -1,0 +1,66 @@
+//! `workspace.createWorkspace`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::Actor;
+use crate::authorization::Rule;
+use crate::catalogue::{About, Effect, Operation, Reply, Tool};
+use crate::keys::secret::Revealed;
+use crate::setup::{self, NewRootKey};
+use crate::{Caller, Error, Keyrack};
+
+/// Creates a workspace.
+#[derive(Debug)]
+pub struct CreateWorkspace;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// For people.
+    #[schemars(length(min = 1, max = 256))]
+    name: String,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// `ws_…`
+    workspace_id: String,
+    /// A root key with full access to it. It is shown this once.
+    root_key: Revealed,
+}
+
+impl Operation for CreateWorkspace {
+    const ABOUT: About = About {
+        name: "workspace.createWorkspace",
+        title: "Create a workspace",
+        summary: "Creates a workspace apart from all others, and a root key with full access to it, shown once.",
+        description: "For operators. The new root key is none, and nothing but it can reach what is in the workspace. \
+                      The workspace's own audit log says who created it.",
+        example: r#"{"name": "staging"}"#,
+        rule: Rule::OPERATOR,
+        effect: Effect::Write,
+        idempotent: false,
+        response_secrets: &["/rootKey"],
+        tool: Tool::Withheld(
+            "it hands out power over a workspace; it becomes a tool with the views that can hide it",
+        ),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut mutation = setup::begin_workspace(keyrack, &request.name, Actor::of(caller)).await?;
+        let workspace_id = mutation.workspace_id().to_owned();
+        let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
+        let (_, root_key) = setup::add_root_key(&mut mutation, new).await?;
+        mutation.commit().await?;
+        Ok(Response { workspace_id, root_key: Revealed(root_key) }.into())
+    }
+}

@@ -1,0 +1,77 @@
+//! `workspace.listWorkspaces`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::authorization::Rule;
+use crate::catalogue::{About, Operation, Reply};
+use crate::page::{self, Listing};
+use crate::store::workspaces;
+use crate::{Caller, Error, Keyrack};
+
+const DEFAULT_LIMIT: i64 = 100;
+
+/// Lists all workspaces.
+#[derive(Debug)]
+pub struct ListWorkspaces;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Workspaces per page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: i64,
+    /// Where the page starts: `cursor` of the page before.
+    #[schemars(length(max = 256))]
+    cursor: Option<String>,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+/// A workspace in a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// `ws_…`
+    id: String,
+    /// For people.
+    name: String,
+    /// Whether its keys verify and its root keys work.
+    enabled: bool,
+    /// Unix ms.
+    created_at: i64,
+}
+
+impl Operation for ListWorkspaces {
+    const ABOUT: About = About {
+        name: "workspace.listWorkspaces",
+        title: "List workspaces",
+        summary: "Lists all workspaces of this server, by id.",
+        description: "For operators.",
+        example: r#"{"limit": 20}"#,
+        rule: Rule::OPERATOR,
+        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Vec<Item>;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut connection = keyrack.store().read().await?;
+        let cursor = request.cursor.unwrap_or_default();
+        let rows = workspaces::list(&mut connection, &cursor, request.limit + 1).await?;
+        let items = rows.into_iter().map(|(workspace, created_at)| Item {
+            id: workspace.id,
+            name: workspace.name,
+            enabled: workspace.enabled,
+            created_at,
+        });
+        Ok(page::page(items.collect(), request.limit, |item| &item.id))
+    }
+}

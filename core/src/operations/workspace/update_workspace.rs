@@ -1,0 +1,95 @@
+//! `workspace.updateWorkspace`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::audit::{Actor, Event, Target};
+use crate::authorization::Rule;
+use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::changes::{Mutation, Subject};
+use crate::operations::fields::ID_PATTERN;
+use crate::store::workspaces::{self, Workspace};
+use crate::value::Patch;
+use crate::{Caller, Code, Error, Keyrack};
+
+/// Changes a workspace.
+#[derive(Debug)]
+pub struct UpdateWorkspace;
+
+/// What is sent. Absent members stay as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The workspace.
+    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
+    workspace_id: String,
+    /// For people.
+    #[schemars(length(min = 1, max = 256))]
+    name: Option<String>,
+    /// Whether its keys verify and its root keys work.
+    enabled: Option<bool>,
+    /// Over all its root keys; 0 refuses every request; null: no limit.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    requests_per_minute: Patch<i64>,
+    /// Days that verification events are kept; null: for ever.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 36500))]
+    log_retention_days: Patch<i64>,
+    /// Days that the audit log is kept; null: for ever.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 36500))]
+    audit_retention_days: Patch<i64>,
+}
+
+impl Operation for UpdateWorkspace {
+    const ABOUT: About = About {
+        name: "workspace.updateWorkspace",
+        title: "Change a workspace",
+        summary: "Changes the name or the limits of a workspace, or disables it. Absent members stay, null clears.",
+        description: "For operators. Disabling refuses the keys and the root keys of the workspace at once; enabling \
+                      brings them back as they were. The caller's own workspace can be neither disabled nor limited to 0, \
+                      which nobody could take back.",
+        hint: "workspaceId from workspace_listWorkspaces.",
+        example: r#"{"workspaceId": "<workspaceId>", "requestsPerMinute": 60000}"#,
+        rule: Rule::OPERATOR,
+        effect: Effect::Write,
+        errors: &[Code::WorkspaceNotFound, Code::ProtectedResource],
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Empty;
+
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
+        caller.authorize::<Self>(&[])?;
+        let mut mutation = Mutation::begin_as(keyrack, &request.workspace_id, Actor::of(caller)).await?;
+        let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
+        let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let after = Workspace {
+            name: request.name.unwrap_or(before.name),
+            enabled: request.enabled.unwrap_or(before.enabled),
+            requests_per_minute: request.requests_per_minute.into_change().unwrap_or(before.requests_per_minute),
+            log_retention_days: request.log_retention_days.into_change().unwrap_or(before.log_retention_days),
+            audit_retention_days: request
+                .audit_retention_days
+                .into_change()
+                .unwrap_or(before.audit_retention_days),
+            ..before
+        };
+        if after.id == caller.workspace_id() && (!after.enabled || after.requests_per_minute == Some(0)) {
+            return Err(Error::new(
+                Code::ProtectedResource,
+                "This is the workspace of the calling root key, which would lock itself out. Use an operator of \
+                 another workspace.",
+            ));
+        }
+        let now = mutation.now();
+        workspaces::update(mutation.connection(), &after, now).await?;
+        let event = Event::new("workspace.update", format!("Updated workspace {}", after.id));
+        mutation.record(event.on(Target::new("workspace", &after.id).named(&after.name)));
+        mutation.touch(Subject::Workspace(after.id));
+        mutation.commit().await?;
+        Ok(Empty {}.into())
+    }
+}

@@ -1,0 +1,136 @@
+//! Faults of bodies: where, what and what to send instead.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+use crate::value::Patch;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only the schema of some members matters")]
+struct Sample {
+    #[schemars(length(min = 1, max = 512))]
+    key: String,
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 5))]
+    name: Patch<String>,
+    #[schemars(length(max = 2))]
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only the schema of some members matters")]
+struct Item {
+    #[schemars(range(min = 1))]
+    limit: i64,
+    interval: Option<Interval>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Interval {
+    Daily,
+    Monthly,
+}
+
+fn schema() -> RequestSchema {
+    RequestSchema::of::<Sample>(&["/key"])
+}
+
+#[test]
+fn null_stays_only_where_it_means_something() {
+    let schema = request_schema::<Sample>();
+    assert_eq!(schema["properties"]["name"]["type"], json!(["string", "null"]));
+    assert_eq!(schema["properties"]["items"]["type"], "array");
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(
+        schema["properties"]["items"]["items"]["properties"]["interval"]["enum"],
+        json!(["daily", "monthly"])
+    );
+}
+
+#[test]
+fn all_faults_are_found_at_once_each_with_its_place_and_a_fix() {
+    let body = json!({ "name": "too long", "items": [{ "limit": 0, "interval": "weekly" }, {}], "kye": 1 });
+    let mut places: Vec<_> = schema().faults(&body).into_iter().map(|fault| fault.location).collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "body.items[0].interval",
+            "body.items[0].limit",
+            "body.items[1].limit",
+            "body.key",
+            "body.kye",
+            "body.name"
+        ]
+    );
+    let faults = schema().faults(&body);
+    let unknown = faults.iter().find(|fault| fault.location == "body.kye").unwrap();
+    assert_eq!(unknown.fix.as_deref(), Some("Remove it, or did you mean `key`?"));
+    let limit = faults.iter().find(|fault| fault.location == "body.items[0].limit").unwrap();
+    assert_eq!(limit.message, "must be an integer of at least 1; got 0");
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["role"] }, { "required": ["roleId"] }]))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only the schema matters")]
+struct Choice {
+    role: Option<String>,
+    role_id: Option<String>,
+}
+
+#[test]
+fn of_members_that_exclude_each_other_the_one_too_few_or_too_many_is_named() {
+    let schema = RequestSchema::of::<Choice>(&[]);
+    let places = |body: Value| {
+        schema.faults(&body).into_iter().map(|fault| (fault.location, fault.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(places(json!({ "roleId": "role_1" })), []);
+    let missing = ("body.role".to_owned(), "is required and was not sent: `role` or `roleId`".to_owned());
+    assert_eq!(places(json!({})), [missing]);
+    let both = ("body.roleId".to_owned(), "must not be sent together with `role`".to_owned());
+    assert_eq!(places(json!({ "role": "a", "roleId": "b" })), [both]);
+    assert_eq!(places(json!([])).len(), 1);
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[test]
+fn unknown_members_of_a_request_that_takes_nothing_are_named() {
+    let faults = RequestSchema::of::<Nothing>(&[]).faults(&json!({ "a": 1 }));
+    assert_eq!(faults[0].location, "body.a");
+}
+
+#[test]
+fn the_value_of_a_secret_or_long_text_is_never_shown() {
+    let body = json!({ "key": "", "name": "sk_live_0123456789abcdefghij" });
+    let faults = schema().faults(&body);
+    assert_eq!(faults.len(), 2);
+    assert!(faults.iter().all(|fault| !fault.message.contains("sk_live")), "{faults:?}");
+    assert!(faults[0].message.contains("a string of 0 characters"));
+}
+
+#[test]
+fn of_very_many_faults_the_first_are_listed_and_quickly() {
+    let body = json!({ "key": "k", "items": vec![1; 50_000] });
+    let started = std::time::Instant::now();
+    assert_eq!(schema().faults(&body).len(), MOST_FAULTS);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(schema().faults(&json!({ "key": 1234 }))[0].message.ends_with("got a number"));
+}
+
+#[test]
+fn whole_floats_are_integers_and_numbers_beyond_64_bits_are_a_fault() {
+    let read = |limit: &str| {
+        let text = format!(r#"{{"key":"k","items":[{{"limit":{limit}}}]}}"#);
+        schema().read::<Sample>(serde_json::from_str(&text).unwrap())
+    };
+    assert_eq!(read("7.0").unwrap().items.unwrap()[0].limit, 7);
+    let error = read("9223372036854775808").unwrap_err();
+    assert_eq!(error.faults()[0].location, "body.items[0].limit");
+}

@@ -1,0 +1,109 @@
+//! Overrides: what replaces the limits of some identifiers of a namespace.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Connection, Only, mark_deleted, select};
+use crate::error::Error;
+use crate::ratelimit::override_rules::OverrideRule;
+
+const LIVE: &str = "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at \
+                    FROM ratelimit_overrides WHERE deleted_at IS NULL";
+
+fn read(row: &AnyRow) -> Result<OverrideRule, sqlx::Error> {
+    Ok(OverrideRule {
+        id: row.try_get::<String, _>("id")?.into(),
+        pattern: row.try_get::<String, _>("identifier")?.into(),
+        limit: row.try_get("limit_count")?,
+        duration_ms: row.try_get("duration_ms")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// Live overrides of the instance, or of these namespaces, with the id of their namespace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_namespaces(
+    connection: &mut Connection,
+    only: Only<'_>,
+) -> Result<Vec<(String, OverrideRule)>, Error> {
+    let rows = select(connection, LIVE, "namespace_id", only).await?;
+    let read = |row: &AnyRow| Ok((row.try_get("namespace_id")?, read(row)?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Live overrides of a namespace from `cursor` on, in the order of ids.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    connection: &mut Connection,
+    namespace_id: &str,
+    cursor: &str,
+    count: i64,
+) -> Result<Vec<OverrideRule>, Error> {
+    let text = format!("{LIVE} AND namespace_id = $1 AND id >= $2 ORDER BY id LIMIT $3");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(namespace_id.to_owned())
+        .bind(cursor.to_owned())
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// The live override of a namespace with exactly this pattern.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find_by_pattern(
+    connection: &mut Connection,
+    namespace_id: &str,
+    pattern: &str,
+) -> Result<Option<OverrideRule>, Error> {
+    let text = format!("{LIVE} AND namespace_id = $1 AND identifier = $2");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(namespace_id.to_owned())
+        .bind(pattern.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
+/// Sets an override by its pattern and returns its id: `rule.id` if it is new, else the one that it has had
+/// all along. A deleted one lives again.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set(
+    connection: &mut Connection,
+    workspace_id: &str,
+    namespace_id: &str,
+    rule: &OverrideRule,
+) -> Result<String, Error> {
+    let row = sqlx::query(
+        "INSERT INTO ratelimit_overrides (id, workspace_id, namespace_id, identifier, limit_count, duration_ms, \
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (namespace_id, identifier) DO UPDATE SET \
+         limit_count = excluded.limit_count, duration_ms = excluded.duration_ms, \
+         updated_at = excluded.created_at, deleted_at = NULL RETURNING id",
+    )
+    .bind(rule.id.to_string())
+    .bind(workspace_id.to_owned())
+    .bind(namespace_id.to_owned())
+    .bind(rule.pattern.to_string())
+    .bind(rule.limit)
+    .bind(rule.duration_ms)
+    .bind(rule.created_at)
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get("id")?)
+}
+
+/// Marks an override as deleted.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    mark_deleted(connection, "ratelimit_overrides", id, now).await
+}

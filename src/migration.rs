@@ -1,0 +1,110 @@
+//! `keyrack migration create` and `list`: where keys are imported from, made offline by whoever may write
+//! the database.
+//!
+//! A running server on the same database knows a new migration within a second. Only ids and lines of the
+//! list go to stdout; the words go to stderr.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command};
+use keyrack_core::Keyrack;
+use keyrack_core::clock::rfc3339;
+use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::setup;
+
+use crate::instance::{self, told};
+use crate::settings::{Flags, Settings, add_flags};
+use crate::stdout;
+
+/// The command tree below `keyrack migration`.
+pub(crate) fn command() -> Command {
+    let algorithm = Arg::new("algorithm")
+        .long("algorithm")
+        .value_name("NAME")
+        .required(true)
+        .value_parser(PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)))
+        .help("How the keys that will be imported are hashed");
+    let workspace = Arg::new("workspace")
+        .long("workspace")
+        .value_name("ID")
+        .help("The workspace that they belong to [default: the oldest]");
+    let create = Command::new("create")
+        .about("Prints the id that keys.migrateKeys asks for, and verifications of keys not used yet")
+        .arg(algorithm)
+        .arg(workspace);
+    let list = Command::new("list").about("Shows all migrations: id, workspace, algorithm, time");
+    Command::new("migration")
+        .about("Prepares imports of keys that were issued elsewhere, offline, over the database")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(add_flags(create, Flags::Data))
+        .subcommand(add_flags(list, Flags::Data))
+}
+
+/// Opens the database that the settings name and runs the command that was asked for.
+///
+/// # Errors
+/// When the database cannot be opened or written.
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let (name, matches) = matches.subcommand().context("`keyrack migration --help` lists what can be done")?;
+    let settings = match Settings::read(matches) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(crate::misused(&error)),
+    };
+    instance::start_log(&settings)?;
+    let instance = instance::open(&settings).await?;
+    if instance.is_first_start {
+        eprintln!("The database was empty: its first root key is in {}.", instance.root_key_file.display());
+    }
+    let outcome = match name {
+        "create" => create(&instance.keyrack, matches).await,
+        _ => list(&instance.keyrack).await,
+    };
+    instance.keyrack.store().close().await;
+    outcome
+}
+
+async fn create(keyrack: &Keyrack, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let name = matches.get_one::<String>("algorithm").context("--algorithm is missing")?;
+    let algorithm = Algorithm::named(name).context("--algorithm is unknown")?;
+    let workspace_id = match matches.get_one::<String>("workspace") {
+        Some(id) => id.clone(),
+        None => setup::default_workspace(keyrack).await.map_err(told)?,
+    };
+    if keyrack.resident().workspace(&workspace_id).is_none() {
+        eprintln!("error: --workspace: there is no workspace {workspace_id}");
+        return Ok(ExitCode::from(crate::USAGE));
+    }
+    let id = setup::create_key_migration(keyrack, &workspace_id, algorithm).await.map_err(told)?;
+    stdout::print(&id)?;
+    eprintln!("Migration {id} of workspace {workspace_id}: send it as migrationId with the hashes of your keys,");
+    eprintln!("{}.", form(algorithm));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn form(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Sha256 => {
+            "which are the standard base64 of the SHA-256 of each whole key. Such keys verify at once"
+        }
+        Algorithm::PrefixedApiKey => {
+            "which are the lower-case hex SHA-256 of each long token, and with every verification until all \
+             keys were used once"
+        }
+    }
+}
+
+async fn list(keyrack: &Keyrack) -> anyhow::Result<ExitCode> {
+    let migrations = setup::key_migrations(keyrack).await.map_err(told)?;
+    if migrations.is_empty() {
+        eprintln!("There are no migrations. `keyrack migration create` makes one.");
+    }
+    for migration in migrations {
+        let created = rfc3339(migration.created_at);
+        let line = format!("{}  {}  {}  {created}", migration.id, migration.workspace_id, migration.algorithm);
+        stdout::print(&line)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,59 @@
+//! `keyrack audit verify`: whether the audit log is what was written.
+
+use keyrack_test_harness::Server;
+use serde_json::json;
+use sqlx::Connection as _;
+
+use crate::{Shell, program};
+
+/// Changes the database behind the back of the program.
+async fn tamper(server: &Server, statement: &'static str) {
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", server.data_dir().join("keyrack.db").display());
+    let mut connection = sqlx::AnyConnection::connect(&url).await.expect("the database can be opened");
+    sqlx::query(statement).execute(&mut connection).await.expect("it can be changed");
+}
+
+async fn with_entries() -> Server {
+    let server = program().start().await;
+    for _ in 0..4 {
+        server.call("apis.createApi", json!({ "name": "payments" })).await.expect(200);
+    }
+    server
+}
+
+#[tokio::test]
+async fn an_untouched_log_is_whole_beside_a_running_server() {
+    let server = with_entries().await;
+    server.call("workspace.createWorkspace", json!({ "name": "Acme" })).await.expect(200);
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(0);
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{done:?}");
+    assert!(lines.iter().all(|line| line.contains(": whole, entries 1 to ")), "{done:?}");
+    let workspace = lines[0].split(':').next().expect("an id");
+    let one = Shell::beside(&server).run(&["audit", "verify", "--workspace", workspace]).expect(0);
+    assert_eq!(one.stdout.trim_end(), lines[0]);
+}
+
+#[tokio::test]
+async fn a_changed_entry_is_named() {
+    let server = with_entries().await;
+    tamper(&server, "UPDATE audit_logs SET event = 'api.delete' WHERE sequence = 4").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains("BROKEN at entry 4 (log_"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_missing_entry_is_named_by_the_one_after_it() {
+    let server = with_entries().await;
+    tamper(&server, "DELETE FROM audit_logs WHERE sequence = 3").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains("BROKEN at entry 4"), "{done:?}");
+}
+
+#[test]
+fn there_must_be_a_log_to_check() {
+    let done = Shell::alone().run(&["audit", "verify"]).expect(1);
+    assert!(done.stderr.contains("no database"), "{done:?}");
+    Shell::alone().run(&["audit", "verify", "--workspace", "ws_unknown"]).expect(1);
+}
