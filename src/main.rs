@@ -5,6 +5,7 @@
 
 mod api;
 mod audit;
+mod doctor;
 mod instance;
 mod mcp;
 mod mcp_config;
@@ -45,6 +46,12 @@ fn command() -> Command {
         .subcommand(root_key::command())
         .subcommand(migration::command())
         .subcommand(audit::command())
+        .subcommand(settings::add_flags(
+            Command::new("doctor").about(
+                "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
+            ),
+            Flags::Serve,
+        ))
 }
 
 fn main() -> ExitCode {
@@ -66,6 +73,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         "audit" => audit::run(matches).await,
         "root-key" => root_key::run(matches).await,
         "migration" => migration::run(matches).await,
+        "doctor" => return doctor::run(matches).await,
         _ => match Settings::read(matches) {
             Err(error) => return misused(&error),
             Ok(settings) => match name {

@@ -5,7 +5,7 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use keyrack_core::keys::secret::Secret;
@@ -126,6 +126,17 @@ impl Remote {
         };
         Unanswered(format!("the server at {} cannot be reached ({}); {advice}", self.base, deepest_cause(error)))
     }
+}
+
+/// Whether a Keyrack answers at this address of this machine.
+pub(crate) async fn keyrack_answers(address: SocketAddr) -> bool {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder().user_agent(USER_AGENT).timeout(CONNECT_TIMEOUT).no_proxy().tls_certs_only([]);
+    let Ok(http) = builder.redirect(redirect::Policy::none()).build() else { return false };
+    let Ok(response) = http.get(format!("http://{address}/v2/liveness")).send().await else { return false };
+    let body: Value =
+        response.bytes().await.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    body.pointer("/data/message").and_then(Value::as_str).is_some_and(|message| message.contains("Keyrack"))
 }
 
 /// Reads the address of a server.

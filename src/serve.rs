@@ -14,6 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::{self, Guard, Peer};
+use keyrack_http_api::metrics::{self, HttpMetrics};
 use keyrack_http_api::{Readiness, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
@@ -38,13 +39,19 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
     })?;
     let address = listener.local_addr()?;
+    let metrics_listener = bind_metrics(settings).await?;
     let instance = instance::open(settings).await?;
     let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
-    let router = build_router(settings, &keyrack, address, &readiness)?;
-    keyrack.start_background_work();
-    banner(settings, &instance, address).await?;
+    let requests = Arc::new(HttpMetrics::default());
+    let router = build_router(settings, &keyrack, address, &readiness, &requests)?;
     let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
+    let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(serve_metrics(listener, metrics::router(keyrack.clone(), requests), stop.gently.clone()));
+    }
+    keyrack.start_background_work();
+    banner(settings, &instance, address, metrics_address).await?;
     let drain = settings.drain()?;
     tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
     accept(listener, router, &stop, drain).await;
@@ -58,6 +65,7 @@ fn build_router(
     keyrack: &Keyrack,
     address: SocketAddr,
     readiness: &Readiness,
+    requests: &Arc<HttpMetrics>,
 ) -> anyhow::Result<Router> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
@@ -75,10 +83,43 @@ fn build_router(
         literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
     };
-    let guard = Guard { hosts, literal_addresses, trusted_proxies: settings.trusted_proxies()?, docs: api.docs() };
+    let guard = Guard {
+        hosts,
+        literal_addresses,
+        trusted_proxies: settings.trusted_proxies()?,
+        docs: api.docs(),
+        metrics: requests.clone(),
+    };
     let router = keyrack_http_api::router(keyrack.clone(), api)
         .merge(keyrack_mcp_server::http::router(keyrack.clone(), mcp));
     Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
+}
+
+/// A listener for the metrics, unless they are off.
+///
+/// A taken address stops the start only if somebody chose it.
+async fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
+    let Some((wanted, is_chosen)) = settings.metrics_listen()? else { return Ok(None) };
+    match TcpListener::bind(wanted).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if is_chosen => Err(error).with_context(|| {
+            format!(
+                "cannot serve metrics on {wanted}; choose another address with --metrics-listen, or an empty one"
+            )
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "no metrics: {wanted} is taken; choose an address with KEYRACK_METRICS_LISTEN");
+            Ok(None)
+        }
+    }
+}
+
+/// Serves the metrics on their own listener until `stop`.
+async fn serve_metrics(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the metrics listener ended");
+    }
 }
 
 /// How the server is told to stop.
@@ -175,7 +216,12 @@ fn off(keyrack: &Keyrack) -> String {
 }
 
 /// Says where everything is. The root key itself stays in its file.
-async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -> anyhow::Result<()> {
+async fn banner(
+    settings: &Settings,
+    instance: &Instance,
+    address: SocketAddr,
+    metrics: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let workspace_id = setup::default_workspace(&instance.keyrack).await.map_err(told)?;
     let workspace = instance.keyrack.resident().workspace(&workspace_id);
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
@@ -184,6 +230,8 @@ async fn banner(settings: &Settings, instance: &Instance, address: SocketAddr) -
         ("Keyrack", env!("CARGO_PKG_VERSION").to_owned()),
         ("HTTP API", format!("http://{address}/v2/<namespace>.<operation>, described at /openapi.json")),
         ("MCP", format!("http://{address}/mcp; `keyrack mcp-config claude` prints what to paste")),
+        ("Docs", format!("http://{address}/docs")),
+        ("Metrics", metrics.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"))),
         ("Storage", settings.database()?.label()),
         ("Workspace", format!("{name} ({workspace_id})")),
         (

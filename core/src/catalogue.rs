@@ -59,6 +59,9 @@ pub struct About {
     pub description: &'static str,
     /// What for an assistant goes after the summary: at most 140 characters, ids' origins and surprises.
     pub hint: &'static str,
+    /// A request in JSON that works, with a placeholder of [`crate::docs::PLACEHOLDERS`], such as `<apiId>`,
+    /// for what its reader has to fill in.
+    pub example: &'static str,
     /// The permission rule.
     pub rule: Rule,
     /// Codes that it answers besides those that any operation may.
@@ -92,6 +95,7 @@ impl About {
         summary: "",
         description: "",
         hint: "",
+        example: "",
         rule: Rule::ANY_ROOT_KEY,
         errors: &[],
         effect: Effect::Read,

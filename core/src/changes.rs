@@ -215,6 +215,7 @@ pub async fn follow(keyrack: Keyrack) {
             // The program stops.
             Err(_) if keyrack.store().is_closed() => return,
             Err(error) => {
+                keyrack.metrics().change_feed_failures.add(1);
                 if !failing {
                     tracing::warn!(%error, "the changes of other processes cannot be read; trying again");
                 }

@@ -12,6 +12,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::error::{Code, Error};
 use crate::keys::secret;
 use crate::last_used::LastUsed;
+use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
 use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
@@ -38,6 +39,7 @@ struct Open {
     seen: Mutex<HashMap<String, i64>>,
     following: std::sync::Mutex<Following>,
     counters: MemoryCounters,
+    metrics: Metrics,
     vault: Option<Vault>,
     last_used: LastUsed,
     clock: Clock,
@@ -86,10 +88,19 @@ impl Keyrack {
             }
         }
         let counters = MemoryCounters::new();
-        let following = std::sync::Mutex::default();
-        let last_used = LastUsed::default();
-        let seen = Mutex::new(seen);
-        Ok(Keyrack(Arc::new(Open { store, resident, seen, following, counters, last_used, vault, clock })))
+        let (following, last_used) = (std::sync::Mutex::default(), LastUsed::default());
+        let (seen, metrics) = (Mutex::new(seen), Metrics::default());
+        Ok(Keyrack(Arc::new(Open {
+            store,
+            resident,
+            seen,
+            following,
+            counters,
+            metrics,
+            vault,
+            last_used,
+            clock,
+        })))
     }
 
     /// Writes what is still in memory alone, and closes the store.
@@ -137,6 +148,11 @@ impl Keyrack {
     /// The counters of rate limits.
     pub fn counters(&self) -> &MemoryCounters {
         &self.0.counters
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Where the plaintexts of recoverable keys are, if the server has a master key.
@@ -213,6 +229,11 @@ impl Keyrack {
         following.is_behind || (silent && self.store().engine() == Engine::Postgres)
     }
 
+    /// How long ago the changes of all processes were followed to their end; `None` before the first time.
+    pub fn change_feed_age(&self) -> Option<Duration> {
+        self.following().last.map(|last| last.elapsed())
+    }
+
     fn following(&self) -> MutexGuard<'_, Following> {
         self.0.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -270,7 +291,13 @@ impl Keyrack {
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         let mut seen = self.0.seen.lock().await;
         let mut connection = self.store().read().await?;
-        for (workspace_id, generation) in workspaces::generations(&mut connection).await? {
+        let generations = workspaces::generations(&mut connection).await?;
+        let behind = generations.iter().map(|(workspace_id, generation)| {
+            let known = seen.get(workspace_id).copied().unwrap_or(0);
+            u64::try_from(generation - known).unwrap_or_default()
+        });
+        self.metrics().generations_behind.set(behind.sum());
+        for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
                 let subjects = feed::after(&mut connection, &workspace_id, known).await?;
@@ -278,6 +305,7 @@ impl Keyrack {
                 seen.insert(workspace_id, generation);
             }
         }
+        self.metrics().generations_behind.set(0);
         *self.following() = Following { is_behind: false, last: Some(Instant::now()) };
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::migration;
 use crate::keys::secret::KeyHash;
+use crate::metrics::Sizes;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
@@ -344,6 +345,18 @@ impl Resident {
             self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));
         }
         Ok(())
+    }
+
+    /// How many of each there are.
+    pub fn sizes(&self) -> Sizes {
+        Sizes([
+            ("workspaces", self.workspaces.len()),
+            ("root_keys", self.root_keys.hashes.len()),
+            ("apis", self.apis.len()),
+            ("identities", self.identities.len()),
+            ("keys", self.keys.hashes.len()),
+            ("namespaces", self.namespaces.len()),
+        ])
     }
 
     /// A workspace.

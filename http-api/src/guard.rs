@@ -7,7 +7,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -21,6 +20,7 @@ use keyrack_core::keys::address_list::{AddressList, client_address};
 use tracing::Instrument as _;
 
 use crate::envelope::{REQUEST_ID, RequestId};
+use crate::metrics::HttpMetrics;
 use crate::problem;
 
 /// The address of the other end of the connection; the listener puts it into each request's extensions.
@@ -38,16 +38,18 @@ pub struct Guard {
     pub trusted_proxies: AddressList,
     /// Address of the documentation, without a trailing slash.
     pub docs: String,
+    /// Where requests are counted.
+    pub metrics: Arc<HttpMetrics>,
 }
 
 /// Runs around every request of the listener.
 pub async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
-    let started = Instant::now();
     let method = request.method().clone();
     // Unknown paths are not logged: people paste keys everywhere.
-    let path =
-        request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let measurement = guard.metrics.begin(route);
     let span = tracing::info_span!("request", request_id = %id.0);
     let address = guard.client_address(&request);
     request.extensions_mut().insert(ClientAddress(address));
@@ -60,8 +62,9 @@ pub async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next:
     } else {
         problem::response(&id, &guard.docs, &unknown_host())
     };
-    let status = response.status().as_u16();
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let status = response.status();
+    let ms = measurement.answered(status).as_secs_f64() * 1000.0;
+    let (path, status) = (route.unwrap_or("-"), status.as_u16());
     tracing::debug!(request_id = %id.0, %method, path, status, ms, "answered");
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -126,6 +129,7 @@ mod tests {
             literal_addresses,
             trusted_proxies: AddressList::default(),
             docs: String::new(),
+            metrics: Arc::default(),
         };
         for (host, on_loopback, open) in [
             ("localhost", true, true),

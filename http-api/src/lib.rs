@@ -6,9 +6,11 @@
 //! drift from it. [`guard`] is the layer around the whole listener.
 
 pub mod guard;
+pub mod metrics;
 pub mod openapi;
 
 mod authentication;
+mod docs;
 mod envelope;
 mod health;
 mod operations;

@@ -13,7 +13,7 @@ use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
 use crate::envelope::{self, RequestId};
-use crate::{health, openapi, operations, problem};
+use crate::{docs, health, openapi, operations, problem};
 
 /// What the HTTP API needs to know besides the Keyrack it serves.
 #[derive(Debug, Clone)]
@@ -39,7 +39,8 @@ pub(crate) struct Shared {
     pub(crate) docs: String,
     pub(crate) max_body_bytes: usize,
     pub(crate) readiness: crate::Readiness,
-    public_url: String,
+    pub(crate) public_url: String,
+    pub(crate) pages: OnceLock<docs::Pages>,
     openapi: OnceLock<Bytes>,
 }
 
@@ -52,12 +53,13 @@ pub fn router(keyrack: Keyrack, settings: Settings) -> Router {
         max_body_bytes: settings.max_body_bytes,
         readiness: settings.readiness,
         public_url: settings.public_url,
+        pages: OnceLock::new(),
         openapi: OnceLock::new(),
     });
     let mut routes = Routes(Router::new());
     each(&mut routes);
+    let routes = docs::ROUTES.into_iter().fold(routes.0, |routes, path| routes.route(path, get(docs::page)));
     routes
-        .0
         .route("/v2/liveness", get(health::liveness))
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
@@ -82,7 +84,11 @@ async fn document(State(shared): State<Arc<Shared>>) -> Response {
     envelope::json(StatusCode::OK, document.to_vec())
 }
 
-async fn unknown_path(State(shared): State<Arc<Shared>>, Extension(id): Extension<RequestId>) -> Response {
+/// 404 for a path at which there is nothing.
+pub(crate) async fn unknown_path(
+    State(shared): State<Arc<Shared>>,
+    Extension(id): Extension<RequestId>,
+) -> Response {
     let error = Error::new(
         Code::RouteNotFound,
         "There is nothing at this path. Operations are at `/v2/<namespace>.<operation>`; `/openapi.json` lists them.",

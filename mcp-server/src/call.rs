@@ -101,6 +101,7 @@ pub(crate) async fn answer(
         (None, None) => return Err(failure::unknown_tool(&call.tool)),
     };
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
+    keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
     let milliseconds = started.elapsed().as_millis();
     tracing::info!(
         root_key,

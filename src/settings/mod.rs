@@ -46,6 +46,18 @@ impl Settings {
     /// Names the unknown entry of the file and the nearest known one, says why the file cannot be read, or which
     /// value makes no sense: before anything is opened or written.
     pub(crate) fn read(matches: &ArgMatches) -> anyhow::Result<Settings> {
+        let settings = Settings::read_unchecked(matches)?;
+        match settings.faults().into_iter().next() {
+            Some(fault) => Err(fault),
+            None => Ok(settings),
+        }
+    }
+
+    /// The same without a look at the values, for whoever wants to hear all that is wrong with them.
+    ///
+    /// # Errors
+    /// Those of the settings file.
+    pub(crate) fn read_unchecked(matches: &ArgMatches) -> anyhow::Result<Settings> {
         let mut settings = Settings { values: BTreeMap::new(), warnings: Vec::new() };
         for setting in SETTINGS {
             if let Ok(Some(text)) = matches.try_get_one::<String>(setting.name) {
@@ -54,7 +66,7 @@ impl Settings {
             }
             let own = variable(setting.name);
             let found = [Some(own.as_str()), setting.alias].into_iter().flatten().find_map(|name| {
-                let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+                let text = std::env::var(name).ok().filter(|text| setting.may_be_empty || !text.is_empty())?;
                 Some((text, name.to_owned()))
             });
             if let Some((text, source)) = found {
@@ -63,7 +75,6 @@ impl Settings {
         }
         settings.read_file()?;
         settings.warn_of_unknown_variables();
-        settings.check()?;
         Ok(settings)
     }
 
@@ -210,5 +221,14 @@ mod tests {
     fn an_unreadable_value_says_where_it_came_from_and_what_is_allowed() {
         let error = read(&["serve", "--listen", "here"]).unwrap_err().to_string();
         assert_eq!(error, "--listen: must be an address and a port, such as 127.0.0.1:8080");
+    }
+
+    #[test]
+    fn an_empty_metrics_address_means_nowhere() {
+        let address = |arguments: &[&str]| read(arguments).unwrap().metrics_listen();
+        assert_eq!(address(&["serve", "--metrics-listen", ""]).unwrap(), None);
+        let chosen = address(&["serve", "--metrics-listen", "127.0.0.1:9"]).unwrap();
+        assert_eq!(chosen, Some(("127.0.0.1:9".parse().unwrap(), true)));
+        assert!(read(&["serve", "--metrics-listen", "9090"]).is_err());
     }
 }

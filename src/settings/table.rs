@@ -25,15 +25,17 @@ pub(super) struct Setting {
     is_secret: bool,
     /// Another environment variable that counts when the setting's own is not there.
     pub(super) alias: Option<&'static str>,
+    /// Whether an empty value says something, instead of being no value.
+    pub(super) may_be_empty: bool,
     help: &'static str,
 }
 
 const fn setting(name: &'static str, value: &'static str, used_by: For, help: &'static str) -> Setting {
-    Setting { name, value, used_by, is_secret: false, alias: None, help }
+    Setting { name, value, used_by, is_secret: false, alias: None, may_be_empty: false, help }
 }
 
 const fn secret(name: &'static str, used_by: For, alias: Option<&'static str>, help: &'static str) -> Setting {
-    Setting { name, value: "VALUE", used_by, is_secret: true, alias, help }
+    Setting { name, value: "VALUE", used_by, is_secret: true, alias, may_be_empty: false, help }
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -63,6 +65,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sqlite://PATH or postgres://USER@HOST/NAME [default: keyrack.db in the data folder]",
     ),
     setting("listen", "ADDRESS:PORT", For::Serve, "Where to listen [default: 127.0.0.1:8080]"),
+    Setting {
+        may_be_empty: true,
+        ..setting(
+            "metrics-listen",
+            "ADDRESS:PORT",
+            For::Serve,
+            "Where to serve /metrics for Prometheus; empty: nowhere [default: 127.0.0.1:9090]",
+        )
+    },
     setting("public-url", "URL", For::Serve, "Where clients reach the server [default: http://<listen>]"),
     setting("allowed-hosts", "NAMES", For::Serve, "More names that a Host header may have, comma-separated"),
     setting(

@@ -13,22 +13,28 @@ use tracing_subscriber::EnvFilter;
 use super::table::variable;
 use super::{Settings, project_folders};
 
+const METRICS_ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:9090, or empty";
+
 impl Settings {
-    /// Reads every value once, so that one that makes no sense is found before anything is done.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        EnvFilter::try_new(self.log()).context("the log filter makes no sense")?;
-        self.log_is_json()?;
-        self.data_dir()?;
-        self.database()?;
-        self.listen()?;
-        self.public_url()?;
-        self.trusted_proxies()?;
-        self.max_body_bytes()?;
-        self.drain()?;
-        self.mcp_calls_per_minute()?;
-        self.bootstrap_root_key()?;
-        self.vault()?;
-        Ok(())
+    /// Reads every value once, so that those that make no sense are found before anything is done.
+    pub(crate) fn faults(&self) -> Vec<anyhow::Error> {
+        let filter = EnvFilter::try_new(self.log()).context("the log filter makes no sense");
+        let read = [
+            filter.err(),
+            self.log_is_json().err(),
+            self.data_dir().err(),
+            self.database().err(),
+            self.listen().err(),
+            self.metrics_listen().err(),
+            self.public_url().err(),
+            self.trusted_proxies().err(),
+            self.max_body_bytes().err(),
+            self.drain().err(),
+            self.mcp_calls_per_minute().err(),
+            self.bootstrap_root_key().err(),
+            self.vault().err(),
+        ];
+        read.into_iter().flatten().collect()
     }
 
     /// The filter of the log.
@@ -82,6 +88,19 @@ impl Settings {
             text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".to_owned())
         };
         Ok(self.parsed("listen", read)?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))))
+    }
+
+    /// Where to serve metrics, if anywhere, and whether that was asked for.
+    ///
+    /// # Errors
+    /// When it is no address with a port.
+    pub(crate) fn metrics_listen(&self) -> anyhow::Result<Option<(SocketAddr, bool)>> {
+        let read = |text: &str| {
+            let address = text.trim().parse().map(|address| Some((address, true)));
+            if text.trim().is_empty() { Ok(None) } else { address.map_err(|_| METRICS_ADDRESS.to_owned()) }
+        };
+        let default = Some((SocketAddr::from(([127, 0, 0, 1], 9090)), false));
+        Ok(self.parsed("metrics-listen", read)?.unwrap_or(default))
     }
 
     /// Where clients reach the server, without a trailing slash, if that was said.

@@ -1,6 +1,7 @@
 //! The command line, against the real server: what people type, what they read, how scripts can tell.
 
 mod audit;
+mod doctor;
 mod exit_codes;
 mod help;
 mod journey;

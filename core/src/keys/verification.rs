@@ -36,6 +36,34 @@ pub enum Verdict {
     Expired,
 }
 
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 8] = [
+        Verdict::Valid,
+        Verdict::NotFound,
+        Verdict::Forbidden,
+        Verdict::InsufficientPermissions,
+        Verdict::UsageExceeded,
+        Verdict::RateLimited,
+        Verdict::Disabled,
+        Verdict::Expired,
+    ];
+
+    /// The wire's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Valid => "VALID",
+            Verdict::NotFound => "NOT_FOUND",
+            Verdict::Forbidden => "FORBIDDEN",
+            Verdict::InsufficientPermissions => "INSUFFICIENT_PERMISSIONS",
+            Verdict::UsageExceeded => "USAGE_EXCEEDED",
+            Verdict::RateLimited => "RATE_LIMITED",
+            Verdict::Disabled => "DISABLED",
+            Verdict::Expired => "EXPIRED",
+        }
+    }
+}
+
 /// A key that exists, with what it belongs to.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -239,12 +267,16 @@ async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error
     let mut transaction = keyrack.store().write().await?;
     if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
         transaction.commit().await.map_err(Error::unknown_outcome)?;
+        keyrack.metrics().credits_spent.add(cost.unsigned_abs());
         return Ok(Payment::Made(Some(remaining)));
     }
     let remaining = credits::remaining(&mut transaction, &key.id).await?;
     transaction.rollback().await?;
     Ok(match remaining {
-        Some(Some(remaining)) => Payment::Refused(remaining),
+        Some(Some(remaining)) => {
+            keyrack.metrics().credits_refused.add(cost.unsigned_abs());
+            Payment::Refused(remaining)
+        }
         // The key became unlimited a moment ago.
         Some(None) => Payment::Made(None),
         None => Payment::NoAccount,

@@ -2,6 +2,7 @@
 
 pub mod apis;
 pub mod audit;
+pub mod docs;
 pub mod fields;
 pub mod identities;
 pub mod keys;
@@ -22,6 +23,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<apis::UpdateApi>();
     visitor.operation::<audit::GetLog>();
     visitor.operation::<audit::ListLogs>();
+    visitor.operation::<docs::Search>();
     visitor.operation::<identities::CreateIdentity>();
     visitor.operation::<identities::DeleteIdentity>();
     visitor.operation::<identities::GetIdentity>();

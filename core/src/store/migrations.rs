@@ -36,6 +36,11 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
     ),
 ];
 
+/// The versions of all steps, oldest first.
+pub(super) fn versions() -> Vec<i64> {
+    STEPS.iter().map(|(version, ..)| *version).collect()
+}
+
 /// Runs the steps that have not run yet, each in a transaction.
 pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
     let steps = STEPS.iter().map(|(version, description, sqlite, postgres)| {

@@ -11,6 +11,7 @@ pub mod credits;
 pub mod encrypted_keys;
 pub mod facts;
 pub mod identities;
+pub mod inspection;
 pub mod key_migrations;
 pub mod keys;
 pub mod listing;

@@ -96,7 +96,7 @@ async fn two_root_keys_see_two_lists_and_neither_goes_beyond_its_own() {
         let full = Client::with_permissions(&world, era, &["*"]).await;
         let api_id = api(&full, "payments").await;
         let reader = Client::with_permissions(&world, era, &["api.*.read_api"]).await;
-        assert_eq!(reader.tool_names(), ["apis_getApi", "apis_listApis", "workspace_getOverview"]);
+        assert_eq!(reader.tool_names(), ["apis_getApi", "apis_listApis", "docs_search", "workspace_getOverview"]);
         assert!(full.tool_names().len() > 15);
         reader.call("apis_getApi", json!({ "apiId": api_id })).await;
         let refusal = reader.refused("apis_deleteApi", json!({ "apiId": api_id })).await;

@@ -33,7 +33,7 @@ async fn a_root_key_is_read_from_four_headers_with_or_without_the_scheme() {
 async fn each_root_key_has_its_own_list() {
     let server = Server::start().await;
     let few = server.world.root_key(&["api.*.read_api"]).await;
-    assert_eq!(count(&list(&server, &[NONE, ("x-keyrack-root-key", &few)]).await), 3);
+    assert_eq!(count(&list(&server, &[NONE, ("x-keyrack-root-key", &few)]).await), 4);
     assert!(count(&list(&server, &[]).await) > 15);
 }
 

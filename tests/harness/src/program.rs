@@ -42,7 +42,11 @@ impl Program {
         Self {
             binary: binary.into(),
             folder: Arc::new(folder),
-            environment: vec![("KEYRACK_BOOTSTRAP_ROOT_KEY".into(), ROOT_KEY.into())],
+            environment: vec![
+                ("KEYRACK_BOOTSTRAP_ROOT_KEY".into(), ROOT_KEY.into()),
+                // Many servers run at once, and only one could have the default address.
+                ("KEYRACK_METRICS_LISTEN".into(), String::new()),
+            ],
             inspect: None,
         }
     }

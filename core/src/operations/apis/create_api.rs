@@ -39,6 +39,7 @@ impl Operation for CreateApi {
         summary: "Creates an API, the container that keys are issued in and verified against.",
         description: "Create one API per service and environment, such as `payments-production`. Keys of one API \
                       share its settings: default prefix, address list, delete protection. Names need not be unique.",
+        example: r#"{"name": "payments"}"#,
         rule: Rule::forbidding(Expression::Leg("api.*.create_api")),
         effect: Effect::Write,
         idempotent: false,

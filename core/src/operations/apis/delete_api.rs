@@ -32,6 +32,7 @@ impl Operation for DeleteApi {
         description: "An API with delete protection answers 412; switch it off with `apis.updateApi` first. Deleting \
                       twice answers 404.",
         hint: "apiId from apis_listApis. Acts at once, without asking again.",
+        example: r#"{"apiId": "<apiId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.delete_api"),
             Expression::Leg("api.{apiId}.delete_api"),

@@ -39,6 +39,7 @@ impl Operation for GetApi {
         summary: "Reads the name of an API.",
         description: "An API that was deleted, or that belongs to another workspace, reads as one that never existed.",
         hint: "apiId from apis_listApis.",
+        example: r#"{"apiId": "<apiId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_api"),
             Expression::Leg("api.{apiId}.read_api"),

@@ -55,6 +55,7 @@ impl Operation for ListApis {
         summary: "Lists the APIs of the workspace that the root key may read, by id.",
         description: "APIs for which the root key does not hold `read_api` are left out. Send `cursor` with the same \
                       `search` to read on.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_api"),
             Expression::Leg("api.{apiId}.read_api"),

@@ -53,6 +53,7 @@ impl Operation for ListKeys {
                       An `externalId` that no identity has gives an empty page. Send `cursor` with the same filters \
                       to read on.",
         hint: "apiId from apis_listApis.",
+        example: r#"{"apiId": "<apiId>", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::All(&[
                 Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#read_key"),

@@ -55,6 +55,7 @@ impl Operation for UpdateApi {
                       or IPv6 address or a CIDR range. Defaults apply to keys created afterwards. The change counts \
                       from the next verification on.",
         hint: "apiId from apis_listApis.",
+        example: r#"{"apiId": "<apiId>", "name": "payments v2", "ipWhitelist": ["203.0.113.0/24"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_api"),
             Expression::Leg("api.{apiId}.update_api"),

@@ -30,6 +30,7 @@ impl Operation for GetLog {
         summary: "Reads one entry of the audit log by its id.",
         description: "",
         hint: "logId from audit_listLogs.",
+        example: r#"{"logId": "<logId>"}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         errors: &[Code::AuditLogNotFound],
         ..About::DEFAULT

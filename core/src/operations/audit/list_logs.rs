@@ -55,6 +55,7 @@ impl Operation for ListLogs {
         summary: "Lists who changed what in the workspace, newest first, by event, actor, target and time.",
         description: "Every change writes its entries together with itself. Reads, verifications and refusals are not in \
                       it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not.",
+        example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
         ..About::DEFAULT

@@ -48,6 +48,8 @@ impl Operation for CreateIdentity {
         summary: "Creates an identity, which groups keys and gives them shared limits and metadata.",
         description: "Keys are linked to it by `externalId`. An external id that a live identity has answers 409; that \
                       of a deleted one is free.",
+        example: r#"{"externalId": "user_42", "meta": {"plan": "pro"},
+                  "ratelimits": [{"name": "requests", "limit": 100, "duration": 60000, "autoApply": true}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.create_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#create_identity"),

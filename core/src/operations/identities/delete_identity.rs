@@ -33,6 +33,7 @@ impl Operation for DeleteIdentity {
                       id is free at once: a new identity with it has a new id, fresh counts and none of the old keys. \
                       The answer has `meta` only.",
         hint: "identity from identities_listIdentities. Acts at once, without asking again.",
+        example: r#"{"identity": "<externalId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.delete_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#delete_identity"),

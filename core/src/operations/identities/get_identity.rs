@@ -28,6 +28,7 @@ impl Operation for GetIdentity {
         title: "Read an identity",
         summary: "Reads an identity by its id or its external id, with its metadata and limits.",
         description: "A deleted identity reads as one that never existed.",
+        example: r#"{"identity": "<externalId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.read_identity"),
             Expression::Leg("identity.{identityId}.read_identity"),

@@ -44,6 +44,7 @@ impl Operation for ListIdentities {
         description: "Each identity of the page must be one that the root key may read: one that it may not refuses the \
                       whole page, and an empty page needs no permission. Send `cursor` with the same `search` to read \
                       on.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.{identityId}.read_identity"),
             Expression::Leg("identity.*.read_identity"),

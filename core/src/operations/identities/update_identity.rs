@@ -42,6 +42,7 @@ impl Operation for UpdateIdentity {
                       and its count. The change counts from the next verification of any of its keys on. The external \
                       id cannot be changed.",
         hint: "identity from identities_listIdentities. Send all limits that are to stay.",
+        example: r#"{"identity": "<externalId>", "meta": {"plan": "team"}}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.update_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#update_identity"),

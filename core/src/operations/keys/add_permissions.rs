@@ -37,6 +37,7 @@ impl Operation for AddPermissions {
                       `create_permission`. What the key holds already stays. Permissions through roles are not in \
                       the answer.",
         hint: "keyId from apis_listKeys. Slugs, not ids.",
+        example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
             Expression::All(&[

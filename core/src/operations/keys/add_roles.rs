@@ -36,6 +36,7 @@ impl Operation for AddRoles {
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. What the key has already stays.",
         hint: "keyId from apis_listKeys. Role names, not ids.",
+        example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
             Expression::All(&[

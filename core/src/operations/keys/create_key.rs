@@ -89,6 +89,9 @@ impl Operation for CreateKey {
                       at once. Permissions and the identity come into being if they are new; roles must exist. \
                       Without `create_key` the API reads as one that does not exist.",
         hint: "Shows the key once. apiId from apis_listApis.",
+        example: r#"{"apiId": "<apiId>", "prefix": "pay", "name": "Mobile app", "externalId": "user_42",
+                  "credits": {"remaining": 1000},
+                  "ratelimits": [{"name": "requests", "limit": 100, "duration": 60000, "autoApply": true}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
             Expression::Leg("api.{apiId}.create_key"),

@@ -37,6 +37,7 @@ impl Operation for DeleteKey {
                       stays reserved. Deleting twice answers 404. To take a key out of use for a while, disable it \
                       with `keys.updateKey` instead.",
         hint: "keyId from apis_listKeys. Acts at once, without asking again; keys_updateKey can disable instead.",
+        example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.delete_key"),
             Expression::Leg("api.{apiId}.delete_key"),

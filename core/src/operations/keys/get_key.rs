@@ -33,6 +33,7 @@ impl Operation for GetKey {
         description: "Disabled and expired keys read normally. Members that are empty are absent; a key without \
                       `credits` is unlimited.",
         hint: "keyId from apis_listKeys.",
+        example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_key"),
             Expression::Leg("api.{apiId}.read_key"),

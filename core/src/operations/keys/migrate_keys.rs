@@ -115,6 +115,7 @@ impl Operation for MigrateKeys {
                       already is left out and answered in `failed`; anything else that is wrong imports nothing. \
                       Permissions, roles and identities come into being if they are new.",
         hint: "All or nothing but for known hashes, which come back in failed. apiId from apis_listApis.",
+        example: r#"{"migrationId": "<migrationId>", "apiId": "<apiId>", "keys": [{"hash": "<newKeyHash>", "name": "Moved"}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
             Expression::Leg("api.{apiId}.create_key"),

@@ -37,6 +37,7 @@ impl Operation for RemovePermissions {
                       out silently; a slug that does not exist answers 404 and changes nothing. What the key holds \
                       through a role it keeps.",
         hint: "keyId from apis_listKeys. Slugs, not ids.",
+        example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
             Expression::All(&[

@@ -36,6 +36,7 @@ impl Operation for RemoveRoles {
         description: "Counts from the next verification on. A role that the key does not have is left out silently; \
                       a role that does not exist answers 404 and changes nothing.",
         hint: "keyId from apis_listKeys. Role names, not ids.",
+        example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
             Expression::Leg("api.{apiId}.update_key"),

@@ -58,6 +58,7 @@ impl Operation for RerollKey {
                       duration, rounded up to the whole minute; the old key never outlives its own expiry, and \
                       afterwards verifies as `EXPIRED`.",
         hint: "Shows the new key once. keyId from apis_listKeys. expiration 0 ends the old key at once.",
+        example: r#"{"keyId": "<keyId>", "expiration": 86400000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
             Expression::Leg("api.{apiId}.create_key"),

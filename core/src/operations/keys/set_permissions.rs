@@ -39,6 +39,7 @@ impl Operation for SetPermissions {
         description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
                       `create_permission`. An empty list takes all. Setting what is set already changes nothing.",
         hint: "keyId from apis_listKeys. Slugs, not ids; what is not listed is taken away.",
+        example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
             Expression::All(&[

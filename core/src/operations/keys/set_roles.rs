@@ -36,6 +36,7 @@ impl Operation for SetRoles {
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. An empty list takes all. Setting what is set already changes nothing.",
         hint: "keyId from apis_listKeys. Role names, not ids; what is not listed is taken away.",
+        example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
             Expression::Leg("api.{apiId}.update_key"),

@@ -52,6 +52,7 @@ impl Operation for UpdateCredits {
                       refill; `set` with a number leaves the refill. An unlimited key has nothing to add to or \
                       take from: 400.",
         hint: "keyId from apis_listKeys. increment and decrement need a value and a key with a balance.",
+        example: r#"{"keyId": "<keyId>", "operation": "increment", "value": 100}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
             Expression::Leg("api.{apiId}.update_key"),

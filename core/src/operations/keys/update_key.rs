@@ -96,6 +96,7 @@ impl Operation for UpdateKey {
                       the whole list; a limit whose name stays keeps its id and its count. `credits.remaining: null` \
                       makes the key unlimited and removes its refill.",
         hint: "keyId from apis_listKeys.",
+        example: r#"{"keyId": "<keyId>", "name": "Mobile app, Berlin", "enabled": true, "expires": null}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
             Expression::Leg("api.{apiId}.update_key"),

@@ -167,6 +167,7 @@ impl Operation for VerifyKey {
                       Keys of other workspaces, keys of deleted APIs and keys that the root key may not verify \
                       answer `NOT_FOUND`.",
         hint: "The key is a secret. An invalid key is a normal result, not an error.",
+        example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.verify_key"),
             Expression::Leg("api.{apiId}.verify_key"),
@@ -185,6 +186,14 @@ impl Operation for VerifyKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let reply = VerifyKey::verify(keyrack, caller, request).await?;
+        keyrack.metrics().verified(reply.data.code);
+        Ok(reply)
+    }
+}
+
+impl VerifyKey {
+    async fn verify(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let key_spaces = request.keyspaces.as_deref();
         let (workspace_id, text) = (caller.workspace_id(), request.key.expose());
         let mut found = verification::find(keyrack, workspace_id, text, key_spaces);

@@ -30,6 +30,7 @@ impl Operation for Whoami {
         summary: "Reads which key a text is, without verifying it: nothing is spent or counted.",
         description: "An unknown key, a key of another workspace and a key that the root key may not read answer alike.",
         hint: "The key is a secret; prefer keys_getKey when you know its keyId.",
+        example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_key"),
             Expression::Leg("api.{apiId}.read_key"),

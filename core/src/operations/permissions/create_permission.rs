@@ -47,6 +47,8 @@ impl Operation for CreatePermission {
         summary: "Creates a permission that keys and roles may hold and verifications may ask for.",
         description: "Slugs are compared exactly and have no wildcards: a key that holds `documents.*` does not hold \
                       `documents.read`. A slug that exists answers 409.",
+        example: r#"{"name": "Read documents", "slug": "documents.read",
+                  "description": "Opens documents and lists them."}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.create_permission")),
         effect: Effect::Write,
         idempotent: false,

@@ -50,6 +50,7 @@ impl Operation for CreateRole {
         summary: "Creates a role, a named set of permissions that keys may hold.",
         description: "With permissions it also needs `add_permission_to_role`, and `create_permission` if a slug is \
                       new. A name that exists answers 409 and leaves nothing behind.",
+        example: r#"{"name": "editor", "description": "Reads and writes documents."}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.create_role")).and(&[
             Conditional {
                 name: "attach",

@@ -18,6 +18,7 @@ impl Operation for GetRole {
         summary: "Reads a role by its id or its name, with its permissions.",
         description: "A role of another workspace reads as one that does not exist.",
         hint: "Ids and names from permissions_listRoles.",
+        example: r#"{"role": "<roleName>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
         errors: &[Code::RoleNotFound],
         ..About::DEFAULT

@@ -18,6 +18,7 @@ impl Operation for ListPermissions {
         title: "List permissions",
         summary: "Lists the permissions of the workspace by id.",
         description: "Send `cursor` with the same `search` to read on.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
         ..About::DEFAULT

@@ -18,6 +18,7 @@ impl Operation for ListRoles {
         title: "List roles",
         summary: "Lists the roles of the workspace by id, with their permissions.",
         description: "Send `cursor` with the same `search` to read on.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
         ..About::DEFAULT

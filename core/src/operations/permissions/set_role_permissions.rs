@@ -45,6 +45,7 @@ impl Operation for SetRolePermissions {
         description: "Counts from the next verification on. A slug that does not exist is created, which also needs \
                       `create_permission`. Sending the same list again changes nothing.",
         hint: "role from permissions_listRoles. Send all slugs that are to stay; the others are taken away.",
+        example: r#"{"role": "<roleName>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::All(&[
             Expression::Leg("rbac.*.add_permission_to_role"),
             Expression::Leg("rbac.*.remove_permission_from_role"),

@@ -45,6 +45,7 @@ impl Operation for UpdatePermission {
         description: "Keys and roles keep the permission when its slug changes: verifications find it under the new slug \
                       from the next one on, and under the old one no more. A slug of another permission answers 409.",
         hint: "permission from permissions_listPermissions. Code that asks for the old slug is refused afterwards.",
+        example: r#"{"permission": "<permissionSlug>", "name": "Read all documents"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("rbac.*.update_permission"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/rbac/permissions/{permissionId}#write"),

@@ -60,6 +60,7 @@ impl Operation for UpdateRole {
         description: "Its permissions and the keys that have it stay as they are. A name of another role answers 409. \
                       `permissions.setRolePermissions` changes what it allows.",
         hint: "role from permissions_listRoles.",
+        example: r#"{"role": "<roleName>", "description": "Reads documents."}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("rbac.*.update_role"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/rbac/roles/{roleId}#write"),

@@ -31,6 +31,7 @@ impl Operation for DeleteNamespace {
         summary: "Deletes a rate-limit namespace for good; limits in it answer 410 and its name stays reserved.",
         description: "Its overrides go with it. Deleting twice answers 404.",
         hint: "namespace from ratelimit_listNamespaces. Acts at once, without asking again.",
+        example: r#"{"namespace": "<namespace>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.delete_namespace"),
             Expression::Leg("ratelimit.*.delete_namespace"),

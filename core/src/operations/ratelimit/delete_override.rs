@@ -35,6 +35,7 @@ impl Operation for DeleteOverride {
         description: "From the next request on the limits of requests count again. An identifier that only matches a \
                       pattern has no override of its own and answers 404, as does deleting twice.",
         hint: "identifier from ratelimit_listOverrides. Acts at once, without asking again.",
+        example: r#"{"namespace": "<namespace>", "identifier": "<overrideIdentifier>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.delete_override"),
             Expression::Leg("ratelimit.*.delete_override"),

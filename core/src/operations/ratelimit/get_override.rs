@@ -63,6 +63,7 @@ impl Operation for GetOverride {
         summary: "Reads the override that applies to an identifier: the exact one, else the pattern that fits best.",
         description: "The answer is the same whether there is none or the root key may not read it.",
         hint: "namespace from ratelimit_listNamespaces.",
+        example: r#"{"namespace": "<namespace>", "identifier": "<overrideIdentifier>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg(
                 "unkey:v1:{workspaceId}:ratelimits/namespaces/{namespaceId}/overrides/{overrideId}#read_override",

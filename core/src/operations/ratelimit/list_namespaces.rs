@@ -54,6 +54,7 @@ impl Operation for ListNamespaces {
         title: "List namespaces",
         summary: "Lists the rate-limit namespaces of the workspace, by id.",
         description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
         ..About::DEFAULT

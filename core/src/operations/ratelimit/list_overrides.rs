@@ -44,6 +44,7 @@ impl Operation for ListOverrides {
         description: "Deleted overrides are left out. To see which one applies to an identifier, ask \
                       `ratelimit.getOverride`.",
         hint: "namespace from ratelimit_listNamespaces.",
+        example: r#"{"namespace": "<namespace>", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.read_override"),
             Expression::Leg("ratelimit.*.read_override"),

@@ -61,6 +61,8 @@ impl Operation for MultiLimit {
         description: "Answers 200 also when it refuses: look at `passed`. If one check refuses nothing is counted, and \
                       a check that would have passed says what a retry of it alone would find. Checks of one identifier see \
                       the cost of those before them. The HTTP body is the list itself, without an object around it.",
+        example: r#"{"limits": [{"namespace": "emails", "identifier": "user_42", "limit": 10, "duration": 60000},
+                  {"namespace": "emails", "identifier": "everybody", "limit": 1000, "duration": 60000}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.*.limit"),
             Expression::Leg("ratelimit.{namespaceId}.limit"),

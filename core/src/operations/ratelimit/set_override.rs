@@ -53,6 +53,7 @@ impl Operation for SetOverride {
                       text before its first `*`, then the one with the most text, then the oldest. Another duration starts \
                       another count.",
         hint: "namespace from ratelimit_listNamespaces.",
+        example: r#"{"namespace": "<namespace>", "identifier": "user_42", "limit": 1000, "duration": 60000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.set_override"),
             Expression::Leg("ratelimit.*.set_override"),

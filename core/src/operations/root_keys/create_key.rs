@@ -51,6 +51,7 @@ impl Operation for CreateKey {
         description: "Nobody gives more than they hold: each permission must be covered by one of the caller's, by \
                       being equal to it, by `*`, by a `*` resource over a concrete one, or by an enclosing URN. A \
                       caller with an expiry must give one that is not later. No permission makes an operator.",
+        example: r#"{"name": "gateway", "permissions": ["api.*.verify_key"]}"#,
         rule: Rule::forbidding(Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write")),
         effect: Effect::Write,
         idempotent: false,

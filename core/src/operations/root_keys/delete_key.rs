@@ -36,6 +36,7 @@ impl Operation for DeleteKey {
                       an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
         hint: "Acts at once, without asking again.",
+        example: r#"{"keyId": "<rootKeyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),

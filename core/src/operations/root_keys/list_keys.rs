@@ -65,6 +65,7 @@ impl Operation for ListKeys {
         summary: "Lists the root keys of the workspace that this one may read, by id, without their secrets.",
         description: "Root keys for which the caller does not hold `#read` are left out. Disabled and expired ones are \
                       listed.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#read"),
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#read"),

@@ -50,6 +50,7 @@ impl Operation for RerollKey {
         description: "The new key has the name, permissions and expiry of the old one and is enabled or an operator as \
                       that is. The caller must cover every permission of the key, and needs `#delete` too unless \
                       `expiration` is null. The old key never outlives an earlier expiry of its own.",
+        example: r#"{"keyId": "<rootKeyId>", "expiration": 86400000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),

@@ -46,6 +46,7 @@ impl Operation for UpdateKey {
         description: "The caller must cover every permission that the key has and every one that it gets; a caller with \
                       an expiry may only change keys that expire no later. Only an operator changes an operator. The last \
                       enabled root key without an expiry that has full access can be neither disabled nor narrowed.",
+        example: r#"{"keyId": "<rootKeyId>", "name": "gateway, Berlin"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),

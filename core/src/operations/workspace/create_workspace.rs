@@ -40,6 +40,7 @@ impl Operation for CreateWorkspace {
         summary: "Creates a workspace apart from all others, and a root key with full access to it, shown once.",
         description: "For operators. The new root key is none, and nothing but it can reach what is in the workspace. \
                       The workspace's own audit log says who created it.",
+        example: r#"{"name": "staging"}"#,
         rule: Rule::OPERATOR,
         effect: Effect::Write,
         idempotent: false,

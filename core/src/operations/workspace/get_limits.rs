@@ -55,6 +55,7 @@ impl Operation for GetLimits {
         title: "Show the limits of the workspace",
         summary: "Shows what the workspace is limited to: requests per minute and how long logs are kept.",
         description: "A limit of null is none. An operator changes them with `workspace.updateWorkspace`.",
+        example: "{}",
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("workspace.*.read_workspace"),
             Expression::Leg("unkey:v1:{workspaceId}:limits#read"),

@@ -87,6 +87,7 @@ impl Operation for GetOverview {
         title: "Show the workspace",
         summary: "Shows the workspace, the root key of this call with its permissions, and how much there is of what.",
         description: "A good first call: it says where you are and what you may do.",
+        example: "{}",
         ..About::DEFAULT
     };
 

@@ -52,6 +52,7 @@ impl Operation for ListWorkspaces {
         title: "List workspaces",
         summary: "Lists all workspaces of this server, by id.",
         description: "For operators.",
+        example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
         listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
         ..About::DEFAULT

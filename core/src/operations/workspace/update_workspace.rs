@@ -51,6 +51,7 @@ impl Operation for UpdateWorkspace {
                       brings them back as they were. The caller's own workspace can be neither disabled nor limited to 0, \
                       which nobody could take back.",
         hint: "workspaceId from workspace_listWorkspaces.",
+        example: r#"{"workspaceId": "<workspaceId>", "requestsPerMinute": 60000}"#,
         rule: Rule::OPERATOR,
         effect: Effect::Write,
         errors: &[Code::WorkspaceNotFound, Code::ProtectedResource],

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use papaya::{HashMap, HashMapRef, LocalGuard};
 
+use crate::metrics::LimitDecisions;
 use crate::ratelimit::window::{Decision, Window};
 
 /// What one count belongs to. The limit is not part of it: checks with different limits and
@@ -85,6 +86,8 @@ pub struct BatchDecision {
 #[derive(Debug, Default)]
 pub struct MemoryCounters {
     cells: HashMap<CellKey, Mutex<Cell>>,
+    /// How often which kind of limit passed and refused.
+    pub decisions: LimitDecisions,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,12 @@ impl MemoryCounters {
     ///
     /// A denied check and one of cost 0 count nothing and create no cell.
     pub fn check(&self, check: &Check, now_ms: i64) -> Decision {
+        let decision = self.decide(check, now_ms);
+        self.decisions.note(&check.cell.scope, decision.passed);
+        decision
+    }
+
+    fn decide(&self, check: &Check, now_ms: i64) -> Decision {
         let cells = self.cells.pin();
         let in_empty_cell = check.decide(Window::default(), now_ms);
         let may_count = in_empty_cell.passed && check.cost > 0;
@@ -159,6 +168,9 @@ impl MemoryCounters {
                     decision.remaining = check.remaining(before[place(check)], now_ms);
                 }
             }
+        }
+        for (check, decision) in checks.iter().zip(&decisions) {
+            self.decisions.note(&check.cell.scope, decision.passed);
         }
         BatchDecision { passed, decisions }
     }

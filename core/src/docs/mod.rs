@@ -1,0 +1,182 @@
+//! The built-in documentation: a page per operation and a page per error code.
+//!
+//! Nothing here is written twice. A page of an operation is what its `About` and its schemas say; a page
+//! of a code is what [`Code`] says. Faces decide how a page looks; [`search()`] finds pages by their words.
+
+mod codes;
+mod fields;
+mod search;
+
+pub use fields::Field;
+pub use search::{Found, search};
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::authorization::OnDenied;
+use crate::catalogue::{About, Operation, Visitor, each, request_schema};
+use crate::error::Code;
+use crate::schema::response_schema;
+
+/// What stands in an example for something that its reader has, and where that comes from.
+pub const PLACEHOLDERS: [(&str, &str); 16] = [
+    ("<apiId>", "the id of an API: `apis.listApis` shows them"),
+    ("<externalId>", "what your own system calls an identity that exists"),
+    ("<identityId>", "the id of an identity: `identities.listIdentities` shows them"),
+    ("<key>", "a full key, as `keys.createKey` answered it"),
+    ("<keyId>", "the id of a key: `apis.listKeys` shows them"),
+    ("<logId>", "the id of an entry of the audit log: `audit.listLogs` shows them"),
+    ("<migrationId>", "what `keyrack migration create` printed"),
+    ("<namespace>", "the name of a rate-limit namespace that exists"),
+    ("<newKeyHash>", "the hash of a key of your old system, in the form that the migration takes"),
+    ("<overrideIdentifier>", "the identifier of an override that exists"),
+    ("<permissionId>", "the id of a permission: `permissions.listPermissions` shows them"),
+    ("<permissionSlug>", "the slug of a permission that exists"),
+    ("<roleId>", "the id of a role: `permissions.listRoles` shows them"),
+    ("<roleName>", "the name of a role that exists"),
+    ("<rootKeyId>", "the id of a root key: `rootKeys.listKeys` shows them"),
+    ("<workspaceId>", "the id of a workspace: `workspace.listWorkspaces` shows them"),
+];
+
+/// The page of an operation.
+#[derive(Debug)]
+pub struct OperationPage {
+    /// Its texts and facts.
+    pub about: &'static About,
+    /// What is sent, outer members before inner ones.
+    pub request: Vec<Field>,
+    /// What is answered as `data`.
+    pub response: Vec<Field>,
+    /// The codes that it answers besides those that any operation may.
+    pub codes: Vec<Code>,
+}
+
+impl OperationPage {
+    fn of<O: Operation>() -> Self {
+        let about = const { &O::ABOUT };
+        OperationPage {
+            about,
+            request: fields::of(request_schema::<O>().as_value()),
+            response: fields::of(&response_schema::<O::Response>()),
+            codes: codes_of(about),
+        }
+    }
+
+    /// Where it is on a server.
+    pub fn path(&self) -> String {
+        format!("/docs/operations/{}", self.about.name)
+    }
+
+    /// The example as an HTTP body, laid out for people; `None` while the operation has none.
+    pub fn example(&self) -> Option<String> {
+        let example = self.about.example;
+        let request = serde_json::from_str::<Value>(example).ok()?;
+        if example.len() > 60 {
+            serde_json::to_string_pretty(&self.about.to_body(request)).ok()
+        } else {
+            Some(example.to_owned())
+        }
+    }
+
+    /// The placeholders of the example, each with where it comes from.
+    pub fn placeholders(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        PLACEHOLDERS.into_iter().filter(|(placeholder, _)| self.about.example.contains(placeholder))
+    }
+
+    /// What a root key needs, in words: a condition, which is empty for what every call needs, and the
+    /// permissions.
+    pub fn permissions(&self) -> Vec<(&'static str, String)> {
+        let main = self.about.rule.main.as_ref().map(|main| ("", main.text("{workspaceId}", &[])));
+        let further = self.about.rule.conditional.iter();
+        main.into_iter().chain(further.map(|rule| (rule.when, rule.check.text("{workspaceId}", &[])))).collect()
+    }
+}
+
+/// The codes that an operation answers besides those that any operation may.
+fn codes_of(about: &About) -> Vec<Code> {
+    let rules = about.rule.conditional.iter().map(|rule| rule.on_denied);
+    let main = about.rule.main.iter().map(|_| about.rule.on_denied);
+    let denied = main.chain(rules).filter_map(|on_denied| match on_denied {
+        OnDenied::Forbidden => Some(Code::InsufficientPermissions),
+        OnDenied::Masked(code) => Some(code),
+        OnDenied::Verdict => None,
+    });
+    let mut codes: Vec<Code> = denied.chain(about.errors.iter().copied()).collect();
+    codes.sort_by_key(|code| (code.status(), code.path()));
+    codes.dedup();
+    codes
+}
+
+/// Every operation's page, by namespace and name.
+pub fn operations() -> &'static [OperationPage] {
+    static PAGES: OnceLock<Vec<OperationPage>> = OnceLock::new();
+    PAGES.get_or_init(|| {
+        let mut pages = Pages(Vec::new());
+        each(&mut pages);
+        pages.0
+    })
+}
+
+struct Pages(Vec<OperationPage>);
+
+impl Visitor for Pages {
+    fn operation<O: Operation>(&mut self) {
+        self.0.push(OperationPage::of::<O>());
+    }
+}
+
+/// Where the page of a code is on a server.
+pub fn path_of(code: Code) -> String {
+    format!("/docs/errors/{}", code.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placeholders_in(text: &str) -> impl Iterator<Item = &str> {
+        text.match_indices("\"<").filter_map(|(at, _)| {
+            let rest = &text[at + 1..];
+            rest.find('>').map(|end| &rest[..=end])
+        })
+    }
+
+    #[test]
+    fn every_operation_has_an_example_that_its_own_schema_allows() {
+        struct Examples(Vec<String>);
+        impl Visitor for Examples {
+            fn operation<O: Operation>(&mut self) {
+                let about = O::ABOUT;
+                let Ok(example) = serde_json::from_str::<Value>(about.example) else {
+                    self.0.push(format!("{} has no `example` in its About (or it is no JSON)", about.name));
+                    return;
+                };
+                for placeholder in placeholders_in(about.example) {
+                    if !PLACEHOLDERS.iter().any(|(known, _)| *known == placeholder) {
+                        self.0.push(format!("{}: {placeholder} is not in docs::PLACEHOLDERS", about.name));
+                    }
+                }
+                // Patterns of ids do not allow placeholders; what replaces them does.
+                let filled = about.example.replace('<', "id_").replace('>', "");
+                let filled = serde_json::from_str(&filled).unwrap_or(example);
+                for fault in request_schema::<O>().faults(&filled) {
+                    self.0.push(format!("{}: {} {}", about.name, fault.location, fault.message));
+                }
+            }
+        }
+        let mut examples = Examples(Vec::new());
+        each(&mut examples);
+        assert!(examples.0.is_empty(), "an example is a request in JSON: {:#?}", examples.0);
+    }
+
+    #[test]
+    fn a_page_says_what_its_operation_says() {
+        let page = operations().iter().find(|page| page.about.name == "apis.listKeys").unwrap();
+        assert_eq!(page.path(), "/docs/operations/apis.listKeys");
+        let codes: Vec<&str> = page.codes.iter().map(|code| code.specific()).collect();
+        assert!(codes.contains(&"insufficient_permissions") && codes.contains(&"api_not_found"), "{codes:?}");
+        assert_eq!(page.permissions()[1].0, "decrypt is true");
+        assert!(page.request.iter().any(|field| field.path == "apiId" && field.required));
+    }
+}

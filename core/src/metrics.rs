@@ -1,0 +1,173 @@
+//! What core counts while it works, for whoever watches the program.
+//!
+//! Counting is one atomic addition at the place where the thing happens: no lock, no text, no allocation
+//! (calls of assistants alone, which are few, go into a map under a lock). How the numbers are shown is
+//! the business of faces. Nothing is counted per workspace or per key: there are too many of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::keys::verification::Verdict;
+use crate::ratelimit::counters::memory::CellScope;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of a histogram's buckets, in seconds; a last bucket takes the rest.
+pub const BOUNDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// How long something took, in buckets.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [Counter; BOUNDS.len() + 1],
+    microseconds: Counter,
+}
+
+impl Histogram {
+    /// Notes one duration.
+    pub fn note(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        self.buckets[BOUNDS.partition_point(|bound| *bound < seconds)].add(1);
+        self.microseconds.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// How many durations fell into each bucket, the last one being without bound.
+    pub fn buckets(&self) -> [u64; BOUNDS.len() + 1] {
+        std::array::from_fn(|at| self.buckets[at].value())
+    }
+
+    /// All durations together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.microseconds.value())
+    }
+}
+
+/// Decisions on rate limits: per kind of limit, how often it passed and how often it refused.
+#[derive(Debug, Default)]
+pub struct LimitDecisions([[Counter; 2]; 3]);
+
+impl LimitDecisions {
+    /// Notes one decision.
+    pub fn note(&self, scope: &CellScope, passed: bool) {
+        let kind = match scope {
+            CellScope::Key(_) => 0,
+            CellScope::Namespace(_) => 1,
+            CellScope::Workspace => 2,
+        };
+        self.0[kind][usize::from(passed)].add(1);
+    }
+
+    /// Each kind of limit with how often it passed and how often it refused.
+    pub fn values(&self) -> [(&'static str, u64, u64); 3] {
+        let value = |at: usize, kind| (kind, self.0[at][1].value(), self.0[at][0].value());
+        [value(0, "key"), value(1, "namespace"), value(2, "workspace")]
+    }
+}
+
+/// A number as it is now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Replaces it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many of each are resident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes(pub [(&'static str, usize); 6]);
+
+/// What core counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    verifications: [Counter; Verdict::ALL.len()],
+    /// Credits that verifications spent.
+    pub credits_spent: Counter,
+    /// Credits that verifications asked for and keys did not have.
+    pub credits_refused: Counter,
+    /// Generations that the last look at the change feed found and that are not followed yet.
+    pub generations_behind: Gauge,
+    /// How often the changes of other processes could not be read.
+    pub change_feed_failures: Counter,
+    assistant_calls: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// How long calls of assistants took.
+    pub assistant_call_durations: Histogram,
+}
+
+impl Metrics {
+    /// Notes a verification; keys that do not exist count too.
+    pub fn verified(&self, verdict: Verdict) {
+        self.verifications[verdict as usize].add(1);
+    }
+
+    /// Each verdict with how often it was given.
+    pub fn verifications(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Verdict::ALL.into_iter().map(|verdict| (verdict.name(), self.verifications[verdict as usize].value()))
+    }
+
+    /// Notes a call of an assistant: the operation, `ok` or the specific part of the error's code, and how
+    /// long it took.
+    pub fn called_by_assistant(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        let mut calls = self.assistant_calls.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls.entry((operation, outcome)).or_insert(0) += 1;
+        drop(calls);
+        self.assistant_call_durations.note(took);
+    }
+
+    /// How often assistants called each operation with each outcome.
+    pub fn assistant_calls(&self) -> Vec<((&'static str, &'static str), u64)> {
+        let calls = self.assistant_calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().map(|(labels, count)| (*labels, *count)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        for microseconds in [1, 500, 501, 30_000_000, 30_000_001] {
+            histogram.note(Duration::from_micros(microseconds));
+        }
+        let buckets = histogram.buckets();
+        assert_eq!((buckets[0], buckets[1], buckets[13], buckets[14]), (2, 1, 1, 1));
+        assert_eq!(buckets.iter().sum::<u64>(), 5);
+        assert_eq!(histogram.sum(), Duration::from_micros(60_001_003));
+    }
+
+    #[test]
+    fn every_verdict_has_a_counter_of_its_own_and_its_wire_name() {
+        let metrics = Metrics::default();
+        for (times, verdict) in Verdict::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| metrics.verified(verdict));
+            assert_eq!(serde_json::json!(verdict), verdict.name());
+        }
+        let counted: Vec<u64> = metrics.verifications().map(|(_, count)| count).collect();
+        assert_eq!(counted, (0..Verdict::ALL.len() as u64).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,5 @@
+//! The built-in documentation.
+
+mod search;
+
+pub use search::Search;

@@ -1,0 +1,78 @@
+//! `docs.search`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{About, Operation, Reply};
+use crate::docs;
+use crate::{Caller, Error, Keyrack};
+
+const DEFAULT_LIMIT: i64 = 5;
+
+/// Finds pages of the documentation.
+#[derive(Debug)]
+pub struct Search;
+
+/// What is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// What to look for, in a few words.
+    #[schemars(length(min = 1, max = 256))]
+    query: String,
+    /// Pages at most.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 20))]
+    limit: i64,
+}
+
+fn default_limit() -> i64 {
+    DEFAULT_LIMIT
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Response {
+    /// Best first; empty when nothing matches.
+    pages: Vec<Page>,
+}
+
+/// A page of the documentation.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Page {
+    /// Where it is on this server.
+    path: String,
+    /// The operation or the error code.
+    title: String,
+    /// In a sentence.
+    summary: String,
+    /// What else to know: permissions, an example, what to do.
+    text: String,
+}
+
+impl Operation for Search {
+    const ABOUT: About = About {
+        name: "docs.search",
+        title: "Search the documentation",
+        summary: "Finds pages of the built-in documentation: operations with an example, error codes with what to do.",
+        description: "Pages that have all words of the query come first. The path leads to the whole page on this \
+                      server, which lists every member of the request and the answer.",
+        hint: "Ask with a few words, or with an error's code.",
+        example: r#"{"query": "limit a key to 100 uses per minute"}"#,
+        ..About::DEFAULT
+    };
+
+    type Request = Request;
+    type Response = Response;
+
+    async fn handle(_: &Keyrack, _: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let most = usize::try_from(request.limit).unwrap_or_default();
+        let pages = docs::search(&request.query, most).into_iter().map(|page| Page {
+            path: page.path,
+            title: page.title,
+            summary: page.summary,
+            text: page.text,
+        });
+        Ok(Response { pages: pages.collect() }.into())
+    }
+}

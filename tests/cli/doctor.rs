@@ -1,0 +1,152 @@
+//! `keyrack doctor`: it names what is wrong and how to mend it, and changes nothing.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use keyrack_test_harness::{Server, free_port};
+
+use crate::{Done, Shell, program};
+
+impl Shell {
+    fn doctor(&self, code: i32) -> Done {
+        self.run(&["doctor"]).expect(code)
+    }
+}
+
+/// The line about a subject, as `finding: text`, and the line below it.
+#[track_caller]
+fn about(done: &Done, subject: &str) -> (String, String) {
+    let mut lines = done.stdout.lines();
+    let line = lines.find(|line| line.len() > 6 && line[6..].starts_with(subject));
+    let line = line.unwrap_or_else(|| panic!("no line about {subject}: {done:#?}"));
+    let text = line[6..].trim_start_matches(subject).trim();
+    (format!("{}: {text}", line[..6].trim()), lines.next().unwrap_or_default().trim().to_owned())
+}
+
+#[track_caller]
+fn assert_about(done: &Done, subject: &str, finding: &str, mend: &str) {
+    let (line, below) = about(done, subject);
+    assert!(line.contains(finding), "{finding:?} is not in {line:?}: {done:#?}");
+    assert!(below.contains(mend), "{mend:?} is not in {below:?}: {done:#?}");
+}
+
+fn beside(server: &Server) -> Shell {
+    Shell::beside(server).with("KEYRACK_LISTEN", &format!("127.0.0.1:{}", server.port()))
+}
+
+fn root_key_file(server: &Server) -> PathBuf {
+    server.data_dir().join("root-key")
+}
+
+#[test]
+fn before_the_first_start_nothing_is_wrong_and_nothing_is_made() {
+    let shell = Shell::alone().with("KEYRACK_LISTEN", &format!("127.0.0.1:{}", free_port()));
+    let done = shell.doctor(0);
+    assert_about(&done, "settings", "ok: all readable", "");
+    assert_about(&done, "data folder", "warn: ", "keyrack serve");
+    assert_about(&done, "database", "warn: SQLite", "keyrack serve");
+    assert_about(&done, "clock", "ok: it is 2", "");
+    assert_about(&done, "root key", "warn: ", "keyrack root-key create");
+    assert_about(&done, "port", "is free", "");
+    assert!(!shell.program.data_dir().exists(), "it looked and made something");
+}
+
+#[tokio::test]
+async fn beside_a_running_server_all_is_well() {
+    let server = program().start().await;
+    let done = beside(&server).doctor(0);
+    assert!(done.stdout.lines().all(|line| line.starts_with("ok ")), "{done:#?}");
+    assert_about(&done, "port", "ok: a Keyrack answers on", "");
+    assert_about(&done, "root key", "holds one that the database knows", "");
+    assert_about(&done, "database", "answers and is up to date", "");
+}
+
+#[tokio::test]
+async fn after_the_server_ended_the_database_is_still_readable() {
+    let mut server = program().start().await;
+    server.kill();
+    let done = beside(&server).doctor(0);
+    assert_about(&done, "database", "answers and is up to date", "");
+    assert_about(&done, "port", "is free", "");
+}
+
+#[tokio::test]
+async fn a_postgres_database_is_looked_at_too() {
+    let server = program().on_postgres().await.start().await;
+    let done = beside(&server).doctor(0);
+    assert_about(&done, "database", "ok: PostgreSQL", "");
+    assert_about(&done, "root key", "holds one that the database knows", "");
+    let shell = Shell::alone().with("KEYRACK_DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/nothing");
+    let done = shell.doctor(1);
+    assert_about(&done, "database", "fail: PostgreSQL, 127.0.0.1:1/nothing", "KEYRACK_DATABASE_URL");
+    assert!(!done.stdout.contains("hunter2"), "{done:#?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_root_key_that_others_can_read_or_that_is_wrong_is_a_failure() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = program().start().await;
+    let (shell, file) = (beside(&server), root_key_file(&server));
+    let key = fs::read_to_string(&file).expect("a root key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
+    assert_about(&shell.doctor(1), "root key", "fail: ", "chmod 600");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
+    shell.doctor(0);
+    for (text, finding) in [
+        (key.trim()[..key.trim().len() - 1].to_owned(), "checksum"),
+        (String::new(), "checksum"),
+        ("a-bootstrap-key-that-this-database-does-not-know".to_owned(), "does not know"),
+    ] {
+        fs::write(&file, &text).expect("written");
+        let done = shell.doctor(1);
+        assert_about(&done, "root key", finding, "keyrack root-key create");
+        assert!(text.is_empty() || !done.stdout.contains(&text), "the secret is shown: {done:#?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_others_can_read_are_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = Shell::alone().with("KEYRACK_LISTEN", &format!("127.0.0.1:{}", free_port()));
+    let folder = shell.program.data_dir();
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let file = folder.join("bootstrap");
+    fs::write(&file, "a-root-key-of-at-least-32-characters").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("chmod");
+    let shell = shell.with("KEYRACK_BOOTSTRAP_ROOT_KEY_FILE", file.to_str().expect("text"));
+    let done = shell.doctor(0);
+    assert_about(&done, "settings", "warn: ", "chmod 600");
+    assert_about(&done, "data folder", "warn: ", "chmod 700");
+}
+
+#[test]
+fn every_unreadable_setting_is_named_at_once() {
+    let shell = Shell::alone().with("KEYRACK_DRAIN_SECONDS", "soon").with("KEYRACK_LISTEN", "here");
+    let done = shell.with("KEYRACK_LISTN", "x").doctor(1);
+    for named in ["KEYRACK_DRAIN_SECONDS", "KEYRACK_LISTEN", "KEYRACK_LISTN"] {
+        assert!(done.stdout.contains(named), "{named}: {done:#?}");
+    }
+}
+
+#[test]
+fn a_port_that_something_else_has_and_a_file_that_is_no_database_are_failures() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        // Something that is no Keyrack: it hangs up.
+        while let Ok((connection, _)) = taken.accept() {
+            drop(connection);
+        }
+    });
+    let shell = Shell::alone().with("KEYRACK_LISTEN", &address.to_string());
+    fs::create_dir_all(shell.program.data_dir()).expect("a folder");
+    fs::write(shell.program.data_dir().join("keyrack.db"), "not a database, whatever its name says")
+        .expect("a file");
+    let done = shell.doctor(1);
+    assert_about(&done, "port", "no Keyrack answers there", "KEYRACK_LISTEN");
+    assert_about(&done, "database", "fail: SQLite", "restore a backup");
+}
