@@ -15,9 +15,10 @@ use sqlx::any::Any;
 
 use crate::audit::{self, Actor, Event};
 use crate::caller::Caller;
+use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, changes, keys, workspaces};
+use crate::store::{Connection, changes, keys, refills, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -149,6 +150,20 @@ impl Mutation {
     /// Unix ms, the same for all that this change writes.
     pub fn now(&self) -> i64 {
         self.now
+    }
+
+    /// The UTC day of this change, for refills.
+    pub fn calendar(&self) -> Calendar {
+        Calendar::at(self.now)
+    }
+
+    /// Settles the refill of a key if it is due, so that what is done to its balance next comes after it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn settle_refill(&mut self, key_id: &str) -> Result<(), Error> {
+        let calendar = self.calendar();
+        refills::settle_key(&mut self.transaction, &self.workspace_id, key_id, calendar).await
     }
 
     /// Notes what was touched, so that no cache keeps an older state of it.

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use crate::caller::{Caller, Origin};
 use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
+use crate::credits::refill;
 use crate::error::{Code, Error};
 use crate::keys::secret;
 use crate::last_used::LastUsed;
@@ -111,10 +112,11 @@ impl Keyrack {
         self.store().close().await;
     }
 
-    /// Starts what runs beside requests: following other processes' changes, forgetting idle counters,
+    /// Starts what runs beside requests: settling refills, following other processes' changes, forgetting idle counters,
     /// writing when root keys were last used.
     pub fn start_background_work(&self) {
         tokio::spawn(changes::follow(self.clone()));
+        tokio::spawn(refill::keep_settling(self.clone()));
         let keyrack = self.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(JANITOR_PERIOD);

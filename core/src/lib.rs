@@ -16,6 +16,7 @@ pub mod caller;
 pub mod catalogue;
 pub mod changes;
 pub mod clock;
+pub mod credits;
 pub mod docs;
 pub mod error;
 pub mod ids;

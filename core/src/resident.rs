@@ -89,6 +89,8 @@ pub struct Key {
     pub expires_at: Option<i64>,
     /// Whether it has a balance.
     pub has_credits: bool,
+    /// Whether that balance is refilled.
+    pub has_refill: bool,
     /// Slugs, direct and through roles, unique and sorted.
     pub permissions: Vec<Arc<str>>,
     /// Role names, sorted.
@@ -303,6 +305,7 @@ impl Resident {
                 enabled: key.enabled,
                 expires_at: key.expires_at,
                 has_credits: key.credits.remaining.is_some(),
+                has_refill: key.credits.refill.is_some(),
                 id: key.id.as_str().into(),
             };
             self.insert_key(&key.id, &key.hash, resident);

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::credits::calendar::Calendar;
 use crate::error::{Code, Error, Fault};
 use crate::keyrack::Keyrack;
 use crate::keys::secret;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
-use crate::store::credits;
+use crate::store::{Connection, credits, refills};
 
 const MIN_DURATION_MS: i64 = 1000;
 
@@ -265,6 +266,7 @@ async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error
         return Ok(Payment::Made(balance(keyrack, &key.id).await?));
     }
     let mut transaction = keyrack.store().write().await?;
+    settle_refill(keyrack, &mut transaction, key).await?;
     if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
         transaction.commit().await.map_err(Error::unknown_outcome)?;
         keyrack.metrics().credits_spent.add(cost.unsigned_abs());
@@ -281,6 +283,15 @@ async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error
         Some(None) => Payment::Made(None),
         None => Payment::NoAccount,
     })
+}
+
+/// Settles the key's refill if one became due, at most once a day and process.
+async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key) -> Result<(), Error> {
+    if !key.has_refill {
+        return Ok(());
+    }
+    let calendar = Calendar::at(keyrack.clock().now());
+    refills::settle_key(connection, &key.workspace_id, &key.id, calendar).await
 }
 
 /// A limit that a verification checks, and whose count it is.

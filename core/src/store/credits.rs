@@ -31,38 +31,48 @@ pub(super) fn read(row: &AnyRow) -> Result<Credits, sqlx::Error> {
     Ok(Credits { remaining: row.try_get("remaining")?, refill: amount.map(|amount| Refill { amount, day }) })
 }
 
-/// Sets the balance and the refill of a key.
+/// Sets the balance and the refill of a key. The next refill is due after `today`, in days since 1970-01-01.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits) -> Result<(), Error> {
+pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, today: i64) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO credits (key_id, remaining, refill_amount, refill_day) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO credits (key_id, remaining, refill_amount, refill_day, refilled_on) \
+         VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
-         refill_amount = excluded.refill_amount, refill_day = excluded.refill_day",
+         refill_amount = excluded.refill_amount, refill_day = excluded.refill_day, \
+         refilled_on = excluded.refilled_on",
     )
     .bind(key_id.to_owned())
     .bind(credits.remaining)
     .bind(credits.refill.map(|refill| refill.amount))
     .bind(credits.refill.and_then(|refill| refill.day))
+    .bind(today)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Sets the refill of a key and leaves its balance, whatever is deducted meanwhile.
+/// Sets the refill of a key and leaves its balance, whatever is deducted meanwhile. The next refill is due
+/// after `today`, in days since 1970-01-01.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_refill(connection: &mut Connection, key_id: &str, refill: Option<Refill>) -> Result<(), Error> {
+pub async fn set_refill(
+    connection: &mut Connection,
+    key_id: &str,
+    refill: Option<Refill>,
+    today: i64,
+) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO credits (key_id, refill_amount, refill_day) VALUES ($1, $2, $3) \
+        "INSERT INTO credits (key_id, refill_amount, refill_day, refilled_on) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (key_id) DO UPDATE SET refill_amount = excluded.refill_amount, \
-         refill_day = excluded.refill_day",
+         refill_day = excluded.refill_day, refilled_on = excluded.refilled_on",
     )
     .bind(key_id.to_owned())
     .bind(refill.map(|refill| refill.amount))
     .bind(refill.and_then(|refill| refill.day))
+    .bind(today)
     .execute(connection)
     .await?;
     Ok(())
@@ -80,17 +90,23 @@ pub async fn find(connection: &mut Connection, key_id: &str) -> Result<Credits, 
     Ok(row.as_ref().map(read).transpose()?.unwrap_or_default())
 }
 
-/// Sets the balance of a key and leaves its refill.
+/// Sets the balance of a key and leaves its refill, the next of which is due after `today`.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_remaining(connection: &mut Connection, key_id: &str, remaining: i64) -> Result<(), Error> {
+pub async fn set_remaining(
+    connection: &mut Connection,
+    key_id: &str,
+    remaining: i64,
+    today: i64,
+) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO credits (key_id, remaining) VALUES ($1, $2) \
-         ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining",
+        "INSERT INTO credits (key_id, remaining, refilled_on) VALUES ($1, $2, $3) \
+         ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, refilled_on = excluded.refilled_on",
     )
     .bind(key_id.to_owned())
     .bind(remaining)
+    .bind(today)
     .execute(connection)
     .await?;
     Ok(())

@@ -217,6 +217,7 @@ pub async fn purge(connection: &mut Connection, id: &str) -> Result<(), Error> {
         "DELETE FROM key_permissions WHERE key_id = $1",
         "DELETE FROM key_roles WHERE key_id = $1",
         "DELETE FROM ratelimits WHERE key_id = $1",
+        "DELETE FROM unrecorded_refills WHERE key_id = $1",
         "DELETE FROM credits WHERE key_id = $1",
         "DELETE FROM encrypted_keys WHERE key_id = $1",
         "DELETE FROM keys WHERE id = $1",
@@ -383,4 +384,17 @@ pub async fn ids_holding(connection: &mut Connection, id: &str) -> Result<Vec<St
     .fetch_all(connection)
     .await?;
     Ok(rows.iter().map(|row| row.try_get("key_id")).collect::<Result<_, _>>()?)
+}
+
+/// Notes that the key changed.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn touch_updated(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE keys SET updated_at = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -20,6 +20,7 @@ pub mod namespaces;
 pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
+pub mod refills;
 pub mod roles;
 pub mod root_keys;
 pub mod workspaces;

@@ -9,6 +9,7 @@ mod holders;
 mod identities;
 mod instance;
 mod keys;
+mod refills;
 
 use std::sync::Arc;
 
@@ -58,12 +59,22 @@ impl Database {
 
     /// Opens it, as one process would.
     pub(crate) async fn open(&self) -> Keyrack {
-        Keyrack::open(&self.location, Clock::system()).await.unwrap()
+        self.open_at(Clock::system()).await
+    }
+
+    /// The same, at the time of a clock.
+    pub(crate) async fn open_at(&self, clock: Clock) -> Keyrack {
+        Keyrack::open(&self.location, clock).await.unwrap()
     }
 
     /// Opens and sets it up: the instance and a root key with full access.
     pub(crate) async fn set_up(&self) -> Instance {
-        let keyrack = self.open().await;
+        self.set_up_at(Clock::system()).await
+    }
+
+    /// The same, at the time of a clock.
+    pub(crate) async fn set_up_at(&self, clock: Clock) -> Instance {
+        let keyrack = self.open_at(clock).await;
         let mut root_key = String::new();
         let keep = |secret: &Secret| {
             root_key = secret.expose().to_owned();

@@ -161,7 +161,8 @@ impl Operation for CreateKey {
         };
         add(&mut mutation, &key).await?;
         if credits != Credits::default() {
-            credits::set(mutation.connection(), &key.id, credits).await?;
+            let today = mutation.calendar().today;
+            credits::set(mutation.connection(), &key.id, credits, today).await?;
         }
         if request.recoverable {
             let (workspace_id, now) = (&key.workspace_id, key.created_at);

@@ -195,7 +195,8 @@ async fn import(
         return Ok(None);
     }
     if key.credits != Credits::default() {
-        credits::set(mutation.connection(), &key.id, key.credits).await?;
+        let today = mutation.calendar().today;
+        credits::set(mutation.connection(), &key.id, key.credits, today).await?;
     }
     let limits = fields::new_ratelimits(imported.ratelimits.unwrap_or_default());
     fields::add_ratelimits(mutation, &Owner::Key(key.id.clone()), &limits).await?;

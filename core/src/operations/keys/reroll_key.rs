@@ -137,9 +137,11 @@ async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> R
         ..old.clone()
     };
     add(mutation, &new).await?;
+    mutation.settle_refill(&old.id).await?;
     let balance = credits::find(mutation.connection(), &old.id).await?;
     if balance != Credits::default() {
-        credits::set(mutation.connection(), &new.id, balance).await?;
+        let today = mutation.calendar().today;
+        credits::set(mutation.connection(), &new.id, balance, today).await?;
     }
     let limits = ratelimits::of_keys(mutation.connection(), Only::Ids(&[&old.id])).await?;
     let limits: Vec<_> = limits

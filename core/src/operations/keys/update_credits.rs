@@ -95,11 +95,15 @@ async fn change(
     operation: Change,
     value: Option<i64>,
 ) -> Result<(), Error> {
+    mutation.settle_refill(key_id).await?;
+    let today = mutation.calendar().today;
     let limited = match (operation, value) {
         (Change::Set, Some(value)) => {
-            return credits::set_remaining(mutation.connection(), key_id, value).await;
+            return credits::set_remaining(mutation.connection(), key_id, value, today).await;
         }
-        (Change::Set, None) => return credits::set(mutation.connection(), key_id, Credits::default()).await,
+        (Change::Set, None) => {
+            return credits::set(mutation.connection(), key_id, Credits::default(), today).await;
+        }
         (Change::Increment, Some(value)) => credits::increment(mutation.connection(), key_id, value).await?,
         (Change::Decrement, Some(value)) => credits::decrement(mutation.connection(), key_id, value).await?,
         (Change::Increment | Change::Decrement, None) => {

@@ -208,10 +208,12 @@ async fn change_credits(
     if let Some(refill) = refill {
         credits.refill = refill;
     }
+    mutation.settle_refill(&key.id).await?;
+    let today = mutation.calendar().today;
     if sets_balance {
-        credits::set(mutation.connection(), &key.id, credits).await
+        credits::set(mutation.connection(), &key.id, credits, today).await
     } else if refill.is_some() {
-        credits::set_refill(mutation.connection(), &key.id, credits.refill).await
+        credits::set_refill(mutation.connection(), &key.id, credits.refill, today).await
     } else {
         Ok(())
     }

@@ -104,9 +104,24 @@ CREATE TABLE credits (
     refill_amount BIGINT,
     -- Null means daily.
     refill_day BIGINT,
-    -- The UTC date of the last refill, as YYYY-MM-DD.
-    refilled_on TEXT
+    -- Days since 1970-01-01 (UTC) up to which refills are settled.
+    refilled_on BIGINT,
+    -- The balance before the last one.
+    refilled_from BIGINT
 );
+CREATE INDEX credits_with_refill ON credits (refilled_on) WHERE refill_amount IS NOT NULL;
+
+-- Refills that a deduction settled and whose audit event is still to be written.
+CREATE TABLE unrecorded_refills (
+    key_id TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
+    workspace_id TEXT COLLATE "C" NOT NULL REFERENCES workspaces (id),
+    refilled_on BIGINT NOT NULL,
+    amount BIGINT NOT NULL,
+    previous BIGINT NOT NULL,
+    remaining BIGINT NOT NULL,
+    PRIMARY KEY (key_id, refilled_on)
+);
+CREATE INDEX unrecorded_refills_by_workspace ON unrecorded_refills (workspace_id);
 
 -- Limits that a key or an identity owns, exactly one of them.
 CREATE TABLE ratelimits (

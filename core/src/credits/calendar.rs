@@ -1,0 +1,98 @@
+//! On which days balances are refilled.
+//!
+//! A refill is due at 00:00 UTC: daily, or monthly on its day, which short months clamp to their last day.
+//! Days are counted from 1970-01-01, so that the store can compare them.
+
+use jiff::civil::Date;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A day, and what is needed to say on which day up to it a refill was due last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// The day itself.
+    pub today: i64,
+    /// The first day of its month.
+    pub month_start: i64,
+    /// How many days its month has.
+    pub month_days: i64,
+    /// Refill days up to this one have come this month: the day of the month, or 31 on the last.
+    pub reached_day: i64,
+    /// The first day of the month before.
+    pub previous_start: i64,
+    /// How many days the month before had.
+    pub previous_days: i64,
+}
+
+impl Calendar {
+    /// The calendar of the UTC day that a time in Unix ms falls on.
+    pub fn at(unix_ms: i64) -> Calendar {
+        let today = unix_ms.div_euclid(DAY_MS);
+        let date = date_of(today);
+        let (day, month_days) = (i64::from(date.day()), i64::from(date.days_in_month()));
+        let month_start = today - (day - 1);
+        let previous_days = i64::from(date_of(month_start - 1).days_in_month());
+        Calendar {
+            today,
+            month_start,
+            month_days,
+            reached_day: if day == month_days { 31 } else { day },
+            previous_start: month_start - previous_days,
+            previous_days,
+        }
+    }
+
+    /// The last day, today included, on which a refill was due; `None` means daily. The store has the same in
+    /// SQL.
+    pub fn last_due(&self, refill_day: Option<i64>) -> i64 {
+        match refill_day {
+            None => self.today,
+            Some(day) if day <= self.reached_day => self.month_start + day.min(self.month_days) - 1,
+            Some(day) => self.previous_start + day.min(self.previous_days) - 1,
+        }
+    }
+}
+
+fn date_of(day: i64) -> Date {
+    let seconds = day.saturating_mul(86_400);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> i64 {
+        let date: Date = text.parse().unwrap();
+        date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second() / 86_400
+    }
+
+    #[test]
+    fn a_monthly_refill_comes_on_its_day_or_on_the_last_of_a_short_month() {
+        for (today, refill_day, due) in [
+            ("2026-04-29", 31, "2026-03-31"),
+            ("2026-04-30", 31, "2026-04-30"),
+            ("2026-05-01", 31, "2026-04-30"),
+            ("2026-05-31", 31, "2026-05-31"),
+            ("2026-02-28", 30, "2026-02-28"),
+            ("2028-02-28", 30, "2028-01-30"),
+            ("2028-02-29", 30, "2028-02-29"),
+            ("2026-03-15", 15, "2026-03-15"),
+            ("2026-03-14", 15, "2026-02-15"),
+            ("2026-01-01", 1, "2026-01-01"),
+            ("2026-01-01", 2, "2025-12-02"),
+        ] {
+            let calendar = Calendar::at(day(today) * DAY_MS + 12 * 3_600_000);
+            assert_eq!(calendar.last_due(Some(refill_day)), day(due), "{refill_day} on {today}");
+            assert_eq!(calendar.last_due(None), day(today));
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc() {
+        let midnight = day("2026-07-01") * DAY_MS;
+        assert_eq!(Calendar::at(midnight - 1).today, day("2026-06-30"));
+        assert_eq!(Calendar::at(midnight).today, day("2026-07-01"));
+    }
+}

@@ -1,0 +1,111 @@
+//! Refills: a balance below its amount becomes the amount, at 00:00 UTC of the days that are due.
+//!
+//! One stored day per key, `refilled_on`, says up to when refills are settled, and one statement settles what
+//! is due; so a refill happens once per day, however many processes and whatever restarts there are, and one
+//! that was missed is made up once. A deduction settles its own key first, so nobody waits for the scheduled
+//! run; the run settles the rest, and writes the audit events of both.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::audit::{Actor, Event, Target};
+use crate::changes::Mutation;
+use crate::credits::calendar::Calendar;
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::store::refills::{self, Settled};
+use crate::store::{keys, workspaces};
+
+const PERIOD: Duration = Duration::from_secs(20);
+/// Keys per transaction, so that other writers get their turn.
+const PORTION: i64 = 500;
+
+/// Settles due refills until the program ends: at once, and after each midnight UTC.
+pub async fn keep_settling(keyrack: Keyrack) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    let mut settled_until = None;
+    loop {
+        ticks.tick().await;
+        let calendar = Calendar::at(keyrack.clock().now());
+        let outcome = settle_all(&keyrack, calendar, settled_until == Some(calendar.today)).await;
+        match outcome {
+            Ok(count) => {
+                if count > 0 {
+                    tracing::info!(count, "credits were refilled");
+                }
+                settled_until = Some(calendar.today);
+            }
+            Err(_) if keyrack.store().is_closed() => return,
+            Err(error) => tracing::warn!(%error, "credits could not be refilled; trying again"),
+        }
+    }
+}
+
+/// Settles what is due in every workspace and writes the events of all refills since the last run: how many.
+///
+/// With `only_events` balances are left alone: nothing becomes due within a day.
+///
+/// # Errors
+/// When the store does not answer. What was done until then stays done.
+pub async fn settle_all(keyrack: &Keyrack, calendar: Calendar, only_events: bool) -> Result<usize, Error> {
+    let all = workspaces::all(&mut *keyrack.store().read().await?).await?;
+    if !only_events {
+        // A clock that was ahead and came back must not stop refills until it catches up.
+        let mut transaction = keyrack.store().write().await?;
+        refills::forget_later_days(&mut transaction, calendar.today).await?;
+        transaction.commit().await?;
+    }
+    let mut count = 0;
+    for workspace in all {
+        loop {
+            let settled = settle_portion(keyrack, &workspace.id, calendar, only_events).await?;
+            count += settled;
+            if settled == 0 {
+                break;
+            }
+        }
+    }
+    Ok(count)
+}
+
+async fn settle_portion(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    calendar: Calendar,
+    only_events: bool,
+) -> Result<usize, Error> {
+    let mut connection = keyrack.store().read().await?;
+    let waiting = refills::has_unrecorded(&mut connection, workspace_id).await?;
+    let due = !only_events && refills::has_due(&mut connection, workspace_id, calendar).await?;
+    drop(connection);
+    if !waiting && !due {
+        return Ok(0);
+    }
+    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("keyrefill")).await?;
+    let mut settled = refills::take_unrecorded(mutation.connection(), workspace_id).await?;
+    if due {
+        settled.extend(refills::settle_due(mutation.connection(), workspace_id, calendar, PORTION).await?);
+    }
+    let now = mutation.now();
+    for refill in settled.iter().filter(|refill| refill.changed()) {
+        keys::touch_updated(mutation.connection(), &refill.key_id, now).await?;
+        mutation.record(event(refill));
+    }
+    let count = settled.len();
+    mutation.commit().await?;
+    Ok(count)
+}
+
+fn event(refill: &Settled) -> Event {
+    let facts = json!({
+        "refill_amount": refill.amount,
+        "previous_remaining": refill.previous,
+        "new_remaining": refill.remaining,
+    });
+    Event::new("key.update", format!("Refilled the credits of key {}", refill.key_id)).on(Target::new(
+        "key",
+        &refill.key_id,
+    )
+    .with(facts))
+}
