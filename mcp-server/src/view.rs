@@ -57,9 +57,9 @@ mod tests {
     fn a_key_for_one_api_sees_the_tools_of_its_permissions_and_those_that_need_none() {
         assert_eq!(
             visible(&["api.api_1.create_key"]),
-            ["keys_createKey", "keys_migrateKeys", "keys_rerollKey", "workspace_getOverview"]
+            ["docs_search", "keys_createKey", "keys_migrateKeys", "keys_rerollKey", "workspace_getOverview"]
         );
-        assert_eq!(visible(&[]), ["workspace_getOverview"]);
+        assert_eq!(visible(&[]), ["docs_search", "workspace_getOverview"]);
     }
 
     #[test]
