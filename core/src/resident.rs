@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use papaya::HashMap as ConcurrentMap;
 use serde_json::value::RawValue;
@@ -91,6 +92,8 @@ pub struct Key {
     pub has_credits: bool,
     /// Whether that balance is refilled.
     pub has_refill: bool,
+    /// The day, since 1970-01-01, on which this process last saw that refill settled.
+    pub refill_settled_on: AtomicI64,
     /// Slugs, direct and through roles, unique and sorted.
     pub permissions: Vec<Arc<str>>,
     /// Role names, sorted.
@@ -306,6 +309,7 @@ impl Resident {
                 expires_at: key.expires_at,
                 has_credits: key.credits.remaining.is_some(),
                 has_refill: key.credits.refill.is_some(),
+                refill_settled_on: AtomicI64::new(i64::MIN),
                 id: key.id.as_str().into(),
             };
             self.insert_key(&key.id, &key.hash, resident);

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -266,9 +267,12 @@ async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error
         return Ok(Payment::Made(balance(keyrack, &key.id).await?));
     }
     let mut transaction = keyrack.store().write().await?;
-    settle_refill(keyrack, &mut transaction, key).await?;
+    let settled = settle_refill(keyrack, &mut transaction, key).await?;
     if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
         transaction.commit().await.map_err(Error::unknown_outcome)?;
+        if let Some(today) = settled {
+            key.refill_settled_on.store(today, Ordering::Relaxed);
+        }
         keyrack.metrics().credits_spent.add(cost.unsigned_abs());
         return Ok(Payment::Made(Some(remaining)));
     }
@@ -285,13 +289,18 @@ async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error
     })
 }
 
-/// Settles the key's refill if one became due, at most once a day and process.
-async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key) -> Result<(), Error> {
+/// Settles the key's refill if one became due: the day up to which it is settled once the transaction is
+/// committed. `None` when this process saw it settled today, so that further deductions do not ask again.
+async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key) -> Result<Option<i64>, Error> {
     if !key.has_refill {
-        return Ok(());
+        return Ok(None);
     }
     let calendar = Calendar::at(keyrack.clock().now());
-    refills::settle_key(connection, &key.workspace_id, &key.id, calendar).await
+    if key.refill_settled_on.load(Ordering::Relaxed) == calendar.today {
+        return Ok(None);
+    }
+    refills::settle_key(connection, &key.workspace_id, &key.id, calendar).await?;
+    Ok(Some(calendar.today))
 }
 
 /// A limit that a verification checks, and whose count it is.

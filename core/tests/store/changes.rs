@@ -6,7 +6,7 @@ use keyrack_core::audit::{Actor, Entry, Event, Target};
 use keyrack_core::changes::{Mutation, Subject};
 use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
-use keyrack_core::operations::keys::{CreateKey, DeleteKey};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
 use keyrack_core::store::{apis, changes, workspaces};
 use serde_json::json;
 use sqlx::Row as _;
@@ -19,6 +19,8 @@ on_both_engines!(
     changes_of_one_workspace_take_turns_and_count_up_without_gaps,
     another_process_follows_within_a_second,
     a_deleted_api_takes_its_keys_with_it_everywhere,
+    a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
+    a_key_that_another_process_removed_spends_nothing,
 );
 
 pub(crate) async fn chain(instance: &Instance) -> Vec<Entry> {
@@ -173,4 +175,45 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
     assert!(!sees(&here));
     within_a_second(|| !sees(&there)).await;
+}
+
+async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work();
+    let bad = here.run::<CreateApi>(json!({ "name": "bad" })).await.unwrap();
+    let bad = bad["apiId"].as_str().unwrap().to_owned();
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
+    let key = created["key"].as_str().unwrap();
+    let sees = || verification::find(&there.keyrack, &there.workspace_id, key, None).is_some();
+    within_a_second(sees).await;
+
+    let mut mutation = Mutation::begin_as(&here.keyrack, &here.workspace_id, Actor::system("test")).await.unwrap();
+    sqlx::query("UPDATE apis SET ip_whitelist = 'no address' WHERE id = $1")
+        .bind(bad.clone())
+        .execute(mutation.connection())
+        .await
+        .unwrap();
+    mutation.touch(Subject::Api(bad.clone()));
+    mutation.commit().await.unwrap();
+    here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
+    within_a_second(|| !sees()).await;
+    for process in [&here, &there, &here.other_process(&database).await] {
+        assert!(process.keyrack.resident().api(&bad).is_none(), "its keys are refused, and a start goes on");
+    }
+}
+
+async fn a_key_that_another_process_removed_spends_nothing(database: Database) {
+    let here = database.set_up().await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let body = json!({ "apiId": api["apiId"], "credits": { "remaining": 0 } });
+    let created = here.run::<CreateKey>(body).await.unwrap();
+    // A process that does not follow: it is asked before the change reaches it.
+    let there = here.other_process(&database).await;
+    let asked = json!({ "key": created["key"] });
+    let verdict = async || there.run::<VerifyKey>(asked.clone()).await.unwrap()["code"].clone();
+    assert_eq!(verdict().await, "USAGE_EXCEEDED");
+    here.run::<DeleteKey>(json!({ "keyId": created["keyId"], "permanent": true })).await.unwrap();
+    assert_eq!(verdict().await, "NOT_FOUND");
 }

@@ -27,7 +27,7 @@ pub struct Request {
     #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
     key_id: String,
     /// Slugs; created if new. Empty: none.
-    #[schemars(inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,
 }
 
