@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod authorization;
+pub mod bounds;
 pub mod caller;
 pub mod catalogue;
 pub mod changes;

@@ -43,7 +43,7 @@ pub struct Api {
 #[derive(Debug)]
 pub struct Ratelimit {
     /// `rl_…`
-    pub id: String,
+    pub id: Arc<str>,
     /// Unique per owner.
     pub name: Arc<str>,
     /// Cost admitted per window.
@@ -427,7 +427,7 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit>
         .unwrap_or_default()
         .into_iter()
         .map(|limit| Ratelimit {
-            id: limit.id,
+            id: limit.id.into(),
             name: limit.name.into(),
             limit: limit.limit,
             duration_ms: limit.duration_ms,

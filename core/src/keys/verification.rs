@@ -77,48 +77,39 @@ pub struct Found {
     pub identity: Option<Arc<Identity>>,
 }
 
-/// Finds a key of a workspace by its text. A key of another workspace, of a deleted API or outside
-/// `key_spaces` does not exist.
-pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str, key_spaces: Option<&[String]>) -> Option<Found> {
-    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?, key_spaces)
+/// Finds a key of a workspace by its text. A key of another workspace or of a deleted API does not exist.
+pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str) -> Option<Found> {
+    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?)
 }
 
 /// A key that was found, with what it belongs to, under the same conditions as [`find`].
-pub(super) fn complete(
-    keyrack: &Keyrack,
-    workspace_id: &str,
-    key: Arc<Key>,
-    key_spaces: Option<&[String]>,
-) -> Option<Found> {
+pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> Option<Found> {
     if *key.workspace_id != *workspace_id {
         return None;
     }
     let api = keyrack.resident().api(&key.api_id)?;
-    if key_spaces.is_some_and(|allowed| !allowed.contains(&api.stored.key_space_id)) {
-        return None;
-    }
     let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
     Some(Found { key, api, identity })
 }
 
 /// What is asked about a key.
 #[derive(Debug, Default)]
-pub struct Question {
+pub struct Question<'a> {
     /// A permission query.
-    pub permissions: Option<String>,
+    pub permissions: Option<&'a str>,
     /// Credits to spend; 1 when not given.
     pub cost: Option<i64>,
     /// Limits to check besides those that apply by themselves.
-    pub limits: Vec<AskedLimit>,
+    pub limits: &'a [AskedLimit<'a>],
     /// Where the verifying client is.
     pub address: Option<IpAddr>,
 }
 
 /// A limit named by a request.
-#[derive(Debug, Clone)]
-pub struct AskedLimit {
+#[derive(Debug, Clone, Copy)]
+pub struct AskedLimit<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// What to count; 1 when not given.
     pub cost: Option<i64>,
     /// With `duration_ms`: an ad-hoc limit of the key.
@@ -142,7 +133,7 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct CheckedLimit {
     /// `rl_…`; empty for an ad-hoc limit.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// Cost admitted per window.
@@ -165,16 +156,16 @@ pub struct CheckedLimit {
 /// 400 for a permission query or ad-hoc limit that makes no sense, 412 for a limit name that neither the
 /// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
 /// that were spent before the store failed.
-pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question) -> Result<Decision, Error> {
-    let query = question.permissions.as_deref().map(read_query).transpose()?;
-    check_durations(&question.limits)?;
+pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Result<Decision, Error> {
+    let query = question.permissions.map(read_query).transpose()?;
+    check_durations(question.limits)?;
     if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
         return refuse(keyrack, found, verdict, Vec::new()).await;
     }
     if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
         return refuse(keyrack, found, Verdict::InsufficientPermissions, Vec::new()).await;
     }
-    let (passed, limits) = check_limits(keyrack, found, &question.limits)?;
+    let (passed, limits) = check_limits(keyrack, found, question.limits)?;
     if !passed {
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
@@ -198,7 +189,7 @@ fn read_query(text: &str) -> Result<Query, Error> {
 }
 
 /// An ad-hoc window shorter than a second would never limit: refuse it instead of failing open.
-fn check_durations(limits: &[AskedLimit]) -> Result<(), Error> {
+fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
     let too_short = limits.iter().enumerate().find_map(|(at, limit)| match (limit.limit, limit.duration_ms) {
         (Some(_), Some(duration_ms)) if duration_ms < MIN_DURATION_MS => Some((at, duration_ms)),
         _ => None,
@@ -304,8 +295,8 @@ async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key
 }
 
 /// A limit that a verification checks, and whose count it is.
-struct Selected<'a> {
-    id: &'a str,
+struct Selected {
+    id: Arc<str>,
     name: Arc<str>,
     limit: i64,
     duration_ms: i64,
@@ -317,7 +308,7 @@ struct Selected<'a> {
 fn check_limits(
     keyrack: &Keyrack,
     found: &Found,
-    asked: &[AskedLimit],
+    asked: &[AskedLimit<'_>],
 ) -> Result<(bool, Vec<CheckedLimit>), Error> {
     let selected = select(found, asked)?;
     if selected.is_empty() {
@@ -338,7 +329,7 @@ fn check_limits(
         .collect();
     let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
-        id: limit.id.to_owned(),
+        id: limit.id,
         name: limit.name,
         limit: limit.limit,
         duration_ms: limit.duration_ms,
@@ -352,9 +343,9 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>>, Error> {
-    let stored = |limit: &'a Ratelimit, counted_by: &Arc<str>, cost: i64| Selected {
-        id: &limit.id,
+fn select(found: &Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected>, Error> {
+    let stored = |limit: &Ratelimit, counted_by: &Arc<str>, cost: i64| Selected {
+        id: limit.id.clone(),
         name: limit.name.clone(),
         limit: limit.limit,
         duration_ms: limit.duration_ms,
@@ -363,7 +354,7 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
         counted_by: counted_by.clone(),
     };
     let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
-    let mut selected: Vec<Selected<'a>> = stored_limits(found)
+    let mut selected: Vec<Selected> = stored_limits(found)
         .filter(|(limit, _)| limit.auto_apply)
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
@@ -374,17 +365,17 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
         let cost = item.cost.unwrap_or(1);
         let entry = match (item.limit, item.duration_ms) {
             (Some(limit), Some(duration_ms)) => Selected {
-                id: "",
-                name: item.name.as_str().into(),
+                id: Arc::default(),
+                name: item.name.into(),
                 limit,
                 duration_ms,
                 auto_apply: false,
                 cost,
                 counted_by: found.key.id.clone(),
             },
-            _ => match by_name(&item.name) {
+            _ => match by_name(item.name) {
                 Some((limit, counted_by)) => stored(limit, counted_by, cost),
-                None => return Err(unknown_limit(found, &item.name)),
+                None => return Err(unknown_limit(found, item.name)),
             },
         };
         match places.get(&entry.name) {

@@ -1,11 +1,14 @@
 //! `ratelimit.limit`
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::bounds::{Integer, Text, Unread};
+use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::resident::Namespace;
 use crate::{Caller, Code, Error, Keyrack};
@@ -16,28 +19,31 @@ pub struct Limit;
 
 /// What is sent.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
+
+/// What is asked.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
+pub struct Asked<'a> {
     /// Id or name of the namespace; created if new.
-    #[schemars(length(min = 1, max = 512))]
-    pub(super) namespace: String,
+    #[serde(borrow)]
+    pub(super) namespace: Text<'a, 1, 512>,
     /// Whom to count, such as a user id or an address.
-    #[schemars(length(min = 1, max = 512))]
-    pub(super) identifier: String,
+    #[serde(borrow)]
+    pub(super) identifier: Text<'a, 1, 512>,
     /// Cost admitted per window.
-    #[schemars(range(min = 1))]
-    limit: i64,
+    limit: Integer<1, { i64::MAX }>,
     /// Window in ms, up to 30 days.
-    #[schemars(range(min = 1000, max = 2_592_000_000_i64))]
-    duration: i64,
+    duration: Integer<1000, 2_592_000_000>,
     /// What to count; 0 only looks.
     #[serde(default = "one")]
-    #[schemars(range(min = 0))]
-    cost: i64,
+    #[schemars(extend("default" = 1))]
+    cost: Integer<0, { i64::MAX }>,
 }
 
-fn one() -> i64 {
-    1
+fn one() -> Integer<0, { i64::MAX }> {
+    Integer(1)
 }
 
 /// What is answered.
@@ -86,33 +92,56 @@ impl Operation for Limit {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let namespace = find_or_create::<Self>(keyrack, caller, &[&request.namespace]).await?.remove(0);
-        not_gone(&namespace)?;
-        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
-        let (check, override_id) = request.check(&namespace);
-        let decision = keyrack.counters().check(&check, keyrack.clock().now());
-        Ok(Response {
-            limit: check.limit,
-            remaining: decision.remaining,
-            reset: decision.reset_ms,
-            success: decision.passed,
-            override_id,
-        }
-        .into())
+        let asked: Asked<'_> = request.0.read()?;
+        let namespace = find_or_create::<Self>(keyrack, caller, &[&asked.namespace]).await?.remove(0);
+        decide(keyrack, caller, &asked, &namespace).map(Reply::from)
     }
 }
 
-impl Request {
+impl Hot for Limit {
+    type Asked<'a> = Asked<'a>;
+
+    async fn answer(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        asked: Self::Asked<'_>,
+    ) -> Option<Result<Response, Error>> {
+        let namespace = keyrack.resident().namespace(caller.workspace_id(), &asked.namespace)?;
+        Some(decide(keyrack, caller, &asked, &namespace))
+    }
+}
+
+fn decide(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    namespace: &Arc<Namespace>,
+) -> Result<Response, Error> {
+    not_gone(namespace)?;
+    caller.authorize::<Limit>(&[("namespaceId", &namespace.stored.id)])?;
+    let (check, override_id) = asked.check(namespace);
+    let decision = keyrack.counters().check(&check, keyrack.clock().now());
+    Ok(Response {
+        limit: check.limit,
+        remaining: decision.remaining,
+        reset: decision.reset_ms,
+        success: decision.passed,
+        override_id,
+    })
+}
+
+impl Asked<'_> {
     /// The question to the counters, and the id of the override that replaced limit and duration.
     pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<String>) {
         let rule = namespace.overrides.find(&self.identifier);
-        let (limit, duration_ms) = rule.map_or((self.limit, self.duration), |rule| (rule.limit, rule.duration_ms));
+        let (limit, duration_ms) =
+            rule.map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
         let cell = CellKey {
             workspace: namespace.stored.workspace_id.as_str().into(),
             scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
-            identifier: self.identifier.as_str().into(),
+            identifier: (*self.identifier).into(),
             duration_ms,
         };
-        (Check { cell, limit, cost: self.cost }, rule.map(|rule| rule.id.to_string()))
+        (Check { cell, limit, cost: self.cost.0 }, rule.map(|rule| rule.id.to_string()))
     }
 }
