@@ -245,7 +245,8 @@ mod tests {
             let sent = prop_oneof![12 => values(), 1 => odd()].prop_map(move |value| Some((name.clone(), value)));
             prop_oneof![4 => sent, 1 => Just(None)].boxed()
         };
-        let unknown = prop_oneof![20 => Just(None), 1 => odd().prop_map(|value| Some(("unknown".to_owned(), value)))];
+        let unknown =
+            prop_oneof![20 => Just(None), 1 => odd().prop_map(|value| Some(("unknown".to_owned(), value)))];
         let members: Vec<_> = members.iter().map(member).chain([unknown.boxed()]).collect();
         members.prop_map(|members| Value::Object(members.into_iter().flatten().collect()))
     }
@@ -257,7 +258,8 @@ mod tests {
 
     fn texts(least: usize, most: usize) -> BoxedStrategy<Value> {
         let lengths = [least.saturating_sub(1), least, least + 1, most - 1, most, most + 1];
-        let texts = (prop::sample::select(lengths.to_vec()), prop::sample::select(vec!["a", "é", "🗝", "\n", "\""]));
+        let texts =
+            (prop::sample::select(lengths.to_vec()), prop::sample::select(vec!["a", "é", "🗝", "\n", "\""]));
         texts.prop_map(|(length, character)| Value::from(character.repeat(length))).boxed()
     }
 

@@ -10,6 +10,7 @@
 //! Layers point down only: operations use services (keys, rate limits, permissions, audit), services use
 //! changes and the store. The store knows entities and SQL, not rules.
 
+pub mod analytics;
 pub mod audit;
 pub mod authorization;
 pub mod bounds;

@@ -371,6 +371,11 @@ impl Resident {
         self.workspaces.pin().get(id).cloned()
     }
 
+    /// What `look` sees of a workspace. Every request asks, so nothing is shared that all would have to count.
+    pub fn look_at_workspace<T>(&self, id: &str, look: impl FnOnce(&Workspace) -> T) -> Option<T> {
+        self.workspaces.pin().get(id).map(|workspace| look(workspace))
+    }
+
     /// A root key by the hash of its text.
     pub fn root_key(&self, hash: &KeyHash) -> Option<Arc<RootKey>> {
         self.root_keys.get(hash)

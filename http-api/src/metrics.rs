@@ -183,6 +183,7 @@ impl Collector for Shown {
         self.requests(&mut page)?;
         self.decisions(&mut page)?;
         self.state(&mut page)?;
+        self.events(&mut page)?;
         self.assistants(&mut page)
     }
 }
@@ -231,6 +232,16 @@ impl Shown {
         page.gauge("change_feed_generations_behind", "Changes found and not followed yet", None, behind)?;
         let help = "How often the changes of other processes could not be read";
         page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
+    }
+
+    fn events(&self, page: &mut Page<'_>) -> fmt::Result {
+        let recorder = self.keyrack.recorder();
+        page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
+        let help = "Events lost because more came than could be kept";
+        page.counter("events_dropped", help, recorder.dropped.value())?;
+        let help = "Portions of the log of events that could not be written and are lost";
+        page.counter("event_log_failures", help, recorder.failed_writes.value())?;
+        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))
     }
 
     fn assistants(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -89,6 +89,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         For::Serve,
         "How long requests in flight may take after SIGTERM [default: 30]",
     ),
+    setting(
+        "event-log-bytes",
+        "BYTES",
+        For::Data,
+        "Size of the log of events in the data folder, whose oldest files then go; 0: no log [default: 1073741824]",
+    ),
     secret(
         "bootstrap-root-key",
         For::Data,

@@ -30,11 +30,20 @@ impl Settings {
             self.trusted_proxies().err(),
             self.max_body_bytes().err(),
             self.drain().err(),
+            self.event_log_bytes().err(),
             self.mcp_calls_per_minute().err(),
             self.bootstrap_root_key().err(),
             self.vault().err(),
         ];
         read.into_iter().flatten().collect()
+    }
+
+    /// How large the log of events may become; 0: there is none.
+    ///
+    /// # Errors
+    /// When it is no whole number.
+    pub(crate) fn event_log_bytes(&self) -> anyhow::Result<u64> {
+        self.number("event-log-bytes", 1 << 30)
     }
 
     /// The filter of the log.

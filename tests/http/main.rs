@@ -11,6 +11,7 @@ mod concurrency;
 mod contract;
 mod docs;
 mod errors;
+mod events;
 mod faces;
 mod facts;
 mod faults;

@@ -19,6 +19,7 @@ use crate::keys::secret;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
+use crate::store::workspaces::Workspace;
 use crate::store::{Connection, credits, refills};
 
 const MIN_DURATION_MS: i64 = 1000;
@@ -125,6 +126,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The balance after this verification; `None` for an unlimited key.
     pub remaining: Option<i64>,
+    /// What was taken from the balance.
+    pub spent: i64,
     /// The limits that were checked, those that apply by themselves first.
     pub limits: Vec<CheckedLimit>,
 }
@@ -169,12 +172,14 @@ pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -
     if !passed {
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
-    let (verdict, remaining) = match spend(keyrack, &found.key, question.cost.unwrap_or(1)).await? {
+    let cost = question.cost.unwrap_or(1);
+    let (verdict, remaining) = match spend(keyrack, &found.key, cost).await? {
         Payment::Made(remaining) => (Verdict::Valid, remaining),
         Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
         Payment::NoAccount => (Verdict::NotFound, None),
     };
-    Ok(Decision { verdict, remaining, limits })
+    let spent = if verdict == Verdict::Valid && remaining.is_some() { cost } else { 0 };
+    Ok(Decision { verdict, remaining, spent, limits })
 }
 
 fn read_query(text: &str) -> Result<Query, Error> {
@@ -205,8 +210,8 @@ fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
 }
 
 fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -> Option<Verdict> {
-    let workspace = keyrack.resident().workspace(&found.key.workspace_id);
-    if !workspace.is_some_and(|workspace| workspace.enabled) {
+    let is_enabled = |workspace: &Workspace| workspace.enabled;
+    if !keyrack.resident().look_at_workspace(&found.key.workspace_id, is_enabled).unwrap_or(false) {
         return Some(Verdict::Forbidden);
     }
     if !found.key.enabled {
@@ -229,7 +234,7 @@ async fn refuse(
     limits: Vec<CheckedLimit>,
 ) -> Result<Decision, Error> {
     let remaining = if found.key.has_credits { balance(keyrack, &found.key.id).await? } else { None };
-    Ok(Decision { verdict, remaining, limits })
+    Ok(Decision { verdict, remaining, spent: 0, limits })
 }
 
 /// What became of a payment.

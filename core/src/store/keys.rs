@@ -1,9 +1,11 @@
 //! Keys and their links to permissions and roles.
 
+use std::sync::Arc;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, mark_deleted, select};
+use super::{Connection, Only, VALUES_PER_STATEMENT, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// A live key as stored, with its balance.
@@ -197,6 +199,32 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
     .bind(now)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Writes when keys were last used, in Unix ms, unless a later use is known.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_last_used(connection: &mut Connection, uses: &[(Arc<str>, i64)]) -> Result<(), Error> {
+    let mut uses: Vec<_> = uses.iter().collect();
+    // In one order, so that two nodes that write at once do not wait for each other in a circle.
+    uses.sort_unstable();
+    for portion in uses.chunks(VALUES_PER_STATEMENT / 2) {
+        let rows: Vec<String> = (0..portion.len())
+            .map(|at| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * at + 1, 2 * at + 2))
+            .collect();
+        let text = format!(
+            "UPDATE keys SET last_used_at = uses.column2 FROM (VALUES {}) AS uses \
+             WHERE keys.id = uses.column1 AND COALESCE(last_used_at, 0) < uses.column2",
+            rows.join(", ")
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for (id, at) in portion {
+            query = query.bind(id.to_string()).bind(*at);
+        }
+        query.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+pub mod usage;
 pub mod workspaces;
 
 use std::collections::HashMap;
@@ -210,7 +211,7 @@ pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Creates a file, unless it is there, for its owner alone; what SQLite puts beside it has the same mode.
-fn create_private_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]

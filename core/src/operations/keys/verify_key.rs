@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::analytics::event::{self, Event};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{AnyLength, AnyNumber, Integer, List, Text, Unread, sent};
 use crate::catalogue::{About, Effect, Hot, Operation, Reply};
@@ -308,12 +309,21 @@ async fn decide(
         return Ok(not_found(keyrack));
     }
     keyrack.metrics().verified(decision.verdict);
+    keyrack.recorder().record(Event::Verification(event::Verification {
+        request_id: caller.origin().request_id,
+        time: keyrack.clock().now(),
+        found: found.clone(),
+        outcome: decision.verdict,
+        tags: asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect(),
+        spent_credits: decision.spent,
+        latency: started.elapsed(),
+    }));
     Ok(Response { found: Some(found), decision })
 }
 
 fn not_found(keyrack: &Keyrack) -> Response {
     keyrack.metrics().verified(Verdict::NotFound);
-    let decision = Decision { verdict: Verdict::NotFound, remaining: None, limits: Vec::new() };
+    let decision = Decision { verdict: Verdict::NotFound, remaining: None, spent: 0, limits: Vec::new() };
     Response { found: None, decision }
 }
 

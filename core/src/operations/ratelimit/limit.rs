@@ -1,15 +1,18 @@
 //! `ratelimit.limit`
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::namespace::{CREATE, find_or_create, not_gone};
+use crate::analytics::event::{self, Event};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
 use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
+use crate::ratelimit::window::Decision;
 use crate::resident::Namespace;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -60,7 +63,19 @@ pub struct Response {
     success: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<String>,
+    override_id: Option<Arc<str>>,
+}
+
+/// A decision with what led to it.
+pub(super) struct Decided {
+    /// Cost admitted per window.
+    pub(super) limit: i64,
+    /// The override that replaced the request's numbers.
+    pub(super) override_id: Option<Arc<str>>,
+    pub(super) decision: Decision,
+    /// Unix ms.
+    pub(super) time: i64,
+    pub(super) latency: Duration,
 }
 
 impl Operation for Limit {
@@ -119,20 +134,50 @@ fn decide(
 ) -> Result<Response, Error> {
     not_gone(namespace)?;
     caller.authorize::<Limit>(&[("namespaceId", &namespace.stored.id)])?;
+    let started = Instant::now();
     let (check, override_id) = asked.check(namespace);
-    let decision = keyrack.counters().check(&check, keyrack.clock().now());
+    let time = keyrack.clock().now();
+    let decision = keyrack.counters().check(&check, time);
+    let decided = Decided { limit: check.limit, override_id, decision, time, latency: started.elapsed() };
+    asked.record(keyrack, caller, namespace, &decided);
     Ok(Response {
-        limit: check.limit,
+        limit: decided.limit,
         remaining: decision.remaining,
         reset: decision.reset_ms,
         success: decision.passed,
-        override_id,
+        override_id: decided.override_id,
     })
 }
 
 impl Asked<'_> {
+    /// Records a decision, unless the caller does not want that.
+    pub(super) fn record(
+        &self,
+        keyrack: &Keyrack,
+        caller: &Caller,
+        namespace: &Arc<Namespace>,
+        decided: &Decided,
+    ) {
+        if !caller.origin().is_recorded {
+            return;
+        }
+        keyrack.recorder().record(Event::Ratelimit(event::Ratelimit {
+            request_id: caller.origin().request_id,
+            time: decided.time,
+            namespace: namespace.clone(),
+            identifier: (*self.identifier).into(),
+            override_id: decided.override_id.clone(),
+            passed: decided.decision.passed,
+            limit: decided.limit,
+            remaining: decided.decision.remaining,
+            reset_at: decided.decision.reset_ms,
+            tokens: self.cost.0,
+            latency: decided.latency,
+        }));
+    }
+
     /// The question to the counters, and the id of the override that replaced limit and duration.
-    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<String>) {
+    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<Arc<str>>) {
         let rule = namespace.overrides.find(&self.identifier);
         let (limit, duration_ms) =
             rule.map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
@@ -142,6 +187,6 @@ impl Asked<'_> {
             identifier: (*self.identifier).into(),
             duration_ms,
         };
-        (Check { cell, limit, cost: self.cost.0 }, rule.map(|rule| rule.id.to_string()))
+        (Check { cell, limit, cost: self.cost.0 }, rule.map(|rule| rule.id.clone()))
     }
 }

@@ -1,5 +1,8 @@
 //! `ratelimit.multiLimit`
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +59,7 @@ struct Outcome {
     passed: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<String>,
+    override_id: Option<Arc<str>>,
 }
 
 impl Operation for MultiLimit {
@@ -100,16 +103,23 @@ impl Operation for MultiLimit {
         namespaces.iter().try_for_each(|namespace| not_gone(namespace))?;
         let (checks, override_ids): (Vec<_>, Vec<_>) =
             asked.iter().zip(&namespaces).map(|(asked, namespace)| asked.check(namespace)).unzip();
-        let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
-        let found = asked.iter().zip(checks).zip(batch.decisions).zip(override_ids);
-        let limits = found.map(|(((asked, check), decision), override_id)| Outcome {
-            namespace: asked.namespace.to_string(),
-            identifier: asked.identifier.to_string(),
-            limit: check.limit,
-            remaining: decision.remaining,
-            reset: decision.reset_ms,
-            passed: decision.passed,
-            override_id,
+        let (started, time) = (Instant::now(), keyrack.clock().now());
+        let batch = keyrack.counters().check_all(&checks, time);
+        // A batch takes the time of all its checks together; each counts as a part of it.
+        let latency = started.elapsed() / u32::try_from(checks.len()).unwrap_or(u32::MAX).max(1);
+        let found = asked.iter().zip(&namespaces).zip(checks).zip(batch.decisions).zip(override_ids);
+        let limits = found.map(|((((asked, namespace), check), decision), override_id)| {
+            let decided = limit::Decided { limit: check.limit, override_id, decision, time, latency };
+            asked.record(keyrack, caller, namespace, &decided);
+            Outcome {
+                namespace: asked.namespace.to_string(),
+                identifier: asked.identifier.to_string(),
+                limit: decided.limit,
+                remaining: decision.remaining,
+                reset: decision.reset_ms,
+                passed: decision.passed,
+                override_id: decided.override_id,
+            }
         });
         Ok(Response { passed: batch.passed, limits: limits.collect() }.into())
     }
