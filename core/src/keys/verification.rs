@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::credits::calendar::Calendar;
 use crate::error::{Code, Error, Fault};
@@ -323,13 +324,13 @@ fn check_limits(
     if selected.is_empty() {
         return Ok((true, Vec::new()));
     }
-    let checks: Vec<Check> = selected
+    let checks: SmallVec<[Check<'_>; 4]> = selected
         .iter()
         .map(|limit| Check {
             cell: CellKey {
-                workspace: found.key.workspace_id.clone(),
-                scope: CellScope::Key(limit.name.clone()),
-                identifier: limit.counted_by.clone(),
+                workspace: &found.key.workspace_id,
+                scope: CellScope::Key(&limit.name),
+                identifier: &limit.counted_by,
                 duration_ms: limit.duration_ms,
             },
             limit: limit.limit,
@@ -337,6 +338,7 @@ fn check_limits(
         })
         .collect();
     let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+    drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
         id: limit.id.to_owned(),
         name: limit.name,

@@ -104,13 +104,13 @@ impl Operation for Limit {
 
 impl Request {
     /// The question to the counters, and the id of the override that replaced limit and duration.
-    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<String>) {
+    pub(super) fn check<'a>(&'a self, namespace: &'a Namespace) -> (Check<'a>, Option<String>) {
         let rule = namespace.overrides.find(&self.identifier);
         let (limit, duration_ms) = rule.map_or((self.limit, self.duration), |rule| (rule.limit, rule.duration_ms));
         let cell = CellKey {
-            workspace: namespace.stored.workspace_id.as_str().into(),
-            scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
-            identifier: self.identifier.as_str().into(),
+            workspace: &namespace.stored.workspace_id,
+            scope: CellScope::Namespace(&namespace.stored.id),
+            identifier: &self.identifier,
             duration_ms,
         };
         (Check { cell, limit, cost: self.cost }, rule.map(|rule| rule.id.to_string()))

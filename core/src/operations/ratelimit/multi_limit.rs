@@ -93,11 +93,13 @@ impl Operation for MultiLimit {
         let (checks, override_ids): (Vec<_>, Vec<_>) =
             request.limits.iter().zip(&namespaces).map(|(asked, namespace)| asked.check(namespace)).unzip();
         let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
-        let found = request.limits.into_iter().zip(checks).zip(batch.decisions).zip(override_ids);
-        let limits = found.map(|(((asked, check), decision), override_id)| Outcome {
+        let limits: Vec<i64> = checks.iter().map(|check| check.limit).collect();
+        drop(checks);
+        let found = request.limits.into_iter().zip(limits).zip(batch.decisions).zip(override_ids);
+        let limits = found.map(|(((asked, limit), decision), override_id)| Outcome {
             namespace: asked.namespace,
             identifier: asked.identifier,
-            limit: check.limit,
+            limit,
             remaining: decision.remaining,
             reset: decision.reset_ms,
             passed: decision.passed,
