@@ -372,11 +372,11 @@ impl Keyrack {
     }
 }
 
-fn workspace_check(workspace_id: &str, limit: i64) -> Check {
+fn workspace_check(workspace_id: &str, limit: i64) -> Check<'_> {
     let cell = CellKey {
-        workspace: workspace_id.into(),
+        workspace: workspace_id,
         scope: CellScope::Workspace,
-        identifier: workspace_id.into(),
+        identifier: workspace_id,
         duration_ms: MINUTE_MS,
     };
     Check { cell, limit, cost: 1 }

@@ -64,7 +64,7 @@ pub struct LimitDecisions([[Counter; 2]; 3]);
 
 impl LimitDecisions {
     /// Notes one decision.
-    pub fn note(&self, scope: &CellScope, passed: bool) {
+    pub fn note(&self, scope: CellScope<'_>, passed: bool) {
         let kind = match scope {
             CellScope::Key(_) => 0,
             CellScope::Namespace(_) => 1,

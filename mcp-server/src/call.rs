@@ -4,7 +4,6 @@
 //! Everything the operation refuses becomes the result of the call; only a tool that does not exist is a
 //! protocol error. Arguments are never logged: they may hold keys.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyrack_core::catalogue::{About, Effect};
@@ -47,9 +46,9 @@ impl CallLimit {
             return Ok(());
         }
         let cell = CellKey {
-            workspace: caller.workspace_id().into(),
-            scope: CellScope::Key(Arc::from("mcp calls")),
-            identifier: caller.root_key().id.as_str().into(),
+            workspace: caller.workspace_id(),
+            scope: CellScope::Key("mcp calls"),
+            identifier: &caller.root_key().id,
             duration_ms: MINUTE_MS,
         };
         let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now_ms);

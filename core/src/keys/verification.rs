@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::credits::calendar::Calendar;
 use crate::error::{Code, Error, Fault};
@@ -300,14 +301,14 @@ async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key
 }
 
 /// A limit that a verification checks, and whose count it is.
-struct Selected {
+struct Selected<'a> {
     id: Arc<str>,
     name: Arc<str>,
     limit: i64,
     duration_ms: i64,
     auto_apply: bool,
     cost: i64,
-    counted_by: Arc<str>,
+    counted_by: &'a str,
 }
 
 fn check_limits(
@@ -319,13 +320,13 @@ fn check_limits(
     if selected.is_empty() {
         return Ok((true, Vec::new()));
     }
-    let checks: Vec<Check> = selected
+    let checks: SmallVec<[Check<'_>; 4]> = selected
         .iter()
         .map(|limit| Check {
             cell: CellKey {
-                workspace: found.key.workspace_id.clone(),
-                scope: CellScope::Key(limit.name.clone()),
-                identifier: limit.counted_by.clone(),
+                workspace: &found.key.workspace_id,
+                scope: CellScope::Key(&limit.name),
+                identifier: limit.counted_by,
                 duration_ms: limit.duration_ms,
             },
             limit: limit.limit,
@@ -333,6 +334,7 @@ fn check_limits(
         })
         .collect();
     let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+    drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
         id: limit.id,
         name: limit.name,
@@ -348,22 +350,25 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select(found: &Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected>, Error> {
-    let stored = |limit: &Ratelimit, counted_by: &Arc<str>, cost: i64| Selected {
+fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected<'a>>, Error> {
+    let stored = |limit: &Ratelimit, counted_by: &'a str, cost: i64| Selected {
         id: limit.id.clone(),
         name: limit.name.clone(),
         limit: limit.limit,
         duration_ms: limit.duration_ms,
         auto_apply: limit.auto_apply,
         cost,
-        counted_by: counted_by.clone(),
+        counted_by,
     };
     let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
-    let mut selected: Vec<Selected> = stored_limits(found)
+    let mut selected: Vec<Selected<'a>> = stored_limits(found)
         .filter(|(limit, _)| limit.auto_apply)
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
     selected.sort_by(|one, other| one.name.cmp(&other.name));
+    if asked.is_empty() {
+        return Ok(selected);
+    }
     let mut places: HashMap<Arc<str>, usize> =
         selected.iter().enumerate().map(|(place, limit)| (limit.name.clone(), place)).collect();
     for item in asked {
@@ -376,7 +381,7 @@ fn select(found: &Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected>, Erro
                 duration_ms,
                 auto_apply: false,
                 cost,
-                counted_by: found.key.id.clone(),
+                counted_by: &found.key.id,
             },
             _ => match by_name(item.name) {
                 Some((limit, counted_by)) => stored(limit, counted_by, cost),
@@ -396,20 +401,20 @@ fn select(found: &Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected>, Erro
 
 /// The limits of a key and of its identity, with whose count they are. A limit of the key hides the
 /// identity's limit of the same name completely.
-pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
-    let own = found.key.ratelimits.iter().map(|limit| (limit, &found.key.id));
+pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
+    let own = found.key.ratelimits.iter().map(|limit| (limit, &*found.key.id));
     own.chain(shared_limits(found))
 }
 
 /// The limits of the key's identity that no limit of the key hides.
-pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
+pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
     let hidden = |name: &str| found.key.ratelimits.iter().any(|limit| *limit.name == *name);
     found.identity.iter().flat_map(move |identity| {
         identity
             .ratelimits
             .iter()
             .filter(move |limit| !hidden(&limit.name))
-            .map(move |limit| (limit, &identity.id))
+            .map(move |limit| (limit, &*identity.id))
     })
 }
 

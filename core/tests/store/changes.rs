@@ -154,7 +154,7 @@ async fn another_process_follows_within_a_second(database: Database) {
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
     let sees =
-        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
     assert!(sees(&here), "the process that made the change sees it at once");
     within_a_second(|| sees(&there)).await;
     here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     there.keyrack.start_background_work();
     let key = created["key"].as_str().unwrap();
     let sees =
-        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
     assert!(sees(&here) && sees(&there));
     here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
     assert!(!sees(&here));
@@ -186,7 +186,7 @@ async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: 
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
-    let sees = || verification::find(&there.keyrack, &there.workspace_id, key, None).is_some();
+    let sees = || verification::find(&there.keyrack, &there.workspace_id, key).is_some();
     within_a_second(sees).await;
 
     let mut mutation = Mutation::begin_as(&here.keyrack, &here.workspace_id, Actor::system("test")).await.unwrap();

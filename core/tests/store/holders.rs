@@ -33,12 +33,12 @@ async fn keys(instance: &Instance, count: usize) -> Vec<String> {
 }
 
 fn holds(instance: &Instance, key: &str, permission: &str) -> bool {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key, None).unwrap();
+    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
     found.key.holds(permission)
 }
 
 fn roles(instance: &Instance, key: &str) -> Vec<String> {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key, None).unwrap();
+    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
     found.key.roles.iter().map(|role| role.to_string()).collect()
 }
 

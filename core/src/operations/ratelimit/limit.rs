@@ -177,14 +177,14 @@ impl Asked<'_> {
     }
 
     /// The question to the counters, and the id of the override that replaced limit and duration.
-    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<Arc<str>>) {
+    pub(super) fn check<'a>(&'a self, namespace: &'a Namespace) -> (Check<'a>, Option<Arc<str>>) {
         let rule = namespace.overrides.find(&self.identifier);
         let (limit, duration_ms) =
             rule.map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
         let cell = CellKey {
-            workspace: namespace.stored.workspace_id.as_str().into(),
-            scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
-            identifier: (*self.identifier).into(),
+            workspace: &namespace.stored.workspace_id,
+            scope: CellScope::Namespace(&namespace.stored.id),
+            identifier: &self.identifier,
             duration_ms,
         };
         (Check { cell, limit, cost: self.cost.0 }, rule.map(|rule| rule.id.clone()))
