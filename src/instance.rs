@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::clock::Clock;
 use keyrack_core::error::{Code, Error};
-use keyrack_core::keyrack::Keyrack;
+use keyrack_core::keyrack::{Keyrack, Options};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::setup;
 use keyrack_core::store::create_private_folder;
@@ -59,7 +59,8 @@ pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
-    let keyrack = Keyrack::open_with(&location, Clock::system(), settings.vault()?).await.map_err(told)?;
+    let options = Options { vault: settings.vault()?, durability: settings.credits_durability()? };
+    let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
     let keep = |secret: &Secret| {
         write_root_key(&root_key_file, secret).map_err(|error| {
             Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))

@@ -10,15 +10,12 @@
 
 use std::time::Duration;
 
-use sqlx::Transaction;
-use sqlx::any::Any;
-
 use crate::audit::{self, Actor, Event};
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, changes, keys, refills, workspaces};
+use crate::store::{Connection, Transaction, changes, keys, refills, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -88,7 +85,7 @@ impl Subject {
 #[derive(Debug)]
 pub struct Mutation {
     keyrack: Keyrack,
-    transaction: Transaction<'static, Any>,
+    transaction: Transaction,
     workspace_id: String,
     generation: i64,
     now: i64,
@@ -119,7 +116,7 @@ impl Mutation {
     /// Makes a transaction that has done something already a change of a workspace.
     pub(crate) async fn adopt(
         keyrack: &Keyrack,
-        mut transaction: Transaction<'static, Any>,
+        mut transaction: Transaction,
         workspace_id: &str,
         actor: Actor,
     ) -> Result<Mutation, Error> {
@@ -210,7 +207,7 @@ impl Mutation {
         let outcome = self.transaction.commit().await;
         // Read back even what may have failed: the database knows.
         self.keyrack.changed_here(&self.workspace_id, self.generation, &self.subjects).await;
-        outcome.map_err(Error::unknown_outcome)
+        outcome
     }
 }
 

@@ -12,6 +12,7 @@ use crate::analytics::writing;
 use crate::caller::{Caller, Origin};
 use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
+use crate::credits::ledger::Ledger;
 use crate::credits::refill;
 use crate::error::{Code, Error};
 use crate::keys::secret;
@@ -20,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
 use crate::store::workspaces::Workspace;
-use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::store::{Durability, Engine, Location, Store, changes as feed, root_keys, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
@@ -35,6 +36,15 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Keyrack(Arc<Open>);
 
+/// How a Keyrack is opened.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where plaintexts of recoverable keys go, if there is a master key.
+    pub vault: Option<Vault>,
+    /// When deductions of credits count as committed.
+    pub durability: Durability,
+}
+
 #[derive(Debug)]
 struct Open {
     store: Store,
@@ -44,7 +54,8 @@ struct Open {
     seen: Mutex<HashMap<String, i64>>,
     following: Following,
     counters: MemoryCounters,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    ledger: Ledger,
     vault: Option<Vault>,
     last_used: LastUsed,
     recorder: Arc<Recorder>,
@@ -90,15 +101,15 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
-        Keyrack::open_with(location, clock, None).await
+        Keyrack::open_with(location, clock, Options::default()).await
     }
 
-    /// The same, with a vault for recoverable keys. Data keys that its previous master key sealed are sealed
-    /// anew.
+    /// The same with options. Data keys that the vault's previous master key sealed are sealed anew.
     ///
     /// # Errors
     /// When the database cannot be opened or read.
-    pub async fn open_with(location: &Location, clock: Clock, vault: Option<Vault>) -> Result<Keyrack, Error> {
+    pub async fn open_with(location: &Location, clock: Clock, options: Options) -> Result<Keyrack, Error> {
+        let Options { vault, durability } = options;
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
@@ -119,7 +130,8 @@ impl Keyrack {
         }
         let counters = MemoryCounters::new();
         let (following, last_used) = (Following::new(), LastUsed::default());
-        let (seen, metrics) = (Mutex::new(seen), Metrics::default());
+        let (seen, metrics) = (Mutex::new(seen), Arc::new(Metrics::default()));
+        let ledger = Ledger::new(store.clone(), durability, metrics.clone());
         Ok(Keyrack(Arc::new(Open {
             store,
             resident,
@@ -127,6 +139,7 @@ impl Keyrack {
             following,
             counters,
             metrics,
+            ledger,
             vault,
             last_used,
             recorder: Arc::default(),
@@ -135,8 +148,9 @@ impl Keyrack {
         })))
     }
 
-    /// Writes what is still in memory alone, and closes the store.
+    /// Makes the deductions that were accepted, writes what is still in memory alone, and closes the store.
     pub async fn close(&self) {
+        self.ledger().close().await;
         self.recorder().stop();
         if let Err(error) = self.write_uses().await {
             tracing::warn!(%error, "the last uses of keys, or hourly counts, could not be written");
@@ -190,6 +204,16 @@ impl Keyrack {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What makes deductions.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// How many deductions wait to be made.
+    pub fn waiting_deductions(&self) -> usize {
+        self.ledger().waiting()
     }
 
     /// Where the plaintexts of recoverable keys are, if the server has a master key.

@@ -58,6 +58,34 @@ impl Histogram {
     }
 }
 
+/// Upper bounds of the buckets of group sizes; a last bucket takes the rest.
+pub const SIZE_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/// How large groups were, in buckets.
+#[derive(Debug, Default)]
+pub struct GroupSizes {
+    buckets: [Counter; SIZE_BOUNDS.len() + 1],
+    members: Counter,
+}
+
+impl GroupSizes {
+    /// Notes one group.
+    pub fn note(&self, size: u64) {
+        self.buckets[SIZE_BOUNDS.partition_point(|bound| *bound < size)].add(1);
+        self.members.add(size);
+    }
+
+    /// How many groups fell into each bucket, the last one being without bound.
+    pub fn buckets(&self) -> [u64; SIZE_BOUNDS.len() + 1] {
+        std::array::from_fn(|at| self.buckets[at].value())
+    }
+
+    /// The members of all groups together.
+    pub fn sum(&self) -> u64 {
+        self.members.value()
+    }
+}
+
 /// Decisions on rate limits: per kind of limit, how often it passed and how often it refused.
 #[derive(Debug, Default)]
 pub struct LimitDecisions([[Counter; 2]; 3]);
@@ -108,6 +136,12 @@ pub struct Metrics {
     pub credits_spent: Counter,
     /// Credits that verifications asked for and keys did not have.
     pub credits_refused: Counter,
+    /// How many deductions were committed together.
+    pub credit_groups: GroupSizes,
+    /// How long those commits took.
+    pub credit_commits: Histogram,
+    /// Groups of deductions that could not be committed.
+    pub credit_group_failures: Counter,
     /// Generations that the last look at the change feed found and that are not followed yet.
     pub generations_behind: Gauge,
     /// How often the changes of other processes could not be read.

@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use papaya::HashMap as ConcurrentMap;
 use serde_json::value::RawValue;
@@ -17,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::authorization::Grants;
 use crate::caller::RootKey;
 use crate::changes::Subject;
+use crate::credits::balance::KnownBalance;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::migration;
@@ -88,12 +88,8 @@ pub struct Key {
     pub enabled: bool,
     /// Unix ms.
     pub expires_at: Option<i64>,
-    /// Whether it has a balance.
-    pub has_credits: bool,
-    /// Whether that balance is refilled.
-    pub has_refill: bool,
-    /// The day, since 1970-01-01, on which this process last saw that refill settled.
-    pub refill_settled_on: AtomicI64,
+    /// What is known of its balance; `None` for an unlimited key.
+    pub balance: Option<Box<KnownBalance>>,
     /// Slugs, direct and through roles, unique and sorted.
     pub permissions: Vec<Arc<str>>,
     /// Role names, sorted.
@@ -307,9 +303,7 @@ impl Resident {
                 name: key.name,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
-                has_credits: key.credits.remaining.is_some(),
-                has_refill: key.credits.refill.is_some(),
-                refill_settled_on: AtomicI64::new(i64::MIN),
+                balance: key.credits.remaining.map(|_| KnownBalance::new(key.credits.refill.is_some()).into()),
                 id: key.id.as_str().into(),
             };
             self.insert_key(&key.id, &key.hash, resident);

@@ -19,7 +19,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::keyrack::Keyrack;
-use keyrack_core::metrics::{BOUNDS, Counter, Histogram};
+use keyrack_core::metrics::{BOUNDS, Counter, GroupSizes, Histogram, SIZE_BOUNDS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -182,6 +182,7 @@ impl Collector for Shown {
         page.gauges("build_info", "The version that runs", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])?;
         self.requests(&mut page)?;
         self.decisions(&mut page)?;
+        self.deductions(&mut page)?;
         self.state(&mut page)?;
         self.events(&mut page)?;
         self.assistants(&mut page)
@@ -215,6 +216,17 @@ impl Shown {
         page.counter("credits_spent", "Credits that verifications spent", metrics.credits_spent.value())?;
         let help = "Credits that verifications asked for and keys did not have";
         page.counter("credits_refused", help, metrics.credits_refused.value())
+    }
+
+    fn deductions(&self, page: &mut Page<'_>) -> fmt::Result {
+        let waiting = approximate(self.keyrack.waiting_deductions());
+        page.gauge("credit_deductions_waiting", "Deductions of credits that wait to be made", None, waiting)?;
+        let metrics = self.keyrack.metrics();
+        let help = "How many deductions were committed together";
+        page.sizes("credit_group_size", help, &metrics.credit_groups)?;
+        page.histogram("credit_commit_duration", "Time that those commits took", &metrics.credit_commits)?;
+        let help = "Groups of deductions that could not be committed";
+        page.counter("credit_group_failures", help, metrics.credit_group_failures.value())
     }
 
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -255,8 +267,12 @@ impl Shown {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no count of things in memory reaches 2^53")]
 fn approximate(count: usize) -> f64 {
+    float(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
+fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -315,6 +331,14 @@ impl Page<'_> {
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         let seconds = Some(&Unit::Seconds);
         write_histogram(&mut self.0.encode_descriptor(name, help, seconds, MetricType::Histogram)?, histogram)
+    }
+
+    fn sizes(&mut self, name: &str, help: &str, sizes: &GroupSizes) -> fmt::Result {
+        let counts = sizes.buckets();
+        let bounds = SIZE_BOUNDS.into_iter().map(float).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(float(sizes.sum()), counts.iter().sum(), &buckets, None)
     }
 }
 

@@ -9,8 +9,8 @@ pub(super) enum For {
     Data,
     /// `keyrack serve`.
     Serve,
-    /// Whatever answers assistants.
-    Assistants,
+    /// Whatever answers calls: `keyrack serve` and `keyrack mcp`.
+    Calls,
     /// Whatever needs a root key.
     RootKey,
     /// Every command.
@@ -103,9 +103,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("bootstrap-root-key-file", "FILE", For::Data, "File with that root key"),
     setting(
+        "credits-durability",
+        "full|normal",
+        For::Calls,
+        "When spent credits are acknowledged: full: on disk; normal: faster, a power cut may lose the last [default: full]",
+    ),
+    setting(
         "mcp-calls-per-minute",
         "NUMBER",
-        For::Assistants,
+        For::Calls,
         "Tool calls per root key and minute; 0: no limit [default: 300]",
     ),
     secret(
@@ -146,7 +152,7 @@ impl Flags {
     fn include(self, used_by: For) -> bool {
         match (self, used_by) {
             (_, For::All | For::Data) => true,
-            (Flags::Serve, For::Serve | For::Assistants) | (Flags::Mcp, For::Assistants | For::RootKey) => true,
+            (Flags::Serve, For::Serve | For::Calls) | (Flags::Mcp, For::Calls | For::RootKey) => true,
             (Flags::Serve, For::RootKey) | (Flags::Mcp, For::Serve) | (Flags::Data, _) => false,
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
-use keyrack_core::store::Location;
+use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::{MasterKey, Vault};
 use tracing_subscriber::EnvFilter;
 
@@ -31,6 +31,7 @@ impl Settings {
             self.max_body_bytes().err(),
             self.drain().err(),
             self.event_log_bytes().err(),
+            self.credits_durability().err(),
             self.mcp_calls_per_minute().err(),
             self.bootstrap_root_key().err(),
             self.vault().err(),
@@ -157,6 +158,19 @@ impl Settings {
     /// When it is no number.
     pub(crate) fn drain(&self) -> anyhow::Result<std::time::Duration> {
         Ok(std::time::Duration::from_secs(self.number("drain-seconds", 30)?))
+    }
+
+    /// When deductions of credits count as committed.
+    ///
+    /// # Errors
+    /// Names the values there are.
+    pub(crate) fn credits_durability(&self) -> anyhow::Result<Durability> {
+        let read = |text: &str| match text {
+            "full" => Ok(Durability::Full),
+            "normal" => Ok(Durability::Normal),
+            _ => Err("must be `full` or `normal`".to_owned()),
+        };
+        Ok(self.parsed("credits-durability", read)?.unwrap_or_default())
     }
 
     /// Tool calls per root key and minute; 0 means no limit.

@@ -7,13 +7,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use crate::credits::calendar::Calendar;
+use crate::credits::payment::{self, Payment};
 use crate::error::{Code, Error, Fault};
 use crate::keyrack::Keyrack;
 use crate::keys::secret;
@@ -21,7 +20,6 @@ use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
 use crate::store::workspaces::Workspace;
-use crate::store::{Connection, credits, refills};
 
 const MIN_DURATION_MS: i64 = 1000;
 
@@ -174,7 +172,7 @@ pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
     let cost = question.cost.unwrap_or(1);
-    let (verdict, remaining) = match spend(keyrack, &found.key, cost).await? {
+    let (verdict, remaining) = match payment::pay(keyrack, &found.key, cost).await? {
         Payment::Made(remaining) => (Verdict::Valid, remaining),
         Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
         Payment::NoAccount => (Verdict::NotFound, None),
@@ -234,70 +232,8 @@ async fn refuse(
     verdict: Verdict,
     limits: Vec<CheckedLimit>,
 ) -> Result<Decision, Error> {
-    let remaining = if found.key.has_credits { balance(keyrack, &found.key.id).await? } else { None };
+    let remaining = payment::balance(keyrack, &found.key).await?;
     Ok(Decision { verdict, remaining, spent: 0, limits })
-}
-
-/// What became of a payment.
-enum Payment {
-    /// Made, or not due; with the balance afterwards, `None` for an unlimited key.
-    Made(Option<i64>),
-    /// Beyond the balance, which is this.
-    Refused(i64),
-    /// There is no such account: another process removed the key a moment ago.
-    NoAccount,
-}
-
-/// The balance of a key that has one as far as this process knows.
-async fn balance(keyrack: &Keyrack, key_id: &str) -> Result<Option<i64>, Error> {
-    Ok(credits::remaining(&mut *keyrack.store().read().await?, key_id).await?.flatten())
-}
-
-/// Takes the cost from the key's balance.
-///
-/// A deduction is committed before it is acknowledged, and is never repeated.
-async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error> {
-    if !key.has_credits {
-        return Ok(Payment::Made(None));
-    }
-    if cost == 0 {
-        return Ok(Payment::Made(balance(keyrack, &key.id).await?));
-    }
-    let mut transaction = keyrack.store().write().await?;
-    let settled = settle_refill(keyrack, &mut transaction, key).await?;
-    if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
-        transaction.commit().await.map_err(Error::unknown_outcome)?;
-        if let Some(today) = settled {
-            key.refill_settled_on.store(today, Ordering::Relaxed);
-        }
-        keyrack.metrics().credits_spent.add(cost.unsigned_abs());
-        return Ok(Payment::Made(Some(remaining)));
-    }
-    let remaining = credits::remaining(&mut transaction, &key.id).await?;
-    transaction.rollback().await?;
-    Ok(match remaining {
-        Some(Some(remaining)) => {
-            keyrack.metrics().credits_refused.add(cost.unsigned_abs());
-            Payment::Refused(remaining)
-        }
-        // The key became unlimited a moment ago.
-        Some(None) => Payment::Made(None),
-        None => Payment::NoAccount,
-    })
-}
-
-/// Settles the key's refill if one became due: the day up to which it is settled once the transaction is
-/// committed. `None` when this process saw it settled today, so that further deductions do not ask again.
-async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key) -> Result<Option<i64>, Error> {
-    if !key.has_refill {
-        return Ok(None);
-    }
-    let calendar = Calendar::at(keyrack.clock().now());
-    if key.refill_settled_on.load(Ordering::Relaxed) == calendar.today {
-        return Ok(None);
-    }
-    refills::settle_key(connection, &key.workspace_id, &key.id, calendar).await?;
-    Ok(Some(calendar.today))
 }
 
 /// A limit that a verification checks, and whose count it is.

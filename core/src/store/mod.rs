@@ -1,13 +1,14 @@
 //! The store: SQLite for one machine, PostgreSQL for many, behind one set of queries.
 //!
 //! Every query is one text in the common subset of both engines. SQLite has one connection that writes,
-//! with `BEGIN IMMEDIATE`, and several that read; PostgreSQL has one pool. The store knows entities and
+//! with `BEGIN IMMEDIATE`, besides that of deductions, and several that read; PostgreSQL has one pool. The store knows entities and
 //! SQL, not rules.
 
 pub mod apis;
 pub mod audit_logs;
 pub mod changes;
 pub mod credits;
+pub(crate) mod debits;
 pub mod encrypted_keys;
 pub mod facts;
 pub mod identities;
@@ -23,17 +24,23 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+mod transaction;
 pub mod usage;
 pub mod workspaces;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use sqlx::any::{Any, AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _, Transaction};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
+
+pub use debits::Durability;
+use debits::{Debits, PostgresDebits, SqliteDebits};
+pub use transaction::Transaction;
+use transaction::{LOCK_ATTEMPT, Turn};
 
 use crate::error::{Code, Error};
 
@@ -43,12 +50,18 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// Where the data is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL connection URL, which may hold a password: never print it.
     Postgres(String),
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label())
+    }
 }
 
 impl Location {
@@ -96,9 +109,10 @@ pub enum Engine {
 /// Open connections to the database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    engine: Engine,
+    location: Location,
     readers: AnyPool,
     writers: AnyPool,
+    turn: Turn,
 }
 
 impl Store {
@@ -126,14 +140,22 @@ impl Store {
                     .connect(url)
                     .await?;
                 migrations::run(&pool, Engine::Postgres).await?;
-                Ok(Store { engine: Engine::Postgres, readers: pool.clone(), writers: pool })
+                Ok(Store {
+                    location: location.clone(),
+                    readers: pool.clone(),
+                    writers: pool,
+                    turn: Turn::default(),
+                })
             }
         }
     }
 
     /// Which engine answers.
     pub fn engine(&self) -> Engine {
-        self.engine
+        match self.location {
+            Location::Sqlite(_) => Engine::Sqlite,
+            Location::Postgres(_) => Engine::Postgres,
+        }
     }
 
     /// A connection to read with. It sees everything that was committed.
@@ -144,16 +166,25 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
-    /// A transaction to write with. On SQLite it holds the write lock from the start: a deferred
-    /// read-then-write would fail at once under contention.
+    /// A transaction to write with.
     ///
     /// # Errors
     /// When the database does not answer, or stays locked by another process.
-    pub async fn write(&self) -> Result<Transaction<'static, Any>, Error> {
-        Ok(match self.engine {
-            Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await?,
-            Engine::Postgres => self.writers.begin().await?,
-        })
+    pub async fn write(&self) -> Result<Transaction, Error> {
+        match self.engine() {
+            Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn).await,
+            Engine::Postgres => Transaction::begin(&self.writers).await,
+        }
+    }
+
+    /// What makes deductions, on a connection of its own. Only one is to be in use.
+    pub(crate) fn debits(&self, durability: Durability) -> Debits {
+        match &self.location {
+            Location::Sqlite(path) => {
+                Debits::Sqlite(SqliteDebits::new(path.clone(), durability, self.turn.clone()))
+            }
+            Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability)),
+        }
     }
 
     /// Asks the database for a sign of life.
@@ -193,9 +224,13 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?.close().await?;
     let writers = sqlite_pool(1).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     migrations::run(&writers, Engine::Sqlite).await?;
+    // From here on it asks for the lock in its own way.
+    let text = format!("PRAGMA busy_timeout = {}", LOCK_ATTEMPT.as_millis());
+    sqlx::query(sqlx::AssertSqlSafe(text)).execute(&writers).await?;
     let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
     drop(lock);
-    Ok(Store { engine: Engine::Sqlite, readers, writers })
+    let location = Location::Sqlite(path.to_owned());
+    Ok(Store { location, readers, writers, turn: Turn::default() })
 }
 
 /// Creates a folder, and those above it, for its owner alone; one that exists stays as it is.

@@ -4,6 +4,7 @@
 
 mod audit_events;
 mod changes;
+mod credits;
 mod entities;
 mod holders;
 mod identities;

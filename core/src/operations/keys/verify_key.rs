@@ -211,7 +211,8 @@ impl Operation for VerifyKey {
                       enabled, expiry, client address, permissions, rate limits, credits; the first that fails \
                       decides. A refusal spends nothing, but for `USAGE_EXCEEDED`, which leaves rate limits spent. \
                       Keys of other workspaces, keys of deleted APIs and keys that the root key may not verify \
-                      answer `NOT_FOUND`.",
+                      answer `NOT_FOUND`. Credits are spent durably before the answer is sent, so a client that \
+                      stops waiting may have spent them without an answer.",
         hint: "The key is a secret. An invalid key is a normal result, not an error.",
         example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
