@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(listener) = metrics_listener {
         tokio::spawn(serve_metrics(listener, metrics::router(keyrack.clone(), requests), stop.gently.clone()));
     }
-    keyrack.start_background_work();
+    keyrack.start_background_work(settings.retention()?);
     banner(settings, &instance, address, metrics_address).await?;
     let drain = settings.drain()?;
     tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));

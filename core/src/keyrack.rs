@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::caller::{Caller, Origin};
+use crate::changes::forgetting::Forgetting;
 use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
-use crate::credits::refill;
+use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::keys::secret;
-use crate::last_used::LastUsed;
+use crate::last_used::{self, LastUsed};
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
-use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::retention::{Removal, Retention};
+use crate::schedule::{self, Job};
+use crate::store::{Connection, Engine, Location, Store, changes as feed, root_keys, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
-const JANITOR_PERIOD: Duration = Duration::from_secs(60);
-const LAST_USED_PERIOD: Duration = Duration::from_secs(10);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
 /// How old the last look at other nodes' changes may be. They are looked for several times a second.
@@ -112,29 +113,14 @@ impl Keyrack {
         self.store().close().await;
     }
 
-    /// Starts what runs beside requests: settling refills, following other processes' changes, forgetting idle counters,
-    /// writing when root keys were last used.
-    pub fn start_background_work(&self) {
+    /// Starts what runs beside requests: following other processes' changes, and scheduled work.
+    pub fn start_background_work(&self, retention: Retention) {
         tokio::spawn(changes::follow(self.clone()));
-        tokio::spawn(refill::keep_settling(self.clone()));
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(JANITOR_PERIOD);
-            loop {
-                ticks.tick().await;
-                keyrack.counters().forget_idle(keyrack.clock().now());
-            }
-        });
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(LAST_USED_PERIOD);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = keyrack.write_last_used().await {
-                    tracing::debug!(%error, "the last uses of root keys could not be written; trying again");
-                }
-            }
-        });
+        schedule::start(self, Refills::default());
+        schedule::start(self, last_used::Writing);
+        schedule::start(self, IdleCounters);
+        schedule::start(self, Forgetting);
+        schedule::start(self, Removal::new(retention));
     }
 
     /// The store.
@@ -207,7 +193,7 @@ impl Keyrack {
         self.0.last_used.of(id)
     }
 
-    async fn write_last_used(&self) -> Result<(), Error> {
+    pub(crate) async fn write_last_used(&self) -> Result<(), Error> {
         let uses = self.0.last_used.unwritten();
         if uses.is_empty() {
             return Ok(());
@@ -302,7 +288,10 @@ impl Keyrack {
         for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
-                let subjects = feed::after(&mut connection, &workspace_id, known).await?;
+                let Some(subjects) = feed::after(&mut connection, &workspace_id, known).await? else {
+                    *seen = self.reload(&mut connection).await?;
+                    break;
+                };
                 self.resident().refresh(&mut connection, &subjects).await?;
                 seen.insert(workspace_id, generation);
             }
@@ -310,6 +299,17 @@ impl Keyrack {
         self.metrics().generations_behind.set(0);
         *self.following() = Following { is_behind: false, last: Some(Instant::now()) };
         Ok(())
+    }
+
+    /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended
+    /// machine is. Until that is done, an answer would be one from before. The generations that it then knows.
+    async fn reload(&self, connection: &mut Connection) -> Result<HashMap<String, i64>, Error> {
+        tracing::warn!("this process missed changes that the feed has forgotten; reading everything anew");
+        self.following().is_behind = true;
+        // Generations first: what changes while the rest loads is read again.
+        let generations = workspaces::generations(connection).await?;
+        self.resident().reload(connection).await?;
+        Ok(generations.into_iter().collect())
     }
 
     /// Reads these things anew, now.
@@ -321,6 +321,20 @@ impl Keyrack {
     async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
         let mut connection = self.store().read().await?;
         self.resident().refresh(&mut connection, subjects).await
+    }
+}
+
+/// Forgets rate-limit counts that nobody asks for any more.
+#[derive(Debug)]
+struct IdleCounters;
+
+impl Job for IdleCounters {
+    const NAME: &'static str = "idle_counters";
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.counters().forget_idle(keyrack.clock().now());
+        Ok(())
     }
 }
 

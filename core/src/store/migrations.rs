@@ -34,6 +34,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0006_vault.sql"),
         include_str!("migrations/postgres/0006_vault.sql"),
     ),
+    (
+        7,
+        "upkeep",
+        include_str!("migrations/sqlite/0007_upkeep.sql"),
+        include_str!("migrations/postgres/0007_upkeep.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

@@ -149,7 +149,7 @@ pub(crate) async fn within_a_second(holds: impl Fn() -> bool) {
 async fn another_process_follows_within_a_second(database: Database) {
     let here = database.set_up().await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
@@ -167,7 +167,7 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let key = created["key"].as_str().unwrap();
     let sees =
         |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
@@ -180,7 +180,7 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
 async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: Database) {
     let here = database.set_up().await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let bad = here.run::<CreateApi>(json!({ "name": "bad" })).await.unwrap();
     let bad = bad["apiId"].as_str().unwrap().to_owned();
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();

@@ -58,7 +58,7 @@ impl Operation for DeleteKey {
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let now = mutation.now();
         let description = if request.permanent {
-            keys::purge(mutation.connection(), &key.id).await?;
+            keys::purge(mutation.connection(), std::slice::from_ref(&key.id)).await?;
             format!("Permanently deleted key {}", key.id)
         } else {
             keys::delete(mutation.connection(), &key.id, now).await?;
