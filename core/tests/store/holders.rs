@@ -6,6 +6,7 @@ use keyrack_core::operations::keys::CreateKey;
 use keyrack_core::operations::permissions::{
     CreateRole, DeletePermission, DeleteRole, SetRolePermissions, UpdatePermission, UpdateRole,
 };
+use keyrack_core::retention::Retention;
 use serde_json::json;
 
 use crate::changes::within_a_second;
