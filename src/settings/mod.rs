@@ -231,7 +231,7 @@ mod tests {
         let set = retention(&["serve", "--deleted-retention-days", "30", "--expired-retention-days", "1"]);
         assert_eq!(set, Retention { deleted_days: Some(30), expired_days: Some(1) });
         for wrong in ["0", "-1", "36501", "30d", "9223372036854775808"] {
-            assert!(read(&["serve", "--deleted-retention-days", wrong]).is_err(), "{wrong}");
+            assert!(read(&["serve", &format!("--deleted-retention-days={wrong}")]).is_err(), "{wrong}");
         }
     }
 

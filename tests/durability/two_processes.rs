@@ -32,11 +32,15 @@ impl Pair {
         (answer.text_of("keyId"), answer.text_of("key"))
     }
 
-    /// Waits until the other process gives this code, a second at most.
+    /// Waits until the other process gives this code, a second at most. It may refuse to answer before.
     async fn other_says(&self, key: &str, code: &str) {
         let started = Instant::now();
         loop {
-            let said = code_of(&self.two, key).await;
+            let answer = self.two.call("keys.verifyKey", json!({"key": key})).await;
+            let said = match answer.status {
+                503 => json!("503"),
+                _ => answer.expect(200).data()["code"].clone(),
+            };
             if said == code {
                 return;
             }

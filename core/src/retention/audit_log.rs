@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
 use crate::schedule;
+use crate::store::Connection;
 use crate::store::audit_logs::{self, Link};
 
 /// Entries that are looked at, and removed in one transaction at most.
@@ -14,31 +15,43 @@ const PORTION: i64 = 500;
 
 /// Removes the entries of a workspace from before a Unix ms that nothing younger precedes.
 pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64, now: i64) -> Result<(), Error> {
-    loop {
-        let mut connection = keyrack.store().read().await?;
-        let oldest = audit_logs::after(&mut connection, workspace_id, i64::MIN, PORTION).await?;
-        drop(connection);
-        if last_due(&oldest, before, now).is_none() {
-            return Ok(());
-        }
+    while due(&mut *keyrack.store().read().await?, workspace_id, before, now).await?.is_some() {
         let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
-        // Again, now that no other process can remove them.
-        let oldest = audit_logs::after(mutation.connection(), workspace_id, i64::MIN, PORTION).await?;
-        let Some(last) = last_due(&oldest, before, now) else { return Ok(()) };
+        // Again, now that no other process can remove it.
+        let Some(last) = due(mutation.connection(), workspace_id, before, now).await? else { return Ok(()) };
         let removed = audit_logs::remove_up_to(mutation.connection(), workspace_id, last).await?;
         mutation.commit().await?;
         keyrack.metrics().removed(Removed::AuditLogs, removed);
         schedule::give_way().await;
     }
+    Ok(())
+}
+
+async fn due(
+    connection: &mut Connection,
+    workspace_id: &str,
+    before: i64,
+    now: i64,
+) -> Result<Option<Link>, Error> {
+    let first = audit_logs::after(connection, workspace_id, i64::MIN, 1).await?;
+    if first.iter().all(|entry| is_young(entry, before, now)) {
+        return Ok(None);
+    }
+    let oldest = audit_logs::after(connection, workspace_id, i64::MIN, PORTION).await?;
+    Ok(last_due(&oldest, before, now))
 }
 
 /// The last entry that is due, of the oldest of a log in their order.
 ///
 /// An entry from the future was written by a clock that was wrong: it is as old as the one after it.
 fn last_due(oldest: &[Entry], before: i64, now: i64) -> Option<Link> {
-    let due = oldest.iter().take_while(|entry| entry.time < before || entry.time > now);
+    let due = oldest.iter().take_while(|entry| !is_young(entry, before, now));
     let last = due.filter(|entry| entry.time < before).last()?;
     Some((last.sequence, last.hash.clone()))
+}
+
+fn is_young(entry: &Entry, before: i64, now: i64) -> bool {
+    (before..=now).contains(&entry.time)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::DAY_MS;
 use crate::clock::rfc3339;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
@@ -61,13 +62,13 @@ impl BelievedTime {
     }
 
     fn warn_of_distance(&mut self, believed: i64, now: i64) {
-        let is_far = (now - believed).abs() > STEP_MS;
+        let is_far = (now - believed).abs() > DAY_MS;
         if is_far && !self.is_far {
             tracing::warn!(
                 clock = rfc3339(now),
                 retention = rfc3339(believed.min(now)),
                 "the clock is not where it was: the program did not run for a while, or the clock was moved. \
-                 Retention follows it by a day per hour; if the clock is wrong, put it right now"
+                 Retention, if any is set, follows it by a day per hour; if the clock is wrong, put it right now"
             );
         }
         self.is_far = is_far;

@@ -34,8 +34,9 @@ impl Operation for DeleteKey {
         title: "Delete a key",
         summary: "Deletes a key; it stops verifying at once. There is no way back.",
         description: "The key verifies as `NOT_FOUND` from the next request on. Unless `permanent` is true its hash \
-                      stays reserved, until the server's retention of deleted things ends. Deleting twice answers 404. To take a key out of use for a while, disable it \
-                      with `keys.updateKey` instead.",
+                      stays reserved until the server's retention of deleted things ends, which by default is never. \
+                      Deleting twice answers 404. To take a key out of use for a while, disable it with \
+                      `keys.updateKey` instead.",
         hint: "keyId from apis_listKeys. Acts at once, without asking again; keys_updateKey can disable instead.",
         example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
