@@ -84,7 +84,7 @@ pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> a
         let log = Log::open(&folder, bytes).with_context(|| format!("cannot create {}", folder.display()))?;
         keyrack.recorder().write_to(log);
     }
-    keyrack.start_background_work();
+    keyrack.start_background_work(settings.retention()?);
     Ok(())
 }
 

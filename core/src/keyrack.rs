@@ -10,23 +10,24 @@ use tokio::sync::Mutex;
 use crate::analytics::recorder::Recorder;
 use crate::analytics::writing;
 use crate::caller::{Caller, Origin};
+use crate::changes::forgetting::Forgetting;
 use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
 use crate::credits::ledger::Ledger;
-use crate::credits::refill;
+use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::keys::secret;
-use crate::last_used::LastUsed;
+use crate::last_used::{self, LastUsed};
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
+use crate::retention::{Removal, Retention};
+use crate::schedule::{self, Job};
 use crate::store::workspaces::Workspace;
-use crate::store::{Durability, Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::store::{Connection, Durability, Engine, Location, Store, changes as feed, root_keys, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
-const JANITOR_PERIOD: Duration = Duration::from_secs(60);
-const LAST_USED_PERIOD: Duration = Duration::from_secs(10);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
 /// How old the last look at other nodes' changes may be. They are looked for several times a second.
@@ -158,32 +159,17 @@ impl Keyrack {
         self.store().close().await;
     }
 
-    /// Starts what runs beside requests: settling refills, following other processes' changes, forgetting idle counters,
-    /// writing when root keys were last used.
-    pub fn start_background_work(&self) {
+    /// Starts what runs beside requests: events, following other processes' changes, and scheduled work.
+    pub fn start_background_work(&self, retention: Retention) {
         if let Err(error) = self.recorder().start(self.clock().clone()) {
             tracing::error!(%error, "no thread for events: those of an overload will be lost");
         }
         tokio::spawn(changes::follow(self.clone()));
-        tokio::spawn(refill::keep_settling(self.clone()));
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(JANITOR_PERIOD);
-            loop {
-                ticks.tick().await;
-                keyrack.counters().forget_idle(keyrack.clock().now());
-            }
-        });
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(LAST_USED_PERIOD);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = keyrack.write_uses().await {
-                    tracing::debug!(%error, "the last uses of keys could not be written; trying again");
-                }
-            }
-        });
+        schedule::start(self, Refills::default());
+        schedule::start(self, last_used::Writing);
+        schedule::start(self, IdleCounters);
+        schedule::start(self, Forgetting);
+        schedule::start(self, Removal::new(retention));
     }
 
     /// The store.
@@ -277,7 +263,8 @@ impl Keyrack {
         self.0.last_used.of(id)
     }
 
-    async fn write_uses(&self) -> Result<(), Error> {
+    /// Writes to the store when keys and root keys were last used, and the hourly counts.
+    pub(crate) async fn write_uses(&self) -> Result<(), Error> {
         writing::write(self).await?;
         self.write_last_used().await
     }
@@ -374,7 +361,10 @@ impl Keyrack {
         for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
-                let subjects = feed::after(&mut connection, &workspace_id, known).await?;
+                let Some(subjects) = feed::after(&mut connection, &workspace_id, known).await? else {
+                    *seen = self.reload(&mut connection).await?;
+                    break;
+                };
                 self.resident().refresh(&mut connection, &subjects).await?;
                 seen.insert(workspace_id, generation);
             }
@@ -382,6 +372,17 @@ impl Keyrack {
         self.metrics().generations_behind.set(0);
         self.0.following.is_up_to_date();
         Ok(())
+    }
+
+    /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended
+    /// machine is. Until that is done, an answer would be one from before. The generations that it then knows.
+    async fn reload(&self, connection: &mut Connection) -> Result<HashMap<String, i64>, Error> {
+        tracing::warn!("this process missed changes that the feed has forgotten; reading everything anew");
+        self.0.following.is_behind.store(true, Ordering::Release);
+        // Generations first: what changes while the rest loads is read again.
+        let generations = workspaces::generations(connection).await?;
+        self.resident().reload(connection).await?;
+        Ok(generations.into_iter().collect())
     }
 
     /// Reads these things anew, now.
@@ -393,6 +394,20 @@ impl Keyrack {
     async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
         let mut connection = self.store().read().await?;
         self.resident().refresh(&mut connection, subjects).await
+    }
+}
+
+/// Forgets rate-limit counts that nobody asks for any more.
+#[derive(Debug)]
+struct IdleCounters;
+
+impl Job for IdleCounters {
+    const NAME: &'static str = "idle_counters";
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.counters().forget_idle(keyrack.clock().now());
+        Ok(())
     }
 }
 

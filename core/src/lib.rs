@@ -31,6 +31,8 @@ pub mod page;
 pub mod ratelimit;
 pub mod rbac;
 pub mod resident;
+pub mod retention;
+mod schedule;
 pub mod schema;
 pub mod setup;
 pub mod store;

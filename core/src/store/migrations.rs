@@ -35,6 +35,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/postgres/0006_vault.sql"),
     ),
     (
+        7,
+        "upkeep",
+        include_str!("migrations/sqlite/0007_upkeep.sql"),
+        include_str!("migrations/postgres/0007_upkeep.sql"),
+    ),
+    (
         9,
         "usage",
         include_str!("migrations/sqlite/0009_usage.sql"),

@@ -24,6 +24,7 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+pub mod tombstones;
 mod transaction;
 pub mod usage;
 pub mod workspaces;
@@ -362,6 +363,23 @@ async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Removes the rows of a table whose `column` is one of these ids: how many.
+async fn delete_of(
+    connection: &mut Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: &[String],
+) -> Result<u64, Error> {
+    let mut removed = 0;
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let text = format!("DELETE FROM {table} WHERE {column} IN ({})", placeholders(1, portion.len()));
+        let query =
+            portion.iter().fold(sqlx::query(sqlx::AssertSqlSafe(text)), |query, id| query.bind(id.clone()));
+        removed += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(removed)
 }
 
 /// Groups what was read as pairs of an owner's id and a thing.
