@@ -1,13 +1,16 @@
-//! Journeys with real clients: the official SDK, mcp-remote, an MCP client over stdio, curl.
-//! Their versions are pinned in `node/package-lock.json`; `tests/run` installs them.
+//! Journeys with real clients: the official SDKs, mcp-remote, an MCP client over stdio, curl.
+//! Their versions are pinned in `node/package-lock.json` and `python/requirements.txt`; `tests/run` installs them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use keyrack_test_harness::{Program, ROOT_KEY};
+use keyrack_test_harness::{Program, ROOT_KEY, Server};
 use tokio::process::Command;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_keyrack");
+
+/// 32 bytes in base64: with a master key, keys can be recoverable.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,6 +24,15 @@ fn node_script(name: &str) -> Command {
     );
     let mut command = Command::new("node");
     command.arg(folder.join(name)).current_dir(folder);
+    command
+}
+
+fn python_script(name: &str) -> Command {
+    let folder = repository().join("tests/clients/python");
+    let python = folder.join(".venv/bin/python");
+    assert!(python.is_file(), "the Python packages are not installed: start the tests with tests/run");
+    let mut command = Command::new(python);
+    command.arg(folder.join(name)).current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
@@ -42,9 +54,8 @@ async fn run(mut command: Command, what: &str, server_log: impl FnOnce() -> Stri
     );
 }
 
-async fn run_against_server(mut command: Command, what: &str) {
+async fn run_against(server: &Server, mut command: Command, what: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let server = Program::new(BINARY).start().await;
     command
         .env("KEYRACK_TEST_URL", server.base())
         .env("KEYRACK_TEST_ROOT_KEY", ROOT_KEY)
@@ -54,9 +65,43 @@ async fn run_against_server(mut command: Command, what: &str) {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
+async fn run_against_server(command: Command, what: &str) {
+    let server = Program::new(BINARY).start().await;
+    run_against(&server, command, what).await;
+}
+
+/// An SDK walks every operation it knows, on a server with all that this needs: a master key and a migration.
+async fn walk(mut command: Command, what: &str) {
+    let server = Program::new(BINARY).env("KEYRACK_MASTER_KEY", MASTER_KEY).start().await;
+    let migration = new_migration(&server);
+    command.env("KEYRACK_TEST_MIGRATION", migration);
+    run_against(&server, command, what).await;
+}
+
+fn new_migration(server: &Server) -> String {
+    let done = server.program().command(&["migration", "create", "--algorithm", "sha256"]).output();
+    let done = done.expect("keyrack migration create can be run");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text").trim().to_owned()
+}
+
 #[tokio::test]
-async fn the_official_sdk_works_unchanged() {
-    run_against_server(node_script("sdk.mjs"), "@unkey/api").await;
+async fn the_typescript_sdk_walks_every_operation_it_knows() {
+    walk(node_script("sdk.mjs"), "@unkey/api").await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_walks_every_operation_it_knows() {
+    let mut command = python_script("sdk.py");
+    command.arg("sync");
+    walk(command, "unkey.py").await;
+}
+
+#[tokio::test]
+async fn the_asynchronous_python_sdk_walks_every_operation_it_knows() {
+    let mut command = python_script("sdk.py");
+    command.arg("async");
+    walk(command, "unkey.py, asynchronous").await;
 }
 
 #[tokio::test]
