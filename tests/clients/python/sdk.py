@@ -9,11 +9,8 @@ Environment: KEYRACK_TEST_URL, KEYRACK_TEST_ROOT_KEY, KEYRACK_TEST_MIGRATION.
 import asyncio
 import inspect
 import json
-import os
 import re
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generator
@@ -24,34 +21,9 @@ import walk_ratelimits  # noqa: F401
 import walk_root_keys  # noqa: F401
 import walk_deletions  # noqa: F401
 from failures import FAILURES
+from server import MIGRATION_ID, ROOT_KEY, SERVER_URL, described, operator, path_of, post
 from step import STEPS, Call, NextPage, same
 from unkey.py import Unkey
-
-SERVER_URL = os.environ["KEYRACK_TEST_URL"]
-ROOT_KEY = os.environ["KEYRACK_TEST_ROOT_KEY"]
-
-
-def path_of(operation: str) -> str:
-    """Operations are named as on the wire, `keys.createKey`; one below another version is its whole path."""
-    return operation if operation.startswith("/") else f"/v2/{operation}"
-
-
-def post(path: str, body: Any, root_key: str | None = None) -> tuple[int, Any]:
-    """Status and body of a request that the SDK has no method for."""
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {root_key}"} if root_key else {})
-    request = urllib.request.Request(SERVER_URL + path, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as refusal:
-        return refusal.code, json.load(refusal)
-
-
-def operator(operation: str, body: dict) -> dict:
-    """Calls an operation that the SDK does not have."""
-    status, answer = post(path_of(operation), body, ROOT_KEY)
-    assert status == 200, f"{operation}: {answer}"
-    return answer["data"]
 
 
 def methods_of_the_sdk(unkey: Unkey) -> dict[str, str]:
@@ -77,12 +49,11 @@ def every_method_is_accounted_for(operations: dict[str, str]) -> None:
     known = set(operations.values())
     same(sorted(known - STEPS.keys() - set(absent)), [])
     same(sorted(STEPS.keys() - known), [])
-    with urllib.request.urlopen(f"{SERVER_URL}/openapi.json") as answer:
-        paths = json.load(answer)["paths"]
+    paths = described()
     for operation in absent:
         assert operation in known, f"{operation} is listed as absent, but the SDK does not know it"
         assert path_of(operation) not in paths, f"{operation} exists now: walk it, and take it off the list"
-        status, answer = post(path_of(operation), {})
+        status, answer = post(operation, {})
         assert status == 404 and answer["error"]["type"].endswith("route_not_found"), f"{operation}: {answer}"
 
 
@@ -132,9 +103,7 @@ async def main(manner: str) -> None:
     client = Client()
     carry_out = {"sync": client.in_turn, "async": client.awaited}[manner]
     every_method_is_accounted_for(client.operations)
-    known = SimpleNamespace(
-        operator=operator, server_url=SERVER_URL, migration_id=os.environ["KEYRACK_TEST_MIGRATION"]
-    )
+    known = SimpleNamespace(operator=operator, server_url=SERVER_URL, migration_id=MIGRATION_ID)
     for name, step in [*STEPS.items(), *FAILURES.items()]:
         client.called.clear()
         try:
