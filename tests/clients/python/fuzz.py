@@ -17,7 +17,7 @@ from server import MIGRATION_ID, SERVER_URL, operator
 SCRATCH = Path(os.environ["KEYRACK_TEST_FOLDER"])
 SECONDS = os.environ.get("KEYRACK_TEST_FUZZ_SECONDS", "40")
 SEED = os.environ.get("KEYRACK_TEST_FUZZ_SEED", "1")
-# Spare things of each kind, to be deleted.
+# Spare things of each kind.
 SPARE = 40
 
 
@@ -36,7 +36,7 @@ def things_that_exist() -> dict[str, list[str]]:
     refill = {"interval": "monthly", "amount": 10, "refillDay": 31}
     limited = {"prefix": "acme", "credits": {"remaining": 1000, "refill": refill}}
     keys = [operator("keys.createKey", {"apiId": api} | kind) for api in apis for kind in ({}, rich, limited)]
-    operator("permissions.createRole", {"name": "reader", "permissions": ["docs.read"]})
+    operator("permissions.createRole", {"name": "reader", "permissions": ["docs.read", "docs.write"]})
     check = {"limit": 1000, "duration": 60_000, "identifier": "ada"}
     for namespace in ("email", "sms"):
         operator("ratelimit.limit", check | {"namespace": namespace})
@@ -58,7 +58,7 @@ def things_that_exist() -> dict[str, list[str]]:
 
 
 def things_to_delete() -> dict[str, list[str]]:
-    """Makes what the deleting operations take."""
+    """Makes what is deleted, renamed, closed or replaced."""
     numbers = range(SPARE)
     [api] = several("apis.createApi", [{"name": "spare"}], "apiId")
     for n in numbers:
