@@ -188,7 +188,7 @@ fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {
 }
 
 /// Whether an operation's request has no members, so that no body says as much as `{}`.
-fn takes_nothing<O: Operation>() -> bool {
+pub(crate) fn takes_nothing<O: Operation>() -> bool {
     let properties = catalogue::request_schema::<O>().as_value().get("properties").and_then(Value::as_object);
     properties.is_none_or(serde_json::Map::is_empty)
 }
