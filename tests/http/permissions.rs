@@ -53,12 +53,13 @@ fn strange_id(name: &str, ids: &Ids) -> String {
 }
 
 /// Resources for one call of an operation, made anew for each call because some calls consume them.
-struct Scene {
+pub(crate) struct Scene {
     ids: Ids,
-    body: Value,
+    pub(crate) body: Value,
 }
 
-async fn scene(server: &Server, operation: &str) -> Scene {
+/// Makes what one call of an operation needs.
+pub(crate) async fn scene(server: &Server, operation: &str) -> Scene {
     let workspace = workspace_id(server).await;
     let api = new_api(server).await;
     let key = new_key(server, &api, json!({})).await;
