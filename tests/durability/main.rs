@@ -5,6 +5,7 @@ mod database_down;
 mod first_start;
 mod orderly_stop;
 mod power_cut;
+mod staleness;
 mod two_processes;
 
 use keyrack_test_harness::Program;

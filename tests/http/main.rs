@@ -40,6 +40,7 @@ mod openapi;
 mod paging;
 mod permissions;
 mod permissions_change;
+mod permissions_conditional;
 mod permissions_roles;
 mod ratelimit;
 mod ratelimit_batches;
