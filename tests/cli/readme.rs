@@ -39,10 +39,8 @@ struct Shown(BTreeMap<&'static str, String>);
 impl Shown {
     fn remember(&mut self, output: &str) {
         for prefix in ["api_", "key_", "mig_", "pay_"] {
-            let words = output.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-            if let Some(id) =
-                words.filter(|word| word.starts_with(prefix) && word.len() > prefix.len()).next_back()
-            {
+            let mut words = output.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            if let Some(id) = words.rfind(|word| word.starts_with(prefix) && word.len() > prefix.len()) {
                 self.0.insert(prefix, id.to_owned());
             }
         }

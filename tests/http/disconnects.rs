@@ -61,8 +61,8 @@ async fn clients_that_hang_up_leave_memory_and_database_in_step() {
     for round in 0..ROUNDS {
         let mut cuts = JoinSet::new();
         for (number, change) in (0_u32..).zip(&changes) {
-            // Spread over 0 to 5 ms, another moment for each change in each round.
-            let after = Duration::from_micros(u64::from((number * 7 + round * 13) % 50) * 100);
+            // Spread over 0 to 20 ms, another moment for each change in each round.
+            let after = Duration::from_micros(u64::from((number * 7 + round * 13) % 50) * 400);
             cuts.spawn(hang_up(server.port(), request(change), after));
             if number % 6 == 5 {
                 while cuts.join_next().await.is_some() {}

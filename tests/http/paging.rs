@@ -110,7 +110,7 @@ impl List {
                 self.remove(&client, old_id.as_deref(), &old_name).await;
             }
             // Every other new one goes again, at once.
-            if coming.added.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if coming.added.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 self.remove(&client, id.as_deref(), &name).await;
             }
         }
