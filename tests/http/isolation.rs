@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use keyrack_test_harness::{Client, Server};
 use serde_json::{Value, json};
 
+use crate::catalogue::listing_operations;
 use crate::fixture::{new_api, new_key, new_workspace, verify};
 use crate::keyrack;
 use crate::keys_migrate::new_migration_in;
@@ -381,4 +382,35 @@ async fn every_operation_that_names_a_thing_is_tried() {
         }
     }
     assert!(missing.is_empty(), "not tried with another workspace's: {missing:?}");
+}
+
+#[tokio::test]
+async fn lists_show_nothing_of_another_workspace() {
+    let server = keyrack().await;
+    let (workspace, client) = new_workspace(&server, "the other").await;
+    let others = Things::made(&server, &client, workspace).await;
+    let (workspace, client) = new_workspace(&server, "asking").await;
+    let own = Own::made(&client, workspace).await;
+    let limit = json!({"namespace": "own", "identifier": "user", "limit": 5, "duration": 60_000});
+    client.call("ratelimit.limit", limit.clone()).await.expect(200);
+    client.call("ratelimit.setOverride", limit).await.expect(200);
+    client.call("identities.createIdentity", json!({"externalId": "own"})).await.expect(200);
+    client.call("permissions.createPermission", json!({"name": "own", "slug": "own"})).await.expect(200);
+    for operation in listing_operations() {
+        let body = match operation {
+            "apis.listKeys" => json!({"apiId": own.api}),
+            "ratelimit.listOverrides" => json!({"namespace": "own"}),
+            // Operators administer all workspaces; this root key is none.
+            "workspace.listWorkspaces" => {
+                client.call(operation, json!({})).await.expect(403);
+                continue;
+            }
+            _ => json!({}),
+        };
+        let listed = client.call(operation, body).await.expect(200);
+        assert!(listed.data().as_array().is_some_and(|items| !items.is_empty()), "{operation} shows nothing");
+        for name in others.all() {
+            assert!(!listed.text.contains(name), "{operation} shows the other's {name}: {}", listed.text);
+        }
+    }
 }

@@ -25,19 +25,17 @@ async fn permissions(stage: &mut Stage<'_>) -> Vec<Case> {
             stage.call("permissions.createRole", json!({"name": role, "permissions": slugs})).await;
             stage.key(json!({ "roles": [role] })).await
         };
-        let renamed = json!({"permission": old, "name": "n", "slug": new});
-        let rename = || case(way, "permissions.updatePermission", renamed.clone());
-        all.push(rename().turns(asking(&key, &old), valid.clone(), lacking.clone()));
-        let body = json!({ "permission": gone });
-        let delete = case(way, "permissions.deletePermission", body);
+        let body = json!({"permission": old, "name": "n", "slug": new});
+        let rename = case(way, "permissions.updatePermission", body);
+        all.push(rename.turns(asking(&key, &old), valid.clone(), lacking.clone()));
+        let delete = case(way, "permissions.deletePermission", json!({ "permission": gone }));
         all.push(delete.turns(asking(&key, &gone), valid.clone(), lacking.clone()));
-        let other = stage.name("other");
-        let key = stage.key(json!({ "permissions": [other] })).await;
-        let (body, new) = (json!({"permission": other, "name": "n", "slug": stage.name("new")}), new);
-        let new = body["slug"].as_str().unwrap_or(&new).to_owned();
-        let rename = case("to what is asked for", "permissions.updatePermission", body);
-        all.push(rename.turns(asking(&key, &new), lacking.clone(), valid.clone()));
     }
+    let [old, wanted] = ["old", "wanted"].map(|what| stage.name(what));
+    let key = stage.key(json!({ "permissions": [old] })).await;
+    let body = json!({"permission": old, "name": "n", "slug": wanted});
+    let rename = case("to what is asked for", "permissions.updatePermission", body);
+    all.push(rename.turns(asking(&key, &wanted), lacking, valid));
     all
 }
 
