@@ -6,6 +6,7 @@ mod first_start;
 mod orderly_stop;
 mod power_cut;
 mod retention;
+mod staleness;
 mod two_processes;
 
 use keyrack_test_harness::{Program, Server};
