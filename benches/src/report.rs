@@ -125,7 +125,7 @@ impl Report {
 }
 
 /// A number with the digits that mean something.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => {
             let digits = format!("{value:.0}");

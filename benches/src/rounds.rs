@@ -8,26 +8,21 @@ use crate::settings::Settings;
 
 /// One of the things that are compared, ready to be loaded.
 pub(crate) struct Variant<'a> {
-    name: &'static str,
+    name: String,
     run: Box<dyn Fn(u32, u64) -> Result<Run> + 'a>,
 }
 
 impl<'a> Variant<'a> {
     /// A server that `wrk` asks.
-    pub(crate) fn new(
-        settings: &'a Settings,
-        name: &'static str,
-        server: &'a Server,
-        target: &'a Target,
-    ) -> Variant<'a> {
+    pub(crate) fn new(settings: &'a Settings, name: &str, server: &'a Server, target: &'a Target) -> Variant<'a> {
         Variant::loaded_by(name, move |connections, seconds| {
             load::wrk(settings, server, target, connections, seconds)
         })
     }
 
     /// A server that is loaded in a way of its own, told the number of connections and seconds.
-    pub(crate) fn loaded_by(name: &'static str, run: impl Fn(u32, u64) -> Result<Run> + 'a) -> Variant<'a> {
-        Variant { name, run: Box::new(run) }
+    pub(crate) fn loaded_by(name: &str, run: impl Fn(u32, u64) -> Result<Run> + 'a) -> Variant<'a> {
+        Variant { name: name.to_owned(), run: Box::new(run) }
     }
 }
 
@@ -51,7 +46,7 @@ impl Spread {
 /// All runs of some variants.
 #[derive(Debug)]
 pub(crate) struct Rounds {
-    pub(crate) names: Vec<&'static str>,
+    pub(crate) names: Vec<String>,
     /// Number of connections and, for each round, the runs in the order of `names`.
     by_connections: Vec<(u32, Vec<Vec<Run>>)>,
 }
@@ -87,7 +82,7 @@ pub(crate) fn alternate(settings: &Settings, connections: &[u32], variants: &[Va
         }
         by_connections.push((connections, rounds));
     }
-    Ok(Rounds { names: variants.iter().map(|variant| variant.name).collect(), by_connections })
+    Ok(Rounds { names: variants.iter().map(|variant| variant.name.clone()).collect(), by_connections })
 }
 
 impl Rounds {
@@ -113,7 +108,7 @@ impl Rounds {
     }
 
     fn compare<'a>(&'a self, connections: u32, value: impl Fn(&dyn Fn(&str) -> &'a Run) -> f64) -> Spread {
-        let index = |name: &str| self.names.iter().position(|known| *known == name);
+        let index = |name: &str| self.names.iter().position(|known| known == name);
         let rounds = self.by_connections.iter().find(|(known, _)| *known == connections);
         let rounds = &rounds.expect("loaded with this number of connections").1;
         Spread::of(rounds.iter().map(|runs| value(&|name| &runs[index(name).expect("a known variant")])).collect())
@@ -135,7 +130,7 @@ mod tests {
     fn ratios_are_formed_within_a_round() {
         let run = |cpu_us| Run { throughput: 1.0, p50_us: 1.0, p99_us: 1.0, cpu_us };
         let rounds = vec![vec![run(1.0), run(2.0)], vec![run(10.0), run(10.0)], vec![run(3.0), run(4.0)]];
-        let rounds = Rounds { names: vec!["a", "b"], by_connections: vec![(32, rounds)] };
+        let rounds = Rounds { names: vec!["a".to_owned(), "b".to_owned()], by_connections: vec![(32, rounds)] };
         let ratio = rounds.ratio(32, ("a", "b"), |run| run.cpu_us);
         assert_eq!((ratio.median, ratio.min, ratio.max), (0.75, 0.5, 1.0));
     }

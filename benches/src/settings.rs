@@ -48,7 +48,7 @@ impl Settings {
         };
         let are_positive = settings.seconds > 0 && settings.rounds > 0 && settings.threads > 0;
         ensure!(are_positive, "BENCH_SECONDS, BENCH_ROUNDS and BENCH_THREADS are at least 1");
-        ensure!(settings.keys >= 1000, "BENCH_KEYS is at least 1000");
+        ensure!(settings.keys >= 20_000, "BENCH_KEYS is at least 20000");
         let are_enough = settings.connections.iter().all(|count| *count >= settings.threads);
         ensure!(
             are_enough && !settings.connections.is_empty(),

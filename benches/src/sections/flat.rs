@@ -8,46 +8,46 @@ use serde_json::{Value, json};
 
 use super::{Bench, cpu, p50};
 use crate::load::{self, Run, Seen};
-use crate::report::{Goal, Report};
-use crate::rounds::{Variant, alternate};
+use crate::report::{Goal, Report, figure};
+use crate::rounds::{Rounds, Variant, alternate};
 use crate::server::Server;
 
 /// Creations are few at a time: they wait for the disk, one after the other.
 const CREATORS: u32 = 4;
-const NAMES: [&str; 3] = ["few keys", "a hundred times as many", "a thousand times as many"];
+/// Keys in the smallest database: enough for full pages.
+const FEW: u32 = 1000;
 const FLAT: Goal = Goal::AtMost(1.5);
 
 /// Verifying, listing and creating.
 pub(super) fn flat(bench: &Bench, report: &mut Report) -> Result<()> {
     let settings = &bench.settings;
-    let counts = [settings.keys / 1000, settings.keys / 10, settings.keys];
-    let databases = counts.map(|count| bench.many(count));
+    let counts = [FEW, settings.keys / 10, settings.keys];
+    let names = counts.map(|count| format!("{} keys", figure(f64::from(count))));
     let mut servers = Vec::new();
-    for database in databases {
-        let database = database?;
+    for count in counts {
+        let database = bench.many(count)?;
         let (verify, pages) = (database.verifications(settings)?, database.pages(settings)?);
         servers.push((database.start(settings, &[])?, verify, pages, database.api_id.clone()));
     }
-    let each = || NAMES.into_iter().zip(&servers);
+    let each = || names.iter().zip(&servers);
 
     let most = [settings.most_connections()];
     let verify: Vec<_> =
         each().map(|(name, (server, target, ..))| Variant::new(settings, name, server, target)).collect();
-    compare(report, "keys.verifyKey", &alternate(settings, &most, &verify)?);
+    compare(report, "keys.verifyKey", &names, &alternate(settings, &most, &verify)?);
     let list: Vec<_> =
         each().map(|(name, (server, _, target, _))| Variant::new(settings, name, server, target)).collect();
-    compare(report, "apis.listKeys", &alternate(settings, &most, &list)?);
+    compare(report, "apis.listKeys", &names, &alternate(settings, &most, &list)?);
     let create: Vec<_> = each()
         .map(|(name, (server, .., api_id))| {
             Variant::loaded_by(name, |clients, seconds| create(server, api_id, clients, seconds))
         })
         .collect();
-    compare(report, "keys.createKey", &alternate(settings, &[CREATORS], &create)?);
+    compare(report, "keys.createKey", &names, &alternate(settings, &[CREATORS], &create)?);
     Ok(())
 }
 
-fn compare(report: &mut Report, operation: &str, rounds: &crate::rounds::Rounds) {
-    let [few, many @ ..] = NAMES;
+fn compare(report: &mut Report, operation: &str, [few, many @ ..]: &[String; 3], rounds: &Rounds) {
     for name in many {
         let what = format!("{operation}, {name} ÷ {few}");
         report.ratio(rounds, &format!("{what}, CPU per request"), (name, few), cpu, FLAT);

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::Bench;
 use crate::keyrack::verification;
-use crate::report::{Goal, Report};
+use crate::report::{Goal, Report, figure};
 use crate::rounds::Spread;
 use crate::seed::key_text;
 use crate::server::Server;
@@ -28,7 +28,7 @@ pub(super) fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
         let difference = with.resident_bytes()?.saturating_sub(without.resident_bytes()?);
         bytes.push(difference as f64 / f64::from(settings.keys));
     }
-    let what = format!("bytes of resident memory per key, {} keys", settings.keys);
+    let what = format!("bytes of resident memory per key, {} keys", figure(f64::from(settings.keys)));
     report.goal(&what, Spread::of(bytes), Goal::AtMost(400.0));
     Ok(())
 }
@@ -42,7 +42,7 @@ pub(super) fn start(bench: &Bench, report: &mut Report) -> Result<()> {
         check_first_answers(&server, settings.keys)?;
         seconds.push(server.started_in.as_secs_f64());
     }
-    let what = format!("seconds until a server with {} keys is ready", settings.keys);
+    let what = format!("seconds until a server with {} keys is ready", figure(f64::from(settings.keys)));
     report.goal(&what, Spread::of(seconds), Goal::AtMost(3.0));
     Ok(())
 }
