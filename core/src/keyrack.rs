@@ -61,15 +61,20 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
-        Keyrack::open_with(location, clock, None).await
+        Keyrack::open_with(location, clock, None, MemoryCounters::new()).await
     }
 
-    /// The same, with a vault for recoverable keys. Data keys that its previous master key sealed are sealed
-    /// anew.
+    /// The same, with a vault for recoverable keys, and with counters of rate limits to go on with. Data keys
+    /// that the vault's previous master key sealed are sealed anew.
     ///
     /// # Errors
     /// When the database cannot be opened or read.
-    pub async fn open_with(location: &Location, clock: Clock, vault: Option<Vault>) -> Result<Keyrack, Error> {
+    pub async fn open_with(
+        location: &Location,
+        clock: Clock,
+        vault: Option<Vault>,
+        counters: MemoryCounters,
+    ) -> Result<Keyrack, Error> {
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
@@ -88,7 +93,6 @@ impl Keyrack {
                 );
             }
         }
-        let counters = MemoryCounters::new();
         let (following, last_used) = (std::sync::Mutex::default(), LastUsed::default());
         let (seen, metrics) = (Mutex::new(seen), Metrics::default());
         Ok(Keyrack(Arc::new(Open {

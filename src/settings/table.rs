@@ -9,7 +9,7 @@ pub(super) enum For {
     Data,
     /// `keyrack serve`.
     Serve,
-    /// Whatever answers assistants.
+    /// Whatever answers requests or assistants.
     Assistants,
     /// Whatever needs a root key.
     RootKey,
@@ -101,6 +101,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "NUMBER",
         For::Assistants,
         "Tool calls per root key and minute; 0: no limit [default: 300]",
+    ),
+    setting(
+        "ratelimit-cells",
+        "NUMBER",
+        For::Assistants,
+        "Rate-limit counts kept at most, 75 bytes of memory each; then the lowest go [default: 1000000]",
     ),
     secret(
         "master-key",

@@ -35,6 +35,7 @@ mod permissions_change;
 mod permissions_roles;
 mod ratelimit;
 mod ratelimit_batches;
+mod ratelimit_exactness;
 mod ratelimit_namespaces;
 mod ratelimit_overrides;
 mod recoverable;
