@@ -126,7 +126,12 @@ impl Keyrack {
             let mut ticks = tokio::time::interval(JANITOR_PERIOD);
             loop {
                 ticks.tick().await;
-                keyrack.counters().forget_idle(keyrack.clock().now());
+                let keyrack = keyrack.clone();
+                // A million cells take some ten milliseconds, in which a worker would answer nobody.
+                let forget = move || keyrack.counters().forget_idle(keyrack.clock().now());
+                if let Err(error) = tokio::task::spawn_blocking(forget).await {
+                    tracing::error!(%error, "idle rate-limit counters could not be forgotten");
+                }
             }
         });
         let keyrack = self.clone();
