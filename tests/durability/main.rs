@@ -3,6 +3,8 @@
 mod bootstrap;
 mod database_down;
 mod first_start;
+mod limits_flood;
+mod limits_kept;
 mod orderly_stop;
 mod power_cut;
 mod retention;

@@ -187,6 +187,11 @@ impl Server {
         self.port
     }
 
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it was started; start it again to have the same data.
     pub fn program(&self) -> &Program {
         &self.program
