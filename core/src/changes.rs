@@ -8,6 +8,8 @@
 //!
 //! Credit deductions and last-used times do not take part.
 
+pub mod forgetting;
+
 use std::time::Duration;
 
 use crate::audit::{self, Actor, Event};
@@ -194,7 +196,8 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
-        changes::insert(&mut self.transaction, &self.workspace_id, self.generation, &self.subjects).await?;
+        let (workspace_id, generation) = (&self.workspace_id, self.generation);
+        changes::insert(&mut self.transaction, workspace_id, generation, self.now, &self.subjects).await?;
         audit::append(
             &mut self.transaction,
             &self.workspace_id,

@@ -184,6 +184,8 @@ impl Collector for Shown {
         self.decisions(&mut page)?;
         self.deductions(&mut page)?;
         self.state(&mut page)?;
+        self.events(&mut page)?;
+        self.scheduled(&mut page)?;
         self.assistants(&mut page)
     }
 }
@@ -245,6 +247,28 @@ impl Shown {
         page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
     }
 
+    fn events(&self, page: &mut Page<'_>) -> fmt::Result {
+        let recorder = self.keyrack.recorder();
+        page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
+        let help = "Events lost because more came than could be kept";
+        page.counter("events_dropped", help, recorder.dropped.value())?;
+        let help = "Portions of the log of events that could not be written and are lost";
+        page.counter("event_log_failures", help, recorder.failed_writes.value())?;
+        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))
+    }
+
+    fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {
+        let metrics = self.keyrack.metrics();
+        let runs = metrics.scheduled_runs();
+        let last = runs.iter().filter_map(|(job, runs)| Some(([("job", *job)], seconds(runs.last_success?))));
+        let help = "Unix time of the end of the last run that did all that was due, by job";
+        page.gauges("scheduled_last_success_timestamp_seconds", help, last)?;
+        let failures = runs.iter().map(|(job, runs)| ([("job", *job)], runs.failures));
+        page.counters("scheduled_failures", "Runs of scheduled work that failed, by job", failures)?;
+        let removed = metrics.rows_removed().map(|(kind, rows)| ([("kind", kind)], rows));
+        page.counters("rows_removed", "Rows that scheduled work removed from the database, by kind", removed)
+    }
+
     fn assistants(&self, page: &mut Page<'_>) -> fmt::Result {
         let metrics = self.keyrack.metrics();
         let calls = metrics.assistant_calls().into_iter();
@@ -263,6 +287,12 @@ fn approximate(count: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// Unix ms as seconds.
+#[expect(clippy::cast_precision_loss, reason = "no time in ms reaches 2^53 before the year 280000")]
+fn seconds(unix_ms: i64) -> f64 {
+    unix_ms as f64 / 1000.0
 }
 
 /// The text of one scrape.

@@ -24,7 +24,9 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+pub mod tombstones;
 mod transaction;
+pub mod usage;
 pub mod workspaces;
 
 use std::collections::HashMap;
@@ -245,7 +247,7 @@ pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Creates a file, unless it is there, for its owner alone; what SQLite puts beside it has the same mode.
-fn create_private_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -366,6 +368,23 @@ async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Removes the rows of a table whose `column` is one of these ids: how many.
+async fn delete_of(
+    connection: &mut Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: &[String],
+) -> Result<u64, Error> {
+    let mut removed = 0;
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let text = format!("DELETE FROM {table} WHERE {column} IN ({})", placeholders(1, portion.len()));
+        let query =
+            portion.iter().fold(sqlx::query(sqlx::AssertSqlSafe(text)), |query, id| query.bind(id.clone()));
+        removed += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(removed)
 }
 
 /// Groups what was read as pairs of an owner's id and a thing.

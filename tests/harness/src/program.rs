@@ -83,6 +83,13 @@ impl Program {
         self.env("KEYRACK_DATABASE_URL", &url)
     }
 
+    /// Where its database is.
+    pub fn database_url(&self) -> String {
+        let set = self.environment.iter().find(|(name, _)| name == "KEYRACK_DATABASE_URL");
+        let default = || format!("sqlite://{}", self.data_dir().join("keyrack.db").display());
+        set.map_or_else(default, |(_, url)| url.clone())
+    }
+
     /// Shows every answer to `inspect`, which panics on a bad one.
     #[must_use]
     pub fn inspected(mut self, inspect: fn(&Answer)) -> Self {
@@ -93,6 +100,15 @@ impl Program {
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The connection URL of its database: the one it was told, or the SQLite file in its data directory.
+    pub fn database_url(&self) -> String {
+        let told = self.environment.iter().find(|(name, _)| name == "KEYRACK_DATABASE_URL");
+        told.map_or_else(
+            || format!("sqlite://{}", self.data_dir().join("keyrack.db").display()),
+            |(_, url)| url.clone(),
+        )
     }
 
     /// The program with these arguments and nothing of the caller's environment but PATH.

@@ -1,0 +1,49 @@
+//! The two hot operations against what the same HTTP layer costs alone.
+
+use anyhow::Result;
+
+use super::{Bench, cpu, throughput};
+use crate::keyrack::{self, Population};
+use crate::report::{Goal, Report};
+use crate::rounds::{Variant, alternate};
+
+/// `keys.verifyKey` against a handler that parses and answers, and does nothing else.
+pub(super) fn verify(bench: &Bench, report: &mut Report) -> Result<()> {
+    let settings = &bench.settings;
+    let hot = bench.databases.get(settings, "hot", Population::HOT)?;
+    let target = hot.verifications(settings)?;
+    let (bare, keyrack) = (bench.peer("bare", &[])?, hot.start(settings, &[])?);
+    let variants = [
+        Variant::new(settings, "bare", &bare, &target),
+        Variant::new(settings, "keyrack verify", &keyrack, &target),
+    ];
+    let rounds = alternate(settings, &settings.connections, &variants)?;
+    let names = ("bare", "keyrack verify");
+    let what = "bare handler ÷ verify, CPU per request";
+    report.ratio(&rounds, what, names, cpu, Goal::AtLeast(0.75));
+    let names = ("keyrack verify", "bare");
+    report.ratio(&rounds, "verify ÷ bare handler, throughput", names, throughput, Goal::None);
+    report.runs("verify", &rounds);
+    Ok(())
+}
+
+/// `ratelimit.limit` against the `limitador` crate.
+pub(super) fn limit(bench: &Bench, report: &mut Report) -> Result<()> {
+    let settings = &bench.settings;
+    let hot = bench.databases.get(settings, "hot", Population::HOT)?;
+    let target = keyrack::limits(settings)?;
+    let (bare, limitador) = (bench.peer("bare", &[])?, bench.peer("limitador", &[])?);
+    let keyrack = hot.start(settings, &[])?;
+    let variants = [
+        Variant::new(settings, "bare", &bare, &target),
+        Variant::new(settings, "limitador", &limitador, &target),
+        Variant::new(settings, "keyrack limit", &keyrack, &target),
+    ];
+    let rounds = alternate(settings, &settings.connections, &variants)?;
+    let what = "limit ÷ limitador, CPU per request";
+    report.ratio(&rounds, what, ("keyrack limit", "limitador"), cpu, Goal::AtMost(1.0));
+    let what = "bare handler ÷ limit, CPU per request";
+    report.ratio(&rounds, what, ("bare", "keyrack limit"), cpu, Goal::None);
+    report.runs("limit", &rounds);
+    Ok(())
+}
