@@ -258,9 +258,9 @@ impl Error {
     /// A commit that failed: only some of the reasons tell that nothing was changed.
     pub(crate) fn failed_commit(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-        // SQLite: BUSY, READONLY, FULL, all before the commit was written. PostgreSQL: serialization, deadlock.
-        let is_refused = sqlite_code(&code).is_some_and(|code| matches!(code & 0xff, 5 | 8 | 13))
-            || code.len() == 5 && code.starts_with("40");
+        // PostgreSQL: serialization, deadlock.
+        let is_refused =
+            sqlite_code(&code).is_some_and(sqlite_refused_commit) || code.len() == 5 && code.starts_with("40");
         if is_refused { Error::database_unavailable(error) } else { Error::unknown_outcome(error) }
     }
 
@@ -359,6 +359,13 @@ fn sqlite_code(code: &str) -> Option<u32> {
 /// BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
 pub(crate) fn sqlite_is_unavailable(code: u32) -> bool {
     matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14 | 26)
+}
+
+/// Whether a commit that ended with this result code of SQLite, extended or not, was refused before it was
+/// written: BUSY, READONLY, FULL, and `IOERR_WRITE`, since the last page of a commit is what makes it one.
+pub(crate) fn sqlite_refused_commit(code: u32) -> bool {
+    const IOERR_WRITE: u32 = 778;
+    matches!(code & 0xff, 5 | 8 | 13) || code == IOERR_WRITE
 }
 
 #[cfg(test)]

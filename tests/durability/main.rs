@@ -1,10 +1,13 @@
-//! What survives: a power cut, a second process on the same data, an orderly stop, a changed bootstrap key.
+//! What survives: kills, a database that cannot be written, a second process on the same data, an orderly
+//! stop, a changed bootstrap key.
 
 mod bootstrap;
 mod database_down;
 mod first_start;
+mod kills;
 mod limits_flood;
 mod limits_kept;
+mod obstacles;
 mod orderly_stop;
 mod power_cut;
 mod retention;

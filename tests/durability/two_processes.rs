@@ -162,6 +162,58 @@ async fn two_processes_never_spend_a_credit_twice_on_postgres() {
     credits_are_shared(Pair::of(program().on_postgres().await).await).await;
 }
 
+/// Verifies the same key in both processes with mixed costs, while both change keys and one adds credits.
+async fn spending_beside_changes_adds_up(pair: Pair) {
+    let (id, key) = pair.new_key(json!({"credits": {"remaining": 500}})).await;
+    let (_, other_key) = pair.new_key(json!({"credits": {"remaining": 100_000}})).await;
+    pair.other_says(&key, "VALID").await;
+    pair.other_says(&other_key, "VALID").await;
+    let start = balance(&pair, &id).await;
+    let mut tasks = JoinSet::new();
+    for n in 0..16_i64 {
+        let client = if n % 2 == 0 { pair.one.client() } else { pair.two.client() };
+        let (key, other_key) = (key.clone(), other_key.clone());
+        tasks.spawn(async move {
+            let mut spent = 0;
+            for step in 0..12 {
+                let cost = 1 + (n + step) % 5;
+                let body = json!({"key": key, "credits": {"cost": cost}});
+                let answer = client.call("keys.verifyKey", body).await.expect(200);
+                let valid = answer.data()["valid"] == true;
+                assert!(valid || answer.data()["code"] == "USAGE_EXCEEDED", "{}", answer.text);
+                assert!(answer.data()["credits"].as_i64().is_some_and(|left| left >= 0), "{}", answer.text);
+                spent += if valid { cost } else { 0 };
+                client.call("keys.verifyKey", json!({"key": other_key})).await.expect(200);
+            }
+            spent
+        });
+    }
+    for n in 0..4 {
+        let client = if n % 2 == 0 { pair.one.client() } else { pair.two.client() };
+        let (api, id) = (pair.api.clone(), id.clone());
+        tasks.spawn(async move {
+            for _ in 0..5 {
+                client.call("keys.createKey", json!({"apiId": api})).await.expect(200);
+            }
+            let body = json!({"keyId": id, "operation": "increment", "value": 10});
+            client.call("keys.updateCredits", body).await.expect(200);
+            -10
+        });
+    }
+    let spent: i64 = tasks.join_all().await.into_iter().sum();
+    assert_eq!(balance(&pair, &id).await, start - spent);
+}
+
+#[tokio::test]
+async fn what_two_processes_spend_beside_changes_of_both_adds_up_on_sqlite() {
+    spending_beside_changes_adds_up(Pair::of(program()).await).await;
+}
+
+#[tokio::test]
+async fn what_two_processes_spend_beside_changes_of_both_adds_up_on_postgres() {
+    spending_beside_changes_adds_up(Pair::of(program().on_postgres().await).await).await;
+}
+
 #[tokio::test]
 async fn two_processes_may_write_at_the_same_time() {
     let pair = Pair::of(program()).await;

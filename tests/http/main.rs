@@ -54,6 +54,7 @@ mod roles_change;
 mod root_keys;
 mod root_keys_change;
 mod secrecy;
+mod spending;
 mod verify;
 mod workspaces;
 

@@ -223,12 +223,12 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     let url = format!("sqlite://{}?mode=rwc", percent_encoded(path));
     // Once without a pool, which would try again and again and then say less.
     AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?.close().await?;
-    let writers = sqlite_pool(1).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
-    migrations::run(&writers, Engine::Sqlite).await?;
-    // From here on it asks for the lock in its own way.
-    let text = format!("PRAGMA busy_timeout = {}", LOCK_ATTEMPT.as_millis());
-    sqlx::query(sqlx::AssertSqlSafe(text)).execute(&writers).await?;
-    let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
+    let migrating = sqlite_pool(1, BUSY_TIMEOUT).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
+    migrations::run(&migrating, Engine::Sqlite).await?;
+    migrating.close().await;
+    // From here on writers ask for the lock in a way of their own.
+    let writers = sqlite_pool(1, LOCK_ATTEMPT).connect(&url).await?;
+    let readers = sqlite_pool(SQLITE_READERS, BUSY_TIMEOUT).connect(&url).await?;
     drop(lock);
     let location = Location::Sqlite(path.to_owned());
     Ok(Store { location, readers, writers, turn: Turn::default() })
@@ -272,23 +272,28 @@ fn cannot_open(path: &Path, error: &dyn std::error::Error) -> Error {
     Error::new(Code::ServiceUnavailable, format!("The database {} cannot be opened: {error}.", path.display()))
 }
 
-fn sqlite_pool(connections: u32) -> AnyPoolOptions {
+/// Connections to a SQLite file, of which each asks for a lock for as long as `busy_timeout`.
+fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
+    let wait_for_lock =
+        |limit: Duration| sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", limit.as_millis()));
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        .after_connect(|connection, _| {
+        // After a commit that failed because the disk was full, SQLite has ended the transaction and sqlx has
+        // not: on that connection nothing could ever begin again.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .after_connect(move |connection, _| {
             Box::pin(async move {
                 // The timeout first: switching to WAL needs a lock that another process may hold.
-                sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis())))
-                    .execute(&mut *connection)
-                    .await?;
+                sqlx::query(wait_for_lock(BUSY_TIMEOUT)).execute(&mut *connection).await?;
                 for pragma in
                     ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"]
                 {
                     sqlx::query(pragma).execute(&mut *connection).await?;
                 }
+                sqlx::query(wait_for_lock(busy_timeout)).execute(&mut *connection).await?;
                 Ok(())
             })
         })

@@ -1,5 +1,6 @@
 //! The program under test: what it is told, starting it, stopping it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
 use std::ops::Deref;
@@ -31,6 +32,8 @@ pub struct Program {
     binary: PathBuf,
     folder: Arc<TempDir>,
     environment: Vec<(String, String)>,
+    /// Another program and its arguments, which starts this one with its own.
+    launcher: Vec<String>,
     inspect: Option<fn(&Answer)>,
 }
 
@@ -47,8 +50,16 @@ impl Program {
                 // Many servers run at once, and only one could have the default address.
                 ("KEYRACK_METRICS_LISTEN".into(), String::new()),
             ],
+            launcher: Vec::new(),
             inspect: None,
         }
+    }
+
+    /// Starts it through another program, which gets it and its arguments as its own last arguments and becomes it.
+    #[must_use]
+    pub fn through(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// Sets an environment variable of the program.
@@ -95,8 +106,10 @@ impl Program {
 
     /// The program with these arguments and nothing of the caller's environment but PATH.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut words = self.launcher.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
         command
+            .args(words)
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, named_p
 
 use super::{Applied, Debit, Durability, Outcome};
 use crate::credits::calendar::Calendar;
-use crate::error::{Error, sqlite_is_unavailable};
+use crate::error::{Error, sqlite_is_unavailable, sqlite_refused_commit};
 use crate::store::transaction::{LOCK_ATTEMPT, LOCK_PAUSE, LOCK_TIMEOUT, Taken, Turn};
 use crate::store::{credits, refills};
 
@@ -71,7 +71,8 @@ fn apply(connection: &Connection, turn: &Turn, group: &[Debit]) -> Result<Applie
     let committing = Instant::now();
     connection.execute_batch("COMMIT").map_err(|error| {
         roll_back(connection);
-        if is_refused(&error) { unavailable(&error) } else { Error::unknown_outcome(error) }
+        let is_refused = code(&error).is_some_and(sqlite_refused_commit);
+        if is_refused { unavailable(&error) } else { Error::unknown_outcome(error) }
     })?;
     Ok(Applied { outcomes, commit_took: committing.elapsed() })
 }
@@ -140,17 +141,15 @@ fn is_locked(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
-/// Whether SQLite refused a commit before it was written: no lock, no space, no permission.
-fn is_refused(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull | ErrorCode::ReadOnly))
-}
-
 fn unavailable(error: &rusqlite::Error) -> Error {
-    let code = error.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok());
-    if code.is_some_and(sqlite_is_unavailable) {
+    if code(error).is_some_and(sqlite_is_unavailable) {
         Error::database_unavailable(error)
     } else {
         Error::unexpected(error)
     }
+}
+
+/// The extended result code of SQLite.
+fn code(error: &rusqlite::Error) -> Option<u32> {
+    error.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok())
 }
