@@ -9,6 +9,7 @@ use keyrack_core::clock::Clock;
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::{Keyrack, Options};
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::ratelimit::counters::memory::MemoryCounters;
 use keyrack_core::setup;
 use keyrack_core::store::create_private_folder;
 use tracing_subscriber::Layer as _;
@@ -57,9 +58,17 @@ pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// When the database cannot be opened, or the root-key file cannot be written.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
+    open_with(settings, MemoryCounters::with_room_for(settings.ratelimit_cells()?)).await
+}
+
+/// The same, with counters of rate limits to go on with.
+///
+/// # Errors
+/// When the database cannot be opened, or the root-key file cannot be written.
+pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> anyhow::Result<Instance> {
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
-    let options = Options { vault: settings.vault()?, durability: settings.credits_durability()? };
+    let options = Options { vault: settings.vault()?, durability: settings.credits_durability()?, counters };
     let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
     let keep = |secret: &Secret| {
         write_root_key(&root_key_file, secret).map_err(|error| {

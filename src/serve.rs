@@ -20,6 +20,7 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
 
@@ -39,7 +40,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     })?;
     let address = listener.local_addr()?;
     let metrics_listener = bind_metrics(settings).await?;
-    let instance = instance::open(settings).await?;
+    let (kept, counters) = KeptCounters::open(settings)?;
+    let instance = instance::open_with(settings, counters).await?;
+    kept.taken_over();
     let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
@@ -55,6 +58,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
     accept(listener, Arc::new(server), &stop, drain).await;
     keyrack.close().await;
+    kept.save(keyrack).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -44,6 +44,8 @@ pub struct Options {
     pub vault: Option<Vault>,
     /// When deductions of credits count as committed.
     pub durability: Durability,
+    /// Counters of rate limits to go on with.
+    pub counters: MemoryCounters,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open_with(location: &Location, clock: Clock, options: Options) -> Result<Keyrack, Error> {
-        let Options { vault, durability } = options;
+        let Options { vault, durability, counters } = options;
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
@@ -129,7 +131,6 @@ impl Keyrack {
                 );
             }
         }
-        let counters = MemoryCounters::new();
         let (following, last_used) = (Following::new(), LastUsed::default());
         let (seen, metrics) = (Mutex::new(seen), Arc::new(Metrics::default()));
         let ledger = Ledger::new(store.clone(), durability, metrics.clone());
@@ -406,8 +407,10 @@ impl Job for IdleCounters {
     const PERIOD: Duration = Duration::from_secs(60);
 
     async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        keyrack.counters().forget_idle(keyrack.clock().now());
-        Ok(())
+        let keyrack = keyrack.clone();
+        // A million counts take some ten milliseconds, in which a worker would answer nobody.
+        let forget = move || keyrack.counters().forget_idle(keyrack.clock().now());
+        tokio::task::spawn_blocking(forget).await.map(drop).map_err(Error::unexpected)
     }
 }
 

@@ -418,11 +418,15 @@ fn missing<'a>(
     known: impl FnOnce() -> Vec<String>,
     found: impl Iterator<Item = &'a str>,
 ) -> Vec<String> {
-    let found: HashSet<&str> = found.collect();
     let mut missing = match only {
         Only::All => known(),
         Only::Ids(asked) => asked.iter().map(|id| (*id).to_owned()).collect(),
     };
+    if missing.is_empty() {
+        // A start: the set of all that was found would be for nothing.
+        return missing;
+    }
+    let found: HashSet<&str> = found.collect();
     missing.retain(|id| !found.contains(id.as_str()));
     missing
 }

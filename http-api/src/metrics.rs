@@ -236,6 +236,8 @@ impl Shown {
         page.gauges("resident_entries", "Things held in memory, by kind", sizes)?;
         let cells = approximate(self.keyrack.counters().len());
         page.gauge("limit_cells", "Rate-limit counts held in memory", None, cells)?;
+        let help = "Rate-limit counts given up before their time, for want of room";
+        page.counter("limit_cells_evicted", help, self.keyrack.counters().evicted.value())?;
         let metrics = self.keyrack.metrics();
         if let Some(age) = self.keyrack.change_feed_age() {
             let help = "Time since the changes of all processes were last followed";

@@ -23,6 +23,8 @@ use crate::{failure, rendering, view};
 /// How long an operation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 const MINUTE_MS: i64 = 60_000;
+/// Far more root keys than ever call tools.
+const MAX_CALLERS: usize = 10_000;
 
 /// How many calls a root key may make per minute, whatever the tool.
 ///
@@ -37,7 +39,7 @@ pub(crate) struct CallLimit {
 impl CallLimit {
     /// A limit; 0 is none.
     pub(crate) fn per_minute(per_minute: u32) -> Self {
-        CallLimit { per_minute, counters: MemoryCounters::new() }
+        CallLimit { per_minute, counters: MemoryCounters::with_room_for(MAX_CALLERS) }
     }
 
     /// Counts a call, or says when to try again.
@@ -191,6 +193,8 @@ fn too_late(about: &About, deadline: Duration) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use keyrack_core::authorization::Grants;
     use keyrack_core::caller::{Origin, RootKey, Via};
 

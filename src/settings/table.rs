@@ -114,6 +114,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         For::Running,
         "Tool calls per root key and minute; 0: no limit [default: 300]",
     ),
+    setting(
+        "ratelimit-cells",
+        "NUMBER",
+        For::Running,
+        "Rate-limit counts kept at most, 75 bytes of memory each; then the lowest go [default: 1000000]",
+    ),
     secret(
         "master-key",
         For::Data,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::ratelimit::counters::memory::DEFAULT_ROOM;
 use keyrack_core::retention::Retention;
 use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::{MasterKey, Vault};
@@ -14,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 use super::table::variable;
 use super::{Settings, project_folders};
 
+/// With fewer, ordinary use would lose counts.
+const MIN_RATELIMIT_CELLS: usize = 1000;
 const METRICS_ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:9090, or empty";
 
 impl Settings {
@@ -34,6 +37,7 @@ impl Settings {
             self.event_log_bytes().err(),
             self.credits_durability().err(),
             self.mcp_calls_per_minute().err(),
+            self.ratelimit_cells().err(),
             self.bootstrap_root_key().err(),
             self.vault().err(),
             self.retention().err(),
@@ -198,6 +202,18 @@ impl Settings {
             deleted_days: self.parsed("deleted-retention-days", read)?,
             expired_days: self.parsed("expired-retention-days", read)?,
         })
+    }
+
+    /// How many counts of rate limits there is room for.
+    ///
+    /// # Errors
+    /// When it is no number, or too small to be meant.
+    pub(crate) fn ratelimit_cells(&self) -> anyhow::Result<usize> {
+        let read = |text: &str| {
+            let room = text.parse().ok().filter(|room| *room >= MIN_RATELIMIT_CELLS);
+            room.ok_or_else(|| format!("must be a whole number of at least {MIN_RATELIMIT_CELLS}"))
+        };
+        Ok(self.parsed("ratelimit-cells", read)?.unwrap_or(DEFAULT_ROOM))
     }
 
     /// The bootstrap root key, if one was given.

@@ -5,6 +5,8 @@ mod bootstrap;
 mod database_down;
 mod first_start;
 mod kills;
+mod limits_flood;
+mod limits_kept;
 mod obstacles;
 mod orderly_stop;
 mod power_cut;

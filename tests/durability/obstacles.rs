@@ -95,7 +95,11 @@ fn run(command: &mut Command) {
 
 /// Lets no file of the process grow beyond this many bytes; the disk is full for it.
 fn limit_files(server: &Server, bytes: &str) {
-    run(Command::new("prlimit").args(["--pid", &server.pid().to_string(), &format!("--fsize={bytes}:unlimited")]));
+    run(Command::new("prlimit").args([
+        "--pid",
+        &server.process().to_string(),
+        &format!("--fsize={bytes}:unlimited"),
+    ]));
 }
 
 #[tokio::test]
@@ -127,7 +131,7 @@ fn mounting(program: Program, script: &str) -> Option<Program> {
 
 /// Runs a shell script where the server sees its data.
 fn beside(server: &Server, script: &str) {
-    let pid = server.pid().to_string();
+    let pid = server.process().to_string();
     let mut command = Command::new("nsenter");
     command.args(["--target", &pid, "--user", "--mount", "--preserve-credentials", "sh", "-c", script]);
     run(command.arg(server.data_dir()));
@@ -220,7 +224,7 @@ async fn a_damaged_file_gives_no_wrong_answer_and_stops_the_next_start() {
 /// How many threads of the server make deductions.
 #[cfg(target_os = "linux")]
 fn ledgers(server: &Server) -> usize {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.process())).expect("it runs");
     let names = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
     names.filter(|name| name.trim() == "credits").count()
 }

@@ -45,6 +45,7 @@ mod permissions_conditional;
 mod permissions_roles;
 mod ratelimit;
 mod ratelimit_batches;
+mod ratelimit_exactness;
 mod ratelimit_namespaces;
 mod ratelimit_overrides;
 mod recoverable;

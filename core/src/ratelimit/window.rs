@@ -96,7 +96,7 @@ impl Window {
     }
 
     /// The cost that weighs at `now_ms`. At most twice `i64::MAX`, hence the wider type.
-    fn used(self, now_ms: i64, duration_ms: i64) -> i128 {
+    pub(super) fn used(self, now_ms: i64, duration_ms: i64) -> i128 {
         let window = self.rolled(now_ms, duration_ms);
         if window.sequence > sequence(now_ms, duration_ms) {
             // The window before the previous one is not kept. Close behind a boundary, where

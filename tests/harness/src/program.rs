@@ -83,13 +83,6 @@ impl Program {
         self.env("KEYRACK_DATABASE_URL", &url)
     }
 
-    /// Where its database is.
-    pub fn database_url(&self) -> String {
-        let set = self.environment.iter().find(|(name, _)| name == "KEYRACK_DATABASE_URL");
-        let default = || format!("sqlite://{}", self.data_dir().join("keyrack.db").display());
-        set.map_or_else(default, |(_, url)| url.clone())
-    }
-
     /// Shows every answer to `inspect`, which panics on a bad one.
     #[must_use]
     pub fn inspected(mut self, inspect: fn(&Answer)) -> Self {
@@ -207,8 +200,8 @@ impl Server {
         self.port
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
         self.child.id()
     }
 

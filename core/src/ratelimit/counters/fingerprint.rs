@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::memory::{CellKey, CellScope};
+use super::check::{CellKey, CellScope};
 
 /// Cannot occur inside a text, so that texts in a row cannot be cut in two ways.
 const END_OF_TEXT: [u8; 1] = [0xff];
@@ -28,6 +28,14 @@ impl Seed {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the system's random number generator answers");
         Seed(bytes)
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Seed {
+        Seed(bytes)
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        self.0
     }
 
     /// The fingerprint of a cell. Saved counts depend on it: it must not change from one version to the next.
@@ -57,6 +65,16 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Fingerprint {
+        let number = |from: usize| u64::from_le_bytes(std::array::from_fn(|at| bytes[from + at]));
+        Fingerprint { shard: number(0), place: number(8) }
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let number = u128::from(self.place) << 64 | u128::from(self.shard);
+        number.to_le_bytes()
+    }
+
     /// Which of `count` shards the cell is in: the larger the fingerprint, the later.
     pub(super) fn shard(self, count: usize) -> usize {
         // The fraction that `shard` is of 2^64, times `count`: always less than that.

@@ -6,6 +6,11 @@
 //! stores them only if everything passed: nobody ever sees a half-counted batch, and two batches can never
 //! wait for each other.
 //!
+//! Memory is bounded: where there is no more room, a new cell takes the place of others of its shard, which
+//! are as good as a random sample, those with the lowest counts first. Below that, no count is ever lost.
+//! Shards are as many as the room needs, so a full one has a map of a good size: all counts together take about
+//! 75 bytes per cell that there is room for.
+//!
 //! What a check means is the window's business ([`Window`]); this file only finds, locks and stores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,79 +18,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions};
 use super::fingerprint::{Fingerprint, Seed};
 use super::shard::{Cell, Shard};
-use crate::metrics::LimitDecisions;
+use crate::metrics::{Counter, LimitDecisions};
 use crate::ratelimit::window::{Decision, Window};
 
-/// So many shards that two threads rarely meet in one, and each is gone through in microseconds.
-const SHARDS: usize = 1_024;
+/// How many cells there is room for unless something else is said.
+pub const DEFAULT_ROOM: usize = 1_000_000;
+/// How many cells a shard has when there is no more room: its map is then three quarters full, and gone through
+/// in some ten microseconds.
+const CELLS_PER_SHARD: usize = 768;
 /// Batches up to this size take no memory but the stack's. Verifications have one or two limits.
 const USUAL_BATCH: usize = 8;
-
-/// What one count belongs to. The limit is not part of it: checks with different limits and
-/// equal durations share their count (RL2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CellKey<'a> {
-    /// Id of the workspace.
-    pub workspace: &'a str,
-    /// Which kind of limit it is, and which one of that kind.
-    pub scope: CellScope<'a>,
-    /// Who is limited: the request's identifier, the id of a key or identity, or the workspace
-    /// id again for the throttle. Byte-exact.
-    pub identifier: &'a str,
-    /// Length of the window in ms, at least 1000.
-    pub duration_ms: i64,
-}
-
-/// The kinds of limits that are counted. Limits of different kinds never share a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CellScope<'a> {
-    /// A standalone limit, by the id of its namespace.
-    Namespace(&'a str),
-    /// A limit of a key or an identity, by the limit's name.
-    Key(&'a str),
-    /// The request throttle of a whole workspace.
-    Workspace,
-}
-
-/// One question to the counters: is there room for `cost` under `limit`?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Check<'a> {
-    /// Where to look and to count.
-    pub cell: CellKey<'a>,
-    /// The most that may be used in one window; 0 denies every cost.
-    pub limit: i64,
-    /// What to count if it passes; 0 only reads.
-    pub cost: i64,
-}
-
-impl Check<'_> {
-    fn decide(&self, window: Window, now_ms: i64) -> Decision {
-        window.decide(now_ms, self.limit, self.cell.duration_ms, self.cost)
-    }
-
-    fn remaining(&self, window: Window, now_ms: i64) -> i64 {
-        window.remaining(now_ms, self.limit, self.cell.duration_ms)
-    }
-
-    fn count(&self, window: Window, now_ms: i64) -> Window {
-        window.count(now_ms, self.cell.duration_ms, self.cost)
-    }
-}
-
-/// The answers to the checks of a batch. A few need no memory but the stack's.
-pub type Decisions = SmallVec<[Decision; 4]>;
-
-/// The answer to a batch: the whole, and each check in the order it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchDecision {
-    /// Whether all checks passed. If not, none was counted.
-    pub passed: bool,
-    /// One decision per check. In a failed batch a check that passed on its own reports as
-    /// `remaining` what a single retry of it would find.
-    pub decisions: Decisions,
-}
 
 /// All counts of this process.
 #[derive(Debug)]
@@ -93,6 +38,9 @@ pub struct MemoryCounters {
     seed: Seed,
     shards: Box<[Mutex<Shard>]>,
     cells: AtomicUsize,
+    room: usize,
+    /// Cells that had to go, although they still counted, because there was no more room.
+    pub evicted: Counter,
     /// How often which kind of limit passed and refused.
     pub decisions: LimitDecisions,
 }
@@ -104,11 +52,28 @@ impl Default for MemoryCounters {
 }
 
 impl MemoryCounters {
-    /// Counters without any count.
+    /// Counters without any count, with room for [`DEFAULT_ROOM`] cells.
     #[must_use]
     pub fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { seed: Seed::random(), shards, cells: AtomicUsize::new(0), decisions: LimitDecisions::default() }
+        Self::with_room_for(DEFAULT_ROOM)
+    }
+
+    /// Counters without any count, with room for this many cells, at least one.
+    #[must_use]
+    pub fn with_room_for(room: usize) -> Self {
+        Self::seeded(Seed::random(), room)
+    }
+
+    pub(super) fn seeded(seed: Seed, room: usize) -> Self {
+        let shards = (0..room.div_ceil(CELLS_PER_SHARD).max(1)).map(|_| Mutex::default()).collect();
+        Self {
+            seed,
+            shards,
+            cells: AtomicUsize::new(0),
+            room: room.max(1),
+            evicted: Counter::default(),
+            decisions: LimitDecisions::default(),
+        }
     }
 
     /// Decides on one check at `now_ms` (Unix time in ms) and counts its cost if it passed.
@@ -127,7 +92,7 @@ impl MemoryCounters {
         let Some(cell) = shard.cell(place) else {
             let decision = check.decide(Window::default(), now_ms);
             if decision.passed && check.cost > 0 {
-                self.put(&mut shard, place, counted(Window::default()));
+                self.create(&mut shard, place, counted(Window::default()), now_ms);
             }
             return decision;
         };
@@ -177,7 +142,11 @@ impl MemoryCounters {
         if passed {
             for cell in cells.iter().filter(|cell| cell.after != cell.before) {
                 let counted = Cell::new(cell.duration_ms, cell.after, now_ms);
-                self.put(&mut shards[cell.shard], cell.place, counted);
+                let shard = &mut shards[cell.shard];
+                match shard.cell(cell.place) {
+                    Some(known) => *known = counted,
+                    None => self.create(shard, cell.place, counted, now_ms),
+                }
             }
         } else {
             for ((check, place), decision) in checks.iter().zip(&places).zip(&mut decisions) {
@@ -219,14 +188,28 @@ impl MemoryCounters {
         (shards, cells)
     }
 
-    fn put(&self, shard: &mut Shard, place: Fingerprint, cell: Cell) {
-        if shard.put(place, cell) {
-            self.cells.fetch_add(1, Ordering::Relaxed);
+    /// Puts a new cell into its shard, making room there first if there is none.
+    pub(super) fn create(&self, shard: &mut Shard, place: Fingerprint, cell: Cell, now_ms: i64) {
+        if self.len() >= self.room {
+            let (over, evicted) = shard.make_room(now_ms);
+            self.cells.fetch_sub(over + evicted, Ordering::Relaxed);
+            self.evicted.add(evicted as u64);
         }
+        shard.create(place, cell);
+        self.cells.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Each shard in turn, under its lock.
+    pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock)
     }
 
     /// Locks the shard of a place.
-    fn lock(&self, place: Fingerprint) -> MutexGuard<'_, Shard> {
+    pub(super) fn lock(&self, place: Fingerprint) -> MutexGuard<'_, Shard> {
         lock(&self.shards[place.shard(self.shards.len())])
     }
 

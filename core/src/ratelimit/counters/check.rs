@@ -1,0 +1,69 @@
+//! What the counters are asked, and what they answer.
+
+use smallvec::SmallVec;
+
+use crate::ratelimit::window::{Decision, Window};
+
+/// What one count belongs to. The limit is not part of it: checks with different limits and
+/// equal durations share their count (RL2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellKey<'a> {
+    /// Id of the workspace.
+    pub workspace: &'a str,
+    /// Which kind of limit it is, and which one of that kind.
+    pub scope: CellScope<'a>,
+    /// Who is limited: the request's identifier, the id of a key or identity, or the workspace
+    /// id again for the throttle. Byte-exact.
+    pub identifier: &'a str,
+    /// Length of the window in ms, at least 1000.
+    pub duration_ms: i64,
+}
+
+/// The kinds of limits that are counted. Limits of different kinds never share a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CellScope<'a> {
+    /// A standalone limit, by the id of its namespace.
+    Namespace(&'a str),
+    /// A limit of a key or an identity, by the limit's name.
+    Key(&'a str),
+    /// The request throttle of a whole workspace.
+    Workspace,
+}
+
+/// One question to the counters: is there room for `cost` under `limit`?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check<'a> {
+    /// Where to look and to count.
+    pub cell: CellKey<'a>,
+    /// The most that may be used in one window; 0 denies every cost.
+    pub limit: i64,
+    /// What to count if it passes; 0 only reads.
+    pub cost: i64,
+}
+
+impl Check<'_> {
+    pub(super) fn decide(&self, window: Window, now_ms: i64) -> Decision {
+        window.decide(now_ms, self.limit, self.cell.duration_ms, self.cost)
+    }
+
+    pub(super) fn remaining(&self, window: Window, now_ms: i64) -> i64 {
+        window.remaining(now_ms, self.limit, self.cell.duration_ms)
+    }
+
+    pub(super) fn count(&self, window: Window, now_ms: i64) -> Window {
+        window.count(now_ms, self.cell.duration_ms, self.cost)
+    }
+}
+
+/// The answers to the checks of a batch. A few need no memory but the stack's.
+pub type Decisions = SmallVec<[Decision; 4]>;
+
+/// The answer to a batch: the whole, and each check in the order it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchDecision {
+    /// Whether all checks passed. If not, none was counted.
+    pub passed: bool,
+    /// One decision per check. In a failed batch a check that passed on its own reports as
+    /// `remaining` what a single retry of it would find.
+    pub decisions: Decisions,
+}
