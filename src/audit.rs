@@ -70,7 +70,7 @@ async fn verify(store: &Store, only: Option<&str>) -> anyhow::Result<ExitCode> {
     }
     let mut is_whole = true;
     for workspace in &asked {
-        let found = chain::verify(store, workspace, |entries| progress(workspace, entries)).await;
+        let found = chain::verify(store, &workspace.id, |entries| progress(workspace, entries)).await;
         clear_progress();
         let found = found.map_err(told)?;
         is_whole &= found.broken.is_none();
@@ -92,12 +92,14 @@ fn finding(workspace: &Workspace, found: &Chain) -> String {
             found.entries
         );
     }
-    match (&found.last, found.first) {
-        (Some((last, hash)), Some(first)) => {
-            let cut = if first > 1 { ", older ones removed by retention" } else { "" };
-            format!("{id}: whole, entries {first} to {last}{cut}; last hash {hash}")
+    let removed = found.anchor.as_ref().map_or(0, |(sequence, _)| *sequence);
+    let cut = if removed > 0 { format!(", 1 to {removed} removed by retention") } else { String::new() };
+    match &found.last {
+        Some((last, hash)) if *last > removed => {
+            format!("{id}: whole, entries {} to {last}{cut}; last hash {hash}", removed + 1)
         }
-        _ => format!("{id}: whole, no entries"),
+        Some((_, hash)) => format!("{id}: whole, no entries{cut}; last hash {hash}"),
+        None => format!("{id}: whole, no entries"),
     }
 }
 

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::clock::Clock;
 use keyrack_core::error::{Code, Error};
-use keyrack_core::keyrack::Keyrack;
+use keyrack_core::keyrack::{Keyrack, Options};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::setup;
 use keyrack_core::store::create_private_folder;
@@ -58,7 +59,8 @@ pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
-    let keyrack = Keyrack::open_with(&location, Clock::system(), settings.vault()?).await.map_err(told)?;
+    let options = Options { vault: settings.vault()?, durability: settings.credits_durability()? };
+    let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
     let keep = |secret: &Secret| {
         write_root_key(&root_key_file, secret).map_err(|error| {
             Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))
@@ -69,6 +71,21 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
         setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
     }
     Ok(Instance { keyrack, is_first_start, root_key_file })
+}
+
+/// Starts what runs beside requests, the log of events included.
+///
+/// # Errors
+/// When the log's folder cannot be made.
+pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> anyhow::Result<()> {
+    let bytes = settings.event_log_bytes()?;
+    if bytes > 0 {
+        let folder = settings.data_dir()?.join(log::FOLDER);
+        let log = Log::open(&folder, bytes).with_context(|| format!("cannot create {}", folder.display()))?;
+        keyrack.recorder().write_to(log);
+    }
+    keyrack.start_background_work(settings.retention()?);
+    Ok(())
 }
 
 /// An error of core in words, with its cause: on this side of the wire its reader owns the server.

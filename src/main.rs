@@ -1,11 +1,12 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation; `root-key` and `audit` work on the database itself.
+//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself, `events` on the log beside it.
 
 mod api;
 mod audit;
 mod doctor;
+mod events;
 mod instance;
 mod mcp;
 mod mcp_config;
@@ -46,6 +47,7 @@ fn command() -> Command {
         .subcommand(root_key::command())
         .subcommand(migration::command())
         .subcommand(audit::command())
+        .subcommand(events::command())
         .subcommand(settings::add_flags(
             Command::new("doctor").about(
                 "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
@@ -71,6 +73,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let outcome = match name {
         "api" => return api::run(matches).await,
         "audit" => audit::run(matches).await,
+        "events" => events::run(matches),
         "root-key" => root_key::run(matches).await,
         "migration" => migration::run(matches).await,
         "doctor" => return doctor::run(matches).await,

@@ -37,7 +37,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(refused(error.detail())),
     }
     instance::start_log(settings)?;
-    instance.keyrack.start_background_work();
+    instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let outcome =

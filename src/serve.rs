@@ -1,25 +1,24 @@
 //! `keyrack serve`: the HTTP API and MCP on one listener; start, signals, drain.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
-use keyrack_http_api::guard::{self, Guard, Peer};
+use keyrack_http_api::guard::Guard;
 use keyrack_http_api::metrics::{self, HttpMetrics};
-use keyrack_http_api::{Readiness, Settings as ApiSettings};
+use keyrack_http_api::{Readiness, Server, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
@@ -44,29 +43,29 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
-    let router = build_router(settings, &keyrack, address, &readiness, &requests)?;
+    let server = build_server(settings, &keyrack, address, &readiness, &requests)?;
     let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(listener) = metrics_listener {
         tokio::spawn(serve_metrics(listener, metrics::router(keyrack.clone(), requests), stop.gently.clone()));
     }
-    keyrack.start_background_work();
+    instance::start_background_work(settings, &keyrack)?;
     banner(settings, &instance, address, metrics_address).await?;
     let drain = settings.drain()?;
     tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
-    accept(listener, router, &stop, drain).await;
+    accept(listener, Arc::new(server), &stop, drain).await;
     keyrack.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn build_router(
+fn build_server(
     settings: &Settings,
     keyrack: &Keyrack,
     address: SocketAddr,
     readiness: &Readiness,
     requests: &Arc<HttpMetrics>,
-) -> anyhow::Result<Router> {
+) -> anyhow::Result<Server> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
     hosts.push(address.ip().to_string());
@@ -90,9 +89,8 @@ fn build_router(
         docs: api.docs(),
         metrics: requests.clone(),
     };
-    let router = keyrack_http_api::router(keyrack.clone(), api)
-        .merge(keyrack_mcp_server::http::router(keyrack.clone(), mcp));
-    Ok(router.layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::around)))
+    let assistants = keyrack_mcp_server::http::router(keyrack.clone(), mcp);
+    Ok(Server::new(keyrack.clone(), api, guard, assistants))
 }
 
 /// A listener for the metrics, unless they are off.
@@ -132,7 +130,7 @@ struct Stop {
 }
 
 /// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
-async fn accept(listener: TcpListener, router: Router, stop: &Stop, drain: Duration) {
+async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: Duration) {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -149,11 +147,10 @@ async fn accept(listener: TcpListener, router: Router, stop: &Stop, drain: Durat
             }
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
+        let server = server.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            router.clone().oneshot(request)
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

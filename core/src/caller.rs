@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope};
 use crate::catalogue::Operation;
 use crate::error::{Code, Error};
+use crate::ids::RequestId;
 
 /// A root key as calls see it: identity, permissions and limits, without its secret.
 #[derive(Debug)]
@@ -80,12 +81,16 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// The client's `User-Agent`, if it sent one.
     pub user_agent: Option<String>,
+    /// The request it is.
+    pub request_id: RequestId,
+    /// Whether decisions on rate limits are recorded for analytics.
+    pub is_recorded: bool,
 }
 
 impl Origin {
     /// A call from this process's own standard input.
     pub fn local(via: Via) -> Self {
-        Origin { via, address: None, user_agent: None }
+        Origin { via, address: None, user_agent: None, request_id: RequestId::new(), is_recorded: true }
     }
 }
 
@@ -106,7 +111,7 @@ impl Caller {
     /// The same caller for another call: whether a rule was asked is a fact of each call.
     #[must_use]
     pub fn again(&self) -> Self {
-        Caller::new(self.root_key.clone(), self.origin.clone())
+        Caller::new(self.root_key.clone(), Origin { request_id: RequestId::new(), ..self.origin.clone() })
     }
 
     /// The root key.

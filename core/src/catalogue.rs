@@ -11,9 +11,10 @@ use std::future::Future;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -146,6 +147,38 @@ pub trait Operation: Send + Sync + 'static {
         caller: &Caller,
         request: Self::Request,
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
+}
+
+/// An operation of the hot path: called before every request of its users' own systems.
+///
+/// What is plainly right is read without the schema, borrowing from the body, and answered in the task of
+/// its connection. All else goes the way of every operation.
+pub trait Hot: Operation {
+    /// The request, made of the types of [`crate::bounds`]: what it reads the schema accepts.
+    type Asked<'a>: Deserialize<'a> + Send;
+
+    /// Answers, as [`Operation::handle`] does; `None` when the call has to change more than a balance and
+    /// counts, which only a task of its own may do. Dropped halfway, it leaves nothing out of step.
+    fn answer(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        asked: Self::Asked<'_>,
+    ) -> impl Future<Output = Option<Result<Self::Response, Error>>> + Send;
+}
+
+/// Runs a hot operation on the text of an HTTP body; `None` when it has to be [run as others are](run_body).
+pub async fn run_hot<O: Hot>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    body: &[u8],
+) -> Option<Result<O::Response, Error>> {
+    let work = O::answer(keyrack, caller, serde_json::from_slice(body).ok()?);
+    // In a box, because the compiler does not see through a request of any lifetime that it is `Send`.
+    let work: BoxFuture<'_, _> = Box::pin(work);
+    let work = std::panic::AssertUnwindSafe(work);
+    work.catch_unwind()
+        .await
+        .unwrap_or_else(|_| Some(Err(Error::unexpected(format!("{}: panicked", O::ABOUT.name)))))
 }
 
 /// What an operation answers: data, and for lists where the next page starts.

@@ -8,17 +8,16 @@
 //!
 //! Credit deductions and last-used times do not take part.
 
-use std::time::Duration;
+pub mod forgetting;
 
-use sqlx::Transaction;
-use sqlx::any::Any;
+use std::time::Duration;
 
 use crate::audit::{self, Actor, Event};
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, changes, keys, refills, workspaces};
+use crate::store::{Connection, Transaction, changes, keys, refills, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -88,7 +87,7 @@ impl Subject {
 #[derive(Debug)]
 pub struct Mutation {
     keyrack: Keyrack,
-    transaction: Transaction<'static, Any>,
+    transaction: Transaction,
     workspace_id: String,
     generation: i64,
     now: i64,
@@ -119,7 +118,7 @@ impl Mutation {
     /// Makes a transaction that has done something already a change of a workspace.
     pub(crate) async fn adopt(
         keyrack: &Keyrack,
-        mut transaction: Transaction<'static, Any>,
+        mut transaction: Transaction,
         workspace_id: &str,
         actor: Actor,
     ) -> Result<Mutation, Error> {
@@ -197,7 +196,8 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
-        changes::insert(&mut self.transaction, &self.workspace_id, self.generation, &self.subjects).await?;
+        let (workspace_id, generation) = (&self.workspace_id, self.generation);
+        changes::insert(&mut self.transaction, workspace_id, generation, self.now, &self.subjects).await?;
         audit::append(
             &mut self.transaction,
             &self.workspace_id,
@@ -210,7 +210,7 @@ impl Mutation {
         let outcome = self.transaction.commit().await;
         // Read back even what may have failed: the database knows.
         self.keyrack.changed_here(&self.workspace_id, self.generation, &self.subjects).await;
-        outcome.map_err(Error::unknown_outcome)
+        outcome
     }
 }
 

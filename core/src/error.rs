@@ -168,10 +168,10 @@ pub struct Fault {
 }
 
 /// An error with what its caller may read and what only the log may.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error(Box<Facts>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Facts {
     code: Code,
     detail: String,
@@ -245,6 +245,25 @@ impl Error {
         .caused_by(cause)
     }
 
+    /// A 503 for a database that does not answer, or that cannot be written now.
+    pub(crate) fn database_unavailable(cause: impl fmt::Display) -> Self {
+        Error::new(
+            Code::ServiceUnavailable,
+            "The database does not answer at the moment, and nothing was changed. Try again shortly.",
+        )
+        .retry_after(1)
+        .caused_by(cause)
+    }
+
+    /// A commit that failed: only some of the reasons tell that nothing was changed.
+    pub(crate) fn failed_commit(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        // SQLite: BUSY, READONLY, FULL, all before the commit was written. PostgreSQL: serialization, deadlock.
+        let is_refused = sqlite_code(&code).is_some_and(|code| matches!(code & 0xff, 5 | 8 | 13))
+            || code.len() == 5 && code.starts_with("40");
+        if is_refused { Error::database_unavailable(error) } else { Error::unknown_outcome(error) }
+    }
+
     /// Adds the faults of a request.
     #[must_use]
     pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
@@ -312,10 +331,10 @@ impl From<sqlx::Error> for Error {
             return Error::new(Code::InvalidInput, "Texts must not hold the character U+0000. Remove it.");
         }
         let busy = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
-            // SQLite: BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN and their extended codes.
-            // PostgreSQL: serialization and deadlock, connection, resources, shutdown.
-            code.parse::<u32>().is_ok_and(|sqlite| matches!(sqlite & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14))
+            sqlite_code(&code).is_some_and(sqlite_is_unavailable)
+                // PostgreSQL: serialization and deadlock, connection, resources, shutdown, a lock that is not free.
                 || ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || code == "55P03"
         });
         // A protocol error is a proxy or a server in the middle of a failover that hung up.
         let unreachable = matches!(
@@ -327,17 +346,19 @@ impl From<sqlx::Error> for Error {
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed
         );
-        if busy || unreachable {
-            Error::new(
-                Code::ServiceUnavailable,
-                "The database does not answer at the moment, and nothing was changed. Try again shortly.",
-            )
-            .retry_after(1)
-            .caused_by(error)
-        } else {
-            Error::unexpected(error)
-        }
+        if busy || unreachable { Error::database_unavailable(error) } else { Error::unexpected(error) }
     }
+}
+
+/// A result code of SQLite; the codes of PostgreSQL have five characters, which may all be digits.
+fn sqlite_code(code: &str) -> Option<u32> {
+    if code.len() < 5 { code.parse().ok() } else { None }
+}
+
+/// Whether a result code of SQLite, extended or not, is about the file or its lock and not about a statement:
+/// BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
+pub(crate) fn sqlite_is_unavailable(code: u32) -> bool {
+    matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14 | 26)
 }
 
 #[cfg(test)]

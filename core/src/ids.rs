@@ -1,6 +1,9 @@
 //! Ids: a prefix that says what the thing is, an underscore, and 16 base58 characters from the
 //! system's generator (about 93 bits, so two never meet). On the way in, ids are opaque strings.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 /// The Bitcoin alphabet: no `0`, `O`, `I` and `l`.
@@ -23,7 +26,6 @@ pub enum Kind {
     Ratelimit,
     RatelimitNamespace,
     RatelimitOverride,
-    Request,
     Role,
     Workspace,
 }
@@ -44,7 +46,6 @@ impl Kind {
             Kind::Ratelimit => "rl",
             Kind::RatelimitNamespace => "rlns",
             Kind::RatelimitOverride => "rlor",
-            Kind::Request => "req",
             Kind::Role => "role",
             Kind::Workspace => "ws",
         }
@@ -64,14 +65,83 @@ pub fn generate(kind: Kind) -> String {
     id
 }
 
-/// Appends `count` characters drawn uniformly from the alphabet. Of the 256 values of a byte the first
-/// 232 (4 × 58) are used; the rest would make some characters likelier and are drawn again.
+const REQUEST_PREFIX: &[u8] = b"req_";
+
+/// The id of a request, such as `req_4Nv8yTq1ZbWc7XgR`. It is made here and adopted from nobody.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; REQUEST_PREFIX.len() + RANDOM_CHARACTERS]);
+
+impl RequestId {
+    /// A new one. Nothing depends on its being hard to guess, and every request has one: randomness for
+    /// many is asked of the system at once.
+    ///
+    /// # Panics
+    /// As [`generate`].
+    #[expect(clippy::new_without_default, reason = "a new id is no default")]
+    pub fn new() -> Self {
+        let mut id = [0; REQUEST_PREFIX.len() + RANDOM_CHARACTERS];
+        let (prefix, random) = id.split_at_mut(REQUEST_PREFIX.len());
+        prefix.copy_from_slice(REQUEST_PREFIX);
+        STOCK.with_borrow_mut(|stock| random.fill_with(|| stock.character()));
+        RequestId(id)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+thread_local! {
+    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { random: [0; 1024], used: 1024 }) };
+}
+
+/// Random bytes for the ids of requests.
+struct Stock {
+    random: [u8; 1024],
+    used: usize,
+}
+
+impl Stock {
+    #[expect(clippy::expect_used, reason = "without randomness nothing may be named")]
+    fn character(&mut self) -> u8 {
+        loop {
+            if self.used == self.random.len() {
+                getrandom::fill(&mut self.random).expect("the system's random number generator answers");
+                self.used = 0;
+            }
+            let byte = usize::from(self.random[self.used]);
+            self.used += 1;
+            if byte < FAIR {
+                return BASE58[byte % BASE58.len()];
+            }
+        }
+    }
+}
+
+/// Of the 256 values of a byte the first 232 (4 × 58) are used; the rest would make some characters
+/// likelier and are drawn again.
+const FAIR: usize = 4 * BASE58.len();
+
+/// Appends `count` characters drawn uniformly from the alphabet.
 pub(crate) fn push_random_base58(text: &mut String, count: usize) -> Result<(), getrandom::Error> {
     let mut random = Zeroizing::new([0_u8; 64]);
     let mut missing = count;
     while missing > 0 {
         getrandom::fill(random.as_mut_slice())?;
-        let fair = random.iter().filter(|byte| usize::from(**byte) < 4 * BASE58.len());
+        let fair = random.iter().filter(|byte| usize::from(**byte) < FAIR);
         for byte in fair.take(missing) {
             text.push(char::from(BASE58[usize::from(*byte) % BASE58.len()]));
             missing -= 1;
@@ -91,5 +161,13 @@ mod tests {
         assert_eq!(random.len(), RANDOM_CHARACTERS);
         assert!(random.bytes().all(|byte| BASE58.contains(&byte)));
         assert_ne!(id, generate(Kind::RatelimitNamespace));
+    }
+
+    #[test]
+    fn requests_have_ids_of_the_same_form() {
+        let ids: std::collections::HashSet<String> = (0..500).map(|_| RequestId::new().to_string()).collect();
+        assert_eq!(ids.len(), 500);
+        let is_base58 = |text: &str| text.len() == 16 && text.bytes().all(|byte| BASE58.contains(&byte));
+        assert!(ids.iter().all(|id| id.strip_prefix("req_").is_some_and(is_base58)));
     }
 }

@@ -1,27 +1,33 @@
 //! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::analytics::recorder::Recorder;
+use crate::analytics::writing;
 use crate::caller::{Caller, Origin};
+use crate::changes::forgetting::Forgetting;
 use crate::changes::{self, Subject};
 use crate::clock::{Clock, rfc3339};
-use crate::credits::refill;
+use crate::credits::ledger::Ledger;
+use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::keys::secret;
-use crate::last_used::LastUsed;
+use crate::last_used::{self, LastUsed};
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
-use crate::store::{Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::retention::{Removal, Retention};
+use crate::schedule::{self, Job};
+use crate::store::workspaces::Workspace;
+use crate::store::{Connection, Durability, Engine, Location, Store, changes as feed, root_keys, workspaces};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
-const JANITOR_PERIOD: Duration = Duration::from_secs(60);
-const LAST_USED_PERIOD: Duration = Duration::from_secs(10);
 /// How often a refresh after a commit is tried before the feed has to make up for it.
 const REFRESH_TRIES: u32 = 3;
 /// How old the last look at other nodes' changes may be. They are looked for several times a second.
@@ -31,6 +37,15 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Keyrack(Arc<Open>);
 
+/// How a Keyrack is opened.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where plaintexts of recoverable keys go, if there is a master key.
+    pub vault: Option<Vault>,
+    /// When deductions of credits count as committed.
+    pub durability: Durability,
+}
+
 #[derive(Debug)]
 struct Open {
     store: Store,
@@ -38,21 +53,47 @@ struct Open {
     /// The generation of each workspace that the resident state has seen. Whoever refreshes holds this
     /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
     seen: Mutex<HashMap<String, i64>>,
-    following: std::sync::Mutex<Following>,
+    following: Following,
     counters: MemoryCounters,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    ledger: Ledger,
     vault: Option<Vault>,
     last_used: LastUsed,
+    recorder: Arc<Recorder>,
+    /// Held while what was made of events moves from memory to the store.
+    event_writing: Mutex<()>,
     clock: Clock,
 }
 
-/// How well this process follows the changes of others.
-#[derive(Debug, Default)]
+/// How well this process follows the changes of others. Every request asks, so it is no lock.
+#[derive(Debug)]
 struct Following {
     /// A change of this process could not be read back.
-    is_behind: bool,
-    /// When the changes of other processes were read last; nothing before the background work began.
-    last: Option<Instant>,
+    is_behind: AtomicBool,
+    /// When the changes of other processes were read last, in ms since `opened`; [`NEVER`] before the
+    /// background work began.
+    last_ms: AtomicU64,
+    opened: Instant,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Following {
+    fn new() -> Self {
+        Following { is_behind: AtomicBool::new(false), last_ms: AtomicU64::new(NEVER), opened: Instant::now() }
+    }
+
+    /// How long ago the changes of other processes were read; `None` before the first time.
+    fn age(&self) -> Option<Duration> {
+        let last_ms = self.last_ms.load(Ordering::Acquire);
+        (last_ms != NEVER).then(|| self.opened.elapsed().saturating_sub(Duration::from_millis(last_ms)))
+    }
+
+    fn is_up_to_date(&self) {
+        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1);
+        self.last_ms.store(now_ms, Ordering::Release);
+        self.is_behind.store(false, Ordering::Release);
+    }
 }
 
 impl Keyrack {
@@ -61,15 +102,15 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open(location: &Location, clock: Clock) -> Result<Keyrack, Error> {
-        Keyrack::open_with(location, clock, None).await
+        Keyrack::open_with(location, clock, Options::default()).await
     }
 
-    /// The same, with a vault for recoverable keys. Data keys that its previous master key sealed are sealed
-    /// anew.
+    /// The same with options. Data keys that the vault's previous master key sealed are sealed anew.
     ///
     /// # Errors
     /// When the database cannot be opened or read.
-    pub async fn open_with(location: &Location, clock: Clock, vault: Option<Vault>) -> Result<Keyrack, Error> {
+    pub async fn open_with(location: &Location, clock: Clock, options: Options) -> Result<Keyrack, Error> {
+        let Options { vault, durability } = options;
         let store = Store::open(location).await?;
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
@@ -89,8 +130,9 @@ impl Keyrack {
             }
         }
         let counters = MemoryCounters::new();
-        let (following, last_used) = (std::sync::Mutex::default(), LastUsed::default());
-        let (seen, metrics) = (Mutex::new(seen), Metrics::default());
+        let (following, last_used) = (Following::new(), LastUsed::default());
+        let (seen, metrics) = (Mutex::new(seen), Arc::new(Metrics::default()));
+        let ledger = Ledger::new(store.clone(), durability, metrics.clone());
         Ok(Keyrack(Arc::new(Open {
             store,
             resident,
@@ -98,43 +140,36 @@ impl Keyrack {
             following,
             counters,
             metrics,
+            ledger,
             vault,
             last_used,
+            recorder: Arc::default(),
+            event_writing: Mutex::default(),
             clock,
         })))
     }
 
-    /// Writes what is still in memory alone, and closes the store.
+    /// Makes the deductions that were accepted, writes what is still in memory alone, and closes the store.
     pub async fn close(&self) {
-        if let Err(error) = self.write_last_used().await {
-            tracing::warn!(%error, "the last uses of root keys could not be written");
+        self.ledger().close().await;
+        self.recorder().stop();
+        if let Err(error) = self.write_uses().await {
+            tracing::warn!(%error, "the last uses of keys, or hourly counts, could not be written");
         }
         self.store().close().await;
     }
 
-    /// Starts what runs beside requests: settling refills, following other processes' changes, forgetting idle counters,
-    /// writing when root keys were last used.
-    pub fn start_background_work(&self) {
+    /// Starts what runs beside requests: events, following other processes' changes, and scheduled work.
+    pub fn start_background_work(&self, retention: Retention) {
+        if let Err(error) = self.recorder().start(self.clock().clone()) {
+            tracing::error!(%error, "no thread for events: those of an overload will be lost");
+        }
         tokio::spawn(changes::follow(self.clone()));
-        tokio::spawn(refill::keep_settling(self.clone()));
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(JANITOR_PERIOD);
-            loop {
-                ticks.tick().await;
-                keyrack.counters().forget_idle(keyrack.clock().now());
-            }
-        });
-        let keyrack = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(LAST_USED_PERIOD);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = keyrack.write_last_used().await {
-                    tracing::debug!(%error, "the last uses of root keys could not be written; trying again");
-                }
-            }
-        });
+        schedule::start(self, Refills::default());
+        schedule::start(self, last_used::Writing);
+        schedule::start(self, IdleCounters);
+        schedule::start(self, Forgetting);
+        schedule::start(self, Removal::new(retention));
     }
 
     /// The store.
@@ -157,9 +192,29 @@ impl Keyrack {
         &self.0.metrics
     }
 
+    /// What makes deductions.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// How many deductions wait to be made.
+    pub fn waiting_deductions(&self) -> usize {
+        self.ledger().waiting()
+    }
+
     /// Where the plaintexts of recoverable keys are, if the server has a master key.
     pub fn vault(&self) -> Option<&Vault> {
         self.0.vault.as_ref()
+    }
+
+    /// Where decisions put their events.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.0.recorder
+    }
+
+    /// Waits until nothing moves from memory to the store, and keeps it so until what is returned is dropped.
+    pub(crate) async fn event_writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.event_writing.lock().await
     }
 
     /// The clock.
@@ -186,10 +241,11 @@ impl Keyrack {
         let Some(root_key) = self.resident().root_key(&secret::hash(bearer)) else {
             return Err(invalid(Code::RootKeyNotFound, "No root key has this value."));
         };
-        let Some(workspace) = self.resident().workspace(&root_key.workspace_id) else {
+        let is_enabled = self.resident().look_at_workspace(&root_key.workspace_id, |workspace| workspace.enabled);
+        let Some(is_enabled) = is_enabled else {
             return Err(invalid(Code::WorkspaceNotFound, "Its workspace does not exist any more."));
         };
-        if !workspace.enabled {
+        if !is_enabled {
             return Err(invalid(Code::WorkspaceDisabled, "Its workspace is disabled."));
         }
         if !root_key.enabled {
@@ -205,6 +261,12 @@ impl Keyrack {
     /// When this process last saw a root key used, in Unix ms; 0 when never.
     pub(crate) fn root_key_last_used(&self, id: &str) -> i64 {
         self.0.last_used.of(id)
+    }
+
+    /// Writes to the store when keys and root keys were last used, and the hourly counts.
+    pub(crate) async fn write_uses(&self) -> Result<(), Error> {
+        writing::write(self).await?;
+        self.write_last_used().await
     }
 
     async fn write_last_used(&self) -> Result<(), Error> {
@@ -226,18 +288,14 @@ impl Keyrack {
     ///
     /// On SQLite only the first counts: processes that share a file lose it together, and verifications go on.
     pub fn is_stale(&self) -> bool {
-        let following = self.following();
-        let silent = following.last.is_some_and(|last| last.elapsed() > STALE_AFTER);
-        following.is_behind || (silent && self.store().engine() == Engine::Postgres)
+        let following = &self.0.following;
+        following.is_behind.load(Ordering::Acquire)
+            || (self.store().engine() == Engine::Postgres && following.age().is_some_and(|age| age > STALE_AFTER))
     }
 
     /// How long ago the changes of all processes were followed to their end; `None` before the first time.
     pub fn change_feed_age(&self) -> Option<Duration> {
-        self.following().last.map(|last| last.elapsed())
-    }
-
-    fn following(&self) -> MutexGuard<'_, Following> {
-        self.0.following.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.following.age()
     }
 
     /// Counts a request against the caller's workspace limit, if it has one.
@@ -247,8 +305,9 @@ impl Keyrack {
     /// # Errors
     /// 429 `workspace_rate_limited`, with the numbers unless the limit is 0.
     pub fn throttle(&self, caller: &Caller) -> Result<Option<Throttle>, (Error, Option<Throttle>)> {
-        let workspace = self.resident().workspace(caller.workspace_id());
-        let Some(limit) = workspace.and_then(|workspace| workspace.requests_per_minute) else { return Ok(None) };
+        let limit = |workspace: &Workspace| workspace.requests_per_minute;
+        let limit = self.resident().look_at_workspace(caller.workspace_id(), limit);
+        let Some(limit) = limit.flatten() else { return Ok(None) };
         let refused = || {
             Error::new(
                 Code::WorkspaceRateLimited,
@@ -286,7 +345,7 @@ impl Keyrack {
             }
         }
         // Until the feed brings it, an answer would be one from before the change.
-        self.following().is_behind = true;
+        self.0.following.is_behind.store(true, Ordering::Release);
     }
 
     /// Applies the changes of other processes.
@@ -302,14 +361,28 @@ impl Keyrack {
         for (workspace_id, generation) in generations {
             let known = seen.get(&workspace_id).copied().unwrap_or(0);
             if generation > known {
-                let subjects = feed::after(&mut connection, &workspace_id, known).await?;
+                let Some(subjects) = feed::after(&mut connection, &workspace_id, known).await? else {
+                    *seen = self.reload(&mut connection).await?;
+                    break;
+                };
                 self.resident().refresh(&mut connection, &subjects).await?;
                 seen.insert(workspace_id, generation);
             }
         }
         self.metrics().generations_behind.set(0);
-        *self.following() = Following { is_behind: false, last: Some(Instant::now()) };
+        self.0.following.is_up_to_date();
         Ok(())
+    }
+
+    /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended
+    /// machine is. Until that is done, an answer would be one from before. The generations that it then knows.
+    async fn reload(&self, connection: &mut Connection) -> Result<HashMap<String, i64>, Error> {
+        tracing::warn!("this process missed changes that the feed has forgotten; reading everything anew");
+        self.0.following.is_behind.store(true, Ordering::Release);
+        // Generations first: what changes while the rest loads is read again.
+        let generations = workspaces::generations(connection).await?;
+        self.resident().reload(connection).await?;
+        Ok(generations.into_iter().collect())
     }
 
     /// Reads these things anew, now.
@@ -324,11 +397,25 @@ impl Keyrack {
     }
 }
 
-fn workspace_check(workspace_id: &str, limit: i64) -> Check {
+/// Forgets rate-limit counts that nobody asks for any more.
+#[derive(Debug)]
+struct IdleCounters;
+
+impl Job for IdleCounters {
+    const NAME: &'static str = "idle_counters";
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.counters().forget_idle(keyrack.clock().now());
+        Ok(())
+    }
+}
+
+fn workspace_check(workspace_id: &str, limit: i64) -> Check<'_> {
     let cell = CellKey {
-        workspace: workspace_id.into(),
+        workspace: workspace_id,
         scope: CellScope::Workspace,
-        identifier: workspace_id.into(),
+        identifier: workspace_id,
         duration_ms: MINUTE_MS,
     };
     Check { cell, limit, cost: 1 }

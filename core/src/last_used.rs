@@ -4,8 +4,13 @@
 //! use of the last seconds.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use papaya::HashMap;
+
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::schedule::Job;
 
 /// Uses of one key that are nearer to each other than this are one, so that parallel calls do not fight
 /// for the same memory.
@@ -55,6 +60,19 @@ impl LastUsed {
                 known.written.store(*at, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// Writes them now and then.
+#[derive(Debug)]
+pub(crate) struct Writing;
+
+impl Job for Writing {
+    const NAME: &'static str = "last_used";
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.write_uses().await
     }
 }
 

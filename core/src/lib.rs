@@ -10,8 +10,10 @@
 //! Layers point down only: operations use services (keys, rate limits, permissions, audit), services use
 //! changes and the store. The store knows entities and SQL, not rules.
 
+pub mod analytics;
 pub mod audit;
 pub mod authorization;
+pub mod bounds;
 pub mod caller;
 pub mod catalogue;
 pub mod changes;
@@ -29,6 +31,8 @@ pub mod page;
 pub mod ratelimit;
 pub mod rbac;
 pub mod resident;
+pub mod retention;
+mod schedule;
 pub mod schema;
 pub mod setup;
 pub mod store;

@@ -1,7 +1,7 @@
 //! What core counts while it works, for whoever watches the program.
 //!
 //! Counting is one atomic addition at the place where the thing happens: no lock, no text, no allocation
-//! (calls of assistants alone, which are few, go into a map under a lock). How the numbers are shown is
+//! (calls of assistants and runs of scheduled work, which are few, go into maps under a lock). How the numbers are shown is
 //! the business of faces. Nothing is counted per workspace or per key: there are too many of them.
 
 use std::collections::BTreeMap;
@@ -58,13 +58,41 @@ impl Histogram {
     }
 }
 
+/// Upper bounds of the buckets of group sizes; a last bucket takes the rest.
+pub const SIZE_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/// How large groups were, in buckets.
+#[derive(Debug, Default)]
+pub struct GroupSizes {
+    buckets: [Counter; SIZE_BOUNDS.len() + 1],
+    members: Counter,
+}
+
+impl GroupSizes {
+    /// Notes one group.
+    pub fn note(&self, size: u64) {
+        self.buckets[SIZE_BOUNDS.partition_point(|bound| *bound < size)].add(1);
+        self.members.add(size);
+    }
+
+    /// How many groups fell into each bucket, the last one being without bound.
+    pub fn buckets(&self) -> [u64; SIZE_BOUNDS.len() + 1] {
+        std::array::from_fn(|at| self.buckets[at].value())
+    }
+
+    /// The members of all groups together.
+    pub fn sum(&self) -> u64 {
+        self.members.value()
+    }
+}
+
 /// Decisions on rate limits: per kind of limit, how often it passed and how often it refused.
 #[derive(Debug, Default)]
 pub struct LimitDecisions([[Counter; 2]; 3]);
 
 impl LimitDecisions {
     /// Notes one decision.
-    pub fn note(&self, scope: &CellScope, passed: bool) {
+    pub fn note(&self, scope: CellScope<'_>, passed: bool) {
         let kind = match scope {
             CellScope::Key(_) => 0,
             CellScope::Namespace(_) => 1,
@@ -100,6 +128,47 @@ impl Gauge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes(pub [(&'static str, usize); 6]);
 
+/// What scheduled work removes for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the kind of thing it names")]
+pub enum Removed {
+    Apis,
+    AuditLogs,
+    Changes,
+    ExpiredKeys,
+    ExpiredRootKeys,
+    Identities,
+    Keys,
+    Namespaces,
+    Overrides,
+    RootKeys,
+}
+
+impl Removed {
+    /// Each kind with its name, in the order of the variants.
+    const NAMES: [&'static str; 10] = [
+        "apis",
+        "audit_logs",
+        "changes",
+        "expired_keys",
+        "expired_root_keys",
+        "identities",
+        "keys",
+        "namespaces",
+        "overrides",
+        "root_keys",
+    ];
+}
+
+/// How a job of scheduled work fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScheduledRuns {
+    /// Unix ms of the end of the last run that did all that was due; `None` before the first.
+    pub last_success: Option<i64>,
+    /// How many runs failed.
+    pub failures: u64,
+}
+
 /// What core counts.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -108,6 +177,12 @@ pub struct Metrics {
     pub credits_spent: Counter,
     /// Credits that verifications asked for and keys did not have.
     pub credits_refused: Counter,
+    /// How many deductions were committed together.
+    pub credit_groups: GroupSizes,
+    /// How long those commits took.
+    pub credit_commits: Histogram,
+    /// Groups of deductions that could not be committed.
+    pub credit_group_failures: Counter,
     /// Generations that the last look at the change feed found and that are not followed yet.
     pub generations_behind: Gauge,
     /// How often the changes of other processes could not be read.
@@ -115,6 +190,8 @@ pub struct Metrics {
     assistant_calls: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// How long calls of assistants took.
     pub assistant_call_durations: Histogram,
+    removed: [Counter; Removed::NAMES.len()],
+    scheduled: Mutex<BTreeMap<&'static str, ScheduledRuns>>,
 }
 
 impl Metrics {
@@ -141,6 +218,33 @@ impl Metrics {
     pub fn assistant_calls(&self) -> Vec<((&'static str, &'static str), u64)> {
         let calls = self.assistant_calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.iter().map(|(labels, count)| (*labels, *count)).collect()
+    }
+
+    /// Notes rows that scheduled work removed.
+    pub fn removed(&self, kind: Removed, rows: u64) {
+        self.removed[kind as usize].add(rows);
+    }
+
+    /// Each kind of rows with how many scheduled work has removed.
+    pub fn rows_removed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Removed::NAMES.into_iter().zip(&self.removed).map(|(kind, rows)| (kind, rows.value()))
+    }
+
+    /// Notes that a run of a job ended at this Unix ms.
+    pub(crate) fn scheduled_run(&self, job: &'static str, at: i64, succeeded: bool) {
+        let mut scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = scheduled.entry(job).or_default();
+        if succeeded {
+            runs.last_success = Some(at);
+        } else {
+            runs.failures += 1;
+        }
+    }
+
+    /// Each job of scheduled work that has run, with how it fares.
+    pub fn scheduled_runs(&self) -> Vec<(&'static str, ScheduledRuns)> {
+        let scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
+        scheduled.iter().map(|(job, runs)| (*job, *runs)).collect()
     }
 }
 
@@ -169,5 +273,15 @@ mod tests {
         }
         let counted: Vec<u64> = metrics.verifications().map(|(_, count)| count).collect();
         assert_eq!(counted, (0..Verdict::ALL.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_kind_of_rows_has_a_counter_of_its_own() {
+        let metrics = Metrics::default();
+        metrics.removed(Removed::Apis, 1);
+        metrics.removed(Removed::ExpiredKeys, 2);
+        metrics.removed(Removed::RootKeys, 3);
+        let removed: Vec<_> = metrics.rows_removed().filter(|(_, rows)| *rows > 0).collect();
+        assert_eq!(removed, [("apis", 1), ("expired_keys", 2), ("root_keys", 3)]);
     }
 }

@@ -7,9 +7,10 @@
 //! A row that cannot be read, written by a newer program or restored from a damaged dump, is left out and
 //! logged: what it describes is refused, and everything else goes on.
 
+mod by_id;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use papaya::HashMap as ConcurrentMap;
 use serde_json::value::RawValue;
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use crate::authorization::Grants;
 use crate::caller::RootKey;
 use crate::changes::Subject;
+use crate::credits::balance::KnownBalance;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::migration;
@@ -29,6 +31,7 @@ use crate::store::{
     Connection, Only, apis, by_owner, identities, key_migrations, keys, namespaces, overrides, ratelimits,
     root_keys, workspaces,
 };
+use by_id::ById;
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ pub struct Api {
 #[derive(Debug)]
 pub struct Ratelimit {
     /// `rl_…`
-    pub id: String,
+    pub id: Arc<str>,
     /// Unique per owner.
     pub name: Arc<str>,
     /// Cost admitted per window.
@@ -88,12 +91,8 @@ pub struct Key {
     pub enabled: bool,
     /// Unix ms.
     pub expires_at: Option<i64>,
-    /// Whether it has a balance.
-    pub has_credits: bool,
-    /// Whether that balance is refilled.
-    pub has_refill: bool,
-    /// The day, since 1970-01-01, on which this process last saw that refill settled.
-    pub refill_settled_on: AtomicI64,
+    /// What is known of its balance; `None` for an unlimited key.
+    pub balance: Option<Box<KnownBalance>>,
     /// Slugs, direct and through roles, unique and sorted.
     pub permissions: Vec<Arc<str>>,
     /// Role names, sorted.
@@ -134,40 +133,6 @@ pub struct Resident {
     namespace_names: ConcurrentMap<(String, String), String>,
 }
 
-/// Things that are looked up by hash and refreshed by id.
-#[derive(Debug)]
-struct ById<T> {
-    by_hash: ConcurrentMap<KeyHash, Arc<T>>,
-    hashes: ConcurrentMap<String, KeyHash>,
-}
-
-impl<T> Default for ById<T> {
-    fn default() -> Self {
-        ById { by_hash: ConcurrentMap::new(), hashes: ConcurrentMap::new() }
-    }
-}
-
-impl<T> ById<T> {
-    fn get(&self, hash: &KeyHash) -> Option<Arc<T>> {
-        self.by_hash.pin().get(hash).cloned()
-    }
-
-    fn insert(&self, id: &str, hash: KeyHash, thing: T) {
-        let previous = self.hashes.pin().insert(id.to_owned(), hash).copied();
-        self.by_hash.pin().insert(hash, Arc::new(thing));
-        if let Some(previous) = previous.filter(|previous| *previous != hash) {
-            self.by_hash.pin().remove(&previous);
-        }
-    }
-
-    fn remove(&self, id: &str) {
-        let hash = self.hashes.pin().remove(id).copied();
-        if let Some(hash) = hash {
-            self.by_hash.pin().remove(&hash);
-        }
-    }
-}
-
 impl Resident {
     /// Loads everything that is live.
     ///
@@ -175,16 +140,27 @@ impl Resident {
     /// When the store does not answer, or holds what cannot be read.
     pub async fn load(connection: &mut Connection) -> Result<Resident, Error> {
         let resident = Resident::default();
-        for workspace in workspaces::all(connection).await? {
-            resident.workspaces.pin().insert(workspace.id.clone(), Arc::new(workspace));
-        }
-        resident.load_root_keys(connection, Only::All).await?;
-        resident.load_apis(connection, Only::All).await?;
-        resident.load_identities(connection, Only::All).await?;
-        resident.load_keys(connection, Only::All).await?;
-        resident.load_key_migrations(connection, Only::All).await?;
-        resident.load_namespaces(connection, Only::All).await?;
+        resident.reload(connection).await?;
         Ok(resident)
+    }
+
+    /// Reads everything anew, in place. What is no longer live goes.
+    ///
+    /// # Errors
+    /// When the store does not answer, or holds what cannot be read.
+    pub async fn reload(&self, connection: &mut Connection) -> Result<(), Error> {
+        let workspaces = workspaces::all(connection).await?;
+        let found: HashSet<&str> = workspaces.iter().map(|workspace| workspace.id.as_str()).collect();
+        self.workspaces.pin().retain(|id, _| found.contains(id.as_str()));
+        for workspace in workspaces {
+            self.workspaces.pin().insert(workspace.id.clone(), Arc::new(workspace));
+        }
+        self.load_root_keys(connection, Only::All).await?;
+        self.load_apis(connection, Only::All).await?;
+        self.load_identities(connection, Only::All).await?;
+        self.load_keys(connection, Only::All).await?;
+        self.load_key_migrations(connection, Only::All).await?;
+        self.load_namespaces(connection, Only::All).await
     }
 
     /// Reads these things anew. What is no longer live goes.
@@ -226,7 +202,9 @@ impl Resident {
 
     async fn load_root_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = root_keys::live(connection, only).await?;
-        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.root_keys.remove(id));
+        for id in missing(only, || self.root_keys.ids(), found.iter().map(|key| key.id.as_str())) {
+            self.root_keys.remove(&id);
+        }
         for key in found {
             let Ok(hash) = KeyHash::from_base64(&key.hash) else {
                 self.root_keys.remove(&key.id);
@@ -251,9 +229,9 @@ impl Resident {
 
     async fn load_apis(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = apis::live(connection, only).await?;
-        forget_missing(only, found.iter().map(|api| api.id.as_str()), |id| {
-            self.apis.pin().remove(id);
-        });
+        for id in missing(only, || ids(&self.apis), found.iter().map(|api| api.id.as_str())) {
+            self.apis.pin().remove(&id);
+        }
         for stored in found {
             let text = stored.ip_whitelist.as_deref().unwrap_or_default();
             let addresses = match AddressList::parse(text) {
@@ -272,9 +250,9 @@ impl Resident {
     async fn load_identities(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = identities::live(connection, only).await?;
         let mut limits = by_owner(ratelimits::of_identities(connection, only).await?);
-        forget_missing(only, found.iter().map(|identity| identity.id.as_str()), |id| {
-            self.identities.pin().remove(id);
-        });
+        for id in missing(only, || ids(&self.identities), found.iter().map(|identity| identity.id.as_str())) {
+            self.identities.pin().remove(&id);
+        }
         for identity in found {
             let resident = Identity {
                 ratelimits: resident_limits(limits.remove(&identity.id)),
@@ -292,7 +270,10 @@ impl Resident {
         let mut permissions = by_owner(keys::permission_slugs(connection, only).await?);
         let mut roles = by_owner(keys::role_names(connection, only).await?);
         let mut limits = by_owner(ratelimits::of_keys(connection, only).await?);
-        forget_missing(only, found.iter().map(|key| key.id.as_str()), |id| self.forget_key(id));
+        let known = || [self.keys.ids(), self.waiting_keys.ids()].concat();
+        for id in missing(only, known, found.iter().map(|key| key.id.as_str())) {
+            self.forget_key(&id);
+        }
         let mut shared = Interner::default();
         for key in found {
             let resident = Key {
@@ -307,9 +288,7 @@ impl Resident {
                 name: key.name,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
-                has_credits: key.credits.remaining.is_some(),
-                has_refill: key.credits.refill.is_some(),
-                refill_settled_on: AtomicI64::new(i64::MIN),
+                balance: key.credits.remaining.map(|_| KnownBalance::new(key.credits.refill.is_some()).into()),
                 id: key.id.as_str().into(),
             };
             self.insert_key(&key.id, &key.hash, resident);
@@ -345,6 +324,9 @@ impl Resident {
         let found = namespaces::any(connection, only).await?;
         let mut rules: HashMap<String, Vec<OverrideRule>> =
             by_owner(overrides::of_namespaces(connection, only).await?);
+        for id in missing(only, || ids(&self.namespaces), found.iter().map(|namespace| namespace.id.as_str())) {
+            self.forget_namespace(&id);
+        }
         for stored in found {
             let overrides = OverrideRules::new(rules.remove(&stored.id).unwrap_or_default());
             let name = (stored.workspace_id.clone(), stored.name.clone());
@@ -354,14 +336,24 @@ impl Resident {
         Ok(())
     }
 
+    fn forget_namespace(&self, id: &str) {
+        let (namespaces, names) = (self.namespaces.pin(), self.namespace_names.pin());
+        let Some(gone) = namespaces.remove(id) else { return };
+        let name = (gone.stored.workspace_id.clone(), gone.stored.name.clone());
+        // Another namespace may have its name by now.
+        if names.get(&name).is_some_and(|named| named == id) {
+            names.remove(&name);
+        }
+    }
+
     /// How many of each there are.
     pub fn sizes(&self) -> Sizes {
         Sizes([
             ("workspaces", self.workspaces.len()),
-            ("root_keys", self.root_keys.hashes.len()),
+            ("root_keys", self.root_keys.len()),
             ("apis", self.apis.len()),
             ("identities", self.identities.len()),
-            ("keys", self.keys.hashes.len()),
+            ("keys", self.keys.len()),
             ("namespaces", self.namespaces.len()),
         ])
     }
@@ -369,6 +361,11 @@ impl Resident {
     /// A workspace.
     pub fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
         self.workspaces.pin().get(id).cloned()
+    }
+
+    /// What `look` sees of a workspace. Every request asks, so nothing is shared that all would have to count.
+    pub fn look_at_workspace<T>(&self, id: &str, look: impl FnOnce(&Workspace) -> T) -> Option<T> {
+        self.workspaces.pin().get(id).map(|workspace| look(workspace))
     }
 
     /// A root key by the hash of its text.
@@ -415,11 +412,23 @@ impl Resident {
     }
 }
 
-/// Removes the entries of ids that were asked for and are no longer there.
-fn forget_missing<'a>(only: Only<'_>, found: impl Iterator<Item = &'a str>, forget: impl Fn(&str)) {
-    let Only::Ids(asked) = only else { return };
+/// The ids that were asked for, or are known when everything was, and were not found.
+fn missing<'a>(
+    only: Only<'_>,
+    known: impl FnOnce() -> Vec<String>,
+    found: impl Iterator<Item = &'a str>,
+) -> Vec<String> {
     let found: HashSet<&str> = found.collect();
-    asked.iter().filter(|id| !found.contains(*id)).for_each(|id| forget(id));
+    let mut missing = match only {
+        Only::All => known(),
+        Only::Ids(asked) => asked.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    missing.retain(|id| !found.contains(id.as_str()));
+    missing
+}
+
+fn ids<T>(things: &ConcurrentMap<String, T>) -> Vec<String> {
+    things.pin().keys().cloned().collect()
 }
 
 fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit> {
@@ -427,7 +436,7 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit>
         .unwrap_or_default()
         .into_iter()
         .map(|limit| Ratelimit {
-            id: limit.id,
+            id: limit.id.into(),
             name: limit.name.into(),
             limit: limit.limit,
             duration_ms: limit.duration_ms,

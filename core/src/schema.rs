@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -144,33 +145,24 @@ impl RequestSchema {
     /// # Errors
     /// `invalid_input` with every fault of the body.
     pub fn read<T: DeserializeOwned>(&self, body: Value) -> Result<T, Error> {
-        let body = self.checked(body)?;
-        serde_path_to_error::deserialize(body).map_err(|error| {
-            let path = error.path().to_string();
-            unrepresentable(if path == "." { "body".to_owned() } else { format!("body.{path}") })
-        })
+        deserialised(self.checked(body)?)
     }
 
     /// Checks a body that consists of one member of the request, and reads the request.
     ///
     /// # Errors
-    /// As [`RequestSchema::read`]; the member, which was not sent as such, is in no place.
+    /// As [`RequestSchema::read`]; the member, which was not sent as such, is in no fault's place.
     pub(crate) fn read_member<T: DeserializeOwned>(&self, member: &str, body: Value) -> Result<T, Error> {
         let body = self.checked(body)?;
-        let request = Value::Object(Map::from_iter([(member.to_owned(), body)]));
-        serde_path_to_error::deserialize(request).map_err(|error| {
-            let path = error.path().to_string();
-            unrepresentable(format!("body{}", path.strip_prefix(member).unwrap_or_default()))
-        })
+        deserialised(Value::Object(Map::from_iter([(member.to_owned(), body)])))
     }
 
     fn checked(&self, mut body: Value) -> Result<Value, Error> {
-        let faults = self.faults(&body);
-        if !faults.is_empty() {
-            return Err(invalid(faults));
+        let mut faults = self.faults(&body);
+        if faults.is_empty() {
+            whole_numbers(&self.schema, &mut body, "", &mut faults);
         }
-        whole_numbers(&self.schema, &mut body);
-        Ok(body)
+        if faults.is_empty() { Ok(body) } else { Err(invalid(faults)) }
     }
 
     /// The faults of a body, at most one per place, and the first [`MOST_FAULTS`] of very many.
@@ -267,13 +259,22 @@ impl RequestSchema {
     }
 }
 
-/// The only fault that a schema lets through.
-fn unrepresentable(location: String) -> Error {
-    invalid(vec![Fault {
-        message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
-        fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
-        location,
-    }])
+/// A request that was checked, as its type. That they disagree is a fault of ours.
+fn deserialised<T: DeserializeOwned>(request: Value) -> Result<T, Error> {
+    serde_path_to_error::deserialize(request).map_err(disagreement)
+}
+
+/// The same from text, borrowing from it.
+///
+/// # Errors
+/// When type and schema disagree.
+pub(crate) fn deserialised_text<'a, T: Deserialize<'a>>(request: &'a str) -> Result<T, Error> {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(request)).map_err(disagreement)
+}
+
+/// Says where, and not what: the value may be secret.
+fn disagreement(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    Error::unexpected(format!("the schema accepted what its type does not read, at {}", error.path()))
 }
 
 fn invalid(faults: Vec<Fault>) -> Error {
@@ -377,33 +378,44 @@ fn count(number: u64, unit: &str) -> String {
 }
 
 /// JSON Schema takes `1.0` for an integer and serde does not: turn such numbers into integers, only
-/// where the schema asks for one.
-fn whole_numbers(schema: &Value, value: &mut Value) {
+/// where the schema asks for one. Those beyond 64 bits, which JSON Schema takes too, are faults.
+fn whole_numbers(schema: &Value, value: &mut Value, pointer: &str, faults: &mut Vec<Fault>) {
     match value {
-        Value::Number(number) if number.is_f64() && is_integer_schema(schema) => {
-            let float = number.as_f64().unwrap_or_default();
-            if float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0 {
-                #[expect(clippy::cast_possible_truncation, reason = "whole and within 64 bits")]
-                let whole = float as i64;
-                *value = whole.into();
-            }
-        }
+        Value::Number(number) if !number.is_i64() && is_integer_schema(schema) => match whole(number) {
+            Some(whole) => *value = whole.into(),
+            None if faults.len() < MOST_FAULTS => faults.push(Fault {
+                location: location(pointer),
+                message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
+                fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
+            }),
+            None => {}
+        },
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| whole_numbers(schema, item));
+                for (at, item) in items.iter_mut().enumerate() {
+                    whole_numbers(schema, item, &format!("{pointer}/{at}"), faults);
+                }
             }
         }
         Value::Object(members) => {
             if let Some(Value::Object(properties)) = schema.get("properties") {
                 for (name, member) in members {
                     if let Some(schema) = properties.get(name) {
-                        whole_numbers(schema, member);
+                        whole_numbers(schema, member, &format!("{pointer}/{name}"), faults);
                     }
                 }
             }
         }
         _ => {}
     }
+}
+
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    let float =
+        number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 64 bits")]
+    let whole = float as i64;
+    Some(whole)
 }
 
 fn is_integer_schema(schema: &Value) -> bool {

@@ -1,9 +1,6 @@
 //! What happens outside requests: the first start, the bootstrap root key, and root keys and migrations of
 //! keys made offline.
 
-use sqlx::Transaction;
-use sqlx::any::Any;
-
 use crate::audit::{Actor, Event, Target};
 use crate::changes::{Mutation, Subject};
 use crate::error::{Code, Error};
@@ -13,7 +10,7 @@ use crate::keys::migration::Algorithm;
 use crate::keys::secret::{self, KeyHash, Secret};
 use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
-use crate::store::{Only, facts, keys, root_keys, workspaces};
+use crate::store::{Only, Transaction, facts, keys, root_keys, workspaces};
 
 /// Fewer characters than this are no bootstrap root key.
 pub const MIN_BOOTSTRAP_CHARACTERS: usize = 32;
@@ -77,7 +74,7 @@ pub(crate) async fn begin_workspace(keyrack: &Keyrack, name: &str, actor: Actor)
 
 async fn add_workspace(
     keyrack: &Keyrack,
-    mut transaction: Transaction<'static, Any>,
+    mut transaction: Transaction,
     name: &str,
     actor: Actor,
 ) -> Result<Mutation, Error> {

@@ -2,10 +2,14 @@
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
-use keyrack_core::caller::{Caller, ClientAddress, Origin, Via};
+use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
+use crate::operations::Head;
+
+/// With the value `disabled`, decisions on rate limits are not recorded for analytics.
+const METRICS: &str = "x-unkey-metrics";
 /// What the command line calls itself, so that the audit log can say so.
 const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 
@@ -13,18 +17,17 @@ const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 ///
 /// # Errors
 /// 401 when the header is missing, malformed or names no root key; 403 when the root key may not be used.
-pub(crate) fn authenticate(
-    keyrack: &Keyrack,
-    headers: &HeaderMap,
-    address: Option<ClientAddress>,
-) -> Result<Caller, Error> {
+pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, Error> {
+    let Head { id, headers, address } = head;
     let bearer = bearer(headers)?;
     let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
     let from_command_line = user_agent.as_deref().is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
     let origin = Origin {
         via: if from_command_line { Via::CommandLine } else { Via::Http },
-        address: address.and_then(|address| address.0),
+        address,
         user_agent,
+        request_id: id,
+        is_recorded: headers.get(METRICS).is_none_or(|value| value != "disabled"),
     };
     keyrack.authenticate(bearer, origin)
 }

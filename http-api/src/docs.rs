@@ -19,9 +19,9 @@ use keyrack_core::catalogue::Effect;
 use keyrack_core::docs::{self, Field, OperationPage};
 use keyrack_core::error::Code;
 
-use crate::envelope::RequestId;
 use crate::router::{Shared, unknown_path};
 use html::{escaped, prose, table};
+use keyrack_core::ids::RequestId;
 
 /// The routes of the pages.
 pub(crate) const ROUTES: [&str; 4] =

@@ -5,22 +5,15 @@ use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 use keyrack_core::catalogue::{Operation, Reply};
-use keyrack_core::ids::{self, Kind};
+use keyrack_core::ids::RequestId;
 use keyrack_core::page::Pagination;
 use serde::Serialize;
 
 /// Carries the request id beside the body.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, made here and adopted from nobody.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(pub(crate) String);
-
-impl RequestId {
-    pub(crate) fn new() -> Self {
-        RequestId(ids::generate(Kind::Request))
-    }
-}
+/// Most answers have fewer bytes.
+const USUAL_BYTES: usize = 1024;
 
 /// What every body begins with.
 #[derive(Debug, Serialize)]
@@ -31,7 +24,7 @@ pub(crate) struct Meta<'a> {
 
 impl<'a> From<&'a RequestId> for Meta<'a> {
     fn from(id: &'a RequestId) -> Self {
-        Meta { request_id: &id.0 }
+        Meta { request_id: id.as_str() }
     }
 }
 
@@ -51,7 +44,9 @@ pub(crate) fn success<O: Operation>(
 ) -> Result<Response, serde_json::Error> {
     let data = O::ABOUT.has_data.then_some(reply.data);
     let body = Success { meta: id.into(), data, pagination: reply.pagination };
-    Ok(json(StatusCode::OK, serde_json::to_vec(&body)?))
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut text, &body)?;
+    Ok(json(StatusCode::OK, text))
 }
 
 /// An answer with a JSON body.

@@ -12,20 +12,21 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use http::HeaderValue;
 use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use keyrack_core::caller::ClientAddress;
 use keyrack_core::error::{Code, Error};
+use keyrack_core::ids::RequestId;
 use keyrack_core::keys::address_list::{AddressList, client_address};
 use tracing::Instrument as _;
 
-use crate::envelope::{REQUEST_ID, RequestId};
-use crate::metrics::HttpMetrics;
+use crate::envelope::REQUEST_ID;
+use crate::metrics::{HttpMetrics, Measurement};
 use crate::problem;
 
-/// The address of the other end of the connection; the listener puts it into each request's extensions.
+/// The address of the other end of the connection; kept in the extensions of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What the guard needs to know.
 #[derive(Debug)]
@@ -43,18 +44,19 @@ pub struct Guard {
 }
 
 /// Runs around every request of the listener.
-pub async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
     let method = request.method().clone();
     // Unknown paths are not logged: people paste keys everywhere.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
     let measurement = guard.metrics.begin(route);
-    let span = tracing::info_span!("request", request_id = %id.0);
-    let address = guard.client_address(&request);
+    let span = tracing::info_span!("request", request_id = %id);
+    let peer = request.extensions().get::<Peer>().copied();
+    let address = peer.and_then(|peer| guard.client_address(peer.0, request.headers()));
     request.extensions_mut().insert(ClientAddress(address));
-    request.extensions_mut().insert(id.clone());
-    let mut response = if guard.allows_host(&request) {
+    request.extensions_mut().insert(id);
+    let mut response = if guard.allows_host(request.uri(), request.headers()) {
         match AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => problem::response(&id, &guard.docs, &Error::unexpected("panicked")),
@@ -62,17 +64,28 @@ pub async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next:
     } else {
         problem::response(&id, &guard.docs, &unknown_host())
     };
-    let status = response.status();
-    let ms = measurement.answered(status).as_secs_f64() * 1000.0;
-    let (path, status) = (route.unwrap_or("-"), status.as_u16());
-    tracing::debug!(request_id = %id.0, %method, path, status, ms, "answered");
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    finish(&mut response, &id, measurement, &method, route.unwrap_or("-"));
     response
 }
 
-fn unknown_host() -> Error {
+/// Counts and logs an answer, and gives it its request's id.
+pub(crate) fn finish(
+    response: &mut Response,
+    id: &RequestId,
+    measurement: Measurement<'_>,
+    method: &Method,
+    path: &str,
+) {
+    let status = response.status();
+    let ms = measurement.answered(status).as_secs_f64() * 1000.0;
+    tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), ms, "answered");
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
+/// The refusal of a request that names a server that this is not.
+pub(crate) fn unknown_host() -> Error {
     Error::new(
         Code::Forbidden,
         "The `Host` header names a server that this is not. Use the listener's address, or add the name to \
@@ -81,17 +94,18 @@ fn unknown_host() -> Error {
 }
 
 impl Guard {
-    fn client_address(&self, request: &Request) -> Option<IpAddr> {
-        let peer = request.extensions().get::<Peer>()?.0.ip();
-        let forwarded = request.headers().get_all("x-forwarded-for");
+    /// Where the client is, behind trusted proxies.
+    pub(crate) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let forwarded = headers.get_all("x-forwarded-for");
         let hops: Vec<&str> = forwarded.iter().map(|value| value.to_str().unwrap_or("?")).collect();
-        client_address(peer, hops.into_iter(), &self.trusted_proxies)
+        client_address(peer.ip(), hops.into_iter(), &self.trusted_proxies)
     }
 
-    fn allows_host(&self, request: &Request) -> bool {
-        let mut hosts = request.headers().get_all(HOST).iter();
+    /// Whether the request names a server that this is.
+    pub(crate) fn allows_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
         let (host, another) = (hosts.next(), hosts.next());
-        let named = request.uri().host().or_else(|| host?.to_str().ok());
+        let named = uri.host().or_else(|| host?.to_str().ok());
         another.is_none() && named.is_some_and(|named| self.allows(named))
     }
 

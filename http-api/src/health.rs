@@ -8,7 +8,9 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::envelope::{self, RequestId};
+use keyrack_core::ids::RequestId;
+
+use crate::envelope;
 use crate::router::Shared;
 
 /// Whether the server takes work; turned off while it drains.
@@ -56,6 +58,6 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 /// The v2 API's own sign of life.
 pub(crate) async fn liveness(Extension(id): Extension<RequestId>) -> Response {
-    let body = json!({ "meta": { "requestId": id.0 }, "data": { "message": "Keyrack is up." } });
+    let body = json!({ "meta": { "requestId": id.as_str() }, "data": { "message": "Keyrack is up." } });
     envelope::json(StatusCode::OK, body.to_string().into_bytes())
 }

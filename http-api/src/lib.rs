@@ -1,9 +1,9 @@
 //! Keyrack's operations over HTTP, wire-compatible with Unkey's public v2 API.
 //!
 //! Every operation of core's catalogue is `POST /v2/<name>` with a JSON body and a root key as bearer
-//! token; success is 200 with `{meta, data, pagination?}`, an error is `{meta, error}`. [`router`] builds
-//! the routes by visiting the catalogue, and [`openapi::document`] the OpenAPI document, so neither can
-//! drift from it. [`guard`] is the layer around the whole listener.
+//! token; success is 200 with `{meta, data, pagination?}`, an error is `{meta, error}`. The
+//! routes are built by visiting the catalogue, and [`openapi::document`] the OpenAPI document, so neither can
+//! drift from it. [`Server`] is what stands behind the listener, with a short way for the two hot operations.
 
 pub mod guard;
 pub mod metrics;
@@ -16,6 +16,8 @@ mod health;
 mod operations;
 mod problem;
 mod router;
+mod server;
 
 pub use health::Readiness;
-pub use router::{Settings, router};
+pub use router::Settings;
+pub use server::Server;

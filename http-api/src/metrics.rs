@@ -19,7 +19,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::keyrack::Keyrack;
-use keyrack_core::metrics::{BOUNDS, Counter, Histogram};
+use keyrack_core::metrics::{BOUNDS, Counter, GroupSizes, Histogram, SIZE_BOUNDS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -182,7 +182,10 @@ impl Collector for Shown {
         page.gauges("build_info", "The version that runs", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])?;
         self.requests(&mut page)?;
         self.decisions(&mut page)?;
+        self.deductions(&mut page)?;
         self.state(&mut page)?;
+        self.events(&mut page)?;
+        self.scheduled(&mut page)?;
         self.assistants(&mut page)
     }
 }
@@ -216,6 +219,17 @@ impl Shown {
         page.counter("credits_refused", help, metrics.credits_refused.value())
     }
 
+    fn deductions(&self, page: &mut Page<'_>) -> fmt::Result {
+        let waiting = approximate(self.keyrack.waiting_deductions());
+        page.gauge("credit_deductions_waiting", "Deductions of credits that wait to be made", None, waiting)?;
+        let metrics = self.keyrack.metrics();
+        let help = "How many deductions were committed together";
+        page.sizes("credit_group_size", help, &metrics.credit_groups)?;
+        page.histogram("credit_commit_duration", "Time that those commits took", &metrics.credit_commits)?;
+        let help = "Groups of deductions that could not be committed";
+        page.counter("credit_group_failures", help, metrics.credit_group_failures.value())
+    }
+
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
         let sizes = self.keyrack.resident().sizes().0;
         let sizes = sizes.into_iter().map(|(kind, size)| ([("kind", kind)], approximate(size)));
@@ -233,6 +247,28 @@ impl Shown {
         page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
     }
 
+    fn events(&self, page: &mut Page<'_>) -> fmt::Result {
+        let recorder = self.keyrack.recorder();
+        page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
+        let help = "Events lost because more came than could be kept";
+        page.counter("events_dropped", help, recorder.dropped.value())?;
+        let help = "Portions of the log of events that could not be written and are lost";
+        page.counter("event_log_failures", help, recorder.failed_writes.value())?;
+        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))
+    }
+
+    fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {
+        let metrics = self.keyrack.metrics();
+        let runs = metrics.scheduled_runs();
+        let last = runs.iter().filter_map(|(job, runs)| Some(([("job", *job)], seconds(runs.last_success?))));
+        let help = "Unix time of the end of the last run that did all that was due, by job";
+        page.gauges("scheduled_last_success_timestamp_seconds", help, last)?;
+        let failures = runs.iter().map(|(job, runs)| ([("job", *job)], runs.failures));
+        page.counters("scheduled_failures", "Runs of scheduled work that failed, by job", failures)?;
+        let removed = metrics.rows_removed().map(|(kind, rows)| ([("kind", kind)], rows));
+        page.counters("rows_removed", "Rows that scheduled work removed from the database, by kind", removed)
+    }
+
     fn assistants(&self, page: &mut Page<'_>) -> fmt::Result {
         let metrics = self.keyrack.metrics();
         let calls = metrics.assistant_calls().into_iter();
@@ -244,9 +280,19 @@ impl Shown {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no count of things in memory reaches 2^53")]
 fn approximate(count: usize) -> f64 {
+    float(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
+fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// Unix ms as seconds.
+#[expect(clippy::cast_precision_loss, reason = "no time in ms reaches 2^53 before the year 280000")]
+fn seconds(unix_ms: i64) -> f64 {
+    unix_ms as f64 / 1000.0
 }
 
 /// The text of one scrape.
@@ -304,6 +350,14 @@ impl Page<'_> {
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         let seconds = Some(&Unit::Seconds);
         write_histogram(&mut self.0.encode_descriptor(name, help, seconds, MetricType::Histogram)?, histogram)
+    }
+
+    fn sizes(&mut self, name: &str, help: &str, sizes: &GroupSizes) -> fmt::Result {
+        let counts = sizes.buckets();
+        let bounds = SIZE_BOUNDS.into_iter().map(float).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(float(sizes.sum()), counts.iter().sum(), &buckets, None)
     }
 }
 

@@ -10,6 +10,8 @@ use keyrack_core::page::Pagination;
 use keyrack_core::schema::response_schema;
 use serde_json::{Map, Value, json};
 
+use crate::operations::takes_nothing;
+
 /// The document of this server, which clients reach at `public_url`.
 pub fn document(public_url: &str) -> Value {
     let mut paths = Paths(Map::new());
@@ -54,7 +56,7 @@ impl Visitor for Paths {
             "summary": about.title,
             "description": format!("{}\n\n{}", about.summary, about.description),
             "requestBody": {
-                "required": true,
+                "required": !takes_nothing::<O>(),
                 "content": { "application/json": { "schema": body_schema::<O>().as_value() } },
             },
             "responses": responses,

@@ -3,56 +3,123 @@
 //! The order is the API's promise: declared size, authentication, workspace throttle, body, validation,
 //! handler. A caller without a root key makes the server buffer nothing and learns nothing of schemas.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use keyrack_core::caller::ClientAddress;
-use keyrack_core::catalogue::{self, Operation};
+use keyrack_core::caller::{Caller, ClientAddress};
+use keyrack_core::catalogue::{self, Hot, Operation};
 use keyrack_core::error::{Code, Error, Fault};
-use keyrack_core::keyrack::Throttle;
+use keyrack_core::ids::RequestId;
+use keyrack_core::keyrack::{Keyrack, Throttle};
 use serde_json::Value;
 
 use crate::authentication::authenticate;
-use crate::envelope::{self, RequestId};
+use crate::envelope;
 use crate::problem;
 use crate::router::Shared;
 
 /// How long a request may take, reading its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A request without its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) headers: &'a HeaderMap,
+    /// The client's address.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// How an operation is called.
+pub(crate) trait Way<O: Operation>: Send {
+    /// The answer to a body that needs no more than a look; `None` for those that do.
+    fn at_once(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        body: &[u8],
+    ) -> impl Future<Output = Option<Result<O::Response, Error>>> + Send;
+}
+
+/// As all operations are.
+pub(crate) struct Ordinarily;
+
+impl<O: Operation> Way<O> for Ordinarily {
+    async fn at_once(_: &Keyrack, _: &Caller, _: &[u8]) -> Option<Result<O::Response, Error>> {
+        None
+    }
+}
+
+/// As hot operations are.
+pub(crate) struct Hotly;
+
+impl<O: Hot> Way<O> for Hotly {
+    async fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
+        catalogue::run_hot::<O>(keyrack, caller, body).await
+    }
+}
+
 /// Answers `POST /v2/<name>` for the operation `O`.
 pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::new);
+    let id = request.extensions().get::<RequestId>().copied().unwrap_or_else(RequestId::new);
+    let address = request.extensions().get::<ClientAddress>().and_then(|address| address.0);
+    let (parts, body) = request.into_parts();
+    answer::<O, Ordinarily, _>(&shared, Head { id, headers: &parts.headers, address }, body).await
+}
+
+/// Answers a request for the operation `O`.
+pub(crate) async fn answer<O, W, B>(shared: &Shared, head: Head<'_>, body: B) -> Response
+where
+    O: Operation,
+    W: Way<O>,
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<BoxError>,
+{
     let mut throttle = None;
-    let outcome = tokio::time::timeout(DEADLINE, perform::<O>(&shared, &id, request, &mut throttle)).await;
-    let outcome = outcome.unwrap_or_else(|_| {
-        Err(Error::new(
-            Code::RequestTimeout,
-            format!("The request took longer than {} s. A change may still be completed.", DEADLINE.as_secs()),
-        ))
-    });
-    let mut response = outcome.unwrap_or_else(|error| problem::response(&id, &shared.docs, &error));
+    let outcome = within_deadline(perform::<O, W, B>(shared, head, body, &mut throttle)).await;
+    let mut response = outcome.unwrap_or_else(|error| problem::response(&head.id, &shared.docs, &error));
     if let Some(throttle) = throttle {
         add_throttle(response.headers_mut(), throttle);
     }
     response
 }
 
-async fn perform<O: Operation>(
+/// What does not wait needs no timer, and most requests do not.
+async fn within_deadline<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = std::pin::pin!(work);
+    if let Some(outcome) = futures_util::future::poll_immediate(&mut work).await {
+        return outcome;
+    }
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            Code::RequestTimeout,
+            format!("The request took longer than {} s. A change may still be completed.", DEADLINE.as_secs()),
+        ))
+    })
+}
+
+async fn perform<O, W, B>(
     shared: &Shared,
-    id: &RequestId,
-    request: Request,
+    head: Head<'_>,
+    body: B,
     throttle: &mut Option<Throttle>,
-) -> Result<Response, Error> {
-    check_declared_size(request.headers(), shared.max_body_bytes)?;
-    let address = request.extensions().get::<ClientAddress>().copied();
-    let caller = authenticate(&shared.keyrack, request.headers(), address)?;
+) -> Result<Response, Error>
+where
+    O: Operation,
+    W: Way<O>,
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<BoxError>,
+{
+    check_declared_size(head.headers, shared.max_body_bytes)?;
+    let caller = authenticate(&shared.keyrack, head)?;
     match shared.keyrack.throttle(&caller) {
         Ok(numbers) => *throttle = numbers,
         Err((refusal, numbers)) => {
@@ -60,9 +127,12 @@ async fn perform<O: Operation>(
             return Err(refusal);
         }
     }
-    let body = read_body::<O>(request, shared.max_body_bytes).await?;
-    let reply = catalogue::run_body::<O>(&shared.keyrack, caller, body).await?;
-    envelope::success::<O>(id, reply).map_err(Error::unexpected)
+    let body = read_body(body, shared.max_body_bytes).await?;
+    let reply = match W::at_once(&shared.keyrack, &caller, &body).await {
+        Some(answer) => answer?.into(),
+        None => catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?).await?,
+    };
+    envelope::success::<O>(&head.id, reply).map_err(Error::unexpected)
 }
 
 fn too_large(limit: usize) -> Error {
@@ -77,15 +147,19 @@ fn check_declared_size(headers: &HeaderMap, limit: usize) -> Result<(), Error> {
     }
 }
 
-async fn read_body<O: Operation>(request: Request, limit: usize) -> Result<Value, Error> {
-    let body = Limited::new(request.into_body(), limit).collect().await.map_err(|error| {
+async fn read_body<B>(body: B, limit: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let body = Limited::new(body, limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             too_large(limit)
         } else {
             Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again.")
         }
     })?;
-    parse::<O>(&body.to_bytes())
+    Ok(body.to_bytes())
 }
 
 fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {
@@ -114,7 +188,7 @@ fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {
 }
 
 /// Whether an operation's request has no members, so that no body says as much as `{}`.
-fn takes_nothing<O: Operation>() -> bool {
+pub(crate) fn takes_nothing<O: Operation>() -> bool {
     let properties = catalogue::request_schema::<O>().as_value().get("properties").and_then(Value::as_object);
     properties.is_none_or(serde_json::Map::is_empty)
 }

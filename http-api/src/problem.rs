@@ -6,7 +6,9 @@ use http::{HeaderValue, StatusCode};
 use keyrack_core::error::{Error, Fault};
 use serde::Serialize;
 
-use crate::envelope::{self, Meta, RequestId};
+use keyrack_core::ids::RequestId;
+
+use crate::envelope::{self, Meta};
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -31,7 +33,7 @@ struct Details<'a> {
 pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Response {
     let code = error.code();
     if code.status() >= 500 {
-        tracing::error!(request_id = %id.0, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");
+        tracing::error!(request_id = %id, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");
     }
     let problem = Problem {
         meta: id.into(),

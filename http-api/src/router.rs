@@ -12,8 +12,9 @@ use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
-use crate::envelope::{self, RequestId};
-use crate::{docs, health, openapi, operations, problem};
+use keyrack_core::ids::RequestId;
+
+use crate::{docs, envelope, health, openapi, operations, problem};
 
 /// What the HTTP API needs to know besides the Keyrack it serves.
 #[derive(Debug, Clone)]
@@ -44,18 +45,22 @@ pub(crate) struct Shared {
     openapi: OnceLock<Bytes>,
 }
 
-/// All routes, with answers in the envelope for unknown paths and methods. Wrap them, and whatever is
-/// merged with them, in [`crate::guard::around`].
-pub fn router(keyrack: Keyrack, settings: Settings) -> Router {
-    let shared = Arc::new(Shared {
-        keyrack,
-        docs: settings.docs(),
-        max_body_bytes: settings.max_body_bytes,
-        readiness: settings.readiness,
-        public_url: settings.public_url,
-        pages: OnceLock::new(),
-        openapi: OnceLock::new(),
-    });
+impl Shared {
+    pub(crate) fn new(keyrack: Keyrack, settings: Settings) -> Self {
+        Shared {
+            keyrack,
+            docs: settings.docs(),
+            max_body_bytes: settings.max_body_bytes,
+            readiness: settings.readiness,
+            public_url: settings.public_url,
+            pages: OnceLock::new(),
+            openapi: OnceLock::new(),
+        }
+    }
+}
+
+/// All routes, with answers in the envelope for unknown paths and methods.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let mut routes = Routes(Router::new());
     each(&mut routes);
     let routes = docs::ROUTES.into_iter().fold(routes.0, |routes, path| routes.route(path, get(docs::page)));

@@ -4,12 +4,11 @@
 //! Everything the operation refuses becomes the result of the call; only a tool that does not exist is a
 //! protocol error. Arguments are never logged: they may hold keys.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyrack_core::catalogue::{About, Effect};
 use keyrack_core::error::Code;
-use keyrack_core::ids::{self, Kind};
+use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::ErrorData;
@@ -47,9 +46,9 @@ impl CallLimit {
             return Ok(());
         }
         let cell = CellKey {
-            workspace: caller.workspace_id().into(),
-            scope: CellScope::Key(Arc::from("mcp calls")),
-            identifier: caller.root_key().id.as_str().into(),
+            workspace: caller.workspace_id(),
+            scope: CellScope::Key("mcp calls"),
+            identifier: &caller.root_key().id,
             duration_ms: MINUTE_MS,
         };
         let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now_ms);
@@ -88,7 +87,8 @@ pub(crate) async fn answer(
     call: Call,
 ) -> Result<CallToolResult, ErrorData> {
     let started = Instant::now();
-    let request_id = ids::generate(Kind::Request);
+    let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
+    let request_id = request_id.as_str();
     let catalogue = Catalogue::get();
     let root_key = caller.as_ref().map(|caller| caller.root_key().id.clone()).unwrap_or_default();
     let client = call.client.clone();
@@ -113,12 +113,12 @@ pub(crate) async fn answer(
         "tool call"
     );
     Ok(match outcome {
-        Ok(answer) => rendering::result(about, answer, &request_id),
+        Ok(answer) => rendering::result(about, answer, request_id),
         Err(error) => {
             if error.code().status() >= 500 {
                 tracing::error!(request_id, operation = about.name, %error, "tool call failed");
             }
-            failure::result(&error, &request_id)
+            failure::result(&error, request_id)
         }
     })
 }

@@ -77,7 +77,7 @@ fn token(value: &HeaderValue, is_authorization: bool) -> Option<&str> {
 /// Where an HTTP request came from.
 pub(crate) fn origin(headers: &HeaderMap, address: Option<&ClientAddress>) -> Origin {
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Origin { via: Via::Mcp, address: address.and_then(|address| address.0), user_agent }
+    Origin { address: address.and_then(|address| address.0), user_agent, ..Origin::local(Via::Mcp) }
 }
 
 #[cfg(test)]

@@ -171,6 +171,7 @@ fn nearest(name: &str, show: impl Fn(&str) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Command;
+    use keyrack_core::retention::Retention;
 
     use super::*;
 
@@ -221,6 +222,17 @@ mod tests {
     fn an_unreadable_value_says_where_it_came_from_and_what_is_allowed() {
         let error = read(&["serve", "--listen", "here"]).unwrap_err().to_string();
         assert_eq!(error, "--listen: must be an address and a port, such as 127.0.0.1:8080");
+    }
+
+    #[test]
+    fn retention_is_never_unless_days_are_set() {
+        let retention = |arguments: &[&str]| read(arguments).unwrap().retention().unwrap();
+        assert_eq!(retention(&["serve"]), Retention::default());
+        let set = retention(&["serve", "--deleted-retention-days", "30", "--expired-retention-days", "1"]);
+        assert_eq!(set, Retention { deleted_days: Some(30), expired_days: Some(1) });
+        for wrong in ["0", "-1", "36501", "30d", "9223372036854775808"] {
+            assert!(read(&["serve", &format!("--deleted-retention-days={wrong}")]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

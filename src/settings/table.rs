@@ -9,8 +9,8 @@ pub(super) enum For {
     Data,
     /// `keyrack serve`.
     Serve,
-    /// Whatever answers assistants.
-    Assistants,
+    /// What runs until it is stopped: `keyrack serve` and `keyrack mcp`.
+    Running,
     /// Whatever needs a root key.
     RootKey,
     /// Every command.
@@ -89,6 +89,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         For::Serve,
         "How long requests in flight may take after SIGTERM [default: 30]",
     ),
+    setting(
+        "event-log-bytes",
+        "BYTES",
+        For::Data,
+        "Size of the log of events in the data folder, whose oldest files then go; 0: no log [default: 1073741824]",
+    ),
     secret(
         "bootstrap-root-key",
         For::Data,
@@ -97,9 +103,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("bootstrap-root-key-file", "FILE", For::Data, "File with that root key"),
     setting(
+        "credits-durability",
+        "full|normal",
+        For::Running,
+        "When spent credits are acknowledged: full: on disk; normal: faster, a power cut may lose the last [default: full]",
+    ),
+    setting(
         "mcp-calls-per-minute",
         "NUMBER",
-        For::Assistants,
+        For::Running,
         "Tool calls per root key and minute; 0: no limit [default: 300]",
     ),
     secret(
@@ -111,6 +123,18 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("master-key-file", "FILE", For::Data, "File with the master key"),
     secret("master-key-previous", For::Data, None, "The master key before, while its data keys are sealed anew"),
     setting("master-key-previous-file", "FILE", For::Data, "File with the master key before"),
+    setting(
+        "deleted-retention-days",
+        "DAYS",
+        For::Running,
+        "Days after which what was deleted is removed from the database [default: never]",
+    ),
+    setting(
+        "expired-retention-days",
+        "DAYS",
+        For::Running,
+        "Days after which keys that expired are deleted for good [default: never]",
+    ),
     secret("root-key", For::RootKey, Some("UNKEY_ROOT_KEY"), "The root key to act with"),
     setting(
         "root-key-file",
@@ -140,7 +164,7 @@ impl Flags {
     fn include(self, used_by: For) -> bool {
         match (self, used_by) {
             (_, For::All | For::Data) => true,
-            (Flags::Serve, For::Serve | For::Assistants) | (Flags::Mcp, For::Assistants | For::RootKey) => true,
+            (Flags::Serve, For::Serve | For::Running) | (Flags::Mcp, For::Running | For::RootKey) => true,
             (Flags::Serve, For::RootKey) | (Flags::Mcp, For::Serve) | (Flags::Data, _) => false,
         }
     }

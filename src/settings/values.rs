@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
-use keyrack_core::store::Location;
+use keyrack_core::retention::Retention;
+use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::{MasterKey, Vault};
 use tracing_subscriber::EnvFilter;
 
@@ -30,11 +31,22 @@ impl Settings {
             self.trusted_proxies().err(),
             self.max_body_bytes().err(),
             self.drain().err(),
+            self.event_log_bytes().err(),
+            self.credits_durability().err(),
             self.mcp_calls_per_minute().err(),
             self.bootstrap_root_key().err(),
             self.vault().err(),
+            self.retention().err(),
         ];
         read.into_iter().flatten().collect()
+    }
+
+    /// How large the log of events may become; 0: there is none.
+    ///
+    /// # Errors
+    /// When it is no whole number.
+    pub(crate) fn event_log_bytes(&self) -> anyhow::Result<u64> {
+        self.number("event-log-bytes", 1 << 30)
     }
 
     /// The filter of the log.
@@ -150,12 +162,42 @@ impl Settings {
         Ok(std::time::Duration::from_secs(self.number("drain-seconds", 30)?))
     }
 
+    /// When deductions of credits count as committed.
+    ///
+    /// # Errors
+    /// Names the values there are.
+    pub(crate) fn credits_durability(&self) -> anyhow::Result<Durability> {
+        let read = |text: &str| match text {
+            "full" => Ok(Durability::Full),
+            "normal" => Ok(Durability::Normal),
+            _ => Err("must be `full` or `normal`".to_owned()),
+        };
+        Ok(self.parsed("credits-durability", read)?.unwrap_or_default())
+    }
+
     /// Tool calls per root key and minute; 0 means no limit.
     ///
     /// # Errors
     /// When it is no number.
     pub(crate) fn mcp_calls_per_minute(&self) -> anyhow::Result<u32> {
         Ok(u32::try_from(self.number("mcp-calls-per-minute", 300)?)?)
+    }
+
+    /// How long what nobody can use is kept.
+    ///
+    /// # Errors
+    /// When it is no number of days.
+    pub(crate) fn retention(&self) -> anyhow::Result<Retention> {
+        let read = |text: &str| match text.parse() {
+            Ok(days) if (1..=Retention::MAX_DAYS).contains(&days) => Ok(days),
+            _ => {
+                Err(format!("must be a number of days from 1 to {}; leave it out for never", Retention::MAX_DAYS))
+            }
+        };
+        Ok(Retention {
+            deleted_days: self.parsed("deleted-retention-days", read)?,
+            expired_days: self.parsed("expired-retention-days", read)?,
+        })
     }
 
     /// The bootstrap root key, if one was given.

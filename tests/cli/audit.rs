@@ -51,6 +51,38 @@ async fn a_missing_entry_is_named_by_the_one_after_it() {
     assert!(done.stdout.contains("BROKEN at entry 4"), "{done:?}");
 }
 
+#[tokio::test]
+async fn a_setting_of_retention_explains_no_missing_beginning() {
+    let server = with_entries().await;
+    let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
+    let workspace = overview.data()["workspace"]["id"].as_str().expect("an id");
+    let body = json!({ "workspaceId": workspace, "auditRetentionDays": 1 });
+    server.call("workspace.updateWorkspace", body).await.expect(200);
+    Shell::beside(&server).run(&["audit", "verify"]).expect(0);
+    tamper(&server, "DELETE FROM audit_logs WHERE sequence < 3").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains("BROKEN at entry 3 (log_"), "{done:?}");
+    assert!(done.stdout.contains("it should be the first"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_retention_cut_is_whole_from_its_anchor_on() {
+    let server = with_entries().await;
+    // What retention does, one half after the other.
+    tamper(
+        &server,
+        "INSERT INTO audit_anchors SELECT workspace_id, sequence, hash FROM audit_logs WHERE sequence = 2",
+    )
+    .await;
+    let left = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(left.stdout.contains("BROKEN at entry 1 (log_"), "{left:?}");
+    assert!(left.stdout.contains("the chain's anchor says that retention removed it"), "{left:?}");
+    tamper(&server, "DELETE FROM audit_logs WHERE sequence <= 2").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(0);
+    assert!(done.stdout.contains(": whole, entries 3 to "), "{done:?}");
+    assert!(done.stdout.contains(", 1 to 2 removed by retention; last hash "), "{done:?}");
+}
+
 #[test]
 fn there_must_be_a_log_to_check() {
     let done = Shell::alone().run(&["audit", "verify"]).expect(1);

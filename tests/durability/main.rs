@@ -5,11 +5,21 @@ mod database_down;
 mod first_start;
 mod orderly_stop;
 mod power_cut;
+mod retention;
+mod staleness;
 mod two_processes;
 
-use keyrack_test_harness::Program;
+use keyrack_test_harness::{Program, Server};
+use sqlx::Connection as _;
 
 /// The program with a fresh SQLite database.
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_keyrack"))
+}
+
+/// A connection to the database of a server, behind its back.
+async fn database(server: &Server) -> sqlx::AnyConnection {
+    sqlx::any::install_default_drivers();
+    let url = server.program().database_url();
+    sqlx::AnyConnection::connect(&url).await.expect("the database can be opened")
 }

@@ -6,7 +6,7 @@ use keyrack_test_harness::{Client, Program, Server};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::program;
+use crate::{database, program};
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -32,11 +32,15 @@ impl Pair {
         (answer.text_of("keyId"), answer.text_of("key"))
     }
 
-    /// Waits until the other process gives this code, a second at most.
+    /// Waits until the other process gives this code, a second at most. It may refuse to answer before.
     async fn other_says(&self, key: &str, code: &str) {
         let started = Instant::now();
         loop {
-            let said = code_of(&self.two, key).await;
+            let answer = self.two.call("keys.verifyKey", json!({"key": key})).await;
+            let said = match answer.status {
+                503 => json!("503"),
+                _ => answer.expect(200).data()["code"].clone(),
+            };
             if said == code {
                 return;
             }
@@ -95,6 +99,36 @@ async fn a_new_root_key_and_a_new_address_list_reach_the_other_process() {
         assert!(started.elapsed() < PATIENCE, "the other process does not know the root key");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// One process is suspended, as on a closed laptop, for longer than the change feed goes back.
+async fn a_suspended_process_catches_up(pair: Pair) {
+    let (id, deleted) = pair.new_key(json!({})).await;
+    let (_, kept) = pair.new_key(json!({})).await;
+    pair.other_says(&kept, "VALID").await;
+    pair.two.signal("STOP");
+    pair.one.call("keys.deleteKey", json!({"keyId": id})).await.expect(200);
+    let (_, made) = pair.new_key(json!({})).await;
+    let mut connection = database(&pair.one).await;
+    // What the program does with changes that are an hour old.
+    for text in ["UPDATE workspaces SET forgotten_generation = generation", "DELETE FROM changes"] {
+        sqlx::query(text).execute(&mut connection).await.expect("the database can be changed");
+    }
+    pair.two.signal("CONT");
+    pair.other_says(&deleted, "NOT_FOUND").await;
+    pair.other_says(&made, "VALID").await;
+    pair.other_says(&kept, "VALID").await;
+    assert!(pair.two.log().contains("reading everything anew"), "{}", pair.two.log());
+}
+
+#[tokio::test]
+async fn a_process_suspended_for_longer_than_the_change_feed_goes_back_misses_nothing_on_sqlite() {
+    a_suspended_process_catches_up(Pair::of(program()).await).await;
+}
+
+#[tokio::test]
+async fn a_process_suspended_for_longer_than_the_change_feed_goes_back_misses_nothing_on_postgres() {
+    a_suspended_process_catches_up(Pair::of(program().on_postgres().await).await).await;
 }
 
 async fn credits_are_shared(pair: Pair) {

@@ -5,39 +5,6 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-/// The operations that exist from the first milestone on. The contract test insists on each of them, and
-/// covers every other operation of the server that the contract knows.
-pub(crate) const FIRST_OPERATIONS: [&str; 28] = [
-    "apis.createApi",
-    "apis.deleteApi",
-    "apis.getApi",
-    "apis.listApis",
-    "apis.listKeys",
-    "apis.updateApi",
-    "identities.createIdentity",
-    "identities.getIdentity",
-    "keys.addPermissions",
-    "keys.addRoles",
-    "keys.createKey",
-    "keys.deleteKey",
-    "keys.getKey",
-    "keys.migrateKeys",
-    "keys.removePermissions",
-    "keys.removeRoles",
-    "keys.rerollKey",
-    "keys.setPermissions",
-    "keys.setRoles",
-    "keys.updateCredits",
-    "keys.updateKey",
-    "keys.verifyKey",
-    "keys.whoami",
-    "permissions.createPermission",
-    "permissions.createRole",
-    "ratelimit.limit",
-    "rootKeys.createKey",
-    "workspace.getOverview",
-];
-
 /// What the contract says about one operation.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
@@ -56,6 +23,7 @@ pub(crate) struct Facts {
     v2: Value,
     newer: Value,
     keyrack: Value,
+    audit: Value,
     pub(crate) errors: Value,
     pub(crate) permissions: Value,
     pub(crate) deviations: Value,
@@ -80,6 +48,7 @@ impl Facts {
             v2,
             newer: parse(include_str!("../contract/v2-newer.json")),
             keyrack: parse(include_str!("../contract/keyrack.json")),
+            audit: parse(include_str!("../contract/audit-events.json")),
             errors: parse(include_str!("../contract/errors.json")),
             permissions: parse(include_str!("../contract/permissions.json")),
             deviations,
@@ -108,6 +77,12 @@ impl Facts {
         })
     }
 
+    /// Every operation of Unkey's API.
+    pub(crate) fn operations(&self) -> Vec<&str> {
+        let files = [&self.v2, &self.newer].into_iter().filter_map(|file| file["operations"].as_object());
+        files.flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The permission expression of an operation: `{check, conditional?, onDenied}`. A ruling decides where it and
     /// the contract differ.
     pub(crate) fn permission(&self, name: &str) -> Option<&Value> {
@@ -115,6 +90,51 @@ impl Facts {
             .get(name)
             .or_else(|| self.keyrack["permissions"].get(name))
             .or_else(|| self.newer["permissions"]["operations"].get(name))
+    }
+
+    /// The events of an operation in their order, each `{event, targets, when}`; empty for one that writes none.
+    pub(crate) fn audit_events(&self, operation: &str) -> Vec<Value> {
+        let stated = self.audit["operations"]
+            .get(operation)
+            .or_else(|| self.keyrack["auditEvents"]["operations"].get(operation));
+        let mut lines = stated.and_then(Value::as_array).cloned().unwrap_or_default();
+        for line in self.deviations["auditEvents"].as_array().expect("a list") {
+            let path = line["path"].as_str().expect("a path");
+            let (path, at) = path.split_once('/').unwrap_or((path, ""));
+            if let (true, Ok(at)) = (path == operation, at.parse::<usize>()) {
+                assert!(line["ruling"].is_string(), "no ruling: {line}");
+                assert_eq!(line["contract"], Value::Null, "events are only added: {line}");
+                let event = &line["keyrack"]["event"];
+                assert!(!lines.iter().any(|known| known["event"] == *event), "the contract has it: {line}");
+                lines.insert(at, line["keyrack"].clone());
+            }
+        }
+        lines
+    }
+
+    /// Whether an operation is said to write no events.
+    pub(crate) fn writes_no_events(&self, operation: &str) -> bool {
+        let lists =
+            [&self.audit["operationsWithoutEvents"], &self.keyrack["auditEvents"]["operationsWithoutEvents"]];
+        lists.into_iter().filter_map(Value::as_array).flatten().any(|known| known == operation)
+    }
+
+    /// Every operation that writes events.
+    pub(crate) fn operations_with_events(&self) -> Vec<&str> {
+        let lists = [&self.audit["operations"], &self.keyrack["auditEvents"]["operations"]];
+        lists.into_iter().filter_map(Value::as_object).flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Whether the events of an operation have a correlation id even if there is only one.
+    pub(crate) fn always_correlated(&self, operation: &str) -> bool {
+        self.audit["alwaysCorrelated"].as_array().expect("a list").iter().any(|known| known == operation)
+    }
+
+    /// Every event that some operation writes, without those of the portal.
+    pub(crate) fn emitted_events(&self) -> Vec<&str> {
+        let events = self.audit["events"].as_array().expect("a list").iter();
+        let emitted = events.filter(|event| event["emittedByInScopeOperation"] == true);
+        emitted.filter(|event| event["group"] != "portal").filter_map(|event| event["event"].as_str()).collect()
     }
 
     /// Members of the named schema that are left out when empty (R30).

@@ -34,8 +34,11 @@ pub(crate) fn sample(schema: &Value) -> Value {
     }
 }
 
-/// Every fault of the whole body.
+/// Every fault of the whole body; none where the contract knows no body.
 pub(crate) fn faults(schema: &Value) -> Vec<Fault> {
+    if schema.is_null() {
+        return Vec::new();
+    }
     let whole = sample(schema);
     let mut found = Vec::new();
     Place { pointer: String::new(), location: "body".to_owned() }.collect(schema, &whole, &mut found);
@@ -180,9 +183,12 @@ fn usize_from(value: u64) -> usize {
 
 #[test]
 fn the_sample_is_right_and_every_fault_is_wrong_by_the_contracts_own_schema() {
-    for name in crate::facts::FIRST_OPERATIONS {
+    for name in crate::catalogue::operations() {
         let operation = crate::facts::facts().operation(name).expect("the contract has the operation");
         let schema = &operation.request;
+        if schema.is_null() {
+            continue;
+        }
         assert!(jsonschema::is_valid(schema, &sample(schema)), "{name}: {}", sample(schema));
         for fault in faults(schema) {
             let named = format!("{name}: {} at {}", fault.what, fault.location);

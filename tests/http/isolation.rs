@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use keyrack_test_harness::{Client, Server};
 use serde_json::{Value, json};
 
+use crate::catalogue::listing_operations;
 use crate::fixture::{new_api, new_key, new_workspace, verify};
 use crate::keyrack;
+use crate::keys_migrate::new_migration_in;
 
 /// Members of requests that name things.
-const REFERENCES: [&str; 17] = [
+const REFERENCES: [&str; 18] = [
     "apiId",
     "externalId",
     "identity",
@@ -19,6 +21,7 @@ const REFERENCES: [&str; 17] = [
     "keys",
     "keyspaces",
     "logId",
+    "migrationId",
     "namespace",
     "permission",
     "permissions",
@@ -31,10 +34,9 @@ const REFERENCES: [&str; 17] = [
 ];
 
 /// What naming in another workspace cannot be tried with here: (operation, member, why).
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str, &str); 2] = [
     ("workspace.updateWorkspace", "workspaceId", "operators administer all workspaces"),
-    ("keys.migrateKeys", "apiId", "needs a migration, which is made offline"),
-    ("keys.migrateKeys", "keys", "needs a migration, which is made offline"),
+    ("keys.migrateKeys", "keys", "a hash belongs to one key of the instance, and who knows it knows that key"),
 ];
 
 /// Names of one of each thing.
@@ -55,11 +57,12 @@ struct Things {
     namespace_name: String,
     root_key: String,
     log: String,
+    migration: String,
 }
 
 impl Things {
     /// One of each, made in the workspace of this client.
-    async fn made(client: &Client, workspace: String) -> Things {
+    async fn made(server: &Server, client: &Client, workspace: String) -> Things {
         let api = new_api(client).await;
         let (external_id, slug) = ("customerOfTheOther", "documentsOfTheOther.read");
         let (role_name, namespace_name) = ("roleOfTheOther", "namespaceOfTheOther");
@@ -76,6 +79,7 @@ impl Things {
         let root_key = call("rootKeys.createKey", json!({"permissions": []})).await.text_of("keyId");
         let logs = call("audit.listLogs", json!({"limit": 1})).await;
         Things {
+            migration: new_migration_in(server, &workspace),
             workspace,
             api,
             key_id: key.id,
@@ -122,10 +126,11 @@ impl Things {
             namespace_name: unknown(&like.namespace_name),
             root_key: unknown(&like.root_key),
             log: unknown(&like.log),
+            migration: unknown(&like.migration),
         }
     }
 
-    fn all(&self) -> [&str; 15] {
+    fn all(&self) -> [&str; 16] {
         [
             &self.workspace,
             &self.api,
@@ -142,6 +147,7 @@ impl Things {
             &self.namespace_name,
             &self.root_key,
             &self.log,
+            &self.migration,
         ]
     }
 }
@@ -154,6 +160,8 @@ struct Own {
     key_id: String,
     key: String,
     role: String,
+    /// Made offline, which takes its time: empty where no request is about it.
+    migration: String,
 }
 
 impl Own {
@@ -161,7 +169,14 @@ impl Own {
         let api = new_api(client).await;
         let key = new_key(client, &api, json!({})).await;
         let role = client.call("permissions.createRole", json!({"name": "own"})).await.expect(200);
-        Own { workspace, api, key_id: key.id, key: key.key, role: role.text_of("roleId") }
+        Own {
+            workspace,
+            api,
+            key_id: key.id,
+            key: key.key,
+            role: role.text_of("roleId"),
+            migration: String::new(),
+        }
     }
 }
 
@@ -192,6 +207,10 @@ fn key_requests(own: &Own, other: &Things) -> Vec<(&'static str, Value)> {
         ("keys.verifyKey", json!({"key": other.key})),
         ("keys.verifyKey", json!({"key": own.key, "keyspaces": [other.key_space]})),
         ("keys.verifyKey", json!({"key": own.key, "permissions": other.slug})),
+        ("keys.verifyKey", json!({"key": own.key, "migrationId": other.migration})),
+        ("keys.verifyKey", json!({"key": other.key, "migrationId": other.migration})),
+        ("keys.migrateKeys", migration(&other.api, &own.migration)),
+        ("keys.migrateKeys", migration(&own.api, &other.migration)),
         ("keys.whoami", json!({"key": other.key})),
         ("rootKeys.createKey", json!({"permissions": [urn(&other.workspace)]})),
         ("rootKeys.updateKey", json!({"keyId": other.root_key, "permissions": []})),
@@ -210,6 +229,10 @@ fn key_requests(own: &Own, other: &Things) -> Vec<(&'static str, Value)> {
         requests.push((operation, json!({"keyId": own.key_id, "roles": [other.role]})));
     }
     requests
+}
+
+fn migration(api: &str, migration: &str) -> Value {
+    json!({"apiId": api, "migrationId": migration, "keys": [{"hash": "a hash of a key from elsewhere"}]})
 }
 
 fn urn(workspace: &str) -> String {
@@ -269,7 +292,10 @@ fn other_requests(_: &Own, other: &Things) -> Vec<(&'static str, Value)> {
 /// its own names, the names that were sent, and in successes what is generated.
 async fn answer_of_a_new_workspace(server: &Server, number: usize, other: &Things) -> (u16, String) {
     let (workspace, client) = new_workspace(server, "asking").await;
-    let own = Own::made(&client, workspace).await;
+    let mut own = Own::made(&client, workspace).await;
+    if requests(&own, other)[number].0 == "keys.migrateKeys" {
+        own.migration = new_migration_in(server, &own.workspace);
+    }
     let (operation, body) = requests(&own, other).swap_remove(number);
     let answer = client.call(operation, body).await;
     let named = other.all().into_iter().map(|name| (name, "<sent>"));
@@ -306,7 +332,7 @@ async fn another_workspaces_thing_is_a_thing_that_does_not_exist() {
     let server = keyrack().await;
     let offered = offered(&server).await;
     let (workspace, client) = new_workspace(&server, "the other").await;
-    let others = Things::made(&client, workspace).await;
+    let others = Things::made(&server, &client, workspace).await;
     let nothing = Things::unknown(&others);
     let own = Own::made(&client, String::new()).await;
     let mut differences = Vec::new();
@@ -333,7 +359,7 @@ async fn another_workspaces_thing_is_a_thing_that_does_not_exist() {
 async fn every_operation_that_names_a_thing_is_tried() {
     let server = keyrack().await;
     let (workspace, client) = new_workspace(&server, "the other").await;
-    let others = Things::made(&client, workspace).await;
+    let others = Things::made(&server, &client, workspace).await;
     let own = Own::made(&client, String::new()).await;
     let members = |value: &Value| -> Vec<String> {
         value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
@@ -356,4 +382,35 @@ async fn every_operation_that_names_a_thing_is_tried() {
         }
     }
     assert!(missing.is_empty(), "not tried with another workspace's: {missing:?}");
+}
+
+#[tokio::test]
+async fn lists_show_nothing_of_another_workspace() {
+    let server = keyrack().await;
+    let (workspace, client) = new_workspace(&server, "the other").await;
+    let others = Things::made(&server, &client, workspace).await;
+    let (workspace, client) = new_workspace(&server, "asking").await;
+    let own = Own::made(&client, workspace).await;
+    let limit = json!({"namespace": "own", "identifier": "user", "limit": 5, "duration": 60_000});
+    client.call("ratelimit.limit", limit.clone()).await.expect(200);
+    client.call("ratelimit.setOverride", limit).await.expect(200);
+    client.call("identities.createIdentity", json!({"externalId": "own"})).await.expect(200);
+    client.call("permissions.createPermission", json!({"name": "own", "slug": "own"})).await.expect(200);
+    for operation in listing_operations() {
+        let body = match operation {
+            "apis.listKeys" => json!({"apiId": own.api}),
+            "ratelimit.listOverrides" => json!({"namespace": "own"}),
+            // Operators administer all workspaces; this root key is none.
+            "workspace.listWorkspaces" => {
+                client.call(operation, json!({})).await.expect(403);
+                continue;
+            }
+            _ => json!({}),
+        };
+        let listed = client.call(operation, body).await.expect(200);
+        assert!(listed.data().as_array().is_some_and(|items| !items.is_empty()), "{operation} shows nothing");
+        for name in others.all() {
+            assert!(!listed.text.contains(name), "{operation} shows the other's {name}: {}", listed.text);
+        }
+    }
 }

@@ -21,8 +21,17 @@ fn hex(long: &str) -> String {
 
 /// A migration made by the command line, over the database of the running server.
 pub(crate) fn new_migration(server: &Server, algorithm: &str) -> String {
-    let done = server.program().command(&["migration", "create", "--algorithm", algorithm]).output();
-    let done = done.expect("the command runs");
+    created_migration(server, &["--algorithm", algorithm])
+}
+
+/// A migration of another workspace than the first.
+pub(crate) fn new_migration_in(server: &Server, workspace: &str) -> String {
+    created_migration(server, &["--algorithm", "sha256", "--workspace", workspace])
+}
+
+fn created_migration(server: &Server, flags: &[&str]) -> String {
+    let line: Vec<&str> = ["migration", "create"].iter().chain(flags).copied().collect();
+    let done = server.program().command(&line).output().expect("the command runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("an id").trim().to_owned()
 }

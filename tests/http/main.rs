@@ -4,19 +4,27 @@
 //! contract (by [`responses::check`]).
 
 mod apis;
+mod atomicity;
 mod audit;
+mod audit_events;
 mod authentication;
 mod bad_input;
+mod catalogue;
+mod changes;
 mod concurrency;
 mod contract;
+mod database;
+mod disconnects;
 mod docs;
 mod errors;
+mod events;
 mod faces;
 mod facts;
 mod faults;
 mod fixture;
 mod identities;
 mod identities_change;
+mod invalidation;
 mod isolation;
 mod keys_create;
 mod keys_credits;
@@ -30,8 +38,10 @@ mod logs;
 mod mcp_wire;
 mod metrics;
 mod openapi;
+mod paging;
 mod permissions;
 mod permissions_change;
+mod permissions_conditional;
 mod permissions_roles;
 mod ratelimit;
 mod ratelimit_batches;
@@ -53,11 +63,16 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_keyrack")).inspected(responses::check)
 }
 
-/// A running server with a fresh database: SQLite, or PostgreSQL with `KEYRACK_TEST_ENGINE=postgres tests/run`.
-async fn keyrack() -> Server {
+/// The program on the engine under test: SQLite, or PostgreSQL with `KEYRACK_TEST_ENGINE=postgres tests/run`.
+async fn on_engine(program: Program) -> Program {
     match std::env::var("KEYRACK_TEST_ENGINE").as_deref() {
-        Ok("postgres") => program().on_postgres().await.start().await,
-        Ok("sqlite") | Err(_) => program().start().await,
+        Ok("postgres") => program.on_postgres().await,
+        Ok("sqlite") | Err(_) => program,
         Ok(other) => panic!("KEYRACK_TEST_ENGINE is sqlite or postgres, not {other}"),
     }
+}
+
+/// A running server with a fresh database of the engine under test.
+async fn keyrack() -> Server {
+    on_engine(program()).await.start().await
 }

@@ -1,7 +1,7 @@
 //! What Prometheus reads.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keyrack_test_harness::{Server, free_port, http_client};
 use serde_json::json;
@@ -108,6 +108,32 @@ async fn the_change_feed_is_followed_all_the_time() {
     let age = text.lines().find_map(|line| line.strip_prefix("keyrack_change_feed_age_seconds "));
     let age: f64 = age.expect("an age").parse().expect("a number");
     assert!(age < 5.0, "{age} s");
+}
+
+#[tokio::test]
+async fn scheduled_work_shows_when_it_ran_and_what_it_removed() {
+    let (server, address) = with_metrics().await;
+    let jobs = ["change_feed", "idle_counters", "last_used", "refills", "retention"];
+    let shows = |text: &str, job: &str| {
+        let name = format!("keyrack_scheduled_last_success_timestamp_seconds{{job=\"{job}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok())
+    };
+    let started = Instant::now();
+    let text = loop {
+        let text = scrape(&address).await;
+        if jobs.iter().all(|job| shows(&text, job).is_some()) {
+            break text;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{text}\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    for job in jobs {
+        let at = shows(&text, job).expect("a time");
+        assert!((now - at).abs() < 60.0, "{job}: {at}, now {now}");
+        assert_shows(&text, &format!("keyrack_scheduled_failures_total{{job=\"{job}\"}} 0"));
+    }
+    assert_shows(&text, r#"keyrack_rows_removed_total{kind="expired_keys"} 0"#);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod urn;
 
 pub use grants::{Grants, UnknownPermission, validate_grant};
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -100,6 +101,9 @@ pub type Scope<'a> = &'a [(&'static str, &'a str)];
 impl Expression {
     /// Whether `grants` satisfy this requirement for the things in `scope`.
     pub fn is_satisfied_by(&self, grants: &Grants, scope: Scope<'_>) -> bool {
+        if grants.is_full_access() {
+            return true;
+        }
         match self {
             Expression::Leg(leg) => grants.holds(&fill(leg, grants.workspace_id(), scope)),
             Expression::Any(legs) => legs.iter().any(|leg| leg.is_satisfied_by(grants, scope)),
@@ -141,7 +145,7 @@ impl Expression {
             texts.join(word)
         };
         match self {
-            Expression::Leg(leg) => fill(leg, workspace_id, scope),
+            Expression::Leg(leg) => fill(leg, workspace_id, scope).into_owned(),
             Expression::Any(legs) => joined(legs, " or "),
             Expression::All(legs) => joined(legs, " and "),
         }
@@ -168,7 +172,10 @@ impl Serialize for Expression {
 
 /// Replaces `{name}` by the id that `scope` has for it; `{workspaceId}` is always known. What is not
 /// known stays a placeholder.
-fn fill(leg: &str, workspace_id: &str, scope: Scope<'_>) -> String {
+fn fill<'a>(leg: &'a str, workspace_id: &str, scope: Scope<'_>) -> Cow<'a, str> {
+    if !leg.contains('{') {
+        return Cow::Borrowed(leg);
+    }
     let mut filled = String::with_capacity(leg.len() + 24);
     let mut rest = leg;
     while let Some((before, after)) = rest.split_once('{') {
@@ -185,7 +192,7 @@ fn fill(leg: &str, workspace_id: &str, scope: Scope<'_>) -> String {
         rest = after;
     }
     filled.push_str(rest);
-    filled
+    Cow::Owned(filled)
 }
 
 #[cfg(test)]

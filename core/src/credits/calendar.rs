@@ -27,7 +27,7 @@ pub struct Calendar {
 impl Calendar {
     /// The calendar of the UTC day that a time in Unix ms falls on.
     pub fn at(unix_ms: i64) -> Calendar {
-        let today = unix_ms.div_euclid(DAY_MS);
+        let today = day_of(unix_ms);
         let date = date_of(today);
         let (day, month_days) = (i64::from(date.day()), i64::from(date.days_in_month()));
         let month_start = today - (day - 1);
@@ -51,6 +51,11 @@ impl Calendar {
             Some(day) => self.previous_start + day.min(self.previous_days) - 1,
         }
     }
+}
+
+/// The UTC day that a time in Unix ms falls on, counted from 1970-01-01.
+pub fn day_of(unix_ms: i64) -> i64 {
+    unix_ms.div_euclid(DAY_MS)
 }
 
 fn date_of(day: i64) -> Date {

@@ -14,31 +14,31 @@ use crate::changes::Mutation;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
+use crate::schedule::{self, Job};
 use crate::store::refills::{self, Settled};
 use crate::store::{keys, workspaces};
 
-const PERIOD: Duration = Duration::from_secs(20);
 /// Keys per transaction, so that other writers get their turn.
 const PORTION: i64 = 500;
 
-/// Settles due refills until the program ends: at once, and after each midnight UTC.
-pub async fn keep_settling(keyrack: Keyrack) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    let mut settled_until = None;
-    loop {
-        ticks.tick().await;
+/// The scheduled run: settles at the start, and after each midnight UTC.
+#[derive(Debug, Default)]
+pub(crate) struct Refills {
+    settled_until: Option<i64>,
+}
+
+impl Job for Refills {
+    const NAME: &'static str = "refills";
+    const PERIOD: Duration = Duration::from_secs(20);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
         let calendar = Calendar::at(keyrack.clock().now());
-        let outcome = settle_all(&keyrack, calendar, settled_until == Some(calendar.today)).await;
-        match outcome {
-            Ok(count) => {
-                if count > 0 {
-                    tracing::info!(count, "credits were refilled");
-                }
-                settled_until = Some(calendar.today);
-            }
-            Err(_) if keyrack.store().is_closed() => return,
-            Err(error) => tracing::warn!(%error, "credits could not be refilled; trying again"),
+        let count = settle_all(keyrack, calendar, self.settled_until == Some(calendar.today)).await?;
+        if count > 0 {
+            tracing::info!(count, "credits were refilled");
         }
+        self.settled_until = Some(calendar.today);
+        Ok(())
     }
 }
 
@@ -64,6 +64,7 @@ pub async fn settle_all(keyrack: &Keyrack, calendar: Calendar, only_events: bool
             if settled == 0 {
                 break;
             }
+            schedule::give_way().await;
         }
     }
     Ok(count)

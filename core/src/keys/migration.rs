@@ -126,7 +126,6 @@ pub fn find_waiting(
     workspace_id: &str,
     key: &str,
     migration_id: &str,
-    key_spaces: Option<&[String]>,
 ) -> Result<Option<Found>, Error> {
     let migration = keyrack.resident().key_migration(migration_id);
     let Some(migration) = migration.filter(|migration| migration.workspace_id == workspace_id) else {
@@ -147,7 +146,7 @@ pub fn find_waiting(
     };
     let waiting = keyrack.resident().waiting_key(&KeyHash::from_bytes(Sha256::digest(parts.long).into()));
     let waiting = waiting.filter(|key| key.pending_migration_id.as_deref() == Some(migration_id));
-    Ok(waiting.and_then(|key| verification::complete(keyrack, workspace_id, key, key_spaces)))
+    Ok(waiting.and_then(|key| verification::complete(keyrack, workspace_id, key)))
 }
 
 /// Ends the migration of a key that was just found by its text: from now on it is known by the hash of

@@ -7,19 +7,19 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use smallvec::SmallVec;
 
-use crate::credits::calendar::Calendar;
+use crate::credits::payment::{self, Payment};
 use crate::error::{Code, Error, Fault};
 use crate::keyrack::Keyrack;
 use crate::keys::secret;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
-use crate::store::{Connection, credits, refills};
+use crate::store::workspaces::Workspace;
 
 const MIN_DURATION_MS: i64 = 1000;
 
@@ -77,48 +77,39 @@ pub struct Found {
     pub identity: Option<Arc<Identity>>,
 }
 
-/// Finds a key of a workspace by its text. A key of another workspace, of a deleted API or outside
-/// `key_spaces` does not exist.
-pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str, key_spaces: Option<&[String]>) -> Option<Found> {
-    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?, key_spaces)
+/// Finds a key of a workspace by its text. A key of another workspace or of a deleted API does not exist.
+pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str) -> Option<Found> {
+    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?)
 }
 
 /// A key that was found, with what it belongs to, under the same conditions as [`find`].
-pub(super) fn complete(
-    keyrack: &Keyrack,
-    workspace_id: &str,
-    key: Arc<Key>,
-    key_spaces: Option<&[String]>,
-) -> Option<Found> {
+pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> Option<Found> {
     if *key.workspace_id != *workspace_id {
         return None;
     }
     let api = keyrack.resident().api(&key.api_id)?;
-    if key_spaces.is_some_and(|allowed| !allowed.contains(&api.stored.key_space_id)) {
-        return None;
-    }
     let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
     Some(Found { key, api, identity })
 }
 
 /// What is asked about a key.
 #[derive(Debug, Default)]
-pub struct Question {
+pub struct Question<'a> {
     /// A permission query.
-    pub permissions: Option<String>,
+    pub permissions: Option<&'a str>,
     /// Credits to spend; 1 when not given.
     pub cost: Option<i64>,
     /// Limits to check besides those that apply by themselves.
-    pub limits: Vec<AskedLimit>,
+    pub limits: &'a [AskedLimit<'a>],
     /// Where the verifying client is.
     pub address: Option<IpAddr>,
 }
 
 /// A limit named by a request.
-#[derive(Debug, Clone)]
-pub struct AskedLimit {
+#[derive(Debug, Clone, Copy)]
+pub struct AskedLimit<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// What to count; 1 when not given.
     pub cost: Option<i64>,
     /// With `duration_ms`: an ad-hoc limit of the key.
@@ -134,6 +125,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The balance after this verification; `None` for an unlimited key.
     pub remaining: Option<i64>,
+    /// What was taken from the balance.
+    pub spent: i64,
     /// The limits that were checked, those that apply by themselves first.
     pub limits: Vec<CheckedLimit>,
 }
@@ -142,7 +135,7 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct CheckedLimit {
     /// `rl_…`; empty for an ad-hoc limit.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
     /// Cost admitted per window.
@@ -165,25 +158,27 @@ pub struct CheckedLimit {
 /// 400 for a permission query or ad-hoc limit that makes no sense, 412 for a limit name that neither the
 /// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
 /// that were spent before the store failed.
-pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question) -> Result<Decision, Error> {
-    let query = question.permissions.as_deref().map(read_query).transpose()?;
-    check_durations(&question.limits)?;
+pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Result<Decision, Error> {
+    let query = question.permissions.map(read_query).transpose()?;
+    check_durations(question.limits)?;
     if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
         return refuse(keyrack, found, verdict, Vec::new()).await;
     }
     if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
         return refuse(keyrack, found, Verdict::InsufficientPermissions, Vec::new()).await;
     }
-    let (passed, limits) = check_limits(keyrack, found, &question.limits)?;
+    let (passed, limits) = check_limits(keyrack, found, question.limits)?;
     if !passed {
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
-    let (verdict, remaining) = match spend(keyrack, &found.key, question.cost.unwrap_or(1)).await? {
+    let cost = question.cost.unwrap_or(1);
+    let (verdict, remaining) = match payment::pay(keyrack, &found.key, cost).await? {
         Payment::Made(remaining) => (Verdict::Valid, remaining),
         Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
         Payment::NoAccount => (Verdict::NotFound, None),
     };
-    Ok(Decision { verdict, remaining, limits })
+    let spent = if verdict == Verdict::Valid && remaining.is_some() { cost } else { 0 };
+    Ok(Decision { verdict, remaining, spent, limits })
 }
 
 fn read_query(text: &str) -> Result<Query, Error> {
@@ -198,7 +193,7 @@ fn read_query(text: &str) -> Result<Query, Error> {
 }
 
 /// An ad-hoc window shorter than a second would never limit: refuse it instead of failing open.
-fn check_durations(limits: &[AskedLimit]) -> Result<(), Error> {
+fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
     let too_short = limits.iter().enumerate().find_map(|(at, limit)| match (limit.limit, limit.duration_ms) {
         (Some(_), Some(duration_ms)) if duration_ms < MIN_DURATION_MS => Some((at, duration_ms)),
         _ => None,
@@ -214,8 +209,8 @@ fn check_durations(limits: &[AskedLimit]) -> Result<(), Error> {
 }
 
 fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -> Option<Verdict> {
-    let workspace = keyrack.resident().workspace(&found.key.workspace_id);
-    if !workspace.is_some_and(|workspace| workspace.enabled) {
+    let is_enabled = |workspace: &Workspace| workspace.enabled;
+    if !keyrack.resident().look_at_workspace(&found.key.workspace_id, is_enabled).unwrap_or(false) {
         return Some(Verdict::Forbidden);
     }
     if !found.key.enabled {
@@ -237,99 +232,37 @@ async fn refuse(
     verdict: Verdict,
     limits: Vec<CheckedLimit>,
 ) -> Result<Decision, Error> {
-    let remaining = if found.key.has_credits { balance(keyrack, &found.key.id).await? } else { None };
-    Ok(Decision { verdict, remaining, limits })
-}
-
-/// What became of a payment.
-enum Payment {
-    /// Made, or not due; with the balance afterwards, `None` for an unlimited key.
-    Made(Option<i64>),
-    /// Beyond the balance, which is this.
-    Refused(i64),
-    /// There is no such account: another process removed the key a moment ago.
-    NoAccount,
-}
-
-/// The balance of a key that has one as far as this process knows.
-async fn balance(keyrack: &Keyrack, key_id: &str) -> Result<Option<i64>, Error> {
-    Ok(credits::remaining(&mut *keyrack.store().read().await?, key_id).await?.flatten())
-}
-
-/// Takes the cost from the key's balance.
-///
-/// A deduction is committed before it is acknowledged, and is never repeated.
-async fn spend(keyrack: &Keyrack, key: &Key, cost: i64) -> Result<Payment, Error> {
-    if !key.has_credits {
-        return Ok(Payment::Made(None));
-    }
-    if cost == 0 {
-        return Ok(Payment::Made(balance(keyrack, &key.id).await?));
-    }
-    let mut transaction = keyrack.store().write().await?;
-    let settled = settle_refill(keyrack, &mut transaction, key).await?;
-    if let Some(remaining) = credits::deduct(&mut transaction, &key.id, cost).await? {
-        transaction.commit().await.map_err(Error::unknown_outcome)?;
-        if let Some(today) = settled {
-            key.refill_settled_on.store(today, Ordering::Relaxed);
-        }
-        keyrack.metrics().credits_spent.add(cost.unsigned_abs());
-        return Ok(Payment::Made(Some(remaining)));
-    }
-    let remaining = credits::remaining(&mut transaction, &key.id).await?;
-    transaction.rollback().await?;
-    Ok(match remaining {
-        Some(Some(remaining)) => {
-            keyrack.metrics().credits_refused.add(cost.unsigned_abs());
-            Payment::Refused(remaining)
-        }
-        // The key became unlimited a moment ago.
-        Some(None) => Payment::Made(None),
-        None => Payment::NoAccount,
-    })
-}
-
-/// Settles the key's refill if one became due: the day up to which it is settled once the transaction is
-/// committed. `None` when this process saw it settled today, so that further deductions do not ask again.
-async fn settle_refill(keyrack: &Keyrack, connection: &mut Connection, key: &Key) -> Result<Option<i64>, Error> {
-    if !key.has_refill {
-        return Ok(None);
-    }
-    let calendar = Calendar::at(keyrack.clock().now());
-    if key.refill_settled_on.load(Ordering::Relaxed) == calendar.today {
-        return Ok(None);
-    }
-    refills::settle_key(connection, &key.workspace_id, &key.id, calendar).await?;
-    Ok(Some(calendar.today))
+    let remaining = payment::balance(keyrack, &found.key).await?;
+    Ok(Decision { verdict, remaining, spent: 0, limits })
 }
 
 /// A limit that a verification checks, and whose count it is.
 struct Selected<'a> {
-    id: &'a str,
+    id: Arc<str>,
     name: Arc<str>,
     limit: i64,
     duration_ms: i64,
     auto_apply: bool,
     cost: i64,
-    counted_by: Arc<str>,
+    counted_by: &'a str,
 }
 
 fn check_limits(
     keyrack: &Keyrack,
     found: &Found,
-    asked: &[AskedLimit],
+    asked: &[AskedLimit<'_>],
 ) -> Result<(bool, Vec<CheckedLimit>), Error> {
     let selected = select(found, asked)?;
     if selected.is_empty() {
         return Ok((true, Vec::new()));
     }
-    let checks: Vec<Check> = selected
+    let checks: SmallVec<[Check<'_>; 4]> = selected
         .iter()
         .map(|limit| Check {
             cell: CellKey {
-                workspace: found.key.workspace_id.clone(),
-                scope: CellScope::Key(limit.name.clone()),
-                identifier: limit.counted_by.clone(),
+                workspace: &found.key.workspace_id,
+                scope: CellScope::Key(&limit.name),
+                identifier: limit.counted_by,
                 duration_ms: limit.duration_ms,
             },
             limit: limit.limit,
@@ -337,8 +270,9 @@ fn check_limits(
         })
         .collect();
     let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+    drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
-        id: limit.id.to_owned(),
+        id: limit.id,
         name: limit.name,
         limit: limit.limit,
         duration_ms: limit.duration_ms,
@@ -352,15 +286,15 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>>, Error> {
-    let stored = |limit: &'a Ratelimit, counted_by: &Arc<str>, cost: i64| Selected {
-        id: &limit.id,
+fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected<'a>>, Error> {
+    let stored = |limit: &Ratelimit, counted_by: &'a str, cost: i64| Selected {
+        id: limit.id.clone(),
         name: limit.name.clone(),
         limit: limit.limit,
         duration_ms: limit.duration_ms,
         auto_apply: limit.auto_apply,
         cost,
-        counted_by: counted_by.clone(),
+        counted_by,
     };
     let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
     let mut selected: Vec<Selected<'a>> = stored_limits(found)
@@ -368,23 +302,26 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
     selected.sort_by(|one, other| one.name.cmp(&other.name));
+    if asked.is_empty() {
+        return Ok(selected);
+    }
     let mut places: HashMap<Arc<str>, usize> =
         selected.iter().enumerate().map(|(place, limit)| (limit.name.clone(), place)).collect();
     for item in asked {
         let cost = item.cost.unwrap_or(1);
         let entry = match (item.limit, item.duration_ms) {
             (Some(limit), Some(duration_ms)) => Selected {
-                id: "",
-                name: item.name.as_str().into(),
+                id: Arc::default(),
+                name: item.name.into(),
                 limit,
                 duration_ms,
                 auto_apply: false,
                 cost,
-                counted_by: found.key.id.clone(),
+                counted_by: &found.key.id,
             },
-            _ => match by_name(&item.name) {
+            _ => match by_name(item.name) {
                 Some((limit, counted_by)) => stored(limit, counted_by, cost),
-                None => return Err(unknown_limit(found, &item.name)),
+                None => return Err(unknown_limit(found, item.name)),
             },
         };
         match places.get(&entry.name) {
@@ -400,20 +337,20 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit]) -> Result<Vec<Selected<'a>
 
 /// The limits of a key and of its identity, with whose count they are. A limit of the key hides the
 /// identity's limit of the same name completely.
-pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
-    let own = found.key.ratelimits.iter().map(|limit| (limit, &found.key.id));
+pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
+    let own = found.key.ratelimits.iter().map(|limit| (limit, &*found.key.id));
     own.chain(shared_limits(found))
 }
 
 /// The limits of the key's identity that no limit of the key hides.
-pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &Arc<str>)> {
+pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
     let hidden = |name: &str| found.key.ratelimits.iter().any(|limit| *limit.name == *name);
     found.identity.iter().flat_map(move |identity| {
         identity
             .ratelimits
             .iter()
             .filter(move |limit| !hidden(&limit.name))
-            .map(move |limit| (limit, &identity.id))
+            .map(move |limit| (limit, &*identity.id))
     })
 }
 

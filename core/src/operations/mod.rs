@@ -71,6 +71,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<workspace::CreateWorkspace>();
     visitor.operation::<workspace::GetLimits>();
     visitor.operation::<workspace::GetOverview>();
+    visitor.operation::<workspace::GetUsage>();
     visitor.operation::<workspace::ListWorkspaces>();
     visitor.operation::<workspace::UpdateWorkspace>();
 }

@@ -138,7 +138,9 @@ pub fn reset_ms(now_ms: i64, duration_ms: i64) -> i64 {
     sequence(now_ms, duration).saturating_add(1).saturating_mul(duration)
 }
 
-fn sequence(now_ms: i64, duration_ms: i64) -> i64 {
+/// Number of the window around `now_ms`.
+#[must_use]
+pub fn sequence(now_ms: i64, duration_ms: i64) -> i64 {
     now_ms.div_euclid(duration_ms.max(1))
 }
 

@@ -7,18 +7,60 @@ use super::Connection;
 use crate::audit::Entry;
 use crate::error::Error;
 
-/// The sequence number and hash of the newest entry of a workspace; `None` when it has none.
+/// A place in the chain of a workspace and the hash of the entry that is or was there.
+pub type Link = (i64, String);
+
+/// Where the next entry of a workspace follows: its newest entry, or its anchor when retention has removed
+/// all of them; `None` when there was no entry yet.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn head(connection: &mut Connection, workspace_id: &str) -> Result<Option<(i64, String)>, Error> {
-    let row = sqlx::query(
-        "SELECT sequence, hash FROM audit_logs WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1",
+pub async fn head(connection: &mut Connection, workspace_id: &str) -> Result<Option<Link>, Error> {
+    let newest = "SELECT sequence, hash FROM audit_logs WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1";
+    match link(connection, newest, workspace_id).await? {
+        Some(newest) => Ok(Some(newest)),
+        None => anchor(connection, workspace_id).await,
+    }
+}
+
+/// The last entry of a workspace that retention has removed; `None` when it has removed none.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn anchor(connection: &mut Connection, workspace_id: &str) -> Result<Option<Link>, Error> {
+    link(connection, "SELECT sequence, hash FROM audit_anchors WHERE workspace_id = $1", workspace_id).await
+}
+
+async fn link(connection: &mut Connection, text: &'static str, workspace_id: &str) -> Result<Option<Link>, Error> {
+    let row = sqlx::query(text).bind(workspace_id.to_owned()).fetch_optional(connection).await?;
+    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("sequence")?, row.try_get("hash")?))).transpose()?)
+}
+
+/// Removes the entries of a workspace up to this one, and notes it as the anchor that the rest of the chain
+/// follows: how many were removed. The transaction holds the workspace's lock.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn remove_up_to(
+    connection: &mut Connection,
+    workspace_id: &str,
+    (sequence, hash): Link,
+) -> Result<u64, Error> {
+    sqlx::query(
+        "INSERT INTO audit_anchors (workspace_id, sequence, hash) VALUES ($1, $2, $3) \
+         ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
     )
     .bind(workspace_id.to_owned())
-    .fetch_optional(connection)
+    .bind(sequence)
+    .bind(hash)
+    .execute(&mut *connection)
     .await?;
-    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("sequence")?, row.try_get("hash")?))).transpose()?)
+    let done = sqlx::query("DELETE FROM audit_logs WHERE workspace_id = $1 AND sequence <= $2")
+        .bind(workspace_id.to_owned())
+        .bind(sequence)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 /// Appends an entry. It must be the workspace's next, which its unique sequence number ensures.

@@ -14,14 +14,15 @@ pub async fn insert(
     connection: &mut Connection,
     workspace_id: &str,
     generation: i64,
+    now: i64,
     subjects: &[Subject],
 ) -> Result<(), Error> {
-    const COLUMNS: usize = 5;
+    const COLUMNS: usize = 6;
     let mut positions = 0_i64..;
     for portion in subjects.chunks(VALUES_PER_STATEMENT / COLUMNS) {
         let row = |at: usize| format!("({})", placeholders(at * COLUMNS + 1, COLUMNS));
         let text = format!(
-            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id) VALUES {}",
+            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id, time) VALUES {}",
             (0..portion.len()).map(row).collect::<Vec<_>>().join(", ")
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
@@ -31,15 +32,16 @@ pub async fn insert(
                 .bind(generation)
                 .bind(position)
                 .bind(subject.kind())
-                .bind(subject.id().to_owned());
+                .bind(subject.id().to_owned())
+                .bind(now);
         }
         query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// What was touched in a workspace after `generation`, oldest first. Kinds of subjects that this
-/// program does not know, written by a newer one, are left out.
+/// What was touched in a workspace after `generation`, oldest first; `None` when the feed has forgotten some of
+/// it. Kinds of subjects that this program does not know, written by a newer one, are left out.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -47,10 +49,12 @@ pub async fn after(
     connection: &mut Connection,
     workspace_id: &str,
     generation: i64,
-) -> Result<Vec<Subject>, Error> {
+) -> Result<Option<Vec<Subject>>, Error> {
+    // One statement, so that nothing is forgotten between the look at how far the feed goes back and the feed.
     let rows = sqlx::query(
-        "SELECT subject_kind, subject_id FROM changes WHERE workspace_id = $1 AND generation > $2 \
-         ORDER BY generation, position",
+        "SELECT w.forgotten_generation, c.subject_kind, c.subject_id FROM workspaces w \
+         LEFT JOIN changes c ON c.workspace_id = w.id AND c.generation > $2 \
+         WHERE w.id = $1 ORDER BY c.generation, c.position",
     )
     .bind(workspace_id.to_owned())
     .bind(generation)
@@ -58,8 +62,59 @@ pub async fn after(
     .await?;
     let mut subjects = Vec::with_capacity(rows.len());
     for row in rows {
-        let kind: String = row.try_get("subject_kind")?;
-        subjects.extend(Subject::new(&kind, row.try_get("subject_id")?));
+        if row.try_get::<i64, _>("forgotten_generation")? > generation {
+            return Ok(None);
+        }
+        let (kind, id): (Option<String>, Option<String>) =
+            (row.try_get("subject_kind")?, row.try_get("subject_id")?);
+        subjects.extend(kind.zip(id).and_then(|(kind, id)| Subject::new(&kind, id)));
     }
-    Ok(subjects)
+    Ok(Some(subjects))
+}
+
+/// The workspaces that have changes from before this Unix ms.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn workspaces_with_older(connection: &mut Connection, before: i64) -> Result<Vec<String>, Error> {
+    let rows = sqlx::query("SELECT DISTINCT workspace_id FROM changes WHERE time < $1")
+        .bind(before)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(|row| row.try_get("workspace_id")).collect::<Result<_, _>>()?)
+}
+
+/// Forgets the changes of a workspace up to the last generation from before this Unix ms, or some of them if
+/// there are more than about `count`: how many. It is noted how far the feed goes back from now on.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn forget(
+    connection: &mut Connection,
+    workspace_id: &str,
+    before: i64,
+    count: i64,
+) -> Result<u64, Error> {
+    let row = sqlx::query(
+        "SELECT MAX(older.generation) AS generation FROM (SELECT generation FROM changes \
+         WHERE workspace_id = $1 AND time < $2 ORDER BY generation LIMIT $3) AS older",
+    )
+    .bind(workspace_id.to_owned())
+    .bind(before)
+    .bind(count)
+    .fetch_one(&mut *connection)
+    .await?;
+    let Some(generation) = row.try_get::<Option<i64>, _>("generation")? else { return Ok(0) };
+    // Another process may be further already.
+    sqlx::query("UPDATE workspaces SET forgotten_generation = $2 WHERE id = $1 AND forgotten_generation < $2")
+        .bind(workspace_id.to_owned())
+        .bind(generation)
+        .execute(&mut *connection)
+        .await?;
+    let done = sqlx::query("DELETE FROM changes WHERE workspace_id = $1 AND generation <= $2")
+        .bind(workspace_id.to_owned())
+        .bind(generation)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
 }

@@ -144,29 +144,18 @@ pub async fn decrement(connection: &mut Connection, key_id: &str, by: i64) -> Re
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes `cost` from the balance if it is there: `Some(balance after)`, or `None` and nothing changed.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn deduct(connection: &mut Connection, key_id: &str, cost: i64) -> Result<Option<i64>, Error> {
-    let row = sqlx::query(
-        "UPDATE credits SET remaining = remaining - $2 WHERE key_id = $1 AND remaining >= $2 RETURNING remaining",
-    )
-    .bind(key_id.to_owned())
-    .bind(cost)
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|row| row.try_get("remaining")).transpose()?)
-}
+/// Takes `$2` from the balance of `$1` if it is there, and says what is left.
+pub(super) const DEDUCT: &str =
+    "UPDATE credits SET remaining = remaining - $2 WHERE key_id = $1 AND remaining >= $2 RETURNING remaining";
+
+/// The balance of `$1`.
+pub(super) const REMAINING: &str = "SELECT remaining FROM credits WHERE key_id = $1";
 
 /// The balance of a key: `Some(None)` means unlimited, `None` that it never had one or is gone.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn remaining(connection: &mut Connection, key_id: &str) -> Result<Option<Option<i64>>, Error> {
-    let row = sqlx::query("SELECT remaining FROM credits WHERE key_id = $1")
-        .bind(key_id.to_owned())
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(REMAINING).bind(key_id.to_owned()).fetch_optional(connection).await?;
     Ok(row.map(|row| row.try_get("remaining")).transpose()?)
 }

@@ -1,9 +1,11 @@
 //! Keys and their links to permissions and roles.
 
+use std::sync::Arc;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, mark_deleted, select};
+use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// A live key as stored, with its balance.
@@ -200,6 +202,32 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
     Ok(())
 }
 
+/// Writes when keys were last used, in Unix ms, unless a later use is known.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_last_used(connection: &mut Connection, uses: &[(Arc<str>, i64)]) -> Result<(), Error> {
+    let mut uses: Vec<_> = uses.iter().collect();
+    // In one order, so that two nodes that write at once do not wait for each other in a circle.
+    uses.sort_unstable();
+    for portion in uses.chunks(VALUES_PER_STATEMENT / 2) {
+        let rows: Vec<String> = (0..portion.len())
+            .map(|at| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * at + 1, 2 * at + 2))
+            .collect();
+        let text = format!(
+            "UPDATE keys SET last_used_at = uses.column2 FROM (VALUES {}) AS uses \
+             WHERE keys.id = uses.column1 AND COALESCE(last_used_at, 0) < uses.column2",
+            rows.join(", ")
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for (id, at) in portion {
+            query = query.bind(id.to_string()).bind(*at);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Marks a key as deleted; its hash stays taken.
 ///
 /// # Errors
@@ -208,23 +236,41 @@ pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(
     mark_deleted(connection, "keys", id, now).await
 }
 
-/// Removes a key and all that belongs to it; its hash is free again.
+/// Removes keys and all that belongs to them; their hashes are free again.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn purge(connection: &mut Connection, id: &str) -> Result<(), Error> {
-    for text in [
-        "DELETE FROM key_permissions WHERE key_id = $1",
-        "DELETE FROM key_roles WHERE key_id = $1",
-        "DELETE FROM ratelimits WHERE key_id = $1",
-        "DELETE FROM unrecorded_refills WHERE key_id = $1",
-        "DELETE FROM credits WHERE key_id = $1",
-        "DELETE FROM encrypted_keys WHERE key_id = $1",
-        "DELETE FROM keys WHERE id = $1",
-    ] {
-        sqlx::query(text).bind(id.to_owned()).execute(&mut *connection).await?;
+pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<(), Error> {
+    // Balances before refills: a deduction under way holds its balance until it has noted a refill.
+    for table in ["key_permissions", "key_roles", "ratelimits", "credits", "unrecorded_refills", "encrypted_keys"]
+    {
+        delete_of(connection, table, "key_id", ids).await?;
     }
+    delete_of(connection, "keys", "id", ids).await?;
     Ok(())
+}
+
+/// Live keys of a workspace that expired before a Unix ms, each with when it did, at most `count`.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn expired(
+    connection: &mut Connection,
+    workspace_id: &str,
+    before: i64,
+    count: i64,
+) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query(
+        "SELECT k.id, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id WHERE k.workspace_id = $1 \
+         AND k.expires_at < $2 AND k.deleted_at IS NULL AND a.deleted_at IS NULL LIMIT $3",
+    )
+    .bind(workspace_id.to_owned())
+    .bind(before)
+    .bind(count)
+    .fetch_all(connection)
+    .await?;
+    let read = |row: &AnyRow| Ok((row.try_get("id")?, row.try_get("expires_at")?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// Links permissions to a key; links that exist stay.

@@ -34,6 +34,18 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0006_vault.sql"),
         include_str!("migrations/postgres/0006_vault.sql"),
     ),
+    (
+        7,
+        "upkeep",
+        include_str!("migrations/sqlite/0007_upkeep.sql"),
+        include_str!("migrations/postgres/0007_upkeep.sql"),
+    ),
+    (
+        9,
+        "usage",
+        include_str!("migrations/sqlite/0009_usage.sql"),
+        include_str!("migrations/postgres/0009_usage.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

@@ -1,13 +1,14 @@
 //! The store: SQLite for one machine, PostgreSQL for many, behind one set of queries.
 //!
 //! Every query is one text in the common subset of both engines. SQLite has one connection that writes,
-//! with `BEGIN IMMEDIATE`, and several that read; PostgreSQL has one pool. The store knows entities and
+//! with `BEGIN IMMEDIATE`, besides that of deductions, and several that read; PostgreSQL has one pool. The store knows entities and
 //! SQL, not rules.
 
 pub mod apis;
 pub mod audit_logs;
 pub mod changes;
 pub mod credits;
+pub(crate) mod debits;
 pub mod encrypted_keys;
 pub mod facts;
 pub mod identities;
@@ -23,16 +24,24 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+pub mod tombstones;
+mod transaction;
+pub mod usage;
 pub mod workspaces;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use sqlx::any::{Any, AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _, Transaction};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
+
+pub use debits::Durability;
+use debits::{Debits, PostgresDebits, SqliteDebits};
+pub use transaction::Transaction;
+use transaction::{LOCK_ATTEMPT, Turn};
 
 use crate::error::{Code, Error};
 
@@ -42,12 +51,18 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// Where the data is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL connection URL, which may hold a password: never print it.
     Postgres(String),
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label())
+    }
 }
 
 impl Location {
@@ -95,9 +110,10 @@ pub enum Engine {
 /// Open connections to the database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    engine: Engine,
+    location: Location,
     readers: AnyPool,
     writers: AnyPool,
+    turn: Turn,
 }
 
 impl Store {
@@ -125,14 +141,22 @@ impl Store {
                     .connect(url)
                     .await?;
                 migrations::run(&pool, Engine::Postgres).await?;
-                Ok(Store { engine: Engine::Postgres, readers: pool.clone(), writers: pool })
+                Ok(Store {
+                    location: location.clone(),
+                    readers: pool.clone(),
+                    writers: pool,
+                    turn: Turn::default(),
+                })
             }
         }
     }
 
     /// Which engine answers.
     pub fn engine(&self) -> Engine {
-        self.engine
+        match self.location {
+            Location::Sqlite(_) => Engine::Sqlite,
+            Location::Postgres(_) => Engine::Postgres,
+        }
     }
 
     /// A connection to read with. It sees everything that was committed.
@@ -143,16 +167,25 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
-    /// A transaction to write with. On SQLite it holds the write lock from the start: a deferred
-    /// read-then-write would fail at once under contention.
+    /// A transaction to write with.
     ///
     /// # Errors
     /// When the database does not answer, or stays locked by another process.
-    pub async fn write(&self) -> Result<Transaction<'static, Any>, Error> {
-        Ok(match self.engine {
-            Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await?,
-            Engine::Postgres => self.writers.begin().await?,
-        })
+    pub async fn write(&self) -> Result<Transaction, Error> {
+        match self.engine() {
+            Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn).await,
+            Engine::Postgres => Transaction::begin(&self.writers).await,
+        }
+    }
+
+    /// What makes deductions, on a connection of its own. Only one is to be in use.
+    pub(crate) fn debits(&self, durability: Durability) -> Debits {
+        match &self.location {
+            Location::Sqlite(path) => {
+                Debits::Sqlite(SqliteDebits::new(path.clone(), durability, self.turn.clone()))
+            }
+            Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability)),
+        }
     }
 
     /// Asks the database for a sign of life.
@@ -192,9 +225,13 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?.close().await?;
     let writers = sqlite_pool(1).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     migrations::run(&writers, Engine::Sqlite).await?;
+    // From here on it asks for the lock in its own way.
+    let text = format!("PRAGMA busy_timeout = {}", LOCK_ATTEMPT.as_millis());
+    sqlx::query(sqlx::AssertSqlSafe(text)).execute(&writers).await?;
     let readers = sqlite_pool(SQLITE_READERS).connect(&url).await?;
     drop(lock);
-    Ok(Store { engine: Engine::Sqlite, readers, writers })
+    let location = Location::Sqlite(path.to_owned());
+    Ok(Store { location, readers, writers, turn: Turn::default() })
 }
 
 /// Creates a folder, and those above it, for its owner alone; one that exists stays as it is.
@@ -210,7 +247,7 @@ pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Creates a file, unless it is there, for its owner alone; what SQLite puts beside it has the same mode.
-fn create_private_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private_file(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -326,6 +363,23 @@ async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Removes the rows of a table whose `column` is one of these ids: how many.
+async fn delete_of(
+    connection: &mut Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: &[String],
+) -> Result<u64, Error> {
+    let mut removed = 0;
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let text = format!("DELETE FROM {table} WHERE {column} IN ({})", placeholders(1, portion.len()));
+        let query =
+            portion.iter().fold(sqlx::query(sqlx::AssertSqlSafe(text)), |query, id| query.bind(id.clone()));
+        removed += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(removed)
 }
 
 /// Groups what was read as pairs of an owner's id and a thing.

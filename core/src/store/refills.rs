@@ -1,5 +1,7 @@
 //! Refills of balances: settling what is due, and what is still to be told to the audit log.
 
+use std::sync::LazyLock;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -37,6 +39,18 @@ const DUE: &str = "refill_amount IS NOT NULL AND remaining IS NOT NULL AND refil
 const SETTLE: &str = "UPDATE credits SET refilled_from = remaining, refilled_on = $1, \
                       remaining = CASE WHEN remaining < refill_amount THEN refill_amount ELSE remaining END";
 
+/// Settles the refill of the key `$7` if it is due.
+pub(super) static SETTLE_KEY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{SETTLE} WHERE key_id = $7 AND {DUE} \
+         RETURNING key_id, refill_amount AS amount, refilled_from AS previous, remaining"
+    )
+});
+
+/// Keeps a refill that a deduction settled, until its audit event is written.
+pub(super) const KEEP_FOR_AUDIT: &str = "INSERT INTO unrecorded_refills (key_id, workspace_id, refilled_on, amount, previous, remaining) \
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
 fn with_calendar(query: Query<'_>, calendar: Calendar) -> Query<'_> {
@@ -68,26 +82,19 @@ pub async fn settle_key(
     key_id: &str,
     calendar: Calendar,
 ) -> Result<(), Error> {
-    let text = format!(
-        "{SETTLE} WHERE key_id = $7 AND {DUE} \
-         RETURNING key_id, refill_amount AS amount, refilled_from AS previous, remaining"
-    );
-    let query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar).bind(key_id.to_owned());
+    let query = with_calendar(sqlx::query(SETTLE_KEY.as_str()), calendar).bind(key_id.to_owned());
     let row = query.fetch_optional(&mut *connection).await?;
     let settled = row.as_ref().map(read).transpose()?;
     let Some(settled) = settled.filter(Settled::changed) else { return Ok(()) };
-    sqlx::query(
-        "INSERT INTO unrecorded_refills (key_id, workspace_id, refilled_on, amount, previous, remaining) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-    )
-    .bind(settled.key_id)
-    .bind(workspace_id.to_owned())
-    .bind(calendar.today)
-    .bind(settled.amount)
-    .bind(settled.previous)
-    .bind(settled.remaining)
-    .execute(connection)
-    .await?;
+    sqlx::query(KEEP_FOR_AUDIT)
+        .bind(settled.key_id)
+        .bind(workspace_id.to_owned())
+        .bind(calendar.today)
+        .bind(settled.amount)
+        .bind(settled.previous)
+        .bind(settled.remaining)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -113,8 +120,10 @@ pub async fn settle_due(
     calendar: Calendar,
     count: i64,
 ) -> Result<Vec<Settled>, Error> {
+    // Due is asked twice: of the selection, and of each row once it is ours. A deduction that settled the refill
+    // meanwhile has changed the row since PostgreSQL selected it.
     let text = format!(
-        "{SETTLE} WHERE key_id IN (SELECT key_id FROM credits WHERE {DUE} AND {OF_LIVE_KEYS} LIMIT $8) \
+        "{SETTLE} WHERE {DUE} AND key_id IN (SELECT key_id FROM credits WHERE {DUE} AND {OF_LIVE_KEYS} LIMIT $8) \
          RETURNING key_id, refill_amount AS amount, refilled_from AS previous, remaining"
     );
     let query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar);

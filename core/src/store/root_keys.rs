@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, mark_deleted, select};
+use super::{Connection, Only, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// A live root key as stored.
@@ -107,6 +107,31 @@ pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Res
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
     mark_deleted(connection, "root_keys", id, now).await
+}
+
+/// Live root keys of a workspace that expired before a Unix ms, at most `count`, but those that the bootstrap
+/// setting made: a start with their value must find out that they were retired.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn expired(
+    connection: &mut Connection,
+    workspace_id: &str,
+    before: i64,
+    count: i64,
+) -> Result<Vec<RootKey>, Error> {
+    let text = format!("{LIVE} AND workspace_id = $1 AND expires_at < $2 AND bootstrap = 0 LIMIT $3");
+    let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned()).bind(before).bind(count);
+    let rows = query.fetch_all(connection).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Removes root keys; their hashes are free again.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<(), Error> {
+    delete_of(connection, "root_keys", "id", ids).await.map(drop)
 }
 
 /// A live root key of a workspace.

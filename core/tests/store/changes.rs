@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use keyrack_core::audit::{Actor, Entry, Event, Target};
+use keyrack_core::changes::forgetting::forget_old;
 use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::clock::Clock;
 use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
+use keyrack_core::retention::Retention;
 use keyrack_core::store::{apis, changes, workspaces};
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::{Database, Instance, on_both_engines};
+use crate::{Database, Instance, count, on_both_engines};
 
 on_both_engines!(
     a_change_leaves_an_audit_chain_that_can_be_recomputed,
@@ -21,6 +24,8 @@ on_both_engines!(
     a_deleted_api_takes_its_keys_with_it_everywhere,
     a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
     a_key_that_another_process_removed_spends_nothing,
+    changes_are_forgotten_after_an_hour,
+    a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew,
 );
 
 pub(crate) async fn chain(instance: &Instance) -> Vec<Entry> {
@@ -127,7 +132,7 @@ async fn changes_of_one_workspace_take_turns_and_count_up_without_gaps(database:
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let after = workspaces::find(&mut connection, &instance.workspace_id).await.unwrap().unwrap().generation;
     assert_eq!(after - before, 20);
-    let touched = changes::after(&mut connection, &instance.workspace_id, before).await.unwrap();
+    let touched = changes::after(&mut connection, &instance.workspace_id, before).await.unwrap().unwrap();
     assert_eq!(touched.len(), 20);
     let rows = sqlx::query("SELECT DISTINCT generation FROM changes WHERE generation > $1")
         .bind(before)
@@ -149,12 +154,11 @@ pub(crate) async fn within_a_second(holds: impl Fn() -> bool) {
 async fn another_process_follows_within_a_second(database: Database) {
     let here = database.set_up().await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
-    let sees =
-        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+    let sees = |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
     assert!(sees(&here), "the process that made the change sees it at once");
     within_a_second(|| sees(&there)).await;
     here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
@@ -167,10 +171,9 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let key = created["key"].as_str().unwrap();
-    let sees =
-        |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key, None).is_some();
+    let sees = |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
     assert!(sees(&here) && sees(&there));
     here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
     assert!(!sees(&here));
@@ -180,13 +183,13 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
 async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: Database) {
     let here = database.set_up().await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     let bad = here.run::<CreateApi>(json!({ "name": "bad" })).await.unwrap();
     let bad = bad["apiId"].as_str().unwrap().to_owned();
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
-    let sees = || verification::find(&there.keyrack, &there.workspace_id, key, None).is_some();
+    let sees = || verification::find(&there.keyrack, &there.workspace_id, key).is_some();
     within_a_second(sees).await;
 
     let mut mutation = Mutation::begin_as(&here.keyrack, &here.workspace_id, Actor::system("test")).await.unwrap();
@@ -215,5 +218,61 @@ async fn a_key_that_another_process_removed_spends_nothing(database: Database) {
     let verdict = async || there.run::<VerifyKey>(asked.clone()).await.unwrap()["code"].clone();
     assert_eq!(verdict().await, "USAGE_EXCEEDED");
     here.run::<DeleteKey>(json!({ "keyId": created["keyId"], "permanent": true })).await.unwrap();
+    // What is known of a balance counts for a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(verdict().await, "NOT_FOUND");
+}
+
+const HOUR: i64 = 60 * 60 * 1000;
+const START: i64 = 500_000 * HOUR;
+
+async fn changes_are_forgotten_after_an_hour(database: Database) {
+    let clock = Clock::standing_at(START);
+    let here = database.set_up_at(clock.clone()).await;
+    let create = async || here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    create().await;
+    let old = count(&here, "changes").await;
+    clock.set(START + HOUR);
+    create().await;
+    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0, "an hour is not over");
+    clock.set(START + HOUR + 1);
+    assert_eq!(forget_old(&here.keyrack).await.unwrap(), u64::try_from(old).unwrap());
+    assert_eq!(count(&here, "changes").await, 1);
+    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0);
+    clock.set(0);
+    create().await;
+    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0, "a clock that went back forgets nothing");
+}
+
+async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew(database: Database) {
+    let clock = Clock::standing_at(START);
+    let here = database.set_up_at(clock.clone()).await;
+    let keys = async |count: usize| {
+        let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            keys.push(here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap());
+        }
+        (api, keys)
+    };
+    let ((_, of_kept), (lost_api, of_lost)) = (keys(2).await, keys(1).await);
+    let there = here.other_process(&database).await;
+    here.run::<DeleteKey>(json!({ "keyId": of_kept[0]["keyId"] })).await.unwrap();
+    here.run::<DeleteApi>(json!({ "apiId": lost_api["apiId"] })).await.unwrap();
+    let (_, of_new) = keys(1).await;
+    clock.set(START + 2 * HOUR);
+    assert!(forget_old(&here.keyrack).await.unwrap() > 0);
+    assert_eq!(count(&here, "changes").await, 0, "nothing tells any more what changed");
+
+    let sees = |key: &serde_json::Value| {
+        let text = key["key"].as_str().unwrap();
+        verification::find(&there.keyrack, &there.workspace_id, text, None).is_some()
+    };
+    let known = || [&of_kept[0], &of_kept[1], &of_lost[0], &of_new[0]].map(sees);
+    assert_eq!(known(), [true, true, true, false], "it was away");
+    there.keyrack.start_background_work(Retention::default());
+    within_a_second(|| known() == [false, true, false, true]).await;
+    assert!(there.keyrack.resident().api(lost_api["apiId"].as_str().unwrap()).is_none());
+    let (_, later) = keys(1).await;
+    within_a_second(|| sees(&later[0])).await;
 }

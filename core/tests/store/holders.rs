@@ -6,6 +6,7 @@ use keyrack_core::operations::keys::CreateKey;
 use keyrack_core::operations::permissions::{
     CreateRole, DeletePermission, DeleteRole, SetRolePermissions, UpdatePermission, UpdateRole,
 };
+use keyrack_core::retention::Retention;
 use serde_json::json;
 
 use crate::changes::within_a_second;
@@ -33,12 +34,12 @@ async fn keys(instance: &Instance, count: usize) -> Vec<String> {
 }
 
 fn holds(instance: &Instance, key: &str, permission: &str) -> bool {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key, None).unwrap();
+    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
     found.key.holds(permission)
 }
 
 fn roles(instance: &Instance, key: &str) -> Vec<String> {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key, None).unwrap();
+    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
     found.key.roles.iter().map(|role| role.to_string()).collect()
 }
 
@@ -46,7 +47,7 @@ async fn a_deleted_permission_leaves_every_key_everywhere(database: Database) {
     let here = database.set_up().await;
     let keys = keys(&here, KEYS).await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     for permission in ["direct", "in.role"] {
         assert!(keys.iter().all(|key| holds(&here, key, permission) && holds(&there, key, permission)));
         here.run::<DeletePermission>(json!({ "permission": permission })).await.unwrap();
@@ -59,7 +60,7 @@ async fn a_deleted_role_leaves_every_key_everywhere(database: Database) {
     let here = database.set_up().await;
     let keys = keys(&here, KEYS).await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     here.run::<DeleteRole>(json!({ "role": "admin" })).await.unwrap();
     assert!(!keys.iter().any(|key| holds(&here, key, "in.role")));
     assert!(keys.iter().all(|key| holds(&here, key, "direct") && roles(&here, key).is_empty()));
@@ -71,7 +72,7 @@ async fn changes_of_roles_and_permissions_are_seen_everywhere(database: Database
     let here = database.set_up().await;
     let keys = keys(&here, 3).await;
     let there = here.other_process(&database).await;
-    there.keyrack.start_background_work();
+    there.keyrack.start_background_work(Retention::default());
     here.run::<SetRolePermissions>(json!({ "role": "admin", "permissions": ["new"] })).await.unwrap();
     here.run::<UpdatePermission>(json!({ "permission": "direct", "slug": "renamed" })).await.unwrap();
     here.run::<UpdateRole>(json!({ "role": "admin", "name": "owner" })).await.unwrap();

@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit_events;
+mod audit_retention;
 mod changes;
+mod credits;
 mod entities;
 mod holders;
 mod identities;
 mod instance;
 mod keys;
 mod refills;
+mod retention;
 
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::Location;
 use keyrack_core::{Error, Keyrack, setup};
 use serde_json::Value;
+use sqlx::Row as _;
 
 /// Declares tests that run on both engines: `name::sqlite` and `name::postgres`.
 #[macro_export]
@@ -106,4 +110,12 @@ impl Instance {
     pub(crate) async fn other_process(&self, database: &Database) -> Instance {
         Instance { keyrack: database.open().await, ..self.clone() }
     }
+}
+
+/// The number of rows of a table.
+pub(crate) async fn count(instance: &Instance, table: &str) -> i64 {
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    let text = format!("SELECT COUNT(*) AS total FROM {table}");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.unwrap();
+    row.get("total")
 }

@@ -1,125 +1,95 @@
-// A journey with the official TypeScript SDK, pointed at Keyrack by its serverURL option and nothing else.
-// Environment: KEYRACK_TEST_URL, KEYRACK_TEST_ROOT_KEY.
+// The official TypeScript SDK, pointed at Keyrack by its serverURL option and nothing else, with its own validation of
+// every answer: each operation that it knows is a step of sdk_walk.mjs or listed in not_in_keyrack.json.
+// Environment: KEYRACK_TEST_URL, KEYRACK_TEST_ROOT_KEY, KEYRACK_TEST_MIGRATION.
 import assert from "node:assert/strict";
-import { Unkey } from "@unkey/api";
-import * as errors from "@unkey/api/models/errors";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { HTTPClient, Unkey } from "@unkey/api";
+import { failures } from "./sdk_errors.mjs";
+import { steps } from "./sdk_walk.mjs";
 
 const serverURL = process.env.KEYRACK_TEST_URL;
 const rootKey = process.env.KEYRACK_TEST_ROOT_KEY;
-const unkey = new Unkey({ serverURL, rootKey });
-const window = 2_592_000_000;
 
-async function createVerifyReadUpdate() {
-  const api = (await unkey.apis.createApi({ name: "payments" })).data;
-  assert.match(api.apiId, /^api_/);
-  assert.deepEqual((await unkey.apis.getApi({ apiId: api.apiId })).data, { id: api.apiId, name: "payments" });
-  const created = (
-    await unkey.keys.createKey({
-      apiId: api.apiId,
-      prefix: "acme",
-      name: "Mobile",
-      externalId: "customer_1",
-      meta: { plan: "pro" },
-      permissions: ["docs.read"],
-      expires: Date.now() + 86_400_000,
-      credits: { remaining: 10, refill: { interval: "monthly", amount: 10, refillDay: 31 } },
-      ratelimits: [{ name: "calls", limit: 5, duration: window, autoApply: true }],
-    })
-  ).data;
-  assert.match(created.key, /^acme_/);
-  const verified = (
-    await unkey.keys.verifyKey({ key: created.key, permissions: "docs.read", credits: { cost: 3 }, tags: ["path=/"] })
-  ).data;
-  assert.equal(verified.valid, true);
-  assert.equal(verified.code, "VALID");
-  assert.equal(verified.credits, 7);
-  assert.equal(verified.ratelimits[0].remaining, 4);
-  const read = (await unkey.keys.getKey({ keyId: created.keyId })).data;
-  assert.equal(read.identity.externalId, "customer_1");
-  assert.deepEqual(read.meta, { plan: "pro" });
-  assert.deepEqual(read.credits.refill, { interval: "monthly", amount: 10, refillDay: 31 });
-  assert.equal((await unkey.keys.whoami({ key: created.key })).data.keyId, created.keyId);
-  await unkey.keys.updateKey({ keyId: created.keyId, name: "Desktop", meta: null, expires: null, enabled: false });
-  const updated = (await unkey.keys.getKey({ keyId: created.keyId })).data;
-  assert.equal(updated.name, "Desktop");
-  assert.equal(updated.meta, undefined);
-  assert.equal(updated.expires, undefined);
-  assert.equal((await unkey.keys.verifyKey({ key: created.key })).data.code, "DISABLED");
-  return { apiId: api.apiId, ...created };
-}
+// Operations are named as on the wire, `keys.createKey`; one below another version is its whole path.
+const pathOf = (operation) => (operation.startsWith("/") ? operation : `/v2/${operation}`);
+const operationAt = (path) => path.replace(/^\/v2\//, "");
 
-async function listAndDelete({ apiId, keyId, key }) {
-  for (let n = 0; n < 4; n += 1) await unkey.keys.createKey({ apiId });
-  const seen = [];
-  for await (const page of await unkey.apis.listKeys({ apiId, limit: 2 })) {
-    assert.ok(page.result.data.length <= 2);
-    seen.push(...page.result.data.map((one) => one.keyId));
-  }
-  assert.equal(seen.length, 5);
-  assert.deepEqual(seen, [...new Set(seen)].sort());
-  await unkey.keys.deleteKey({ keyId });
-  assert.equal((await unkey.keys.verifyKey({ key })).data.code, "NOT_FOUND");
-  await unkey.apis.deleteApi({ apiId });
-}
+const called = new Set();
+const httpClient = new HTTPClient({
+  fetcher: (request) => {
+    called.add(operationAt(new URL(request.url).pathname));
+    return fetch(request);
+  },
+});
+const unkey = new Unkey({ serverURL, rootKey, httpClient });
 
-async function otherOperations() {
-  const permission = await unkey.permissions.createPermission({ name: "Read", slug: "docs.list" });
-  assert.match(permission.data.permissionId, /^perm_/);
-  const role = await unkey.permissions.createRole({ name: "reader", permissions: ["docs.list"] });
-  assert.match(role.data.roleId, /^role_/);
-  const identity = await unkey.identities.createIdentity({ externalId: "customer_2", meta: { a: 1 } });
-  const found = await unkey.identities.getIdentity({ identity: "customer_2" });
-  assert.deepEqual(found.data, { id: identity.data.identityId, externalId: "customer_2", meta: { a: 1 } });
-  for (const success of [true, true, false]) {
-    const limited = await unkey.ratelimit.limit({ namespace: "email", identifier: "user", limit: 2, duration: window });
-    assert.equal(limited.data.success, success);
-  }
-}
-
-async function rejects(call, type, status, code) {
-  const error = await call.then(
-    () => assert.fail(`expected ${type.name}`),
-    (reason) => reason,
-  );
-  assert.ok(error instanceof type, `${error.constructor.name} instead of ${type.name}: ${error.message}`);
-  assert.equal(error.statusCode, status);
-  assert.ok(error.data$.error.type.endsWith(code), error.data$.error.type);
-  assert.match(error.data$.meta.requestId, /^req_/);
-  return error;
-}
-
-async function typedErrors() {
-  // Raw fetch makes a root key that may do nothing: SDK 2.5.1 has no rootKeys operations.
-  const answer = await fetch(`${serverURL}/v2/rootKeys.createKey`, {
+/** Calls an operation that SDK 2.5.1 does not have. */
+async function operator(operation, body) {
+  const answer = await fetch(`${serverURL}/v2/${operation}`, {
     method: "POST",
     headers: { authorization: `Bearer ${rootKey}`, "content-type": "application/json" },
-    body: JSON.stringify({ permissions: [] }),
+    body: JSON.stringify(body),
   });
-  const powerless = new Unkey({ serverURL, rootKey: (await answer.json()).data.key });
-  const stranger = new Unkey({ serverURL, rootKey: "keyrack_nobody" });
-  const bad = await rejects(
-    unkey.apis.createApi({ name: "x" }),
-    errors.BadRequestErrorResponse, 400, "/unkey/application/invalid_input",
-  );
-  assert.equal(bad.data$.error.errors[0].location, "body.name");
-  await rejects(
-    stranger.apis.createApi({ name: "payments" }),
-    errors.UnauthorizedErrorResponse, 401, "/unkey/authentication/key_not_found",
-  );
-  await rejects(
-    powerless.apis.createApi({ name: "payments" }),
-    errors.ForbiddenErrorResponse, 403, "/unkey/authorization/insufficient_permissions",
-  );
-  await rejects(
-    unkey.apis.getApi({ apiId: "api_unknown1" }),
-    errors.NotFoundErrorResponse, 404, "/unkey/data/api_not_found",
-  );
-  await rejects(
-    unkey.identities.createIdentity({ externalId: "customer_2" }),
-    errors.ConflictErrorResponse, 409, "/unkey/data/identity_already_exists",
-  );
+  const text = await answer.text();
+  assert.equal(answer.status, 200, `${operation}: ${text}`);
+  return JSON.parse(text).data;
 }
 
-await listAndDelete(await createVerifyReadUpdate());
-await otherOperations();
-await typedErrors();
+/** The operation behind each method of the SDK: `keys.createKey` → `keys.createKey`. */
+function methodsOfTheSdk() {
+  const functions = join(dirname(createRequire(import.meta.url).resolve("@unkey/api")), "funcs");
+  const operations = new Map();
+  const groups = Object.entries(Object.getOwnPropertyDescriptors(Unkey.prototype)).filter(([, member]) => member.get);
+  for (const [group] of groups) {
+    const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(unkey[group]));
+    for (const method of methods.filter((name) => name !== "constructor")) {
+      const file = `${group}${method[0].toUpperCase()}${method.slice(1)}.js`;
+      const path = readFileSync(join(functions, file), "utf8").match(/pathToFunc\)?\("([^"]+)"\)/);
+      assert.ok(path, `${file} names no path`);
+      operations.set(`${group}.${method}`, operationAt(path[1]));
+    }
+  }
+  assert.ok(operations.size >= 82, `only ${operations.size} methods were found`);
+  return operations;
+}
+
+function absentOperations() {
+  return Object.values(JSON.parse(readFileSync(new URL("../not_in_keyrack.json", import.meta.url), "utf8"))).flat();
+}
+
+/** Every method has a step or is absent with a reason; what is absent is still absent. */
+async function everyMethodIsAccountedFor() {
+  const absent = absentOperations();
+  const known = [...methodsOfTheSdk().values()];
+  const unaccounted = known.filter((operation) => !(operation in steps) && !absent.includes(operation));
+  assert.deepEqual(unaccounted, [], "the SDK knows operations that are neither walked nor listed as absent");
+  assert.deepEqual(Object.keys(steps).filter((operation) => !known.includes(operation)), [], "steps without a method");
+  const { paths } = await (await fetch(`${serverURL}/openapi.json`)).json();
+  for (const operation of absent) {
+    assert.ok(!(pathOf(operation) in paths), `${operation} exists now: walk it, and take it off the list`);
+    const answer = await fetch(`${serverURL}${pathOf(operation)}`, { method: "POST", body: "{}" });
+    assert.equal(answer.status, 404, `${operation} answers, but is listed as absent`);
+    assert.match((await answer.json()).error.type, /route_not_found$/);
+  }
+}
+
+async function run(name, step) {
+  try {
+    await step({ unkey, known, operator, serverURL });
+  } catch (error) {
+    console.error(`failed at: ${name}${error.rawValue ? `\nthe answer: ${JSON.stringify(error.rawValue)}` : ""}`);
+    throw error;
+  }
+}
+
+const known = {};
+await run("every method is accounted for", everyMethodIsAccountedFor);
+for (const [operation, step] of Object.entries(steps)) {
+  called.clear();
+  await run(operation, step);
+  assert.ok(called.has(operation), `the step ${operation} does not call it`);
+}
+for (const [name, step] of Object.entries(failures)) await run(name, step);
+console.log(`${Object.keys(steps).length} operations, ${Object.keys(failures).length} failures`);

@@ -18,11 +18,13 @@ mod answer;
 mod client;
 mod postgres;
 mod program;
+mod road;
 
 pub use answer::Answer;
 pub use client::Client;
 pub use postgres::fresh_postgres_database;
 pub use program::{Program, ROOT_KEY, Server, free_port};
+pub use road::{Road, Traffic};
 
 /// An HTTP client that never leaves the machine: no proxy, no pool shared with another test.
 pub fn http_client() -> reqwest::Client {

@@ -84,6 +84,15 @@ impl Program {
         self.folder.path().join("data")
     }
 
+    /// The connection URL of its database: the one it was told, or the SQLite file in its data directory.
+    pub fn database_url(&self) -> String {
+        let told = self.environment.iter().find(|(name, _)| name == "KEYRACK_DATABASE_URL");
+        told.map_or_else(
+            || format!("sqlite://{}", self.data_dir().join("keyrack.db").display()),
+            |(_, url)| url.clone(),
+        )
+    }
+
     /// The program with these arguments and nothing of the caller's environment but PATH.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);

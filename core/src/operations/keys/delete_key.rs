@@ -34,8 +34,9 @@ impl Operation for DeleteKey {
         title: "Delete a key",
         summary: "Deletes a key; it stops verifying at once. There is no way back.",
         description: "The key verifies as `NOT_FOUND` from the next request on. Unless `permanent` is true its hash \
-                      stays reserved. Deleting twice answers 404. To take a key out of use for a while, disable it \
-                      with `keys.updateKey` instead.",
+                      stays reserved until the server's retention of deleted things ends, which by default is never. \
+                      Deleting twice answers 404. To take a key out of use for a while, disable it with \
+                      `keys.updateKey` instead.",
         hint: "keyId from apis_listKeys. Acts at once, without asking again; keys_updateKey can disable instead.",
         example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -58,7 +59,7 @@ impl Operation for DeleteKey {
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let now = mutation.now();
         let description = if request.permanent {
-            keys::purge(mutation.connection(), &key.id).await?;
+            keys::purge(mutation.connection(), std::slice::from_ref(&key.id)).await?;
             format!("Permanently deleted key {}", key.id)
         } else {
             keys::delete(mutation.connection(), &key.id, now).await?;

@@ -1,15 +1,20 @@
 //! `keys.verifyKey`
+//!
+//! The hottest operation: what is asked borrows from the body, and what is answered is written straight
+//! from resident state.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::analytics::event::{self, Event};
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::bounds::{AnyLength, AnyNumber, Integer, List, Text, Unread, sent};
+use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::keys::migration;
-use crate::keys::secret::Secret;
 use crate::keys::verification::{
     self, AskedLimit, CheckedLimit, Decision, Found, Question, Verdict, shared_limits,
 };
@@ -23,77 +28,118 @@ pub struct VerifyKey;
 
 /// What is sent.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
+
+/// What is asked. It holds a key and has no `Debug`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
+pub struct Asked<'a> {
     /// The full key, with its prefix.
-    #[schemars(length(min = 1, max = 512))]
-    key: Secret,
+    #[serde(borrow)]
+    key: Text<'a, 1, 512>,
     /// Labels for analytics.
-    #[serde(rename = "tags")]
-    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
-    _tags: Option<Vec<String>>,
+    #[serde(default, borrow, deserialize_with = "sent")]
+    tags: Option<List<Text<'a, 1, 512>, 0, 20>>,
     /// Permission query: slugs with AND, OR, parentheses.
-    #[schemars(length(min = 1, max = 1000))]
-    permissions: Option<String>,
+    #[serde(default, borrow, deserialize_with = "sent")]
+    permissions: Option<Text<'a, 1, 1000>>,
     /// What this use costs; default: 1.
+    #[serde(default, deserialize_with = "sent")]
     credits: Option<Cost>,
     /// Limits to check besides those that apply by themselves.
-    ratelimits: Option<Vec<LimitRequest>>,
+    #[serde(default, borrow, deserialize_with = "sent")]
+    ratelimits: Option<AnyNumber<LimitRequest<'a>>>,
     /// Where to look for keys that were imported and not used yet.
-    #[schemars(length(max = 256))]
-    migration_id: Option<String>,
+    #[serde(default, borrow, deserialize_with = "sent")]
+    migration_id: Option<Text<'a, 0, 256>>,
     /// Ids of key spaces (`ks_…`) the key must be in.
-    keyspaces: Option<Vec<String>>,
+    #[serde(default, borrow, deserialize_with = "sent")]
+    keyspaces: Option<AnyNumber<AnyLength<'a>>>,
 }
 
 /// What a use costs.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Cost {
     /// Credits to spend; 0 spends none.
-    #[schemars(range(min = 0, max = 1_000_000_000_000_i64))]
-    cost: i64,
+    cost: Integer<0, 1_000_000_000_000>,
 }
 
 /// A limit to check.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct LimitRequest {
+struct LimitRequest<'a> {
     /// A limit of the key or its identity, or any name with `limit` and `duration`.
-    #[schemars(length(min = 3, max = 255))]
-    name: String,
+    #[serde(borrow)]
+    name: Text<'a, 3, 255>,
     /// What to count; default: 1.
-    #[schemars(range(min = 0), extend("default" = 1))]
-    cost: Option<i64>,
+    #[serde(default, deserialize_with = "sent")]
+    #[schemars(extend("default" = 1))]
+    cost: Option<Integer<0, { i64::MAX }>>,
     /// With `duration`: an ad-hoc limit.
-    #[schemars(range(min = 0))]
-    limit: Option<i64>,
+    #[serde(default, deserialize_with = "sent")]
+    limit: Option<Integer<0, { i64::MAX }>>,
     /// With `limit`: its window in ms, 1000 or more.
-    #[schemars(range(min = 0))]
-    duration: Option<i64>,
+    #[serde(default, deserialize_with = "sent")]
+    duration: Option<Integer<0, { i64::MAX }>>,
 }
 
-/// What is answered. `NOT_FOUND` comes with `valid` and `code` alone.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+impl<'a> LimitRequest<'a> {
+    fn asked(&'a self) -> AskedLimit<'a> {
+        let number = |number: Option<Integer<0, { i64::MAX }>>| number.map(|number| number.0);
+        let (cost, limit, duration_ms) = (number(self.cost), number(self.limit), number(self.duration));
+        AskedLimit { name: &self.name, cost, limit, duration_ms }
+    }
+}
+
+/// What is answered: the wire's form of it is [`Shown`].
+#[derive(Debug)]
 pub struct Response {
+    /// The key, unless there is none that the caller may know of.
+    found: Option<Found>,
+    decision: Decision,
+}
+
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Shown::of(self).serialize(serializer)
+    }
+}
+
+impl JsonSchema for Response {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Response".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Shown::json_schema(generator)
+    }
+}
+
+/// What is shown of an answer. `NOT_FOUND` comes with `valid` and `code` alone.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
     /// Whether to serve the request.
     valid: bool,
     /// Why, or why not.
     code: Verdict,
     /// `key_…`
     #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<Arc<str>>,
+    key_id: Option<&'a str>,
     /// `ks_…`, the key space of its API.
     #[serde(skip_serializing_if = "Option::is_none")]
-    keyspace_id: Option<String>,
+    keyspace_id: Option<&'a str>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    name: Option<&'a str>,
     /// What you attached to the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Meta>")]
-    meta: Option<Arc<RawValue>>,
+    meta: Option<&'a RawValue>,
     /// Unix ms after which the key is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<i64>,
@@ -104,44 +150,44 @@ pub struct Response {
     #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
     /// Slugs it holds, itself or through roles.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    permissions: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    permissions: &'a [Arc<str>],
     /// Names of its roles.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    roles: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    roles: &'a [Arc<str>],
     /// Whom it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<Identity>,
+    identity: Option<Identity<'a>>,
     /// The limits that were checked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ratelimits: Vec<LimitResponse>,
+    ratelimits: Vec<LimitResponse<'a>>,
 }
 
 /// Whom a key belongs to.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+struct Identity<'a> {
     /// `id_…`
-    id: Arc<str>,
+    id: &'a str,
     /// What your own system calls it.
-    external_id: String,
+    external_id: &'a str,
     /// What you attached to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Meta>")]
-    meta: Option<Arc<RawValue>>,
+    meta: Option<&'a RawValue>,
     /// Its limits, without those that a limit of the key hides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ratelimits: Vec<RatelimitResponse>,
 }
 
 /// A limit after its check.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct LimitResponse {
+struct LimitResponse<'a> {
     /// `rl_…`; empty for an ad-hoc limit.
-    id: String,
+    id: &'a str,
     /// Its name.
-    name: Arc<str>,
+    name: &'a str,
     /// Cost admitted per window.
     limit: i64,
     /// Window in ms.
@@ -165,7 +211,8 @@ impl Operation for VerifyKey {
                       enabled, expiry, client address, permissions, rate limits, credits; the first that fails \
                       decides. A refusal spends nothing, but for `USAGE_EXCEEDED`, which leaves rate limits spent. \
                       Keys of other workspaces, keys of deleted APIs and keys that the root key may not verify \
-                      answer `NOT_FOUND`.",
+                      answer `NOT_FOUND`. Credits are spent durably before the answer is sent, so a client that \
+                      stops waiting may have spent them without an answer.",
         hint: "The key is a secret. An invalid key is a normal result, not an error.",
         example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -186,119 +233,153 @@ impl Operation for VerifyKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let reply = VerifyKey::verify(keyrack, caller, request).await?;
-        keyrack.metrics().verified(reply.data.code);
-        Ok(reply)
-    }
-}
-
-impl VerifyKey {
-    async fn verify(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let key_spaces = request.keyspaces.as_deref();
-        let (workspace_id, text) = (caller.workspace_id(), request.key.expose());
-        let mut found = verification::find(keyrack, workspace_id, text, key_spaces);
-        if let (None, Some(migration_id)) = (&found, &request.migration_id) {
-            found = migration::find_waiting(keyrack, workspace_id, text, migration_id, key_spaces)?;
-        }
-        let Some(found) = found else {
-            caller.answered_as_unknown();
-            return Ok(Response::not_found().into());
-        };
-        let scope = [
-            ("apiId", found.api.stored.id.as_str()),
-            ("keySpaceId", &found.api.stored.key_space_id),
-            ("keyId", &found.key.id),
-        ];
-        if !caller.is_allowed::<Self>(&scope) {
-            return Ok(Response::not_found().into());
-        }
+        let started = Instant::now();
+        let asked: Asked<'_> = request.0.read()?;
+        let Some(found) = find(keyrack, caller, &asked)? else { return Ok(not_found(keyrack).into()) };
         let is_imported = found.key.pending_migration_id.is_some();
-        if is_imported && !migration::settle(keyrack, caller, &found.key, text).await? {
-            return Ok(Response::not_found().into());
+        if is_imported && !migration::settle(keyrack, caller, &found.key, &asked.key).await? {
+            return Ok(not_found(keyrack).into());
         }
-        let question = Question {
-            permissions: request.permissions,
-            cost: request.credits.map(|credits| credits.cost),
-            limits: request.ratelimits.unwrap_or_default().into_iter().map(AskedLimit::from).collect(),
-            address: caller.origin().address,
+        decide(keyrack, caller, &asked, found, started).await.map(Reply::from)
+    }
+}
+
+impl Hot for VerifyKey {
+    type Asked<'a> = Asked<'a>;
+
+    async fn answer(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        asked: Self::Asked<'_>,
+    ) -> Option<Result<Response, Error>> {
+        let started = Instant::now();
+        let found = match find(keyrack, caller, &asked) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Some(Ok(not_found(keyrack))),
+            Err(error) => return Some(Err(error)),
         };
-        let decision = verification::decide(keyrack, &found, &question).await?;
-        if decision.verdict == Verdict::NotFound {
-            return Ok(Response::not_found().into());
+        if found.key.pending_migration_id.is_some() {
+            return None;
         }
-        Ok(Response::of(&found, decision).into())
+        Some(decide(keyrack, caller, &asked, found, started).await)
     }
 }
 
-impl From<LimitRequest> for AskedLimit {
-    fn from(request: LimitRequest) -> Self {
-        AskedLimit { name: request.name, cost: request.cost, limit: request.limit, duration_ms: request.duration }
+/// The key, if there is one that the caller may verify.
+fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<Found>, Error> {
+    let key_spaces = asked.keyspaces.as_ref();
+    let is_wanted = |id: &str| key_spaces.is_none_or(|wanted| wanted.0.iter().any(|wanted| **wanted == *id));
+    let (workspace_id, text) = (caller.workspace_id(), &*asked.key);
+    let mut found = verification::find(keyrack, workspace_id, text);
+    if let (None, Some(migration_id)) = (&found, &asked.migration_id) {
+        found = migration::find_waiting(keyrack, workspace_id, text, migration_id)?;
+    }
+    let found = found.filter(|found| is_wanted(&found.api.stored.key_space_id));
+    let Some(found) = found else {
+        caller.answered_as_unknown();
+        return Ok(None);
+    };
+    let scope = [
+        ("apiId", found.api.stored.id.as_str()),
+        ("keySpaceId", &found.api.stored.key_space_id),
+        ("keyId", &found.key.id),
+    ];
+    let is_allowed = caller.is_allowed::<VerifyKey>(&scope);
+    Ok(is_allowed.then_some(found))
+}
+
+async fn decide(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    found: Found,
+    started: Instant,
+) -> Result<Response, Error> {
+    let limits: Vec<AskedLimit<'_>> = match &asked.ratelimits {
+        Some(limits) => limits.0.iter().map(LimitRequest::asked).collect(),
+        None => Vec::new(),
+    };
+    let question = Question {
+        permissions: asked.permissions.as_deref(),
+        cost: asked.credits.as_ref().map(|credits| credits.cost.0),
+        limits: &limits,
+        address: caller.origin().address,
+    };
+    let decision = verification::decide(keyrack, &found, &question).await?;
+    if decision.verdict == Verdict::NotFound {
+        return Ok(not_found(keyrack));
+    }
+    keyrack.metrics().verified(decision.verdict);
+    keyrack.recorder().record(Event::Verification(event::Verification {
+        request_id: caller.origin().request_id,
+        time: keyrack.clock().now(),
+        found: found.clone(),
+        outcome: decision.verdict,
+        tags: asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect(),
+        spent_credits: decision.spent,
+        latency: started.elapsed(),
+    }));
+    Ok(Response { found: Some(found), decision })
+}
+
+fn not_found(keyrack: &Keyrack) -> Response {
+    keyrack.metrics().verified(Verdict::NotFound);
+    let decision = Decision { verdict: Verdict::NotFound, remaining: None, spent: 0, limits: Vec::new() };
+    Response { found: None, decision }
+}
+
+impl<'a> Shown<'a> {
+    fn of(response: &'a Response) -> Self {
+        let Response { found, decision } = response;
+        let key = found.as_ref().map(|found| &*found.key);
+        Shown {
+            valid: decision.verdict == Verdict::Valid,
+            code: decision.verdict,
+            key_id: key.map(|key| &*key.id),
+            keyspace_id: found.as_ref().map(|found| found.api.stored.key_space_id.as_str()),
+            name: key.and_then(|key| key.name.as_deref()),
+            meta: key.and_then(|key| key.meta.as_deref()),
+            expires: key.and_then(|key| key.expires_at).filter(|expires_at| *expires_at != 0),
+            credits: decision.remaining,
+            enabled: key.map(|key| key.enabled),
+            permissions: key.map_or(&[], |key| &key.permissions),
+            roles: key.map_or(&[], |key| &key.roles),
+            identity: found.as_ref().and_then(Identity::of),
+            ratelimits: decision.limits.iter().map(LimitResponse::of).collect(),
+        }
     }
 }
 
-impl From<CheckedLimit> for LimitResponse {
-    fn from(limit: CheckedLimit) -> Self {
+impl<'a> Identity<'a> {
+    fn of(found: &'a Found) -> Option<Self> {
+        let identity = found.identity.as_deref()?;
+        let limits = shared_limits(found).map(|(limit, _)| RatelimitResponse {
+            id: limit.id.to_string(),
+            name: limit.name.to_string(),
+            limit: limit.limit,
+            duration: limit.duration_ms,
+            auto_apply: limit.auto_apply,
+        });
+        Some(Identity {
+            id: &identity.id,
+            external_id: &identity.external_id,
+            meta: identity.meta.as_deref(),
+            ratelimits: limits.collect(),
+        })
+    }
+}
+
+impl<'a> LimitResponse<'a> {
+    fn of(limit: &'a CheckedLimit) -> Self {
         LimitResponse {
-            id: limit.id,
-            name: limit.name,
+            id: &limit.id,
+            name: &limit.name,
             limit: limit.limit,
             duration: limit.duration_ms,
             reset: limit.reset_ms,
             remaining: limit.remaining,
             exceeded: limit.exceeded,
             auto_apply: limit.auto_apply,
-        }
-    }
-}
-
-impl Response {
-    fn not_found() -> Response {
-        Response {
-            valid: false,
-            code: Verdict::NotFound,
-            key_id: None,
-            keyspace_id: None,
-            name: None,
-            meta: None,
-            expires: None,
-            credits: None,
-            enabled: None,
-            permissions: Vec::new(),
-            roles: Vec::new(),
-            identity: None,
-            ratelimits: Vec::new(),
-        }
-    }
-
-    fn of(found: &Found, decision: Decision) -> Response {
-        let key = &found.key;
-        Response {
-            valid: decision.verdict == Verdict::Valid,
-            code: decision.verdict,
-            key_id: Some(key.id.clone()),
-            keyspace_id: Some(found.api.stored.key_space_id.clone()),
-            name: key.name.clone(),
-            meta: key.meta.clone(),
-            expires: key.expires_at.filter(|expires_at| *expires_at != 0),
-            credits: decision.remaining,
-            enabled: Some(key.enabled),
-            permissions: key.permissions.clone(),
-            roles: key.roles.clone(),
-            identity: found.identity.as_ref().map(|identity| Identity {
-                id: identity.id.clone(),
-                external_id: identity.external_id.clone(),
-                meta: identity.meta.clone(),
-                ratelimits: shared_limits(found)
-                    .map(|(limit, _)| RatelimitResponse {
-                        id: limit.id.clone(),
-                        name: limit.name.to_string(),
-                        limit: limit.limit,
-                        duration: limit.duration_ms,
-                        auto_apply: limit.auto_apply,
-                    })
-                    .collect(),
-            }),
-            ratelimits: decision.limits.into_iter().map(LimitResponse::from).collect(),
         }
     }
 }

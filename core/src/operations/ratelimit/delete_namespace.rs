@@ -29,7 +29,8 @@ impl Operation for DeleteNamespace {
         name: "ratelimit.deleteNamespace",
         title: "Delete a namespace",
         summary: "Deletes a rate-limit namespace for good; limits in it answer 410 and its name stays reserved.",
-        description: "Its overrides go with it. Deleting twice answers 404.",
+        description: "Its overrides go with it. The name is free again when the server's retention of deleted things \
+                      ends, which by default is never. Deleting twice answers 404.",
         hint: "namespace from ratelimit_listNamespaces. Acts at once, without asking again.",
         example: r#"{"namespace": "<namespace>"}"#,
         rule: Rule::forbidding(Expression::Any(&[

@@ -1,12 +1,18 @@
 //! `ratelimit.limit`
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::namespace::{CREATE, find_or_create, not_gone};
+use crate::analytics::event::{self, Event};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::bounds::{Integer, Text, Unread};
+use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
+use crate::ratelimit::window::Decision;
 use crate::resident::Namespace;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -16,28 +22,31 @@ pub struct Limit;
 
 /// What is sent.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
+
+/// What is asked.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
+pub struct Asked<'a> {
     /// Id or name of the namespace; created if new.
-    #[schemars(length(min = 1, max = 512))]
-    pub(super) namespace: String,
+    #[serde(borrow)]
+    pub(super) namespace: Text<'a, 1, 512>,
     /// Whom to count, such as a user id or an address.
-    #[schemars(length(min = 1, max = 512))]
-    pub(super) identifier: String,
+    #[serde(borrow)]
+    pub(super) identifier: Text<'a, 1, 512>,
     /// Cost admitted per window.
-    #[schemars(range(min = 1))]
-    limit: i64,
+    limit: Integer<1, { i64::MAX }>,
     /// Window in ms, up to 30 days.
-    #[schemars(range(min = 1000, max = 2_592_000_000_i64))]
-    duration: i64,
+    duration: Integer<1000, 2_592_000_000>,
     /// What to count; 0 only looks.
     #[serde(default = "one")]
-    #[schemars(range(min = 0))]
-    cost: i64,
+    #[schemars(extend("default" = 1))]
+    cost: Integer<0, { i64::MAX }>,
 }
 
-fn one() -> i64 {
-    1
+fn one() -> Integer<0, { i64::MAX }> {
+    Integer(1)
 }
 
 /// What is answered.
@@ -54,7 +63,19 @@ pub struct Response {
     success: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<String>,
+    override_id: Option<Arc<str>>,
+}
+
+/// A decision with what led to it.
+pub(super) struct Decided {
+    /// Cost admitted per window.
+    pub(super) limit: i64,
+    /// The override that replaced the request's numbers.
+    pub(super) override_id: Option<Arc<str>>,
+    pub(super) decision: Decision,
+    /// Unix ms.
+    pub(super) time: i64,
+    pub(super) latency: Duration,
 }
 
 impl Operation for Limit {
@@ -86,33 +107,86 @@ impl Operation for Limit {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let namespace = find_or_create::<Self>(keyrack, caller, &[&request.namespace]).await?.remove(0);
-        not_gone(&namespace)?;
-        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
-        let (check, override_id) = request.check(&namespace);
-        let decision = keyrack.counters().check(&check, keyrack.clock().now());
-        Ok(Response {
-            limit: check.limit,
-            remaining: decision.remaining,
-            reset: decision.reset_ms,
-            success: decision.passed,
-            override_id,
-        }
-        .into())
+        let asked: Asked<'_> = request.0.read()?;
+        let namespace = find_or_create::<Self>(keyrack, caller, &[&asked.namespace]).await?.remove(0);
+        decide(keyrack, caller, &asked, &namespace).map(Reply::from)
     }
 }
 
-impl Request {
+impl Hot for Limit {
+    type Asked<'a> = Asked<'a>;
+
+    async fn answer(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        asked: Self::Asked<'_>,
+    ) -> Option<Result<Response, Error>> {
+        let namespace = keyrack.resident().namespace(caller.workspace_id(), &asked.namespace)?;
+        Some(decide(keyrack, caller, &asked, &namespace))
+    }
+}
+
+fn decide(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    namespace: &Arc<Namespace>,
+) -> Result<Response, Error> {
+    not_gone(namespace)?;
+    caller.authorize::<Limit>(&[("namespaceId", &namespace.stored.id)])?;
+    let started = Instant::now();
+    let (check, override_id) = asked.check(namespace);
+    let time = keyrack.clock().now();
+    let decision = keyrack.counters().check(&check, time);
+    let decided = Decided { limit: check.limit, override_id, decision, time, latency: started.elapsed() };
+    asked.record(keyrack, caller, namespace, &decided);
+    Ok(Response {
+        limit: decided.limit,
+        remaining: decision.remaining,
+        reset: decision.reset_ms,
+        success: decision.passed,
+        override_id: decided.override_id,
+    })
+}
+
+impl Asked<'_> {
+    /// Records a decision, unless the caller does not want that.
+    pub(super) fn record(
+        &self,
+        keyrack: &Keyrack,
+        caller: &Caller,
+        namespace: &Arc<Namespace>,
+        decided: &Decided,
+    ) {
+        if !caller.origin().is_recorded {
+            return;
+        }
+        keyrack.recorder().record(Event::Ratelimit(event::Ratelimit {
+            request_id: caller.origin().request_id,
+            time: decided.time,
+            namespace: namespace.clone(),
+            identifier: (*self.identifier).into(),
+            override_id: decided.override_id.clone(),
+            passed: decided.decision.passed,
+            limit: decided.limit,
+            remaining: decided.decision.remaining,
+            reset_at: decided.decision.reset_ms,
+            tokens: self.cost.0,
+            latency: decided.latency,
+        }));
+    }
+
     /// The question to the counters, and the id of the override that replaced limit and duration.
-    pub(super) fn check(&self, namespace: &Namespace) -> (Check, Option<String>) {
+    pub(super) fn check<'a>(&'a self, namespace: &'a Namespace) -> (Check<'a>, Option<Arc<str>>) {
         let rule = namespace.overrides.find(&self.identifier);
-        let (limit, duration_ms) = rule.map_or((self.limit, self.duration), |rule| (rule.limit, rule.duration_ms));
+        let (limit, duration_ms) =
+            rule.map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
         let cell = CellKey {
-            workspace: namespace.stored.workspace_id.as_str().into(),
-            scope: CellScope::Namespace(namespace.stored.id.as_str().into()),
-            identifier: self.identifier.as_str().into(),
+            workspace: &namespace.stored.workspace_id,
+            scope: CellScope::Namespace(&namespace.stored.id),
+            identifier: &self.identifier,
             duration_ms,
         };
-        (Check { cell, limit, cost: self.cost }, rule.map(|rule| rule.id.to_string()))
+        (Check { cell, limit, cost: self.cost.0 }, rule.map(|rule| rule.id.clone()))
     }
 }

@@ -1,11 +1,15 @@
 //! `ratelimit.multiLimit`
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limit;
 use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::bounds::{List, Unread};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -15,11 +19,16 @@ pub struct MultiLimit;
 
 /// What is sent. An HTTP body is the list alone.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
+
+/// What is asked.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
+struct Asked<'a> {
     /// Checks, each as in ratelimit.limit.
-    #[schemars(length(min = 1, max = 100))]
-    limits: Vec<limit::Request>,
+    #[serde(borrow)]
+    limits: List<limit::Asked<'a>, 1, 100>,
 }
 
 /// What is answered.
@@ -50,7 +59,7 @@ struct Outcome {
     passed: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<String>,
+    override_id: Option<Arc<str>>,
 }
 
 impl Operation for MultiLimit {
@@ -84,24 +93,33 @@ impl Operation for MultiLimit {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let names: Vec<&str> = request.limits.iter().map(|check| check.namespace.as_str()).collect();
+        let asked: Asked<'_> = request.0.read()?;
+        let asked = asked.limits.0;
+        let names: Vec<&str> = asked.iter().map(|check| &*check.namespace).collect();
         let namespaces = find_or_create::<Self>(keyrack, caller, &names).await?;
         for namespace in &namespaces {
             caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
         }
         namespaces.iter().try_for_each(|namespace| not_gone(namespace))?;
         let (checks, override_ids): (Vec<_>, Vec<_>) =
-            request.limits.iter().zip(&namespaces).map(|(asked, namespace)| asked.check(namespace)).unzip();
-        let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
-        let found = request.limits.into_iter().zip(checks).zip(batch.decisions).zip(override_ids);
-        let limits = found.map(|(((asked, check), decision), override_id)| Outcome {
-            namespace: asked.namespace,
-            identifier: asked.identifier,
-            limit: check.limit,
-            remaining: decision.remaining,
-            reset: decision.reset_ms,
-            passed: decision.passed,
-            override_id,
+            asked.iter().zip(&namespaces).map(|(asked, namespace)| asked.check(namespace)).unzip();
+        let (started, time) = (Instant::now(), keyrack.clock().now());
+        let batch = keyrack.counters().check_all(&checks, time);
+        // A batch takes the time of all its checks together; each counts as a part of it.
+        let latency = started.elapsed() / u32::try_from(checks.len()).unwrap_or(u32::MAX).max(1);
+        let found = asked.iter().zip(&namespaces).zip(checks).zip(batch.decisions).zip(override_ids);
+        let limits = found.map(|((((asked, namespace), check), decision), override_id)| {
+            let decided = limit::Decided { limit: check.limit, override_id, decision, time, latency };
+            asked.record(keyrack, caller, namespace, &decided);
+            Outcome {
+                namespace: asked.namespace.to_string(),
+                identifier: asked.identifier.to_string(),
+                limit: decided.limit,
+                remaining: decision.remaining,
+                reset: decision.reset_ms,
+                passed: decision.passed,
+                override_id: decided.override_id,
+            }
         });
         Ok(Response { passed: batch.passed, limits: limits.collect() }.into())
     }

@@ -1,3 +1,5 @@
-//! Where the counts of rate limits live.
+//! Counters: where the admitted cost of every limit is kept.
 
+mod fingerprint;
 pub mod memory;
+mod shard;

@@ -1,0 +1,179 @@
+//! Events as decisions make them, and the records that the log keeps of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RequestId;
+use crate::keys::verification::{Found, Verdict};
+use crate::resident::Namespace;
+
+/// Something that happened. It shares what it can with the resident state: making one copies little.
+#[derive(Debug)]
+pub enum Event {
+    /// A verification that was decided. One of an unknown key is none.
+    Verification(Verification),
+    /// A decision of `ratelimit.limit` or `ratelimit.multiLimit`.
+    Ratelimit(Ratelimit),
+}
+
+/// A verification that was decided.
+#[derive(Debug)]
+pub struct Verification {
+    /// The request that asked.
+    pub request_id: RequestId,
+    /// Unix ms.
+    pub time: i64,
+    /// The key with what it belongs to.
+    pub found: Found,
+    /// The verdict.
+    pub outcome: Verdict,
+    /// As the verifier sent them.
+    pub tags: Box<[Box<str>]>,
+    /// What was taken from the balance.
+    pub spent_credits: i64,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// A decision on a limit.
+#[derive(Debug)]
+pub struct Ratelimit {
+    /// The request that asked.
+    pub request_id: RequestId,
+    /// Unix ms.
+    pub time: i64,
+    /// Where it was counted.
+    pub namespace: Arc<Namespace>,
+    /// Who was counted.
+    pub identifier: Box<str>,
+    /// The override that applied.
+    pub override_id: Option<Arc<str>>,
+    /// Whether it passed.
+    pub passed: bool,
+    /// Cost admitted per window.
+    pub limit: i64,
+    /// What is left in the window.
+    pub remaining: i64,
+    /// Unix ms at which the window ends.
+    pub reset_at: i64,
+    /// The cost that was asked for.
+    pub tokens: i64,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// An event as the log keeps it. Variants and members are part of the log's format: new ones go to the end,
+/// and the format's version changes with them.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Record<'a> {
+    /// A verification.
+    #[serde(borrow)]
+    Verification(VerificationRecord<'a>),
+    /// A decision on a limit.
+    #[serde(borrow)]
+    Ratelimit(RatelimitRecord<'a>),
+}
+
+/// A verification as the log keeps it. What there is not is an empty text.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the names of the analytics tables' columns")]
+pub struct VerificationRecord<'a> {
+    pub request_id: &'a str,
+    /// Unix ms.
+    pub time: i64,
+    pub workspace_id: &'a str,
+    pub api_id: &'a str,
+    pub key_space_id: &'a str,
+    pub key_id: &'a str,
+    pub identity_id: &'a str,
+    pub external_id: &'a str,
+    /// The wire's name of the verdict.
+    pub outcome: &'a str,
+    #[serde(borrow)]
+    pub tags: Vec<&'a str>,
+    pub spent_credits: i64,
+    pub latency_microseconds: u64,
+}
+
+/// A decision on a limit as the log keeps it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the names of the analytics tables' columns")]
+pub struct RatelimitRecord<'a> {
+    pub request_id: &'a str,
+    /// Unix ms.
+    pub time: i64,
+    pub workspace_id: &'a str,
+    pub namespace_id: &'a str,
+    /// Its name.
+    pub namespace: &'a str,
+    pub identifier: &'a str,
+    /// Empty when no override applied.
+    pub override_id: &'a str,
+    pub passed: bool,
+    pub limit: i64,
+    pub remaining: i64,
+    /// Unix ms.
+    pub reset_at: i64,
+    pub tokens: i64,
+    pub latency_microseconds: u64,
+}
+
+impl Event {
+    /// What the log keeps of it.
+    pub fn record(&self) -> Record<'_> {
+        match self {
+            Event::Verification(event) => Record::Verification(event.record()),
+            Event::Ratelimit(event) => Record::Ratelimit(event.record()),
+        }
+    }
+}
+
+impl Verification {
+    fn record(&self) -> VerificationRecord<'_> {
+        let Found { key, api, identity } = &self.found;
+        VerificationRecord {
+            request_id: self.request_id.as_str(),
+            time: self.time,
+            workspace_id: &key.workspace_id,
+            api_id: &api.stored.id,
+            key_space_id: &api.stored.key_space_id,
+            key_id: &key.id,
+            identity_id: identity.as_ref().map_or("", |identity| &identity.id),
+            external_id: identity.as_ref().map_or("", |identity| &identity.external_id),
+            outcome: self.outcome.name(),
+            tags: self.tags.iter().map(|tag| &**tag).collect(),
+            spent_credits: self.spent_credits,
+            latency_microseconds: microseconds(self.latency),
+        }
+    }
+}
+
+impl Ratelimit {
+    fn record(&self) -> RatelimitRecord<'_> {
+        let namespace = &self.namespace.stored;
+        RatelimitRecord {
+            request_id: self.request_id.as_str(),
+            time: self.time,
+            workspace_id: &namespace.workspace_id,
+            namespace_id: &namespace.id,
+            namespace: &namespace.name,
+            identifier: &self.identifier,
+            override_id: self.override_id.as_deref().unwrap_or_default(),
+            passed: self.passed,
+            limit: self.limit,
+            remaining: self.remaining,
+            reset_at: self.reset_at,
+            tokens: self.tokens,
+            latency_microseconds: microseconds(self.latency),
+        }
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,122 @@
+//! How much each workspace used, per hour and outcome: small enough to be kept for years and summed at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::event::Event;
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::store::usage;
+
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counted {
+    /// The workspace.
+    pub workspace_id: Arc<str>,
+    /// Hours since 1970-01-01 UTC.
+    pub hour: i64,
+    /// Verifications, or decisions on limits.
+    pub kind: Kind,
+    /// The verdict's name on the wire; `PASSED` or `REFUSED` of a limit.
+    pub outcome: &'static str,
+}
+
+/// Which decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Verifications of keys.
+    Verification,
+    /// Decisions of `ratelimit.limit` and `ratelimit.multiLimit`.
+    Ratelimit,
+}
+
+impl Kind {
+    /// As stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Verification => "verification",
+            Kind::Ratelimit => "ratelimit",
+        }
+    }
+
+    /// The outcome that counts as use.
+    pub fn billable(self) -> &'static str {
+        match self {
+            Kind::Verification => "VALID",
+            Kind::Ratelimit => "PASSED",
+        }
+    }
+}
+
+/// Counts of decisions.
+#[derive(Debug, Clone, Default)]
+pub struct Counts(HashMap<Counted, i64>);
+
+impl Counts {
+    /// Counts an event.
+    pub fn add(&mut self, event: &Event) {
+        let counted = match event {
+            Event::Verification(event) => Counted {
+                workspace_id: event.found.key.workspace_id.clone(),
+                hour: event.time.div_euclid(HOUR_MS),
+                kind: Kind::Verification,
+                outcome: event.outcome.name(),
+            },
+            Event::Ratelimit(event) => Counted {
+                workspace_id: event.namespace.stored.workspace_id.as_str().into(),
+                hour: event.time.div_euclid(HOUR_MS),
+                kind: Kind::Ratelimit,
+                outcome: if event.passed { "PASSED" } else { "REFUSED" },
+            },
+        };
+        *self.0.entry(counted).or_insert(0) += 1;
+    }
+
+    /// Takes away what these are.
+    pub fn subtract(&mut self, others: &Counts) {
+        for (counted, count) in &others.0 {
+            if let Some(known) = self.0.get_mut(counted) {
+                *known -= count;
+                if *known <= 0 {
+                    self.0.remove(counted);
+                }
+            }
+        }
+    }
+
+    /// Each with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&Counted, i64)> {
+        self.0.iter().map(|(counted, count)| (counted, *count))
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How many decisions of a kind a workspace used from Unix ms `start` until before `end`, both being full
+/// hours. What this process decided is in it at once, what others decided some seconds later.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn used(keyrack: &Keyrack, workspace_id: &str, kind: Kind, start: i64, end: i64) -> Result<i64, Error> {
+    let hours = start.div_euclid(HOUR_MS)..end.div_euclid(HOUR_MS);
+    // Nothing moves from memory to the store between the two looks.
+    let _writing = keyrack.event_writing().await;
+    keyrack.recorder().empty_ring(keyrack.clock());
+    let waiting = keyrack.recorder().unwritten_counts();
+    let is_asked_for = |counted: &Counted| {
+        *counted.workspace_id == *workspace_id
+            && counted.kind == kind
+            && counted.outcome == kind.billable()
+            && hours.contains(&counted.hour)
+    };
+    let waiting: i64 = waiting.iter().filter(|(counted, _)| is_asked_for(counted)).map(|(_, count)| count).sum();
+    let mut connection = keyrack.store().read().await?;
+    let stored = usage::sum(&mut connection, workspace_id, kind.name(), kind.billable(), hours).await?;
+    Ok(stored + waiting)
+}

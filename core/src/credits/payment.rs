@@ -1,0 +1,99 @@
+//! Paying for a verification.
+//!
+//! The store decides on a payment, through the ledger. A refusal costs no write: what is known to be beyond
+//! the balance is refused from memory, or by a look at the store when that knowledge is a second old.
+
+use std::sync::Arc;
+
+use super::balance::KnownBalance;
+use super::calendar::{Calendar, day_of};
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::resident::Key;
+use crate::store::credits;
+use crate::store::debits::{Debit, Outcome};
+
+/// What became of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// Made, or not due; with the balance afterwards, `None` for an unlimited key.
+    Made(Option<i64>),
+    /// Beyond the balance, which is this.
+    Refused(i64),
+    /// There is no such account: another process removed the key a moment ago.
+    NoAccount,
+}
+
+/// Takes the cost from the key's balance.
+///
+/// A deduction is committed before it is acknowledged, and is never repeated. Whoever stops waiting for the
+/// answer does not stop the deduction.
+///
+/// # Errors
+/// 503 when the store does not answer or too many deductions wait for it. Nothing was spent then, unless
+/// the error says that this is not known.
+pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment, Error> {
+    let Some(known) = key.balance.as_deref() else { return Ok(Payment::Made(None)) };
+    if cost == 0 {
+        return Ok(Payment::Made(balance(keyrack, key).await?));
+    }
+    let now = keyrack.clock().now();
+    let today = day_of(now);
+    if known.seen(today).is_some_and(|seen| seen.balance < cost)
+        && let Some(refused) = refuse(keyrack, key, known, cost, today).await?
+    {
+        keyrack.metrics().credits_refused.add(cost.unsigned_abs());
+        return Ok(refused);
+    }
+    let debit = Debit {
+        workspace_id: key.workspace_id.clone(),
+        key_id: key.id.clone(),
+        cost,
+        refill: known.awaits_refill(today).then(|| Calendar::at(now)),
+    };
+    Ok(match keyrack.ledger().deduct(debit, key.clone()).await? {
+        Outcome::Made(balance) => Payment::Made(Some(balance)),
+        Outcome::Refused(balance) => Payment::Refused(balance),
+        // The key became unlimited a moment ago.
+        Outcome::Unlimited => Payment::Made(None),
+        Outcome::NoBalance => Payment::NoAccount,
+    })
+}
+
+/// The balance of a key, to be shown; `None` for an unlimited key.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn balance(keyrack: &Keyrack, key: &Key) -> Result<Option<i64>, Error> {
+    let Some(known) = key.balance.as_deref() else { return Ok(None) };
+    let seen = known.seen(day_of(keyrack.clock().now()));
+    if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
+        return Ok(Some(seen.balance));
+    }
+    Ok(look_up(keyrack, key, known).await?.flatten())
+}
+
+/// The refusal of a cost that is beyond what is known, if it is still right.
+async fn refuse(
+    keyrack: &Keyrack,
+    key: &Key,
+    known: &KnownBalance,
+    cost: i64,
+    today: i64,
+) -> Result<Option<Payment>, Error> {
+    if let Some(seen) = known.seen(today).filter(|seen| seen.is_fresh && seen.balance < cost) {
+        return Ok(Some(Payment::Refused(seen.balance)));
+    }
+    let stored = look_up(keyrack, key, known).await?.flatten();
+    Ok(stored.filter(|balance| *balance < cost).map(Payment::Refused))
+}
+
+/// The balance in the store, noted as known.
+async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance) -> Result<Option<Option<i64>>, Error> {
+    let version = known.version();
+    let stored = credits::remaining(&mut *keyrack.store().read().await?, &key.id).await?;
+    if let Some(Some(balance)) = stored {
+        known.read(version, balance);
+    }
+    Ok(stored)
+}

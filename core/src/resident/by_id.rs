@@ -1,0 +1,49 @@
+//! Things that a credential finds by its hash, and a change by their id.
+
+use std::sync::Arc;
+
+use papaya::HashMap as ConcurrentMap;
+
+use crate::keys::secret::KeyHash;
+
+/// Things that are looked up by hash and refreshed by id.
+#[derive(Debug)]
+pub(super) struct ById<T> {
+    by_hash: ConcurrentMap<KeyHash, Arc<T>>,
+    hashes: ConcurrentMap<String, KeyHash>,
+}
+
+impl<T> Default for ById<T> {
+    fn default() -> Self {
+        ById { by_hash: ConcurrentMap::new(), hashes: ConcurrentMap::new() }
+    }
+}
+
+impl<T> ById<T> {
+    pub(super) fn get(&self, hash: &KeyHash) -> Option<Arc<T>> {
+        self.by_hash.pin().get(hash).cloned()
+    }
+
+    pub(super) fn insert(&self, id: &str, hash: KeyHash, thing: T) {
+        let previous = self.hashes.pin().insert(id.to_owned(), hash).copied();
+        self.by_hash.pin().insert(hash, Arc::new(thing));
+        if let Some(previous) = previous.filter(|previous| *previous != hash) {
+            self.by_hash.pin().remove(&previous);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.hashes.pin().keys().cloned().collect()
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        let hash = self.hashes.pin().remove(id).copied();
+        if let Some(hash) = hash {
+            self.by_hash.pin().remove(&hash);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Removing what was deleted long enough ago.
+//!
+//! Whoever deleted it is in the audit log; that its row goes as well is no event. Only namespaces are still known
+//! in memory when they are deleted, so only they are in the change feed.
+
+use super::{PORTION, ROLE};
+use crate::audit::Actor;
+use crate::changes::{Mutation, Subject};
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::metrics::Removed;
+use crate::schedule;
+use crate::store::{keys, tombstones};
+
+/// Removes what was deleted in a workspace before a Unix ms.
+pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<(), Error> {
+    while tombstones::any(&mut *keyrack.store().read().await?, workspace_id, before).await? {
+        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
+        let removed = remove_portion(&mut mutation, before).await?;
+        mutation.commit().await?;
+        for (kind, rows) in removed {
+            keyrack.metrics().removed(kind, rows);
+        }
+        schedule::give_way().await;
+    }
+    Ok(())
+}
+
+/// What refers to something goes before it. A portion removes something as long as there is anything.
+async fn remove_portion(mutation: &mut Mutation, before: i64) -> Result<[(Removed, u64); 6], Error> {
+    let workspace = mutation.workspace_id().to_owned();
+    let connection = mutation.connection();
+    let keys = tombstones::keys(connection, &workspace, before, PORTION).await?;
+    keys::purge(connection, &keys).await?;
+    tombstones::unlink_identities(connection, &workspace, before, PORTION).await?;
+    let identities = tombstones::remove_identities(connection, &workspace, before, PORTION).await?;
+    let apis = tombstones::remove_apis(connection, &workspace, before, PORTION).await?;
+    let overrides = tombstones::remove_overrides(connection, &workspace, before, PORTION).await?;
+    let root_keys = tombstones::remove_root_keys(connection, &workspace, before, PORTION).await?;
+    let namespaces = tombstones::remove_namespaces(connection, &workspace, before, PORTION).await?;
+    let removed = [
+        (Removed::Keys, rows(&keys)),
+        (Removed::Identities, identities),
+        (Removed::Apis, apis),
+        (Removed::Overrides, overrides),
+        (Removed::RootKeys, root_keys),
+        (Removed::Namespaces, rows(&namespaces)),
+    ];
+    for id in namespaces {
+        mutation.touch(Subject::Namespace(id));
+    }
+    Ok(removed)
+}
+
+fn rows(ids: &[String]) -> u64 {
+    ids.len() as u64
+}

@@ -1,0 +1,61 @@
+//! Removing keys and root keys that expired long enough ago, as if somebody deleted them for good.
+
+use super::{PORTION, ROLE};
+use crate::audit::{Actor, Event, Target};
+use crate::changes::{Mutation, Subject};
+use crate::clock::rfc3339;
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::metrics::Removed;
+use crate::schedule;
+use crate::setup;
+use crate::store::{keys, root_keys};
+
+/// Removes the keys of a workspace that expired before a Unix ms.
+pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<(), Error> {
+    while is_due(keyrack, workspace_id, before).await? {
+        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
+        mutation.correlate();
+        let keys = remove_keys(&mut mutation, before).await?;
+        let root_keys = remove_root_keys(&mut mutation, before).await?;
+        mutation.commit().await?;
+        keyrack.metrics().removed(Removed::ExpiredKeys, keys);
+        keyrack.metrics().removed(Removed::ExpiredRootKeys, root_keys);
+        schedule::give_way().await;
+    }
+    Ok(())
+}
+
+async fn is_due(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<bool, Error> {
+    let mut connection = keyrack.store().read().await?;
+    Ok(!keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty()
+        || !root_keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty())
+}
+
+async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
+    let workspace_id = mutation.workspace_id().to_owned();
+    let expired = keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
+    let ids: Vec<String> = expired.iter().map(|(id, _)| id.clone()).collect();
+    keys::purge(mutation.connection(), &ids).await?;
+    for (id, expired_at) in expired {
+        let at = rfc3339(expired_at);
+        let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
+        mutation.record(event.on(Target::new("key", &id).named(&id)));
+        mutation.touch(Subject::Key(id));
+    }
+    Ok(ids.len() as u64)
+}
+
+async fn remove_root_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
+    let workspace_id = mutation.workspace_id().to_owned();
+    let expired = root_keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
+    let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
+    root_keys::purge(mutation.connection(), &ids).await?;
+    for key in expired {
+        let at = key.expires_at.map(rfc3339).unwrap_or_default();
+        let description = format!("Permanently deleted root key {}, which expired at {at}", key.id);
+        mutation.record(Event::new("rootKey.delete", description).on(setup::target(&key)));
+        mutation.touch(Subject::RootKey(key.id));
+    }
+    Ok(ids.len() as u64)
+}

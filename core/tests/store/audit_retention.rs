@@ -1,0 +1,136 @@
+//! Retention of the audit log: what goes, and how the rest is still a chain.
+
+use keyrack_core::audit::chain::{self, Chain};
+use keyrack_core::clock::Clock;
+use keyrack_core::operations::apis::CreateApi;
+use keyrack_core::operations::workspace::UpdateWorkspace;
+use keyrack_core::retention::{self, Retention};
+use serde_json::{Value, json};
+
+use crate::{Database, Instance, on_both_engines};
+
+on_both_engines!(
+    old_entries_go_and_the_rest_follows_the_anchor,
+    a_log_of_which_nothing_is_left_goes_on_where_it_was,
+    a_log_that_does_not_follow_its_anchor_is_broken,
+    a_check_beside_a_removal_finds_a_whole_log,
+);
+
+const DAY: i64 = 86_400_000;
+const START: i64 = 20_468 * DAY;
+
+struct Scene {
+    instance: Instance,
+    clock: Clock,
+}
+
+impl Scene {
+    async fn new(database: &Database, days: Value) -> Scene {
+        let clock = Clock::standing_at(START);
+        let instance = database.set_up_at(clock.clone()).await;
+        let body = json!({ "workspaceId": instance.workspace_id, "auditRetentionDays": days });
+        instance.run::<UpdateWorkspace>(body).await.unwrap();
+        Scene { instance, clock }
+    }
+
+    async fn entries_at(&self, later: i64, count: usize) {
+        self.clock.set(START + later);
+        for _ in 0..count {
+            self.instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+        }
+    }
+
+    async fn remove(&self, later: i64) {
+        self.clock.set(START + later);
+        retention::remove(&self.instance.keyrack, Retention::default(), START + later).await.unwrap();
+    }
+
+    async fn check(&self) -> Chain {
+        chain::verify(self.instance.keyrack.store(), &self.instance.workspace_id, |_| ()).await.unwrap()
+    }
+
+    /// The place of the entry that is not right, if any.
+    async fn broken(&self) -> Option<i64> {
+        self.check().await.broken.map(|broken| broken.sequence)
+    }
+
+    async fn tamper(&self, statement: &'static str) {
+        let mut transaction = self.instance.keyrack.store().write().await.unwrap();
+        sqlx::query(statement).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+}
+
+/// Where the chain begins and ends, as the check sees it: the anchor's place, the number of entries, the last place.
+fn extent(chain: &Chain) -> (i64, u64, i64) {
+    assert_eq!(chain.broken, None);
+    let place = |link: &Option<(i64, String)>| link.as_ref().map_or(0, |(sequence, _)| *sequence);
+    (place(&chain.anchor), chain.entries, place(&chain.last))
+}
+
+async fn old_entries_go_and_the_rest_follows_the_anchor(database: Database) {
+    let scene = Scene::new(&database, json!(10)).await;
+    scene.entries_at(DAY, 4).await;
+    scene.entries_at(2 * DAY, 2).await;
+    assert_eq!(extent(&scene.check().await), (0, 9, 9));
+    scene.remove(10 * DAY).await;
+    assert_eq!(extent(&scene.check().await), (0, 9, 9), "nothing too early");
+    let fourth = scene.check().await;
+    scene.remove(11 * DAY).await;
+    assert_eq!(extent(&scene.check().await), (3, 6, 9));
+    scene.remove(12 * DAY).await;
+    assert_eq!(extent(&scene.check().await), (7, 2, 9));
+    scene.entries_at(12 * DAY, 1).await;
+    let whole = scene.check().await;
+    assert_eq!(extent(&whole), (7, 3, 10));
+    assert_ne!(whole.last, fourth.last);
+    let removed = scene.instance.keyrack.metrics().rows_removed().find(|(kind, _)| *kind == "audit_logs");
+    assert_eq!(removed, Some(("audit_logs", 7)));
+}
+
+async fn a_log_of_which_nothing_is_left_goes_on_where_it_was(database: Database) {
+    let scene = Scene::new(&database, json!(10)).await;
+    let before = scene.check().await;
+    scene.remove(100 * DAY).await;
+    let emptied = scene.check().await;
+    assert_eq!(extent(&emptied), (3, 0, 3));
+    assert_eq!(emptied.last, before.last, "who kept the last hash still finds it");
+    scene.entries_at(100 * DAY, 2).await;
+    assert_eq!(extent(&scene.check().await), (3, 2, 5));
+    scene.remove(200 * DAY).await;
+    assert_eq!(extent(&scene.check().await), (5, 0, 5));
+}
+
+async fn a_log_that_does_not_follow_its_anchor_is_broken(database: Database) {
+    let scene = Scene::new(&database, json!(10)).await;
+    scene.entries_at(DAY, 4).await;
+    scene.tamper("DELETE FROM audit_logs WHERE sequence = 1").await;
+    assert_eq!(scene.broken().await, Some(2), "a setting alone explains no missing beginning");
+    scene.remove(11 * DAY).await;
+    assert_eq!(scene.broken().await, None);
+    scene.tamper("UPDATE audit_anchors SET sequence = 5").await;
+    assert_eq!(scene.broken().await, Some(4), "what the anchor says is gone is there");
+    scene.tamper("UPDATE audit_anchors SET sequence = 3, hash = 'another'").await;
+    assert_eq!(scene.broken().await, Some(4));
+    scene.tamper("DELETE FROM audit_anchors").await;
+    assert_eq!(scene.broken().await, Some(4));
+}
+
+async fn a_check_beside_a_removal_finds_a_whole_log(database: Database) {
+    let scene = Scene::new(&database, json!(10)).await;
+    for day in 0..8 {
+        scene.entries_at(day * DAY, 20).await;
+    }
+    let (keyrack, clock) = (scene.instance.keyrack.clone(), scene.clock.clone());
+    let removal = tokio::spawn(async move {
+        for day in 10..18 {
+            clock.set(START + day * DAY);
+            retention::remove(&keyrack, Retention::default(), START + day * DAY).await.unwrap();
+        }
+    });
+    while !removal.is_finished() {
+        assert_eq!(scene.broken().await, None);
+    }
+    removal.await.unwrap();
+    assert_eq!(extent(&scene.check().await), (143, 20, 163));
+}

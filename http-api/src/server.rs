@@ -1,0 +1,82 @@
+//! What stands behind the listener: the two hot operations first, then the router with everything else.
+//!
+//! A request of a hot operation passes no router, no layers and no timer; what it does pass (request id,
+//! `Host` check, client address, measurement, deadline, boundary for panics) is the same code that all
+//! requests pass.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{Method, Request};
+use keyrack_core::catalogue::Hot;
+use keyrack_core::ids::RequestId;
+use keyrack_core::keyrack::Keyrack;
+use keyrack_core::operations::keys::VerifyKey;
+use keyrack_core::operations::ratelimit::Limit;
+use tower::ServiceExt as _;
+
+use crate::guard::{self, Guard, Peer};
+use crate::operations::{self, Head, Hotly};
+use crate::problem;
+use crate::router::{Settings, Shared, router};
+
+const VERIFY_KEY: &str = "/v2/keys.verifyKey";
+const LIMIT: &str = "/v2/ratelimit.limit";
+
+/// Answers every request of a listener.
+pub struct Server {
+    shared: Arc<Shared>,
+    guard: Arc<Guard>,
+    router: Router,
+}
+
+impl Server {
+    /// A server of the HTTP API and of `others`, routes of other faces on the same listener.
+    pub fn new(keyrack: Keyrack, settings: Settings, guard: Guard, others: Router) -> Self {
+        let (shared, guard) = (Arc::new(Shared::new(keyrack, settings)), Arc::new(guard));
+        let around = axum::middleware::from_fn_with_state(guard.clone(), guard::around);
+        let router = router(shared.clone()).merge(others).layer(around);
+        Server { shared, guard, router }
+    }
+
+    /// Answers a request that came from `peer`.
+    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        if request.method() == Method::POST {
+            match request.uri().path() {
+                VERIFY_KEY => return self.answer_hot::<VerifyKey, B>(VERIFY_KEY, request, peer).await,
+                LIMIT => return self.answer_hot::<Limit, B>(LIMIT, request, peer).await,
+                _ => {}
+            }
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+
+    async fn answer_hot<O: Hot, B>(&self, path: &'static str, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+        B::Error: Into<axum::BoxError>,
+    {
+        let id = RequestId::new();
+        let measurement = self.guard.metrics.begin(Some(path));
+        let (parts, body) = request.into_parts();
+        let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
+            let address = self.guard.client_address(peer, &parts.headers);
+            let head = Head { id, headers: &parts.headers, address };
+            operations::answer::<O, Hotly, B>(&self.shared, head, body).await
+        } else {
+            problem::response(&id, &self.guard.docs, &guard::unknown_host())
+        };
+        guard::finish(&mut response, &id, measurement, &parts.method, path);
+        response
+    }
+}

@@ -1,0 +1,44 @@
+//! `keyrack events`: prints the log of events, so that other programs can read it.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{ArgMatches, Command};
+use keyrack_core::analytics::log;
+
+use crate::settings::{self, Flags, Settings};
+
+/// The command and its flags.
+pub(crate) fn command() -> Command {
+    let command = Command::new("events").about(
+        "Prints the log of events (verifications, decisions on rate limits) as one JSON object per line, oldest first",
+    );
+    settings::add_flags(command, Flags::Data)
+}
+
+/// Prints every event that the log still has.
+///
+/// # Errors
+/// When the log cannot be read, or nobody reads what is printed.
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(matches)?;
+    let folder = settings.data_dir()?.join(log::FOLDER);
+    let files = log::files(&folder)
+        .with_context(|| format!("there is no log of events in {}; a server makes one", folder.display()))?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for (path, _) in files {
+        let is_torn = log::read(&path, |record| {
+            serde_json::to_writer(&mut out, &record)?;
+            out.write_all(b"\n")
+        });
+        match is_torn {
+            Ok(false) => {}
+            Ok(true) => eprintln!("{}: its end is torn or being written", path.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,103 @@
+//! The commands of README.md, one after the other as a reader would run them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use keyrack_test_harness::{ROOT_KEY, Server};
+
+use crate::program;
+
+/// What prepares the reader's machine and not Keyrack.
+const PREPARATIONS: [&str; 4] = ["cargo ", "tests/run", "install ", "export "];
+
+/// The commands of all shell blocks, each with its continuation lines.
+fn commands(readme: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    for block in readme.split("```sh\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        let mut command = String::new();
+        for line in block.lines().filter(|line| !line.starts_with('#')) {
+            // What is said about a command stands behind it.
+            command.push_str(line.split("  #").next().unwrap_or_default().trim_end());
+            command.push('\n');
+            let goes_on = line.ends_with('\\') || command.matches('\'').count() % 2 == 1;
+            if !goes_on {
+                commands.push(std::mem::take(&mut command).trim().to_owned());
+            }
+        }
+    }
+    commands.retain(|command| !command.is_empty());
+    commands
+}
+
+/// What a reader puts in place of `api_…` and the like: what an earlier command has shown.
+#[derive(Default)]
+struct Shown(BTreeMap<&'static str, String>);
+
+impl Shown {
+    fn remember(&mut self, output: &str) {
+        for prefix in ["api_", "key_", "mig_", "pay_"] {
+            let mut words = output.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            if let Some(id) = words.rfind(|word| word.starts_with(prefix) && word.len() > prefix.len()) {
+                self.0.insert(prefix, id.to_owned());
+            }
+        }
+    }
+
+    fn filled(&self, command: &str) -> String {
+        let mut filled = command.replace("<base64 of the SHA-256 of the key>", &format!("{}=", "A".repeat(43)));
+        for (prefix, id) in &self.0 {
+            filled = filled.replace(&format!("{prefix}…"), id);
+        }
+        assert!(!filled.contains('…'), "no earlier command has shown what goes here: {filled}");
+        filled
+    }
+}
+
+/// Runs a line in a shell beside the server, as its reader.
+fn run(server: &Server, line: &str, stdin: &str) -> String {
+    let folder = Path::new(env!("CARGO_BIN_EXE_keyrack")).parent().expect("a folder");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &line.replace("http://127.0.0.1:8080", server.base())])
+        .env_clear()
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .env("HOME", server.data_dir())
+        .env("KEYRACK_DATA_DIR", server.data_dir())
+        .env("KEYRACK_URL", server.base())
+        .env("ROOT_KEY", ROOT_KEY)
+        .env("no_proxy", "*")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = shell.spawn().expect("sh can be run");
+    // A command that reads nothing may be gone by now.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{line}\n{stdout}\n{stderr}");
+    assert!(!stdout.contains("\"error\""), "{line}\n{stdout}");
+    stdout.into_owned()
+}
+
+#[tokio::test]
+async fn every_command_of_the_readme_works() {
+    let server = program().start().await;
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let mut shown = Shown::default();
+    let mut run_so_far = 0;
+    for command in commands(&readme.expect("README.md can be read")) {
+        if PREPARATIONS.iter().any(|preparation| command.starts_with(preparation)) {
+            continue;
+        }
+        assert!(command.starts_with("curl ") || command.starts_with("keyrack "), "what is this? {command}");
+        let stdin = shown.0.get("pay_").cloned().unwrap_or_default();
+        let output = run(&server, &shown.filled(&command), &stdin);
+        shown.remember(&output);
+        run_so_far += 1;
+    }
+    assert!(run_so_far >= 10, "only {run_so_far} commands were found");
+}
