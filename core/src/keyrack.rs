@@ -117,7 +117,7 @@ impl Keyrack {
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
         let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
-        let resident = Resident::load(&mut connection).await?;
+        let resident = Resident::load(&store).await?;
         drop(connection);
         if let Some(vault) = &vault {
             let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
@@ -382,7 +382,7 @@ impl Keyrack {
         self.0.following.is_behind.store(true, Ordering::Release);
         // Generations first: what changes while the rest loads is read again.
         let generations = workspaces::generations(connection).await?;
-        self.resident().reload(connection).await?;
+        self.resident().reload(self.store()).await?;
         Ok(generations.into_iter().collect())
     }
 

@@ -139,7 +139,7 @@ impl Verification {
         VerificationRecord {
             request_id: self.request_id.as_str(),
             time: self.time,
-            workspace_id: &key.workspace_id,
+            workspace_id: &key.place.workspace_id,
             api_id: &api.stored.id,
             key_space_id: &api.stored.key_space_id,
             key_id: &key.id,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use compact_str::CompactString;
 use crossbeam_queue::ArrayQueue;
 
 use super::event::Event;
@@ -45,7 +46,7 @@ pub struct Recorder {
 struct Kept {
     log: Option<Log>,
     /// Unix ms by key.
-    last_used: HashMap<Arc<str>, i64>,
+    last_used: HashMap<CompactString, i64>,
     counts: Counts,
     since_warning: u32,
 }
@@ -122,12 +123,12 @@ impl Recorder {
     }
 
     /// The times of last use by key that the store does not know yet, at most `most`.
-    pub(crate) fn unwritten_uses(&self, most: usize) -> Vec<(Arc<str>, i64)> {
-        self.kept().last_used.iter().take(most).map(|(key_id, at)| (Arc::clone(key_id), *at)).collect()
+    pub(crate) fn unwritten_uses(&self, most: usize) -> Vec<(CompactString, i64)> {
+        self.kept().last_used.iter().take(most).map(|(key_id, at)| (key_id.clone(), *at)).collect()
     }
 
     /// Forgets times of last use that are written, unless they moved on.
-    pub(crate) fn uses_are_written(&self, uses: &[(Arc<str>, i64)]) {
+    pub(crate) fn uses_are_written(&self, uses: &[(CompactString, i64)]) {
         let mut kept = self.kept();
         for (key_id, at) in uses {
             if kept.last_used.get(key_id) == Some(at) {

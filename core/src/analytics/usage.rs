@@ -60,7 +60,7 @@ impl Counts {
     pub fn add(&mut self, event: &Event) {
         let counted = match event {
             Event::Verification(event) => Counted {
-                workspace_id: event.found.key.workspace_id.clone(),
+                workspace_id: event.found.key.place.workspace_id.clone(),
                 hour: event.time.div_euclid(HOUR_MS),
                 kind: Kind::Verification,
                 outcome: event.outcome.name(),

@@ -46,7 +46,7 @@ pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment
         return Ok(refused);
     }
     let debit = Debit {
-        workspace_id: key.workspace_id.clone(),
+        workspace_id: key.place.workspace_id.clone(),
         key_id: key.id.clone(),
         cost,
         refill: known.awaits_refill(today).then(|| Calendar::at(now)),

@@ -145,7 +145,7 @@ pub fn find_waiting(
         ));
     };
     let waiting = keyrack.resident().waiting_key(&KeyHash::from_bytes(Sha256::digest(parts.long).into()));
-    let waiting = waiting.filter(|key| key.pending_migration_id.as_deref() == Some(migration_id));
+    let waiting = waiting.filter(|key| key.place.pending_migration_id.as_deref() == Some(migration_id));
     Ok(waiting.and_then(|key| verification::complete(keyrack, workspace_id, key)))
 }
 
@@ -156,7 +156,7 @@ pub fn find_waiting(
 /// # Errors
 /// When the store does not answer.
 pub async fn settle(keyrack: &Keyrack, caller: &Caller, found: &Arc<Key>, text: &str) -> Result<bool, Error> {
-    let mut mutation = Mutation::begin_as(keyrack, &found.workspace_id, Actor::of(caller)).await?;
+    let mut mutation = Mutation::begin_as(keyrack, &found.place.workspace_id, Actor::of(caller)).await?;
     let Some(stored) = keys::find(mutation.connection(), &found.id).await? else { return Ok(false) };
     if stored.pending_migration_id.is_none() {
         // Another verification was faster.

@@ -84,10 +84,10 @@ pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str) -> Option<Found> {
 
 /// A key that was found, with what it belongs to, under the same conditions as [`find`].
 pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> Option<Found> {
-    if *key.workspace_id != *workspace_id {
+    if *key.place.workspace_id != *workspace_id {
         return None;
     }
-    let api = keyrack.resident().api(&key.api_id)?;
+    let api = keyrack.resident().api(&key.place.api_id)?;
     let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
     Some(Found { key, api, identity })
 }
@@ -210,7 +210,7 @@ fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
 
 fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -> Option<Verdict> {
     let is_enabled = |workspace: &Workspace| workspace.enabled;
-    if !keyrack.resident().look_at_workspace(&found.key.workspace_id, is_enabled).unwrap_or(false) {
+    if !keyrack.resident().look_at_workspace(&found.key.place.workspace_id, is_enabled).unwrap_or(false) {
         return Some(Verdict::Forbidden);
     }
     if !found.key.enabled {
@@ -260,7 +260,7 @@ fn check_limits(
         .iter()
         .map(|limit| Check {
             cell: CellKey {
-                workspace: &found.key.workspace_id,
+                workspace: &found.key.place.workspace_id,
                 scope: CellScope::Key(&limit.name),
                 identifier: limit.counted_by,
                 duration_ms: limit.duration_ms,

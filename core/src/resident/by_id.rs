@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+use foldhash::quality::RandomState;
 use papaya::HashMap as ConcurrentMap;
 
 use crate::keys::secret::KeyHash;
 
-/// Things that are looked up by hash and refreshed by id.
+/// Things that are looked up by hash and refreshed by id. Hashes can be imported, so the maps are seeded:
+/// nobody can make entries crowd.
 #[derive(Debug)]
 pub(super) struct ById<T> {
-    by_hash: ConcurrentMap<KeyHash, Arc<T>>,
-    hashes: ConcurrentMap<String, KeyHash>,
+    by_hash: ConcurrentMap<KeyHash, Arc<T>, RandomState>,
+    hashes: ConcurrentMap<CompactString, KeyHash, RandomState>,
 }
 
 impl<T> Default for ById<T> {
     fn default() -> Self {
-        ById { by_hash: ConcurrentMap::new(), hashes: ConcurrentMap::new() }
+        ById { by_hash: ConcurrentMap::default(), hashes: ConcurrentMap::default() }
     }
 }
 
@@ -25,7 +28,7 @@ impl<T> ById<T> {
     }
 
     pub(super) fn insert(&self, id: &str, hash: KeyHash, thing: T) {
-        let previous = self.hashes.pin().insert(id.to_owned(), hash).copied();
+        let previous = self.hashes.pin().insert(id.into(), hash).copied();
         self.by_hash.pin().insert(hash, Arc::new(thing));
         if let Some(previous) = previous.filter(|previous| *previous != hash) {
             self.by_hash.pin().remove(&previous);
@@ -37,7 +40,7 @@ impl<T> ById<T> {
     }
 
     pub(super) fn ids(&self) -> Vec<String> {
-        self.hashes.pin().keys().cloned().collect()
+        self.hashes.pin().keys().map(ToString::to_string).collect()
     }
 
     pub(super) fn remove(&self, id: &str) {

@@ -1,7 +1,6 @@
 //! Keys and their links to permissions and roles.
 
-use std::sync::Arc;
-
+use compact_str::CompactString;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -206,7 +205,7 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_last_used(connection: &mut Connection, uses: &[(Arc<str>, i64)]) -> Result<(), Error> {
+pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, i64)]) -> Result<(), Error> {
     let mut uses: Vec<_> = uses.iter().collect();
     // In one order, so that two nodes that write at once do not wait for each other in a circle.
     uses.sort_unstable();

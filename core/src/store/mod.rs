@@ -24,6 +24,7 @@ pub mod ratelimits;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
+pub(crate) mod scan;
 pub mod tombstones;
 mod transaction;
 pub mod usage;

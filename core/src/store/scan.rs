@@ -99,5 +99,5 @@ impl Store {
 }
 
 fn away(error: rusqlite::Error) -> Error {
-    super::debits::sqlite_error(error)
+    super::debits::unavailable(&error)
 }

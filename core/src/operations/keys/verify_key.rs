@@ -236,7 +236,7 @@ impl Operation for VerifyKey {
         let started = Instant::now();
         let asked: Asked<'_> = request.0.read()?;
         let Some(found) = find(keyrack, caller, &asked)? else { return Ok(not_found(keyrack).into()) };
-        let is_imported = found.key.pending_migration_id.is_some();
+        let is_imported = found.key.is_waiting();
         if is_imported && !migration::settle(keyrack, caller, &found.key, &asked.key).await? {
             return Ok(not_found(keyrack).into());
         }
@@ -258,7 +258,7 @@ impl Hot for VerifyKey {
             Ok(None) => return Some(Ok(not_found(keyrack))),
             Err(error) => return Some(Err(error)),
         };
-        if found.key.pending_migration_id.is_some() {
+        if found.key.is_waiting() {
             return None;
         }
         Some(decide(keyrack, caller, &asked, found, started).await)

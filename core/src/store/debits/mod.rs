@@ -11,8 +11,10 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
+
 pub(crate) use postgres::PostgresDebits;
-pub(crate) use sqlite::SqliteDebits;
+pub(crate) use sqlite::{SqliteDebits, unavailable};
 
 use crate::credits::calendar::Calendar;
 
@@ -33,7 +35,7 @@ pub(crate) struct Debit {
     /// The workspace of the key.
     pub(crate) workspace_id: Arc<str>,
     /// Whose balance it is.
-    pub(crate) key_id: Arc<str>,
+    pub(crate) key_id: CompactString,
     /// How many credits; at least 1.
     pub(crate) cost: i64,
     /// The day whose refill is settled first, unless that is known to be done.

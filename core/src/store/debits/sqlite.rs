@@ -141,7 +141,8 @@ fn is_locked(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
-fn unavailable(error: &rusqlite::Error) -> Error {
+/// What callers read when the database does not do what it was asked.
+pub(crate) fn unavailable(error: &rusqlite::Error) -> Error {
     if code(error).is_some_and(sqlite_is_unavailable) {
         Error::database_unavailable(error)
     } else {

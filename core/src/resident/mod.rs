@@ -8,6 +8,8 @@
 //! logged: what it describes is refused, and everything else goes on.
 
 mod by_id;
+mod keys;
+mod loading;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,20 +20,21 @@ use serde_json::value::RawValue;
 use crate::authorization::Grants;
 use crate::caller::RootKey;
 use crate::changes::Subject;
-use crate::credits::balance::KnownBalance;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
-use crate::keys::migration;
 use crate::keys::secret::KeyHash;
 use crate::metrics::Sizes;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
 use crate::store::{
-    Connection, Only, apis, by_owner, identities, key_migrations, keys, namespaces, overrides, ratelimits,
-    root_keys, workspaces,
+    Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
+    overrides, ratelimits, root_keys, workspaces,
 };
 use by_id::ById;
+use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
+pub use keys::{Key, Place};
+use loading::load_keys;
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -65,47 +68,9 @@ pub struct Identity {
     /// What the user's own system calls it.
     pub external_id: String,
     /// JSON object; an empty one is absent.
-    pub meta: Option<Arc<RawValue>>,
+    pub meta: Option<Box<RawValue>>,
     /// By name.
     pub ratelimits: Vec<Ratelimit>,
-}
-
-/// A key with all that its verification needs but its balance, which the store decides on.
-#[derive(Debug)]
-pub struct Key {
-    /// `key_…`
-    pub id: Arc<str>,
-    /// Its workspace.
-    pub workspace_id: Arc<str>,
-    /// Its API.
-    pub api_id: Arc<str>,
-    /// The migration that it was imported with, until it is first used.
-    pub pending_migration_id: Option<Arc<str>>,
-    /// For people.
-    pub name: Option<String>,
-    /// The identity it was linked to, which may have been deleted since.
-    pub identity_id: Option<Arc<str>>,
-    /// JSON object; an empty one is absent.
-    pub meta: Option<Arc<RawValue>>,
-    /// Whether it may be used.
-    pub enabled: bool,
-    /// Unix ms.
-    pub expires_at: Option<i64>,
-    /// What is known of its balance; `None` for an unlimited key.
-    pub balance: Option<Box<KnownBalance>>,
-    /// Slugs, direct and through roles, unique and sorted.
-    pub permissions: Vec<Arc<str>>,
-    /// Role names, sorted.
-    pub roles: Vec<Arc<str>>,
-    /// By name.
-    pub ratelimits: Vec<Ratelimit>,
-}
-
-impl Key {
-    /// Whether the key holds exactly this permission, itself or through a role.
-    pub fn holds(&self, permission: &str) -> bool {
-        self.permissions.binary_search_by(|slug| (**slug).cmp(permission)).is_ok()
-    }
 }
 
 /// A namespace with its overrides.
@@ -124,10 +89,7 @@ pub struct Resident {
     root_keys: ById<RootKey>,
     apis: ConcurrentMap<String, Arc<Api>>,
     identities: ConcurrentMap<String, Arc<Identity>>,
-    keys: ById<Key>,
-    /// Imported keys by the hash of their last part, until they are first used. They are apart, so that
-    /// no ordinary verification can hit them.
-    waiting_keys: ById<Key>,
+    keys: Arc<Keys>,
     key_migrations: ConcurrentMap<String, Arc<KeyMigration>>,
     namespaces: ConcurrentMap<String, Arc<Namespace>>,
     namespace_names: ConcurrentMap<(String, String), String>,
@@ -138,9 +100,9 @@ impl Resident {
     ///
     /// # Errors
     /// When the store does not answer, or holds what cannot be read.
-    pub async fn load(connection: &mut Connection) -> Result<Resident, Error> {
+    pub async fn load(store: &Store) -> Result<Resident, Error> {
         let resident = Resident::default();
-        resident.reload(connection).await?;
+        resident.reload(store).await?;
         Ok(resident)
     }
 
@@ -148,7 +110,8 @@ impl Resident {
     ///
     /// # Errors
     /// When the store does not answer, or holds what cannot be read.
-    pub async fn reload(&self, connection: &mut Connection) -> Result<(), Error> {
+    pub async fn reload(&self, store: &Store) -> Result<(), Error> {
+        let connection = &mut *store.read().await?;
         let workspaces = workspaces::all(connection).await?;
         let found: HashSet<&str> = workspaces.iter().map(|workspace| workspace.id.as_str()).collect();
         self.workspaces.pin().retain(|id, _| found.contains(id.as_str()));
@@ -158,7 +121,8 @@ impl Resident {
         self.load_root_keys(connection, Only::All).await?;
         self.load_apis(connection, Only::All).await?;
         self.load_identities(connection, Only::All).await?;
-        self.load_keys(connection, Only::All).await?;
+        let apis = ids(&self.apis).into_iter().collect();
+        load_keys(store, &self.keys, apis, self.keys.is_empty()).await?;
         self.load_key_migrations(connection, Only::All).await?;
         self.load_namespaces(connection, Only::All).await
     }
@@ -187,7 +151,7 @@ impl Resident {
                 Subject::KeyMigration(_) => self.load_key_migrations(connection, Only::Ids(only)).await?,
                 Subject::Key(id) => touched_keys.push(id.clone()),
                 Subject::Role(id) | Subject::Permission(id) => {
-                    touched_keys.extend(keys::ids_holding(connection, id).await?);
+                    touched_keys.extend(stored_keys::ids_holding(connection, id).await?);
                 }
             }
         }
@@ -195,7 +159,7 @@ impl Resident {
         touched_keys.dedup();
         let ids: Vec<&str> = touched_keys.iter().map(String::as_str).collect();
         if !ids.is_empty() {
-            self.load_keys(connection, Only::Ids(&ids)).await?;
+            self.refresh_keys(connection, &ids).await?;
         }
         Ok(())
     }
@@ -256,7 +220,7 @@ impl Resident {
         for identity in found {
             let resident = Identity {
                 ratelimits: resident_limits(limits.remove(&identity.id)),
-                meta: raw_meta(identity.meta),
+                meta: raw_meta(identity.meta.as_deref()),
                 id: identity.id.as_str().into(),
                 external_id: identity.external_id,
             };
@@ -265,52 +229,44 @@ impl Resident {
         Ok(())
     }
 
-    async fn load_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
-        let found = keys::live(connection, only).await?;
-        let mut permissions = by_owner(keys::permission_slugs(connection, only).await?);
-        let mut roles = by_owner(keys::role_names(connection, only).await?);
+    /// Reads some keys anew.
+    async fn refresh_keys(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
+        let only = Only::Ids(ids);
+        let found = stored_keys::live(connection, only).await?;
+        let mut permissions = by_owner(stored_keys::permission_slugs(connection, only).await?);
+        let mut roles = by_owner(stored_keys::role_names(connection, only).await?);
         let mut limits = by_owner(ratelimits::of_keys(connection, only).await?);
-        let known = || [self.keys.ids(), self.waiting_keys.ids()].concat();
-        for id in missing(only, known, found.iter().map(|key| key.id.as_str())) {
-            self.forget_key(&id);
+        for id in missing(only, Vec::new, found.iter().map(|key| key.id.as_str())) {
+            self.keys.remove(&id);
         }
-        let mut shared = Interner::default();
-        for key in found {
-            let resident = Key {
-                workspace_id: shared.text(&key.workspace_id),
-                api_id: shared.text(&key.api_id),
-                pending_migration_id: key.pending_migration_id.as_deref().map(|id| shared.text(id)),
-                identity_id: key.identity_id.as_deref().map(|id| shared.text(id)),
-                permissions: shared.sorted(permissions.remove(&key.id)),
-                roles: shared.sorted(roles.remove(&key.id)),
-                ratelimits: resident_limits(limits.remove(&key.id)),
-                meta: raw_meta(key.meta),
-                name: key.name,
+        let mut shared = Sharing::default();
+        for key in &found {
+            let mut set = |texts: Option<Vec<String>>| {
+                let texts = texts.unwrap_or_default();
+                let texts = texts.iter().map(|text| shared.text(text)).collect();
+                shared.set(texts)
+            };
+            let belongings = Belongings {
+                has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
+                permissions: set(permissions.remove(&key.id)),
+                roles: set(roles.remove(&key.id)),
+                ratelimits: resident_limits(limits.remove(&key.id)).into(),
+            };
+            let row = KeyRow {
+                id: &key.id,
+                workspace_id: &key.workspace_id,
+                api_id: &key.api_id,
+                hash: &key.hash,
+                pending_migration_id: key.pending_migration_id.as_deref(),
+                name: key.name.as_deref(),
+                identity_id: key.identity_id.as_deref(),
+                meta: key.meta.as_deref(),
                 enabled: key.enabled,
                 expires_at: key.expires_at,
-                balance: key.credits.remaining.map(|_| KnownBalance::new(key.credits.refill.is_some()).into()),
-                id: key.id.as_str().into(),
             };
-            self.insert_key(&key.id, &key.hash, resident);
+            self.keys.insert(&row, belongings, &mut shared);
         }
         Ok(())
-    }
-
-    /// Files a key under what it can be found by. What an importer sent may be any text: a key whose hash
-    /// is none that we could compute is found by nothing.
-    fn insert_key(&self, id: &str, hash: &str, key: Key) {
-        if let Ok(hash) = KeyHash::from_base64(hash) {
-            self.keys.insert(id, hash, key);
-            self.waiting_keys.remove(id);
-        } else if let Some(hash) = migration::long_token_hash(hash).filter(|_| key.pending_migration_id.is_some())
-        {
-            self.waiting_keys.insert(id, hash, key);
-        }
-    }
-
-    fn forget_key(&self, id: &str) {
-        self.keys.remove(id);
-        self.waiting_keys.remove(id);
     }
 
     async fn load_key_migrations(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
@@ -385,12 +341,12 @@ impl Resident {
 
     /// A live key by the hash of its text. Its API may have been deleted meanwhile.
     pub fn key(&self, hash: &KeyHash) -> Option<Arc<Key>> {
-        self.keys.get(hash)
+        self.keys.in_use.get(hash)
     }
 
     /// A live key that was imported and not used yet, by the hash of its last part.
     pub fn waiting_key(&self, long_token: &KeyHash) -> Option<Arc<Key>> {
-        self.waiting_keys.get(long_token)
+        self.keys.waiting.get(long_token)
     }
 
     /// A migration of keys.
@@ -449,34 +405,6 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit>
         .collect()
 }
 
-/// Metadata that is no JSON reads as absent.
-fn raw_meta(meta: Option<String>) -> Option<Arc<RawValue>> {
-    let text = meta.filter(|text| text != "{}")?;
-    RawValue::from_string(text).ok().map(Arc::from)
-}
-
 fn left_out(kind: &str, id: &str, reason: &str) {
     tracing::error!(kind, id, reason, "a row cannot be read and is left out: what it describes is refused");
-}
-
-/// Shares equal texts between the entries of one load.
-#[derive(Default)]
-struct Interner(HashSet<Arc<str>>);
-
-impl Interner {
-    fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
-        }
-        let new: Arc<str> = text.into();
-        self.0.insert(new.clone());
-        new
-    }
-
-    fn sorted(&mut self, texts: Option<Vec<String>>) -> Vec<Arc<str>> {
-        let mut texts = texts.unwrap_or_default();
-        texts.sort_unstable();
-        texts.dedup();
-        texts.iter().map(|text| self.text(text)).collect()
-    }
 }

@@ -1,0 +1,225 @@
+//! The keys in memory: by their hash for verifications, by their id for changes.
+//!
+//! A million keys are to take little memory, so what many keys have in common (their place, their sets of
+//! permissions and roles) is shared, and ids lie in the entries themselves.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use serde_json::value::RawValue;
+
+use super::{ById, Ratelimit};
+use crate::credits::balance::KnownBalance;
+use crate::keys::migration;
+use crate::keys::secret::KeyHash;
+
+/// Where a key belongs, which many keys have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Its workspace.
+    pub workspace_id: Arc<str>,
+    /// Its API.
+    pub api_id: Arc<str>,
+    /// The migration that it was imported with, until it is first used.
+    pub pending_migration_id: Option<Arc<str>>,
+}
+
+/// A key with all that its verification needs but its balance, which the store decides on.
+#[derive(Debug)]
+pub struct Key {
+    /// `key_…`
+    pub id: CompactString,
+    /// Where it belongs.
+    pub place: Arc<Place>,
+    /// For people.
+    pub name: Option<Box<str>>,
+    /// The identity it was linked to, which may have been deleted since.
+    pub identity_id: Option<Arc<str>>,
+    /// JSON object; an empty one is absent.
+    pub meta: Option<Box<RawValue>>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+    /// What is known of its balance; `None` for an unlimited key.
+    pub balance: Option<Box<KnownBalance>>,
+    /// Slugs, direct and through roles, unique and sorted.
+    pub permissions: Arc<[Arc<str>]>,
+    /// Role names, sorted.
+    pub roles: Arc<[Arc<str>]>,
+    /// By name.
+    pub ratelimits: Box<[Ratelimit]>,
+}
+
+impl Key {
+    /// Whether the key holds exactly this permission, itself or through a role.
+    pub fn holds(&self, permission: &str) -> bool {
+        self.permissions.binary_search_by(|slug| (**slug).cmp(permission)).is_ok()
+    }
+
+    /// Whether it was imported and not used yet.
+    pub fn is_waiting(&self) -> bool {
+        self.place.pending_migration_id.is_some()
+    }
+}
+
+/// What is read of a key, whichever way it is read.
+pub(super) struct KeyRow<'a> {
+    pub(super) id: &'a str,
+    pub(super) workspace_id: &'a str,
+    pub(super) api_id: &'a str,
+    pub(super) hash: &'a str,
+    pub(super) pending_migration_id: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) identity_id: Option<&'a str>,
+    pub(super) meta: Option<&'a str>,
+    pub(super) enabled: bool,
+    pub(super) expires_at: Option<i64>,
+}
+
+/// What belongs to a key besides its row.
+#[derive(Default)]
+pub(super) struct Belongings {
+    /// Whether its balance, if it has one, is refilled.
+    pub(super) has_refill: Option<bool>,
+    pub(super) permissions: Arc<[Arc<str>]>,
+    pub(super) roles: Arc<[Arc<str>]>,
+    pub(super) ratelimits: Box<[Ratelimit]>,
+}
+
+/// Every live key of the instance.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) in_use: ById<Key>,
+    /// Imported keys by the hash of their last part, until they are first used. They are apart, so that
+    /// no ordinary verification can hit them.
+    pub(super) waiting: ById<Key>,
+}
+
+impl Keys {
+    /// Files a key under what it can be found by. What an importer sent may be any text: a key whose hash
+    /// is none that we could compute is found by nothing.
+    pub(super) fn insert(&self, row: &KeyRow<'_>, belongings: Belongings, shared: &mut Sharing) {
+        let key = Key {
+            id: row.id.into(),
+            place: shared.place(row),
+            name: row.name.map(Box::from),
+            identity_id: row.identity_id.map(|id| shared.text(id)),
+            meta: raw_meta(row.meta),
+            enabled: row.enabled,
+            expires_at: row.expires_at,
+            balance: belongings.has_refill.map(|has_refill| KnownBalance::new(has_refill).into()),
+            permissions: belongings.permissions,
+            roles: belongings.roles,
+            ratelimits: belongings.ratelimits,
+        };
+        if let Ok(hash) = KeyHash::from_base64(row.hash) {
+            self.in_use.insert(row.id, hash, key);
+            self.waiting.remove(row.id);
+        } else if let Some(hash) = migration::long_token_hash(row.hash).filter(|_| key.is_waiting()) {
+            self.waiting.insert(row.id, hash, key);
+        }
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.in_use.remove(id);
+        self.waiting.remove(id);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_use.len() + self.waiting.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.in_use.len()
+    }
+
+    pub(super) fn ids(&self) -> Vec<String> {
+        [self.in_use.ids(), self.waiting.ids()].concat()
+    }
+}
+
+/// Metadata that is no JSON reads as absent.
+pub(super) fn raw_meta(meta: Option<&str>) -> Option<Box<RawValue>> {
+    let text = meta.filter(|text| *text != "{}")?;
+    RawValue::from_string(text.to_owned()).ok()
+}
+
+/// Shares what is equal between the keys of one load.
+#[derive(Default)]
+pub(super) struct Sharing {
+    texts: HashSet<Arc<str>>,
+    sets: HashSet<Arc<[Arc<str>]>>,
+    places: HashSet<Arc<Place>>,
+    last_place: Option<Arc<Place>>,
+}
+
+impl Sharing {
+    pub(super) fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.texts.insert(new.clone());
+        new
+    }
+
+    /// A set of texts, sorted and each once.
+    pub(super) fn set(&mut self, mut texts: Vec<Arc<str>>) -> Arc<[Arc<str>]> {
+        texts.sort_unstable();
+        texts.dedup();
+        if let Some(known) = self.sets.get(texts.as_slice()) {
+            return known.clone();
+        }
+        let new: Arc<[Arc<str>]> = texts.into();
+        self.sets.insert(new.clone());
+        new
+    }
+
+    /// Keys of one place tend to follow each other.
+    fn place(&mut self, row: &KeyRow<'_>) -> Arc<Place> {
+        let is_here = |place: &&Arc<Place>| {
+            *place.workspace_id == *row.workspace_id
+                && *place.api_id == *row.api_id
+                && place.pending_migration_id.as_deref() == row.pending_migration_id
+        };
+        if let Some(last) = self.last_place.as_ref().filter(is_here) {
+            return last.clone();
+        }
+        let place = Place {
+            workspace_id: self.text(row.workspace_id),
+            api_id: self.text(row.api_id),
+            pending_migration_id: row.pending_migration_id.map(|id| self.text(id)),
+        };
+        let place = match self.places.get(&place) {
+            Some(known) => known.clone(),
+            None => {
+                let new = Arc::new(place);
+                self.places.insert(new.clone());
+                new
+            }
+        };
+        self.last_place.insert(place).clone()
+    }
+}
+
+/// What many keys hold, by number, so that what one key holds is a few numbers until it is made.
+#[derive(Default)]
+pub(super) struct Numbered(Vec<Arc<str>>, HashMap<CompactString, u32>);
+
+impl Numbered {
+    /// Notes a thing by its id, with what is shown of it.
+    pub(super) fn insert(&mut self, id: &str, text: Arc<str>) {
+        self.1.insert(id.into(), u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        self.0.push(text);
+    }
+
+    pub(super) fn number(&self, id: &str) -> Option<u32> {
+        self.1.get(id).copied()
+    }
+
+    pub(super) fn text(&self, number: u32) -> Option<&Arc<str>> {
+        self.0.get(number as usize)
+    }
+}

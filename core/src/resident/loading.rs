@@ -1,0 +1,207 @@
+//! Loading every key of the instance: at the start, and after having been away for too long.
+//!
+//! Rows are read one by one and kept by nobody: first what keys hold, as numbers; then the keys, which are
+//! complete at once. Sets of permissions and roles are made once for all keys that hold the same.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+use super::Ratelimit;
+use super::keys::{Belongings, KeyRow, Keys, Numbered, Sharing};
+use crate::error::Error;
+use crate::store::Store;
+use crate::store::scan::Row;
+
+const PERMISSIONS: &str = "SELECT id, slug FROM permissions";
+const ROLES: &str = "SELECT id, name FROM roles";
+const PERMISSIONS_OF_ROLES: &str = "SELECT role_id, permission_id FROM role_permissions";
+const PERMISSIONS_OF_KEYS: &str = "SELECT key_id, permission_id FROM key_permissions ORDER BY key_id";
+const ROLES_OF_KEYS: &str = "SELECT key_id, role_id FROM key_roles ORDER BY key_id";
+const LIMITS_OF_KEYS: &str = "SELECT key_id, id, name, limit_count, duration_ms, auto_apply FROM ratelimits \
+                              WHERE key_id IS NOT NULL ORDER BY key_id, name";
+const BALANCES: &str = "SELECT key_id, refill_amount FROM credits WHERE remaining IS NOT NULL";
+const KEYS: &str = "SELECT id, workspace_id, api_id, hash, pending_migration_id, name, identity_id, meta, enabled, \
+                    expires_at FROM keys WHERE deleted_at IS NULL";
+
+/// Numbers of permissions or roles.
+type Numbers = SmallVec<[u32; 2]>;
+
+/// What was read so far.
+struct Loading {
+    keys: Arc<Keys>,
+    /// Ids of live APIs; keys of others are nobody's.
+    apis: HashSet<String>,
+    shared: Sharing,
+    permissions: Numbered,
+    roles: Numbered,
+    permissions_of_roles: HashMap<u32, Numbers>,
+    held: HashMap<CompactString, Held>,
+    limits: HashMap<CompactString, Vec<Ratelimit>>,
+    /// Whether the balance is refilled.
+    balances: HashMap<CompactString, bool>,
+    /// Sets that were made already, by what is in them.
+    sets: HashMap<Held, (Texts, Texts)>,
+    found: HashSet<CompactString>,
+    remembers_found: bool,
+}
+
+type Texts = Arc<[Arc<str>]>;
+
+/// What a key holds.
+#[derive(Default, Clone, PartialEq, Eq, Hash)]
+struct Held {
+    permissions: Numbers,
+    roles: Numbers,
+}
+
+/// Reads every live key into `keys`. `is_empty` says that there is none yet; else those that are no longer
+/// live go.
+pub(super) async fn load_keys(
+    store: &Store,
+    keys: &Arc<Keys>,
+    apis: HashSet<String>,
+    is_empty: bool,
+) -> Result<(), Error> {
+    let mut loading = Loading {
+        keys: keys.clone(),
+        apis,
+        shared: Sharing::default(),
+        permissions: Numbered::default(),
+        roles: Numbered::default(),
+        permissions_of_roles: HashMap::new(),
+        held: HashMap::new(),
+        limits: HashMap::new(),
+        balances: HashMap::new(),
+        sets: HashMap::new(),
+        found: HashSet::new(),
+        remembers_found: !is_empty,
+    };
+    for (query, show) in Loading::STEPS {
+        loading = store.scan(query, loading, show).await?;
+    }
+    if !is_empty {
+        for id in keys.ids() {
+            if !loading.found.contains(id.as_str()) {
+                keys.remove(&id);
+            }
+        }
+    }
+    Ok(())
+}
+
+type Step = (&'static str, fn(&mut Loading, &Row<'_>) -> Result<(), Error>);
+
+impl Loading {
+    const STEPS: [Step; 8] = [
+        (PERMISSIONS, Loading::permission),
+        (ROLES, Loading::role),
+        (PERMISSIONS_OF_ROLES, Loading::permission_of_role),
+        (PERMISSIONS_OF_KEYS, Loading::permission_of_key),
+        (ROLES_OF_KEYS, Loading::role_of_key),
+        (LIMITS_OF_KEYS, Loading::limit),
+        (BALANCES, Loading::balance),
+        (KEYS, Loading::key),
+    ];
+
+    fn permission(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let slug = self.shared.text(row.text(1)?);
+        self.permissions.insert(row.text(0)?, slug);
+        Ok(())
+    }
+
+    fn role(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let name = self.shared.text(row.text(1)?);
+        self.roles.insert(row.text(0)?, name);
+        Ok(())
+    }
+
+    fn permission_of_role(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        if let (Some(role), Some(permission)) =
+            (self.roles.number(row.text(0)?), self.permissions.number(row.text(1)?))
+        {
+            self.permissions_of_roles.entry(role).or_default().push(permission);
+        }
+        Ok(())
+    }
+
+    fn permission_of_key(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        if let Some(permission) = self.permissions.number(row.text(1)?) {
+            self.held.entry(row.text(0)?.into()).or_default().permissions.push(permission);
+        }
+        Ok(())
+    }
+
+    fn role_of_key(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        if let Some(role) = self.roles.number(row.text(1)?) {
+            self.held.entry(row.text(0)?.into()).or_default().roles.push(role);
+        }
+        Ok(())
+    }
+
+    fn limit(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let limit = Ratelimit {
+            id: row.text(1)?.into(),
+            name: self.shared.text(row.text(2)?),
+            limit: row.number(3)?,
+            duration_ms: row.number(4)?,
+            auto_apply: row.number(5)? != 0,
+        };
+        self.limits.entry(row.text(0)?.into()).or_default().push(limit);
+        Ok(())
+    }
+
+    fn balance(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        self.balances.insert(row.text(0)?.into(), row.number_or_null(1)?.is_some());
+        Ok(())
+    }
+
+    fn key(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let row = KeyRow {
+            id: row.text(0)?,
+            workspace_id: row.text(1)?,
+            api_id: row.text(2)?,
+            hash: row.text(3)?,
+            pending_migration_id: row.text_or_null(4)?,
+            name: row.text_or_null(5)?,
+            identity_id: row.text_or_null(6)?,
+            meta: row.text_or_null(7)?,
+            enabled: row.number(8)? != 0,
+            expires_at: row.number_or_null(9)?,
+        };
+        if !self.apis.contains(row.api_id) {
+            return Ok(());
+        }
+        let (permissions, roles) = match self.held.remove(row.id) {
+            Some(held) => self.sets(held),
+            None => (self.shared.set(Vec::new()), self.shared.set(Vec::new())),
+        };
+        let belongings = Belongings {
+            has_refill: self.balances.remove(row.id),
+            permissions,
+            roles,
+            ratelimits: self.limits.remove(row.id).unwrap_or_default().into(),
+        };
+        if self.remembers_found {
+            self.found.insert(row.id.into());
+        }
+        self.keys.insert(&row, belongings, &mut self.shared);
+        Ok(())
+    }
+
+    /// Slugs of all permissions, and names of the roles, of what a key holds.
+    fn sets(&mut self, held: Held) -> (Texts, Texts) {
+        if let Some(known) = self.sets.get(&held) {
+            return known.clone();
+        }
+        let through_roles = held.roles.iter().filter_map(|role| self.permissions_of_roles.get(role)).flatten();
+        let slugs = held.permissions.iter().chain(through_roles);
+        let slugs: Vec<_> = slugs.filter_map(|permission| self.permissions.text(*permission)).cloned().collect();
+        let names: Vec<_> = held.roles.iter().filter_map(|role| self.roles.text(*role)).cloned().collect();
+        let sets = (self.shared.set(slugs), self.shared.set(names));
+        self.sets.insert(held, sets.clone());
+        sets
+    }
+}
