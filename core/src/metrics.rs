@@ -1,8 +1,8 @@
 //! What core counts while it works, for whoever watches the program.
 //!
 //! Counting is one atomic addition at the place where the thing happens: no lock, no text, no allocation
-//! (calls of assistants and runs of scheduled work, which are few, go into maps under a lock). How the numbers are shown is
-//! the business of faces. Nothing is counted per workspace or per key: there are too many of them.
+//! (calls of assistants and runs of scheduled work, which are few, go into maps under a lock). How the numbers
+//! are shown is the business of faces. Nothing is counted per workspace or per key: there are too many of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,7 +14,7 @@ use crate::keyrack::Keyrack;
 pub(crate) trait Job: Send + 'static {
     /// For logs and metrics, such as `refills`.
     const NAME: &'static str;
-    /// Between the end of a run and the next.
+    /// From the beginning of a run to that of the next, unless the run takes longer.
     const PERIOD: Duration;
 
     /// Does what is due. What was done before an error stays done.
