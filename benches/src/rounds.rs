@@ -107,6 +107,19 @@ impl Rounds {
         self.compare(connections, |run| figure(run(above)) / figure(run(below)))
     }
 
+    /// A figure of one variant less that of another, within each round.
+    ///
+    /// # Panics
+    /// When there is no such variant or number of connections.
+    pub(crate) fn difference(
+        &self,
+        connections: u32,
+        (more, less): (&str, &str),
+        figure: fn(&Run) -> f64,
+    ) -> Spread {
+        self.compare(connections, |run| figure(run(more)) - figure(run(less)))
+    }
+
     fn compare<'a>(&'a self, connections: u32, value: impl Fn(&dyn Fn(&str) -> &'a Run) -> f64) -> Spread {
         let index = |name: &str| self.names.iter().position(|known| known == name);
         let rounds = self.by_connections.iter().find(|(known, _)| *known == connections);

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// What callers authenticate with, at Keyrack and at the peers that check it.
 pub(crate) const ROOT_KEY: &str = "bench-root-key-3d9a51c07e62f84b-not-a-secret";
 
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long a process is given that says nothing when it is ready.
 const BEHIND_STARTS_IN: Duration = Duration::from_millis(500);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ impl Server {
         while !server.agent.get(&url).call().is_ok_and(|answer| answer.status().as_u16() == 200) {
             let has_ended = server.processes[0].try_wait()?.is_some();
             if has_ended || started.elapsed() > START_LIMIT {
-                bail!("a server did not start; it wrote:\n{}", fs::read_to_string(log).unwrap_or_default());
+                bail!("a server did not start; the end of what it wrote:\n{}", last_lines(log));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -79,7 +79,7 @@ impl Server {
     }
 
     fn add(&mut self, mut command: Command, log: &Path) -> Result<()> {
-        let log = File::options().create(true).append(true).open(log)?;
+        let log = File::create(log)?;
         let program = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.processes.push(command.spawn().with_context(|| format!("cannot start {program}"))?);
@@ -130,6 +130,13 @@ impl Server {
         }
         Ok(bytes)
     }
+}
+
+/// The end of a log.
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
 impl Drop for Server {

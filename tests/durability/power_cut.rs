@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyrack_test_harness::{Client, Server};
 use serde_json::{Value, json};
@@ -75,6 +75,15 @@ async fn every_answered_change_survives_a_power_cut_on_postgres() {
     changes_survive(program().on_postgres().await.start().await).await;
 }
 
+/// Waits until so many requests were answered.
+async fn at_least(answered: &AtomicI64, due: i64) {
+    let started = Instant::now();
+    while answered.load(Ordering::SeqCst) < due {
+        assert!(started.elapsed() < Duration::from_secs(20), "only {answered:?} of {due} requests were answered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Verifies a key from many tasks until the server is killed in the middle of it, and counts what was answered.
 async fn spend_until_killed(server: &mut Server, key: &str) -> (i64, i64) {
     let (answered, asked) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
@@ -101,6 +110,8 @@ async fn spend_until_killed(server: &mut Server, key: &str) -> (i64, i64) {
         });
     }
     tokio::time::sleep(Duration::from_millis(700)).await;
+    // A busy machine may not have got far by then.
+    at_least(&answered, 40).await;
     server.kill();
     stop.store(true, Ordering::SeqCst);
     while let Some(ended) = tasks.join_next().await {

@@ -7,15 +7,20 @@ use crate::keyrack::{self, Population};
 use crate::report::{Goal, Report};
 use crate::rounds::{Variant, alternate};
 
-/// `keys.verifyKey` against a handler that parses and answers, and does nothing else.
+/// `keys.verifyKey` against a handler that parses and answers, and does nothing else; and what it costs to
+/// write its events to their log. Pushing and counting them is never off, and the difference is about as
+/// large as its noise, so it has no goal here.
 pub(super) fn verify(bench: &Bench, report: &mut Report) -> Result<()> {
     let settings = &bench.settings;
     let hot = bench.databases.get(settings, "hot", Population::HOT)?;
     let target = hot.verifications(settings)?;
+    let without_log = bench.databases.get(settings, "hot-without-log", Population::HOT)?;
     let (bare, keyrack) = (bench.peer("bare", &[])?, hot.start(settings, &[])?);
+    let without_log = without_log.start(settings, &[("KEYRACK_EVENT_LOG_BYTES", "0")])?;
     let variants = [
         Variant::new(settings, "bare", &bare, &target),
         Variant::new(settings, "keyrack verify", &keyrack, &target),
+        Variant::new(settings, "keyrack verify, no event log", &without_log, &target),
     ];
     let rounds = alternate(settings, &settings.connections, &variants)?;
     let names = ("bare", "keyrack verify");
@@ -23,6 +28,11 @@ pub(super) fn verify(bench: &Bench, report: &mut Report) -> Result<()> {
     report.ratio(&rounds, what, names, cpu, Goal::AtLeast(0.75));
     let names = ("keyrack verify", "bare");
     report.ratio(&rounds, "verify ÷ bare handler, throughput", names, throughput, Goal::None);
+    let names = ("keyrack verify", "keyrack verify, no event log");
+    for connections in rounds.connections() {
+        let what = format!("writing the event log, CPU µs per request, {connections} connections");
+        report.goal(&what, rounds.difference(connections, names, cpu), Goal::None);
+    }
     report.runs("verify", &rounds);
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "verify",
         about: "a verification against answering at all",
-        seconds: |settings| settings.seconds_for(2, settings.connections.len()),
+        seconds: |settings| settings.seconds_for(3, settings.connections.len()),
         run: hot_path::verify,
     },
     Section {

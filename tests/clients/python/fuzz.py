@@ -47,6 +47,7 @@ def things_that_exist() -> dict[str, list[str]]:
         "secrets": [key["key"] for key in keys],
         "identities": ["ada"],
         "permissions": ["docs.read", "docs.write"],
+        "root_permissions": ["*", "api.*.read_api", "rbac.*.create_role"],
         "roles": ["reader"],
         "namespaces": ["email", "sms"],
         "identifiers": ["ada", "*@example.com", "eve@example.com"],

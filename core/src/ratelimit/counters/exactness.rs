@@ -100,7 +100,7 @@ fn parallel_callers_never_get_more_than_the_formula_allows_and_are_never_denied_
                 let each = |window: usize| check("a", DURATIONS[window], LIMITS[window], cost);
                 let mut checks =
                     if call % 2 == 0 { vec![each(0), each(1), each(2)] } else { vec![each(call as usize % 3)] };
-                if thread % 2 == 0 {
+                if thread.is_multiple_of(2) {
                     checks.reverse();
                 }
                 if counters.check_all(&checks, now).passed {
