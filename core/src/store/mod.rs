@@ -223,7 +223,10 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     create_private_file(path).map_err(|error| cannot_open(path, &error))?;
     let url = format!("sqlite://{}?mode=rwc", percent_encoded(path));
     // Once without a pool, which would try again and again and then say less.
-    AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?.close().await?;
+    let mut first = AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?;
+    // The file itself is not read before the first question.
+    sqlx::query("PRAGMA schema_version").execute(&mut first).await.map_err(|error| cannot_open(path, &error))?;
+    first.close().await?;
     let migrating = sqlite_pool(1, BUSY_TIMEOUT).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     migrations::run(&migrating, Engine::Sqlite).await?;
     migrating.close().await;

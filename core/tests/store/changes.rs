@@ -266,7 +266,7 @@ async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everyt
 
     let sees = |key: &serde_json::Value| {
         let text = key["key"].as_str().unwrap();
-        verification::find(&there.keyrack, &there.workspace_id, text, None).is_some()
+        verification::find(&there.keyrack, &there.workspace_id, text).is_some()
     };
     let known = || [&of_kept[0], &of_kept[1], &of_lost[0], &of_new[0]].map(sees);
     assert_eq!(known(), [true, true, true, false], "it was away");

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use keyrack_core::error::Code;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, UpdateCredits, UpdateKey, VerifyKey};
+use keyrack_core::retention::Retention;
 use keyrack_core::store::Engine;
 use keyrack_core::{Error, Keyrack};
 use proptest::prelude::*;
@@ -207,7 +208,7 @@ async fn what_was_accepted_before_the_close_is_made_and_nothing_after_it(databas
 
 async fn a_balance_that_another_process_raised_is_spent_within_a_second(database: Database) {
     let one = database.set_up().await;
-    one.keyrack.start_background_work();
+    one.keyrack.start_background_work(Retention::default());
     let account = account(&one, 0).await;
     for _ in 0..3 {
         assert_eq!(pay(&one, &account, 5).await.unwrap(), ("USAGE_EXCEEDED".to_owned(), Some(0)));
