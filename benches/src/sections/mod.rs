@@ -7,9 +7,11 @@ mod peers;
 mod scale;
 mod tail;
 
+use std::rc::Rc;
+
 use anyhow::Result;
 
-use crate::keyrack::{Databases, Population};
+use crate::keyrack::{Database, Databases, Population};
 use crate::load::Run;
 use crate::report::Report;
 use crate::server::{Server, free_port, mortal};
@@ -94,12 +96,12 @@ impl Bench {
     }
 
     /// The largest database.
-    fn largest(&self) -> Result<std::rc::Rc<crate::keyrack::Database>> {
+    fn largest(&self) -> Result<Rc<Database>> {
         self.many(self.settings.keys)
     }
 
     /// A database of this many keys, some with owners.
-    fn many(&self, keys: u32) -> Result<std::rc::Rc<crate::keyrack::Database>> {
+    fn many(&self, keys: u32) -> Result<Rc<Database>> {
         self.databases.get(&self.settings, &format!("keys-{keys}"), Population::many(keys))
     }
 }
