@@ -7,6 +7,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 /// Columns that are written in the background.
 const BACKGROUND: [&str; 1] = ["last_used_at"];
+/// A table that is.
+const BACKGROUND_TABLE: &str = "usage_hours";
 
 /// All rows of all tables, as text.
 pub(crate) type Dump = BTreeMap<String, Vec<String>>;
@@ -85,7 +87,8 @@ impl Database {
         };
         let mut queries = Vec::new();
         // A name with `_` in front belongs to the migrations or to a fault.
-        for table in self.texts(tables.to_owned()).await.into_iter().filter(|table| !table.starts_with('_')) {
+        let tables = self.texts(tables.to_owned()).await.into_iter();
+        for table in tables.filter(|table| !table.starts_with('_') && table != BACKGROUND_TABLE) {
             let columns = self.texts(columns.replace("TABLE", &table)).await;
             let columns: Vec<String> =
                 columns.into_iter().filter(|column| !BACKGROUND.contains(&column.as_str())).collect();

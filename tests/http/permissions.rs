@@ -151,7 +151,7 @@ pub(crate) async fn scene(server: &Server, operation: &str) -> Scene {
                 _ => json!({"keyId": ids["keyId"]}),
             }
         }
-        "workspace.getLimits" | "audit.listLogs" | "ratelimit.listNamespaces" => json!({}),
+        "workspace.getLimits" | "workspace.getUsage" | "audit.listLogs" | "ratelimit.listNamespaces" => json!({}),
         "audit.getLog" => {
             let logs = server.call("audit.listLogs", json!({"limit": 1})).await.expect(200);
             json!({"logId": logs.data()[0]["id"]})

@@ -68,6 +68,15 @@ def _(_known):
     )
 
 
+@step("workspace.getUsage")
+def _(_known):
+    usage = yield from data("workspace.get_usage")
+    # The walk verified keys and checked limits before; how many of each is its own business.
+    assert usage["totals"]["api"]["verifications"] > 0, usage
+    assert usage["totals"]["api"]["ratelimits"] > 0, usage
+    same(usage["breakdowns"], {"byEnvironment": [], "byApp": []})
+
+
 def client_of(known, root_key: str) -> Unkey:
     """A client with another root key."""
     return Unkey(server_url=known.server_url, root_key=root_key)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analytics::usage::{HOUR_MS, Kind, used};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Empty, Operation, Reply};
 use crate::{Caller, Error, Keyrack};
 
 /// How long ago a period may have begun.
@@ -44,6 +44,8 @@ pub struct Response {
     period: Period,
     /// What it comes to.
     totals: Totals,
+    /// The same by what this server does not have: empty.
+    breakdowns: Breakdowns,
 }
 
 /// A span of time.
@@ -61,6 +63,45 @@ struct Period {
 struct Totals {
     /// Through the API.
     api: ApiTotals,
+    /// Deployments, which this server does not have: 0. Official clients insist on it.
+    compute: Compute,
+    /// Gateways, which this server does not have: 0.
+    gateway: Gateway,
+}
+
+/// What deployments used.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Compute {
+    /// Seconds of CPU.
+    cpu_seconds: f64,
+    /// GiB of memory times hours.
+    #[serde(rename = "memoryGiBHours")]
+    memory_gib_hours: f64,
+    /// GiB of storage times hours.
+    #[serde(rename = "storageGiBHours")]
+    storage_gib_hours: f64,
+    /// GiB sent.
+    #[serde(rename = "egressGiB")]
+    egress_gib: f64,
+}
+
+/// What gateways used.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Gateway {
+    /// Keys that were used there.
+    active_keys: i64,
+}
+
+/// What deployments and gateways used, one by one.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Breakdowns {
+    /// Always empty.
+    by_environment: Vec<Empty>,
+    /// Always empty.
+    by_app: Vec<Empty>,
 }
 
 /// What was decided.
@@ -103,7 +144,10 @@ impl Operation for GetUsage {
                     verifications: used(keyrack, workspace_id, Kind::Verification, start, end).await?,
                     ratelimits: used(keyrack, workspace_id, Kind::Ratelimit, start, end).await?,
                 },
+                compute: Compute::default(),
+                gateway: Gateway::default(),
             },
+            breakdowns: Breakdowns::default(),
         }
         .into())
     }
