@@ -23,6 +23,8 @@ BEYOND_THE_SCHEMA = {
     # Permissions of root keys have a grammar; the expiry lies in the future.
     "rootKeys.createKey": {"body.permissions[]", "body.expires"},
     "rootKeys.updateKey": {"body.permissions[]"},
+    # A month that has begun, at most 90 days ago.
+    "workspace.getUsage": {"body.period"},
 }
 
 
