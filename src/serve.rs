@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
@@ -151,27 +152,77 @@ async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: 
             }
         };
         let _ = stream.set_nodelay(true);
-        let server = server.clone();
+        let (server, idleness) = (server.clone(), Arc::new(Idleness::default()));
+        let watched = idleness.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let server = server.clone();
-            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            let (server, idleness) = (server.clone(), idleness.clone());
+            async move {
+                let _busy = idleness.interrupt();
+                Ok::<_, Infallible>(server.answer(request, peer).await)
             }
         });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(end_when_idle(graceful.watch(connection), watched));
     }
     drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
         () = stop.at_once.cancelled() => tracing::warn!("stopping at once; some requests did not finish"),
+    }
+}
+
+/// Runs a connection until it ends, or waited too long for the whole head of a request.
+///
+/// Looking now and then costs nothing per request, other than a timer that is set and taken back for each.
+async fn end_when_idle(connection: impl Future<Output = Result<(), hyper::Error>>, idleness: Arc<Idleness>) {
+    let mut connection = std::pin::pin!(connection);
+    let mut looks = tokio::time::interval(HEADER_TIMEOUT / 8);
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            _ = looks.tick() => {
+                if idleness.look() > 8 {
+                    tracing::debug!("a connection was idle for too long");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How long a connection has waited for a request, in looks at it.
+#[derive(Debug, Default)]
+struct Idleness {
+    looks: AtomicU32,
+    is_busy: AtomicBool,
+}
+
+/// A request of a connection that is being answered.
+struct Busy(Arc<Idleness>);
+
+impl Idleness {
+    fn interrupt(self: &Arc<Self>) -> Busy {
+        self.is_busy.store(true, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// How many looks have found it waiting, this one included.
+    fn look(&self) -> u32 {
+        if self.is_busy.load(Ordering::Relaxed) { 0 } else { self.looks.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.looks.store(0, Ordering::Relaxed);
+        self.0.is_busy.store(false, Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use papaya::HashMap;
 
 use crate::error::Error;
@@ -18,7 +19,7 @@ const RESOLUTION_MS: i64 = 1000;
 
 /// The last use of each root key that this process has seen.
 #[derive(Debug, Default)]
-pub(crate) struct LastUsed(HashMap<String, Use>);
+pub(crate) struct LastUsed(HashMap<String, Use, RandomState>);
 
 #[derive(Debug, Default)]
 struct Use {

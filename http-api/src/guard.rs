@@ -111,7 +111,11 @@ impl Guard {
 
     /// Whether a `Host` such as `keys.example.com:8080` or `[::1]:8080` may be named.
     fn allows(&self, host: &str) -> bool {
-        let name = without_port(host).to_ascii_lowercase();
+        let name = without_port(host);
+        if self.hosts.iter().any(|known| known == name) {
+            return true;
+        }
+        let name = name.to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
         if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             return self.literal_addresses

@@ -130,7 +130,8 @@ where
     let body = read_body(body, shared.max_body_bytes).await?;
     let reply = match W::at_once(&shared.keyrack, &caller, &body).await {
         Some(answer) => answer?.into(),
-        None => catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?).await?,
+        // In a box, so that what needs only a look carries no room for it around.
+        None => Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?,
     };
     envelope::success::<O>(&head.id, reply).map_err(Error::unexpected)
 }

@@ -58,7 +58,9 @@ impl Server {
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+        // In a box, so that the futures of hot operations are small.
+        let answer = Box::pin(self.router.clone().oneshot(request));
+        answer.await.unwrap_or_else(|never| match never {})
     }
 
     async fn answer_hot<O: Hot, B>(&self, path: &'static str, request: Request<B>, peer: SocketAddr) -> Response

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use crossbeam_queue::ArrayQueue;
+use foldhash::quality::RandomState;
 
 use super::event::Event;
 use super::log::Log;
@@ -46,7 +47,7 @@ pub struct Recorder {
 struct Kept {
     log: Option<Log>,
     /// Unix ms by key.
-    last_used: HashMap<CompactString, i64>,
+    last_used: HashMap<CompactString, i64, RandomState>,
     counts: Counts,
     since_warning: u32,
 }

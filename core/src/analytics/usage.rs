@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::event::Event;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
@@ -53,7 +55,7 @@ impl Kind {
 
 /// Counts of decisions.
 #[derive(Debug, Clone, Default)]
-pub struct Counts(HashMap<Counted, i64>);
+pub struct Counts(HashMap<Counted, i64, RandomState>);
 
 impl Counts {
     /// Counts an event.

@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::quality::RandomState;
+
 use super::urn::Urn;
 
 /// Resources of tuples and their actions. Grants outside this list are refused when they are made.
@@ -75,7 +77,7 @@ const URN_ROOTS: &[&str] =
 pub struct Grants {
     workspace_id: String,
     full_access: bool,
-    texts: HashSet<Box<str>>,
+    texts: HashSet<Box<str>, RandomState>,
     urns: Vec<Urn>,
 }
 
@@ -85,7 +87,7 @@ impl Grants {
         let mut grants = Grants {
             workspace_id: workspace_id.to_owned(),
             full_access: false,
-            texts: HashSet::new(),
+            texts: HashSet::default(),
             urns: Vec::new(),
         };
         for permission in permissions {

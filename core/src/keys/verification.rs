@@ -128,8 +128,11 @@ pub struct Decision {
     /// What was taken from the balance.
     pub spent: i64,
     /// The limits that were checked, those that apply by themselves first.
-    pub limits: Vec<CheckedLimit>,
+    pub limits: CheckedLimits,
 }
+
+/// Limits after their check; most verifications have one or none.
+pub type CheckedLimits = SmallVec<[CheckedLimit; 1]>;
 
 /// A limit after its check.
 #[derive(Debug)]
@@ -162,17 +165,17 @@ pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -
     let query = question.permissions.map(read_query).transpose()?;
     check_durations(question.limits)?;
     if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
-        return refuse(keyrack, found, verdict, Vec::new()).await;
+        return refuse(keyrack, found, verdict, CheckedLimits::new()).await;
     }
     if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
-        return refuse(keyrack, found, Verdict::InsufficientPermissions, Vec::new()).await;
+        return refuse(keyrack, found, Verdict::InsufficientPermissions, CheckedLimits::new()).await;
     }
     let (passed, limits) = check_limits(keyrack, found, question.limits)?;
     if !passed {
         return refuse(keyrack, found, Verdict::RateLimited, limits).await;
     }
     let cost = question.cost.unwrap_or(1);
-    let (verdict, remaining) = match payment::pay(keyrack, &found.key, cost).await? {
+    let (verdict, remaining) = match pay(keyrack, &found.key, cost).await? {
         Payment::Made(remaining) => (Verdict::Valid, remaining),
         Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
         Payment::NoAccount => (Verdict::NotFound, None),
@@ -181,7 +184,7 @@ pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -
     Ok(Decision { verdict, remaining, spent, limits })
 }
 
-fn read_query(text: &str) -> Result<Query, Error> {
+fn read_query(text: &str) -> Result<Query<'_>, Error> {
     Query::parse(text).map_err(|error| {
         let fault = Fault {
             location: "body.permissions".to_owned(),
@@ -226,13 +229,24 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -
     None
 }
 
+/// Keys without a balance, which most are, carry no room for a payment around.
+async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment, Error> {
+    match &key.balance {
+        Some(_) => Box::pin(payment::pay(keyrack, key, cost)).await,
+        None => Ok(Payment::Made(None)),
+    }
+}
+
 async fn refuse(
     keyrack: &Keyrack,
     found: &Found,
     verdict: Verdict,
-    limits: Vec<CheckedLimit>,
+    limits: CheckedLimits,
 ) -> Result<Decision, Error> {
-    let remaining = payment::balance(keyrack, &found.key).await?;
+    let remaining = match &found.key.balance {
+        Some(_) => Box::pin(payment::balance(keyrack, &found.key)).await?,
+        None => None,
+    };
     Ok(Decision { verdict, remaining, spent: 0, limits })
 }
 
@@ -251,10 +265,10 @@ fn check_limits(
     keyrack: &Keyrack,
     found: &Found,
     asked: &[AskedLimit<'_>],
-) -> Result<(bool, Vec<CheckedLimit>), Error> {
+) -> Result<(bool, CheckedLimits), Error> {
     let selected = select(found, asked)?;
     if selected.is_empty() {
-        return Ok((true, Vec::new()));
+        return Ok((true, CheckedLimits::new()));
     }
     let checks: SmallVec<[Check<'_>; 4]> = selected
         .iter()
@@ -286,7 +300,7 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected<'a>>, Error> {
+fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
     let stored = |limit: &Ratelimit, counted_by: &'a str, cost: i64| Selected {
         id: limit.id.clone(),
         name: limit.name.clone(),
@@ -297,7 +311,7 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<Vec<Selected
         counted_by,
     };
     let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
-    let mut selected: Vec<Selected<'a>> = stored_limits(found)
+    let mut selected: SmallVec<[Selected<'a>; 2]> = stored_limits(found)
         .filter(|(limit, _)| limit.auto_apply)
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();

@@ -16,27 +16,29 @@
 
 use std::fmt::Display;
 
+use smallvec::SmallVec;
+
 /// A parsed permission query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    steps: Vec<Step>,
+pub struct Query<'t> {
+    steps: SmallVec<[Step<'t>; 8]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+enum Step<'t> {
     /// The value becomes whether this permission is held.
-    Look(Box<str>),
+    Look(&'t str),
     /// If the value is `when`, go on at step `to`.
     Skip { when: bool, to: usize },
 }
 
-impl Query {
+impl<'t> Query<'t> {
     /// Reads a query. Positions in errors are byte offsets from 0.
     ///
     /// # Errors
     /// [`SyntaxError`] for an illegal character anywhere in the text, else for the first place at
     /// which the text stops being a query.
-    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+    pub fn parse(text: &'t str) -> Result<Self, SyntaxError> {
         refuse_illegal_characters(text)?;
         let mut token = next_token(text, 0);
         if token.kind == TokenKind::End {
@@ -162,32 +164,35 @@ fn next_token(text: &str, from: usize) -> Token<'_> {
 /// Writes the steps. A skip's target is not known when it is written; its group remembers it
 /// and fills it in when the group, or its current row of ANDs, is complete.
 #[derive(Default)]
-struct Compiler {
-    steps: Vec<Step>,
+struct Compiler<'t> {
+    steps: SmallVec<[Step<'t>; 8]>,
     /// The groups around the current place: the whole query, then each open parenthesis. None is
     /// left when the query is complete.
-    groups: Vec<Group>,
+    groups: SmallVec<[Group; 2]>,
     /// Whether the token before completed an operand, so that an operator or an end is due.
     has_operand: bool,
     /// Whether the token before was an opening parenthesis.
     just_opened: bool,
 }
 
+/// Places of skips.
+type Skips = SmallVec<[usize; 4]>;
+
 /// Skips of one group whose targets are still open.
 #[derive(Default)]
 struct Group {
     /// Taken if the operand before an AND is false: to the end of the row of ANDs.
-    ands: Vec<usize>,
+    ands: Skips,
     /// Taken if the operand before an OR is true: to the end of the group.
-    ors: Vec<usize>,
+    ors: Skips,
 }
 
-impl Compiler {
-    fn take_operand(&mut self, token: &Token<'_>) -> Result<(), SyntaxError> {
+impl<'t> Compiler<'t> {
+    fn take_operand(&mut self, token: &Token<'t>) -> Result<(), SyntaxError> {
         let position = token.position;
         let due = "Expected a permission identifier or opening parenthesis.";
         match token.kind {
-            TokenKind::Permission => self.steps.push(Step::Look(token.text.into())),
+            TokenKind::Permission => self.steps.push(Step::Look(token.text)),
             TokenKind::Open => self.groups.push(Group::default()),
             TokenKind::End => return refuse(position, "Unexpected end of query.", due),
             TokenKind::Close if self.just_opened => {
@@ -254,7 +259,7 @@ impl Compiler {
         }
     }
 
-    fn land_here(&mut self, skips: Vec<usize>) {
+    fn land_here(&mut self, skips: Skips) {
         let here = self.steps.len();
         for skip in skips {
             if let Step::Skip { to, .. } = &mut self.steps[skip] {

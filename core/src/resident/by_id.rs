@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use foldhash::quality::RandomState;
-use papaya::HashMap as ConcurrentMap;
 
+use super::ConcurrentMap;
 use crate::keys::secret::KeyHash;
 
-/// Things that are looked up by hash and refreshed by id. Hashes can be imported, so the maps are seeded:
-/// nobody can make entries crowd.
+/// Things that are looked up by hash and refreshed by id.
 #[derive(Debug)]
 pub(super) struct ById<T> {
-    by_hash: ConcurrentMap<KeyHash, Arc<T>, RandomState>,
-    hashes: ConcurrentMap<CompactString, KeyHash, RandomState>,
+    by_hash: ConcurrentMap<KeyHash, Arc<T>>,
+    hashes: ConcurrentMap<CompactString, KeyHash>,
 }
 
 impl<T> Default for ById<T> {

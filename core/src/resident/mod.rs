@@ -14,7 +14,7 @@ mod loading;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use papaya::HashMap as ConcurrentMap;
+use foldhash::quality::RandomState;
 use serde_json::value::RawValue;
 
 use crate::authorization::Grants;
@@ -81,6 +81,9 @@ pub struct Namespace {
     /// Ready to be matched.
     pub overrides: OverrideRules,
 }
+
+/// Names and hashes come from outside, so the maps are seeded: nobody can make entries crowd.
+type ConcurrentMap<K, V> = papaya::HashMap<K, V, RandomState>;
 
 /// The resident state of the instance.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use crate::bounds::{AnyLength, AnyNumber, Integer, List, Text, Unread, sent};
 use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::keys::migration;
 use crate::keys::verification::{
-    self, AskedLimit, CheckedLimit, Decision, Found, Question, Verdict, shared_limits,
+    self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, Verdict, shared_limits,
 };
 use crate::operations::fields::RatelimitResponse;
 use crate::value::Meta;
@@ -295,10 +295,8 @@ async fn decide(
     found: Found,
     started: Instant,
 ) -> Result<Response, Error> {
-    let limits: Vec<AskedLimit<'_>> = match &asked.ratelimits {
-        Some(limits) => limits.0.iter().map(LimitRequest::asked).collect(),
-        None => Vec::new(),
-    };
+    let limits: Vec<AskedLimit<'_>> =
+        asked.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect();
     let question = Question {
         permissions: asked.permissions.as_deref(),
         cost: asked.credits.as_ref().map(|credits| credits.cost.0),
@@ -324,7 +322,8 @@ async fn decide(
 
 fn not_found(keyrack: &Keyrack) -> Response {
     keyrack.metrics().verified(Verdict::NotFound);
-    let decision = Decision { verdict: Verdict::NotFound, remaining: None, spent: 0, limits: Vec::new() };
+    let decision =
+        Decision { verdict: Verdict::NotFound, remaining: None, spent: 0, limits: CheckedLimits::new() };
     Response { found: None, decision }
 }
 
