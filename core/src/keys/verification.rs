@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use schemars::JsonSchema;
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -137,10 +138,11 @@ pub type CheckedLimits = SmallVec<[CheckedLimit; 1]>;
 /// A limit after its check.
 #[derive(Debug)]
 pub struct CheckedLimit {
-    /// `rl_…`; empty for an ad-hoc limit.
-    pub id: Arc<str>,
+    /// `rl_…`; empty for an ad-hoc limit. Copied: to share a text is to count its users, which all
+    /// verifications of a moment would do in one place.
+    pub id: CompactString,
     /// Its name.
-    pub name: Arc<str>,
+    pub name: CompactString,
     /// Cost admitted per window.
     pub limit: i64,
     /// Length of the window in ms.
@@ -252,8 +254,8 @@ async fn refuse(
 
 /// A limit that a verification checks, and whose count it is.
 struct Selected<'a> {
-    id: Arc<str>,
-    name: Arc<str>,
+    id: &'a str,
+    name: &'a str,
     limit: i64,
     duration_ms: i64,
     auto_apply: bool,
@@ -275,7 +277,7 @@ fn check_limits(
         .map(|limit| Check {
             cell: CellKey {
                 workspace: &found.key.place.workspace_id,
-                scope: CellScope::Key(&limit.name),
+                scope: CellScope::Key(limit.name),
                 identifier: limit.counted_by,
                 duration_ms: limit.duration_ms,
             },
@@ -286,8 +288,8 @@ fn check_limits(
     let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
     drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
-        id: limit.id,
-        name: limit.name,
+        id: limit.id.into(),
+        name: limit.name.into(),
         limit: limit.limit,
         duration_ms: limit.duration_ms,
         auto_apply: limit.auto_apply,
@@ -300,10 +302,10 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
-    let stored = |limit: &Ratelimit, counted_by: &'a str, cost: i64| Selected {
-        id: limit.id.clone(),
-        name: limit.name.clone(),
+fn select<'a>(found: &'a Found, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
+    let stored = |limit: &'a Ratelimit, counted_by: &'a str, cost: i64| Selected {
+        id: &limit.id,
+        name: &limit.name,
         limit: limit.limit,
         duration_ms: limit.duration_ms,
         auto_apply: limit.auto_apply,
@@ -315,18 +317,18 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<SmallVec<[Se
         .filter(|(limit, _)| limit.auto_apply)
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
-    selected.sort_by(|one, other| one.name.cmp(&other.name));
+    selected.sort_by_key(|limit| limit.name);
     if asked.is_empty() {
         return Ok(selected);
     }
-    let mut places: HashMap<Arc<str>, usize> =
-        selected.iter().enumerate().map(|(place, limit)| (limit.name.clone(), place)).collect();
+    let mut places: HashMap<&str, usize> =
+        selected.iter().enumerate().map(|(place, limit)| (limit.name, place)).collect();
     for item in asked {
         let cost = item.cost.unwrap_or(1);
         let entry = match (item.limit, item.duration_ms) {
             (Some(limit), Some(duration_ms)) => Selected {
-                id: Arc::default(),
-                name: item.name.into(),
+                id: "",
+                name: item.name,
                 limit,
                 duration_ms,
                 auto_apply: false,
@@ -338,10 +340,10 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit<'_>]) -> Result<SmallVec<[Se
                 None => return Err(unknown_limit(found, item.name)),
             },
         };
-        match places.get(&entry.name) {
+        match places.get(entry.name) {
             Some(place) => selected[*place] = entry,
             None => {
-                places.insert(entry.name.clone(), selected.len());
+                places.insert(entry.name, selected.len());
                 selected.push(entry);
             }
         }
