@@ -10,11 +10,14 @@ use keyrack_test_harness::{Program, Server};
 
 use load::{CELLS, Load};
 
-/// What memory may grow by between the medians of the first and the last third: what the allocator happens to
-/// hold back. 100 bytes lost per request are more than that after a minute.
+/// What memory may grow by between the medians of the first and the last third: page caches of the database that
+/// fill, and what the allocator happens to hold back. At 1,000 requests per second it is 300 bytes lost per
+/// request in a run of 30 seconds, and 15 in one of ten minutes.
 const TOLERANCE_KIB: u64 = 6 * 1024;
 /// Connections that come and go are open or not when a sample is taken.
 const TOLERANCE_DESCRIPTORS: u64 = 12;
+/// Connections to the database that nobody needed before stay open; each has two files.
+const TOLERANCE_AT_REST: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a process has at a moment.
@@ -77,12 +80,7 @@ fn assert_flat(samples: &[Sample]) {
     let memory = [first, last].map(|part| median(part, |sample| sample.resident_kib));
     let open = [first, last].map(|part| median(part, |sample| sample.descriptors));
     let [before, after] = memory.map(|kib| kib as f64 / 1024.0);
-    println!(
-        "{} samples: {before:.1} MiB, then {after:.1} MiB; {} descriptors, then {}",
-        samples.len(),
-        open[0],
-        open[1]
-    );
+    eprintln!("resident {before:.1} MiB, then {after:.1} MiB; descriptors {}, then {}", open[0], open[1]);
     assert!(memory[1] <= memory[0] + TOLERANCE_KIB, "memory grew: {samples:?}");
     assert!(open[1] <= open[0] + TOLERANCE_DESCRIPTORS, "descriptors grew: {samples:?}");
 }
@@ -100,12 +98,12 @@ async fn memory_and_descriptors_stay_flat_under_a_mixed_load() {
         () = load.run(Duration::from_secs(seconds)) => {}
         () = watch(server.process(), &mut samples) => {}
     }
-    println!("{seconds} s, {} requests", load.requests() - warm);
+    let requests = load.requests() - warm;
     let end =
         tokio::time::timeout(PATIENCE, settled_descriptors(server.process())).await.expect("it comes to rest");
-    println!("at rest {base} descriptors before and {end} after");
-    assert!(end <= base, "{base} descriptors were open before the load, {end} after");
-    assert!(load.requests() - warm > 20 * seconds, "little was done: {} requests", load.requests() - warm);
+    eprintln!("{seconds} s, {requests} requests; at rest {base} descriptors before, {end} after");
+    assert!(end <= base + TOLERANCE_AT_REST, "{base} descriptors were open before the load, {end} after");
+    assert!(requests > 20 * seconds, "little was done: {requests} requests");
     assert_flat(&samples);
     load.adds_up(&server).await;
     assert!(!server.log().contains("panicked"), "{}", server.log());
