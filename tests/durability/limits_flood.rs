@@ -43,7 +43,7 @@ async fn flood(client: &Client, batches: std::ops::Range<u64>) {
 
 /// Resident memory of a process in KiB.
 #[cfg(target_os = "linux")]
-fn resident_kib(process: u32) -> u64 {
+pub(crate) fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -1,5 +1,5 @@
 //! What survives: kills, a database that cannot be written, a second process on the same data, an orderly
-//! stop, a changed bootstrap key.
+//! stop, a changed bootstrap key; and what does not grow.
 
 mod bootstrap;
 mod database_down;
@@ -11,6 +11,8 @@ mod obstacles;
 mod orderly_stop;
 mod power_cut;
 mod retention;
+#[cfg(target_os = "linux")]
+mod soak;
 mod staleness;
 mod two_processes;
 
