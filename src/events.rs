@@ -36,7 +36,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             Ok(false) => {}
             Ok(true) => eprintln!("{}: its end is torn or being written", path.display()),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            // Removed meanwhile, or no file of ours: what is newer is still wanted.
+            Err(error) => eprintln!("{}: cannot be read: {error}", path.display()),
         }
     }
     out.flush()?;

@@ -11,7 +11,6 @@ use std::future::Future;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -151,34 +150,22 @@ pub trait Operation: Send + Sync + 'static {
 
 /// An operation of the hot path: called before every request of its users' own systems.
 ///
-/// What is plainly right is read without the schema, borrowing from the body, and answered in the task of
-/// its connection. All else goes the way of every operation.
+/// What is plainly right is read without the schema, borrowing from the body, and answered without waiting, in
+/// the task of its connection. All else goes the way of every operation.
 pub trait Hot: Operation {
     /// The request, made of the types of [`crate::bounds`]: what it reads the schema accepts.
-    type Asked<'a>: Deserialize<'a> + Send;
+    type Asked<'a>: Deserialize<'a>;
 
-    /// Answers, as [`Operation::handle`] does; `None` when the call has to change more than a balance and
-    /// counts, which only a task of its own may do. Dropped halfway, it leaves nothing out of step.
-    fn answer(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        asked: Self::Asked<'_>,
-    ) -> impl Future<Output = Option<Result<Self::Response, Error>>> + Send;
+    /// Answers, as [`Operation::handle`] does; `None` when the call has to wait or to change more than counts,
+    /// which only a task of its own may do.
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>)
+    -> Option<Result<Self::Response, Error>>;
 }
 
 /// Runs a hot operation on the text of an HTTP body; `None` when it has to be [run as others are](run_body).
-pub async fn run_hot<O: Hot>(
-    keyrack: &Keyrack,
-    caller: &Caller,
-    body: &[u8],
-) -> Option<Result<O::Response, Error>> {
-    let work = O::answer(keyrack, caller, serde_json::from_slice(body).ok()?);
-    // In a box, because the compiler does not see through a request of any lifetime that it is `Send`.
-    let work: BoxFuture<'_, _> = Box::pin(work);
-    let work = std::panic::AssertUnwindSafe(work);
-    work.catch_unwind()
-        .await
-        .unwrap_or_else(|_| Some(Err(Error::unexpected(format!("{}: panicked", O::ABOUT.name)))))
+pub fn run_hot<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
+    let outcome = O::answer(keyrack, caller, serde_json::from_slice(body).ok()?)?;
+    Some(outcome.and_then(|response| checked::<O, _>(caller, response)))
 }
 
 /// What an operation answers: data, and for lists where the next page starts.
@@ -267,6 +254,14 @@ pub async fn run_body<O: Operation>(
     perform::<O>(keyrack, caller, request).await
 }
 
+/// An answer, if the rule was asked before it was given.
+fn checked<O: Operation, T>(caller: &Caller, answer: T) -> Result<T, Error> {
+    if O::ABOUT.rule.asks() && !caller.was_authorized() {
+        return Err(Error::unexpected(format!("{} answered without checking its rule", O::ABOUT.name)));
+    }
+    Ok(answer)
+}
+
 async fn perform<O: Operation>(
     keyrack: &Keyrack,
     caller: Caller,
@@ -275,10 +270,7 @@ async fn perform<O: Operation>(
     let keyrack = keyrack.clone();
     let work = async move {
         let reply = O::handle(&keyrack, &caller, request).await?;
-        if O::ABOUT.rule.asks() && !caller.was_authorized() {
-            return Err(Error::unexpected(format!("{} answered without checking its rule", O::ABOUT.name)));
-        }
-        Ok(reply)
+        checked::<O, _>(&caller, reply)
     };
     let outcome = match O::ABOUT.effect {
         Effect::Read => std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "panicked".to_owned()),

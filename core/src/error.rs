@@ -178,6 +178,7 @@ struct Facts {
     faults: Vec<Fault>,
     retry_after_seconds: Option<u64>,
     cause: Option<String>,
+    is_unknown_outcome: bool,
 }
 
 impl Error {
@@ -188,6 +189,7 @@ impl Error {
             detail: detail.into(),
             faults: Vec::new(),
             retry_after_seconds: None,
+            is_unknown_outcome: false,
             cause: None,
         }))
     }
@@ -237,12 +239,19 @@ impl Error {
 
     /// A 503 for a commit that the database did not confirm: it may or may not have happened.
     pub fn unknown_outcome(cause: impl fmt::Display) -> Self {
-        Error::new(
+        let mut error = Error::new(
             Code::ServiceUnavailable,
             "The database stopped answering while the change was being saved, so it may or may not have been done. \
              Look before you try again.",
         )
-        .caused_by(cause)
+        .caused_by(cause);
+        error.0.is_unknown_outcome = true;
+        error
+    }
+
+    /// Whether it is not known if what was asked for was done.
+    pub(crate) fn is_unknown_outcome(&self) -> bool {
+        self.0.is_unknown_outcome
     }
 
     /// A 503 for a database that does not answer, or that cannot be written now.

@@ -42,18 +42,14 @@ pub(crate) struct Head<'a> {
 /// How an operation is called.
 pub(crate) trait Way<O: Operation>: Send {
     /// The answer to a body that needs no more than a look; `None` for those that do.
-    fn at_once(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        body: &[u8],
-    ) -> impl Future<Output = Option<Result<O::Response, Error>>> + Send;
+    fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>>;
 }
 
 /// As all operations are.
 pub(crate) struct Ordinarily;
 
 impl<O: Operation> Way<O> for Ordinarily {
-    async fn at_once(_: &Keyrack, _: &Caller, _: &[u8]) -> Option<Result<O::Response, Error>> {
+    fn at_once(_: &Keyrack, _: &Caller, _: &[u8]) -> Option<Result<O::Response, Error>> {
         None
     }
 }
@@ -62,8 +58,8 @@ impl<O: Operation> Way<O> for Ordinarily {
 pub(crate) struct Hotly;
 
 impl<O: Hot> Way<O> for Hotly {
-    async fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
-        catalogue::run_hot::<O>(keyrack, caller, body).await
+    fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
+        catalogue::run_hot::<O>(keyrack, caller, body)
     }
 }
 
@@ -128,7 +124,7 @@ where
         }
     }
     let body = read_body(body, shared.max_body_bytes).await?;
-    let reply = match W::at_once(&shared.keyrack, &caller, &body).await {
+    let reply = match W::at_once(&shared.keyrack, &caller, &body) {
         Some(answer) => answer?.into(),
         // In a box, so that what needs only a look carries no room for it around.
         None => Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?,

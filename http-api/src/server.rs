@@ -5,14 +5,17 @@
 //! requests pass.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Method, Request};
 use keyrack_core::catalogue::Hot;
+use keyrack_core::error::Error;
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::operations::keys::VerifyKey;
@@ -74,7 +77,11 @@ impl Server {
         let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
             let address = self.guard.client_address(peer, &parts.headers);
             let head = Head { id, headers: &parts.headers, address };
-            operations::answer::<O, Hotly, B>(&self.shared, head, body).await
+            let answer = AssertUnwindSafe(operations::answer::<O, Hotly, B>(&self.shared, head, body));
+            match answer.catch_unwind().await {
+                Ok(response) => response,
+                Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
+            }
         } else {
             problem::response(&id, &self.guard.docs, &guard::unknown_host())
         };

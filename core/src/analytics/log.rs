@@ -30,6 +30,10 @@ pub const FOLDER: &str = "events";
 const EXTENSION: &str = "events";
 /// Bytes after which a file is closed, unless a sixteenth of the whole log is less.
 const FILE_BYTES: u64 = 64 << 20;
+/// A smaller log would be all beginnings.
+const LEAST_BYTES: u64 = 16 << 10;
+/// How long in ms a log that could not be written is left alone.
+const RETRY_MS: i64 = 1000;
 /// Age in ms after which a file is closed.
 const FILE_AGE_MS: i64 = 3_600_000;
 /// Before each frame: its length and checksum.
@@ -42,6 +46,8 @@ pub struct Log {
     most_bytes: u64,
     current: Option<Current>,
     frame: Vec<u8>,
+    /// When it could not be written, in Unix ms.
+    failed_at: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -58,7 +64,15 @@ impl Log {
     /// When the folder cannot be made.
     pub fn open(folder: &Path, most_bytes: u64) -> io::Result<Self> {
         create_private_folder(folder)?;
-        Ok(Log { folder: folder.to_owned(), most_bytes, current: None, frame: Vec::new() })
+        let log = Log {
+            folder: folder.to_owned(),
+            most_bytes: most_bytes.max(LEAST_BYTES),
+            current: None,
+            frame: Vec::new(),
+            failed_at: None,
+        };
+        log.make_room()?;
+        Ok(log)
     }
 
     /// Adds a record to the frame that [`Log::write`] will write.
@@ -85,10 +99,13 @@ impl Log {
         let length = u32::try_from(records.len()).map_err(|_| io::Error::other("a frame beyond 4 GiB"))?;
         head[..4].copy_from_slice(&length.to_le_bytes());
         head[4..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
-        let written = self.append(now);
+        let is_to_wait = self.failed_at.is_some_and(|failed| (0..RETRY_MS).contains(&(now - failed)));
+        let written =
+            if is_to_wait { Err(io::Error::other("it could not be a moment ago")) } else { self.append(now) };
         self.frame.clear();
-        if written.is_err() {
+        if written.is_err() && !is_to_wait {
             self.current = None;
+            self.failed_at = Some(now);
         }
         written
     }
@@ -96,13 +113,7 @@ impl Log {
     fn append(&mut self, now: i64) -> io::Result<()> {
         let current = match &mut self.current {
             Some(current) => current,
-            empty => {
-                let path = self.folder.join(format!("{now:013}-{}.{EXTENSION}", RequestId::new()));
-                create_private_file(&path)?;
-                let mut file = File::options().append(true).open(&path)?;
-                file.write_all(HEADER)?;
-                empty.insert(Current { file, bytes: HEADER.len() as u64, opened: now })
-            }
+            empty => empty.insert(begin(&self.folder, now)?),
         };
         current.file.write_all(&self.frame)?;
         current.bytes += self.frame.len() as u64;
@@ -139,6 +150,18 @@ impl Log {
     }
 }
 
+/// Makes a file; one that cannot get its header is no file.
+fn begin(folder: &Path, now: i64) -> io::Result<Current> {
+    let path = folder.join(format!("{now:013}-{}.{EXTENSION}", RequestId::new()));
+    create_private_file(&path)?;
+    let mut file = File::options().append(true).open(&path)?;
+    if let Err(error) = file.write_all(HEADER) {
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    Ok(Current { file, bytes: HEADER.len() as u64, opened: now })
+}
+
 /// The files of a log, oldest first, with their sizes in bytes.
 ///
 /// # Errors
@@ -161,8 +184,12 @@ pub fn files(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
 /// When the file cannot be read, or is no file of a log.
 pub fn read(path: &Path, mut show: impl FnMut(Record<'_>) -> io::Result<()>) -> io::Result<bool> {
     let mut file = io::BufReader::new(File::open(path)?);
-    let mut header = [0; HEADER.len()];
-    if file.read_exact(&mut header).is_err() || header != HEADER {
+    let mut header = Vec::new();
+    (&mut file).take(HEADER.len() as u64).read_to_end(&mut header)?;
+    if header.len() < HEADER.len() && HEADER.starts_with(&header) {
+        return Ok(true);
+    }
+    if header != HEADER {
         let message = format!("{} is no log of events, or one of another version", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
@@ -250,6 +277,8 @@ mod tests {
         *flipped.last_mut().unwrap() ^= 1;
         fs::write(&path, flipped).unwrap();
         assert_eq!(identifiers(&path).0.len(), 2);
+        fs::write(&path, &HEADER[..3]).unwrap();
+        assert_eq!(identifiers(&path), (Vec::new(), true));
         fs::write(&path, "something else").unwrap();
         assert!(read(&path, |_| Ok(())).is_err());
     }
@@ -280,7 +309,9 @@ mod tests {
         log.add(&record("lost"));
         assert!(log.write(NOW).is_err());
         fs::create_dir(&inner).unwrap();
-        write(&mut log, NOW, &["kept"]);
+        log.add(&record("lost, too"));
+        assert!(log.write(NOW + RETRY_MS - 1).is_err());
+        write(&mut log, NOW + RETRY_MS, &["kept"]);
         assert_eq!(identifiers(&files(&inner).unwrap()[0].0).0, ["kept"]);
     }
 }

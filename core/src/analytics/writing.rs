@@ -1,7 +1,10 @@
 //! Bringing what was made of events into the store, now and then and when the program stops.
 
+use compact_str::CompactString;
+
 use crate::error::Error;
 use crate::keyrack::Keyrack;
+use crate::schedule::give_way;
 use crate::store::{keys, usage};
 
 /// Keys whose last use is written in one transaction: others that write wait no longer than that takes.
@@ -14,29 +17,41 @@ const USES_PER_TRANSACTION: usize = 500;
 /// # Errors
 /// When the store does not answer; what is not written stays for the next time.
 pub(crate) async fn write(keyrack: &Keyrack) -> Result<(), Error> {
+    write_counts(keyrack).await?;
+    // Taken once: what goes on being used meanwhile is for the next time, or this would never end.
+    let uses = keyrack.recorder().take_uses();
+    let mut portions = uses.chunks(USES_PER_TRANSACTION);
+    while let Some(portion) = portions.next() {
+        if let Err(error) = write_uses(keyrack, portion).await {
+            keyrack.recorder().put_back(portion);
+            portions.for_each(|portion| keyrack.recorder().put_back(portion));
+            return Err(error);
+        }
+        give_way().await;
+    }
+    Ok(())
+}
+
+async fn write_counts(keyrack: &Keyrack) -> Result<(), Error> {
     let _writing = keyrack.event_writing().await;
     let recorder = keyrack.recorder();
     recorder.empty_ring(keyrack.clock());
     let counts = recorder.unwritten_counts();
-    if !counts.is_empty() {
-        let mut transaction = keyrack.store().write().await?;
-        usage::add(&mut transaction, &counts).await?;
-        let committed = transaction.commit().await;
-        // After a commit with an unknown end too: counting once too little is better than twice.
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let mut transaction = keyrack.store().write().await?;
+    usage::add(&mut transaction, &counts).await?;
+    let committed = transaction.commit().await;
+    if committed.as_ref().map_or_else(Error::is_unknown_outcome, |()| true) {
+        // When nobody knows whether it was committed, too: counting too little is better than twice.
         recorder.counts_are_written(&counts);
-        committed?;
     }
-    loop {
-        let uses = recorder.unwritten_uses(USES_PER_TRANSACTION);
-        if uses.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = keyrack.store().write().await?;
-        keys::set_last_used(&mut transaction, &uses).await?;
-        transaction.commit().await?;
-        recorder.uses_are_written(&uses);
-        if uses.len() < USES_PER_TRANSACTION {
-            return Ok(());
-        }
-    }
+    committed
+}
+
+async fn write_uses(keyrack: &Keyrack, uses: &[(CompactString, i64)]) -> Result<(), Error> {
+    let mut transaction = keyrack.store().write().await?;
+    keys::set_last_used(&mut transaction, uses).await?;
+    transaction.commit().await
 }

@@ -164,26 +164,42 @@ pub struct CheckedLimit {
 /// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
 /// that were spent before the store failed.
 pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Result<Decision, Error> {
-    let query = question.permissions.map(read_query).transpose()?;
-    check_durations(question.limits)?;
-    if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
-        return refuse(keyrack, found, verdict, CheckedLimits::new()).await;
-    }
-    if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
-        return refuse(keyrack, found, Verdict::InsufficientPermissions, CheckedLimits::new()).await;
-    }
-    let (passed, limits) = check_limits(keyrack, found, question.limits)?;
-    if !passed {
-        return refuse(keyrack, found, Verdict::RateLimited, limits).await;
+    let decision = decide_without_balance(keyrack, found, question)?;
+    if decision.verdict != Verdict::Valid {
+        let remaining = payment::balance(keyrack, &found.key).await?;
+        return Ok(Decision { remaining, ..decision });
     }
     let cost = question.cost.unwrap_or(1);
-    let (verdict, remaining) = match pay(keyrack, &found.key, cost).await? {
-        Payment::Made(remaining) => (Verdict::Valid, remaining),
-        Payment::Refused(remaining) => (Verdict::UsageExceeded, Some(remaining)),
-        Payment::NoAccount => (Verdict::NotFound, None),
-    };
-    let spent = if verdict == Verdict::Valid && remaining.is_some() { cost } else { 0 };
-    Ok(Decision { verdict, remaining, spent, limits })
+    Ok(match payment::pay(keyrack, &found.key, cost).await? {
+        Payment::Made(None) => decision,
+        Payment::Made(remaining) => Decision { remaining, spent: cost, ..decision },
+        Payment::Refused(balance) => {
+            Decision { verdict: Verdict::UsageExceeded, remaining: Some(balance), ..decision }
+        }
+        Payment::NoAccount => Decision { verdict: Verdict::NotFound, ..decision },
+    })
+}
+
+/// The same but for the balance: the whole decision on a key that has none, made without waiting.
+///
+/// # Errors
+/// As [`decide`], but for the store, which is not asked.
+pub fn decide_without_balance(
+    keyrack: &Keyrack,
+    found: &Found,
+    question: &Question<'_>,
+) -> Result<Decision, Error> {
+    let query = question.permissions.map(read_query).transpose()?;
+    check_durations(question.limits)?;
+    let decided = |verdict, limits| Decision { verdict, remaining: None, spent: 0, limits };
+    if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
+        return Ok(decided(verdict, CheckedLimits::new()));
+    }
+    if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
+        return Ok(decided(Verdict::InsufficientPermissions, CheckedLimits::new()));
+    }
+    let (passed, limits) = check_limits(keyrack, found, question.limits)?;
+    Ok(decided(if passed { Verdict::Valid } else { Verdict::RateLimited }, limits))
 }
 
 fn read_query(text: &str) -> Result<Query<'_>, Error> {
@@ -221,7 +237,7 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -
     if !found.key.enabled {
         return Some(Verdict::Disabled);
     }
-    if found.key.expires_at.is_some_and(|expires_at| keyrack.clock().now() > expires_at) {
+    if keyrack.clock().now() > found.key.expires_at {
         return Some(Verdict::Expired);
     }
     let allowed = &found.api.addresses;
@@ -229,27 +245,6 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -
         return Some(Verdict::Forbidden);
     }
     None
-}
-
-/// Keys without a balance, which most are, carry no room for a payment around.
-async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment, Error> {
-    match &key.balance {
-        Some(_) => Box::pin(payment::pay(keyrack, key, cost)).await,
-        None => Ok(Payment::Made(None)),
-    }
-}
-
-async fn refuse(
-    keyrack: &Keyrack,
-    found: &Found,
-    verdict: Verdict,
-    limits: CheckedLimits,
-) -> Result<Decision, Error> {
-    let remaining = match &found.key.balance {
-        Some(_) => Box::pin(payment::balance(keyrack, &found.key)).await?,
-        None => None,
-    };
-    Ok(Decision { verdict, remaining, spent: 0, limits })
 }
 
 /// A limit that a verification checks, and whose count it is.

@@ -7,6 +7,11 @@ use compact_str::CompactString;
 use super::ConcurrentMap;
 use crate::keys::secret::KeyHash;
 
+/// Knows its own id.
+pub(super) trait HasId {
+    fn id(&self) -> &str;
+}
+
 /// Things that are looked up by hash and refreshed by id.
 #[derive(Debug)]
 pub(super) struct ById<T> {
@@ -20,7 +25,7 @@ impl<T> Default for ById<T> {
     }
 }
 
-impl<T> ById<T> {
+impl<T: HasId> ById<T> {
     pub(super) fn get(&self, hash: &KeyHash) -> Option<Arc<T>> {
         self.by_hash.pin().get(hash).cloned()
     }
@@ -31,6 +36,11 @@ impl<T> ById<T> {
         if let Some(previous) = previous.filter(|previous| *previous != hash) {
             self.by_hash.pin().remove(&previous);
         }
+    }
+
+    pub(super) fn reserve(&self, count: usize) {
+        self.by_hash.pin().reserve(count);
+        self.hashes.pin().reserve(count);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -44,7 +54,8 @@ impl<T> ById<T> {
     pub(super) fn remove(&self, id: &str) {
         let hash = self.hashes.pin().remove(id).copied();
         if let Some(hash) = hash {
-            self.by_hash.pin().remove(&hash);
+            // Another thing may have its hash by now.
+            let _ = self.by_hash.pin().remove_if(&hash, |_, thing| thing.id() == id);
         }
     }
 }

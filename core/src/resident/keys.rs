@@ -9,7 +9,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use serde_json::value::RawValue;
 
-use super::{ById, Ratelimit};
+use super::{ById, HasId, Ratelimit};
 use crate::credits::balance::KnownBalance;
 use crate::keys::migration;
 use crate::keys::secret::KeyHash;
@@ -24,6 +24,9 @@ pub struct Place {
     /// The migration that it was imported with, until it is first used.
     pub pending_migration_id: Option<Arc<str>>,
 }
+
+/// The expiry of keys that have none.
+pub const NEVER: i64 = i64::MAX;
 
 /// A key with all that its verification needs but its balance, which the store decides on.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub struct Key {
     pub meta: Option<Box<RawValue>>,
     /// Whether it may be used.
     pub enabled: bool,
-    /// Unix ms.
-    pub expires_at: Option<i64>,
+    /// Unix ms after which it is refused; [`NEVER`] when never. An `Option` would take twice the room.
+    pub expires_at: i64,
     /// What is known of its balance; `None` for an unlimited key.
     pub balance: Option<Box<KnownBalance>>,
     /// Slugs, direct and through roles, unique and sorted.
@@ -61,6 +64,12 @@ impl Key {
     /// Whether it was imported and not used yet.
     pub fn is_waiting(&self) -> bool {
         self.place.pending_migration_id.is_some()
+    }
+}
+
+impl HasId for Key {
+    fn id(&self) -> &str {
+        &self.id
     }
 }
 
@@ -108,7 +117,7 @@ impl Keys {
             identity_id: row.identity_id.map(|id| shared.text(id)),
             meta: raw_meta(row.meta),
             enabled: row.enabled,
-            expires_at: row.expires_at,
+            expires_at: row.expires_at.unwrap_or(NEVER),
             balance: belongings.has_refill.map(|has_refill| KnownBalance::new(has_refill).into()),
             permissions: belongings.permissions,
             roles: belongings.roles,
@@ -119,7 +128,14 @@ impl Keys {
             self.waiting.remove(row.id);
         } else if let Some(hash) = migration::long_token_hash(row.hash).filter(|_| key.is_waiting()) {
             self.waiting.insert(row.id, hash, key);
+        } else {
+            self.remove(row.id);
         }
+    }
+
+    /// Makes room for that many keys at once: growing step by step leaves memory behind.
+    pub(super) fn reserve(&self, count: usize) {
+        self.in_use.reserve(count);
     }
 
     pub(super) fn remove(&self, id: &str) {

@@ -22,6 +22,7 @@ const PERMISSIONS_OF_KEYS: &str = "SELECT key_id, permission_id FROM key_permiss
 const ROLES_OF_KEYS: &str = "SELECT key_id, role_id FROM key_roles ORDER BY key_id";
 const LIMITS_OF_KEYS: &str = "SELECT key_id, id, name, limit_count, duration_ms, auto_apply FROM ratelimits \
                               WHERE key_id IS NOT NULL ORDER BY key_id, name";
+const COUNT: &str = "SELECT COUNT(*) FROM keys";
 const BALANCES: &str = "SELECT key_id, refill_amount FROM credits WHERE remaining IS NOT NULL";
 const KEYS: &str = "SELECT id, workspace_id, api_id, hash, pending_migration_id, name, identity_id, meta, enabled, \
                     expires_at FROM keys WHERE deleted_at IS NULL";
@@ -95,7 +96,8 @@ pub(super) async fn load_keys(
 type Step = (&'static str, fn(&mut Loading, &Row<'_>) -> Result<(), Error>);
 
 impl Loading {
-    const STEPS: [Step; 8] = [
+    const STEPS: [Step; 9] = [
+        (COUNT, Loading::count),
         (PERMISSIONS, Loading::permission),
         (ROLES, Loading::role),
         (PERMISSIONS_OF_ROLES, Loading::permission_of_role),
@@ -105,6 +107,11 @@ impl Loading {
         (BALANCES, Loading::balance),
         (KEYS, Loading::key),
     ];
+
+    fn count(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        self.keys.reserve(usize::try_from(row.number(0)?).unwrap_or_default());
+        Ok(())
+    }
 
     fn permission(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let slug = self.shared.text(row.text(1)?);

@@ -31,9 +31,9 @@ use crate::store::{
     Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
     overrides, ratelimits, root_keys, workspaces,
 };
-use by_id::ById;
+use by_id::{ById, HasId};
 use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
-pub use keys::{Key, Place};
+pub use keys::{Key, NEVER, Place};
 use loading::load_keys;
 
 /// An API, with its address list read.
@@ -84,6 +84,12 @@ pub struct Namespace {
 
 /// Names and hashes come from outside, so the maps are seeded: nobody can make entries crowd.
 type ConcurrentMap<K, V> = papaya::HashMap<K, V, RandomState>;
+
+impl HasId for RootKey {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
 
 /// The resident state of the instance.
 #[derive(Debug, Default)]

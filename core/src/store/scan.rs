@@ -15,8 +15,8 @@ use super::{Location, Store};
 use crate::error::Error;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of the file that SQLite reads as if it were memory, in bytes.
-const MAPPED_BYTES: i64 = 16 << 30;
+/// What SQLite may keep of the file while it is read.
+const CACHE_KIB: i64 = 64 << 10;
 
 /// A row while it is shown. Columns are counted from 0.
 pub(crate) enum Row<'r> {
@@ -73,7 +73,7 @@ impl Store {
                     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                     let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(away)?;
                     connection.busy_timeout(BUSY_TIMEOUT).map_err(away)?;
-                    connection.pragma_update(None, "mmap_size", MAPPED_BYTES).map_err(away)?;
+                    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(away)?;
                     let mut statement = connection.prepare(query).map_err(away)?;
                     let mut rows = statement.query(()).map_err(away)?;
                     while let Some(row) = rows.next().map_err(away)? {

@@ -19,6 +19,7 @@ use crate::keys::verification::{
     self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, Verdict, shared_limits,
 };
 use crate::operations::fields::RatelimitResponse;
+use crate::resident::NEVER;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -240,28 +241,29 @@ impl Operation for VerifyKey {
         if is_imported && !migration::settle(keyrack, caller, &found.key, &asked.key).await? {
             return Ok(not_found(keyrack).into());
         }
-        decide(keyrack, caller, &asked, found, started).await.map(Reply::from)
+        let limits = asked.limits();
+        let decision = verification::decide(keyrack, &found, &asked.question(caller, &limits)).await?;
+        Ok(answered(keyrack, caller, &asked, found, decision, started).into())
     }
 }
 
 impl Hot for VerifyKey {
     type Asked<'a> = Asked<'a>;
 
-    async fn answer(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        asked: Self::Asked<'_>,
-    ) -> Option<Result<Response, Error>> {
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Option<Result<Response, Error>> {
         let started = Instant::now();
         let found = match find(keyrack, caller, &asked) {
             Ok(Some(found)) => found,
             Ok(None) => return Some(Ok(not_found(keyrack))),
             Err(error) => return Some(Err(error)),
         };
-        if found.key.is_waiting() {
+        // A deduction goes on when its client leaves, and its event must too: that takes a task of its own.
+        if found.key.is_waiting() || found.key.balance.is_some() {
             return None;
         }
-        Some(decide(keyrack, caller, &asked, found, started).await)
+        let limits = asked.limits();
+        let decision = verification::decide_without_balance(keyrack, &found, &asked.question(caller, &limits));
+        Some(decision.map(|decision| answered(keyrack, caller, &asked, found, decision, started)))
     }
 }
 
@@ -288,24 +290,32 @@ fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<
     Ok(is_allowed.then_some(found))
 }
 
-async fn decide(
+impl<'a> Asked<'a> {
+    fn limits(&'a self) -> Vec<AskedLimit<'a>> {
+        self.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect()
+    }
+
+    fn question(&'a self, caller: &Caller, limits: &'a [AskedLimit<'a>]) -> Question<'a> {
+        Question {
+            permissions: self.permissions.as_deref(),
+            cost: self.credits.as_ref().map(|credits| credits.cost.0),
+            limits,
+            address: caller.origin().address,
+        }
+    }
+}
+
+/// The answer that a decision makes, which is counted and recorded.
+fn answered(
     keyrack: &Keyrack,
     caller: &Caller,
     asked: &Asked<'_>,
     found: Found,
+    decision: Decision,
     started: Instant,
-) -> Result<Response, Error> {
-    let limits: Vec<AskedLimit<'_>> =
-        asked.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect();
-    let question = Question {
-        permissions: asked.permissions.as_deref(),
-        cost: asked.credits.as_ref().map(|credits| credits.cost.0),
-        limits: &limits,
-        address: caller.origin().address,
-    };
-    let decision = verification::decide(keyrack, &found, &question).await?;
+) -> Response {
     if decision.verdict == Verdict::NotFound {
-        return Ok(not_found(keyrack));
+        return not_found(keyrack);
     }
     keyrack.metrics().verified(decision.verdict);
     keyrack.recorder().record(Event::Verification(event::Verification {
@@ -317,7 +327,7 @@ async fn decide(
         spent_credits: decision.spent,
         latency: started.elapsed(),
     }));
-    Ok(Response { found: Some(found), decision })
+    Response { found: Some(found), decision }
 }
 
 fn not_found(keyrack: &Keyrack) -> Response {
@@ -338,7 +348,7 @@ impl<'a> Shown<'a> {
             keyspace_id: found.as_ref().map(|found| found.api.stored.key_space_id.as_str()),
             name: key.and_then(|key| key.name.as_deref()),
             meta: key.and_then(|key| key.meta.as_deref()),
-            expires: key.and_then(|key| key.expires_at).filter(|expires_at| *expires_at != 0),
+            expires: key.map(|key| key.expires_at).filter(|expires_at| ![0, NEVER].contains(expires_at)),
             credits: decision.remaining,
             enabled: key.map(|key| key.enabled),
             permissions: key.map_or(&[], |key| &key.permissions),

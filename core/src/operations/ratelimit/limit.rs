@@ -116,11 +116,7 @@ impl Operation for Limit {
 impl Hot for Limit {
     type Asked<'a> = Asked<'a>;
 
-    async fn answer(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        asked: Self::Asked<'_>,
-    ) -> Option<Result<Response, Error>> {
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Option<Result<Response, Error>> {
         let namespace = keyrack.resident().namespace(caller.workspace_id(), &asked.namespace)?;
         Some(decide(keyrack, caller, &asked, &namespace))
     }
