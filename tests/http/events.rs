@@ -172,3 +172,24 @@ async fn parallel_verifications_are_each_counted_once() {
     assert_eq!(usage(&server).await.0, 400);
     events(&server, 400).await;
 }
+
+#[tokio::test]
+async fn what_was_spent_for_clients_that_left_is_in_the_events() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let key = new_key(&server, &api, json!({"credits": {"remaining": 1000}})).await;
+    for round in 0..60_u64 {
+        let asked = verify(&server, &key, json!({}));
+        // Some are cut off before the server read them, some while it waits for the disk, some never.
+        let _ = tokio::time::timeout(Duration::from_micros(round * 60), asked).await;
+    }
+    let balance = async || read_key(&server, &key).await["credits"]["remaining"].as_i64().expect("a balance");
+    let mut before = -1;
+    while before != balance().await {
+        before = balance().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let spent = usize::try_from(1000 - before).expect("a number");
+    assert!(spent > 0, "nothing was answered");
+    events(&server, spent).await;
+}

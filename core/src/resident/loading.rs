@@ -9,8 +9,8 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::Ratelimit;
 use super::keys::{Belongings, KeyRow, Keys, Numbered, Sharing};
+use super::{Ratelimit, left_out};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::scan::Row;
@@ -23,9 +23,10 @@ const ROLES_OF_KEYS: &str = "SELECT key_id, role_id FROM key_roles ORDER BY key_
 const LIMITS_OF_KEYS: &str = "SELECT key_id, id, name, limit_count, duration_ms, auto_apply FROM ratelimits \
                               WHERE key_id IS NOT NULL ORDER BY key_id, name";
 const COUNT: &str = "SELECT COUNT(*) FROM keys";
-const BALANCES: &str = "SELECT key_id, refill_amount FROM credits WHERE remaining IS NOT NULL";
-const KEYS: &str = "SELECT id, workspace_id, api_id, hash, pending_migration_id, name, identity_id, meta, enabled, \
-                    expires_at FROM keys WHERE deleted_at IS NULL";
+const BALANCES: &str = "SELECT key_id, refill_amount, remaining FROM credits WHERE remaining IS NOT NULL";
+const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_migration_id, k.name, k.identity_id, \
+                    k.meta, k.enabled, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id \
+                    WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
 
 /// Numbers of permissions or roles.
 type Numbers = SmallVec<[u32; 2]>;
@@ -33,8 +34,6 @@ type Numbers = SmallVec<[u32; 2]>;
 /// What was read so far.
 struct Loading {
     keys: Arc<Keys>,
-    /// Ids of live APIs; keys of others are nobody's.
-    apis: HashSet<String>,
     shared: Sharing,
     permissions: Numbered,
     roles: Numbered,
@@ -47,6 +46,9 @@ struct Loading {
     sets: HashMap<Held, (Texts, Texts)>,
     found: HashSet<CompactString>,
     remembers_found: bool,
+    /// First columns of rows that cannot be read. Of what belongs to a key they are the key's id: it must go
+    /// with them, or it would be limited less than it should be.
+    unreadable: HashSet<CompactString>,
 }
 
 type Texts = Arc<[Arc<str>]>;
@@ -60,15 +62,9 @@ struct Held {
 
 /// Reads every live key into `keys`. `is_empty` says that there is none yet; else those that are no longer
 /// live go.
-pub(super) async fn load_keys(
-    store: &Store,
-    keys: &Arc<Keys>,
-    apis: HashSet<String>,
-    is_empty: bool,
-) -> Result<(), Error> {
+pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -> Result<(), Error> {
     let mut loading = Loading {
         keys: keys.clone(),
-        apis,
         shared: Sharing::default(),
         permissions: Numbered::default(),
         roles: Numbered::default(),
@@ -79,9 +75,10 @@ pub(super) async fn load_keys(
         sets: HashMap::new(),
         found: HashSet::new(),
         remembers_found: !is_empty,
+        unreadable: HashSet::new(),
     };
     for (query, show) in Loading::STEPS {
-        loading = store.scan(query, loading, show).await?;
+        loading = store.scan(query, loading, show, Loading::left_out).await?;
     }
     if !is_empty {
         for id in keys.ids() {
@@ -161,6 +158,8 @@ impl Loading {
     }
 
     fn balance(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        // The store decides on the balance; that it is a number is checked here.
+        row.number(2)?;
         self.balances.insert(row.text(0)?.into(), row.number_or_null(1)?.is_some());
         Ok(())
     }
@@ -178,8 +177,8 @@ impl Loading {
             enabled: row.number(8)? != 0,
             expires_at: row.number_or_null(9)?,
         };
-        if !self.apis.contains(row.api_id) {
-            return Ok(());
+        if self.unreadable.contains(row.id) {
+            return Err(Error::unexpected("something that belongs to it cannot be read"));
         }
         let (permissions, roles) = match self.held.remove(row.id) {
             Some(held) => self.sets(held),
@@ -196,6 +195,12 @@ impl Loading {
         }
         self.keys.insert(&row, belongings, &mut self.shared);
         Ok(())
+    }
+
+    fn left_out(&mut self, row: &Row<'_>, error: &Error) {
+        let id = row.text(0).unwrap_or_default();
+        left_out("key, or what belongs to one", id, error.cause().unwrap_or_default());
+        self.unreadable.insert(id.into());
     }
 
     /// Slugs of all permissions, and names of the roles, of what a key holds.

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::authorization::Grants;
 use crate::caller::RootKey;
 use crate::changes::Subject;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
 use crate::metrics::Sizes;
@@ -130,8 +130,7 @@ impl Resident {
         self.load_root_keys(connection, Only::All).await?;
         self.load_apis(connection, Only::All).await?;
         self.load_identities(connection, Only::All).await?;
-        let apis = ids(&self.apis).into_iter().collect();
-        load_keys(store, &self.keys, apis, self.keys.is_empty()).await?;
+        load_keys(store, &self.keys, self.keys.is_empty()).await?;
         self.load_key_migrations(connection, Only::All).await?;
         self.load_namespaces(connection, Only::All).await
     }
@@ -153,10 +152,26 @@ impl Resident {
                         self.workspaces.pin().remove(id);
                     }
                 },
-                Subject::RootKey(_) => self.load_root_keys(connection, Only::Ids(only)).await?,
-                Subject::Api(_) => self.load_apis(connection, Only::Ids(only)).await?,
-                Subject::Identity(_) => self.load_identities(connection, Only::Ids(only)).await?,
-                Subject::Namespace(_) => self.load_namespaces(connection, Only::Ids(only)).await?,
+                Subject::RootKey(id) => {
+                    let read = self.load_root_keys(connection, Only::Ids(only)).await;
+                    unless_unreadable(read, "root key", id, || self.root_keys.remove(id))?;
+                }
+                Subject::Api(id) => {
+                    let read = self.load_apis(connection, Only::Ids(only)).await;
+                    unless_unreadable(read, "API", id, || {
+                        self.apis.pin().remove(id);
+                    })?;
+                }
+                Subject::Identity(id) => {
+                    let read = self.load_identities(connection, Only::Ids(only)).await;
+                    unless_unreadable(read, "identity", id, || {
+                        self.identities.pin().remove(id);
+                    })?;
+                }
+                Subject::Namespace(id) => {
+                    let read = self.load_namespaces(connection, Only::Ids(only)).await;
+                    unless_unreadable(read, "namespace", id, || self.forget_namespace(id))?;
+                }
                 Subject::KeyMigration(_) => self.load_key_migrations(connection, Only::Ids(only)).await?,
                 Subject::Key(id) => touched_keys.push(id.clone()),
                 Subject::Role(id) | Subject::Permission(id) => {
@@ -167,10 +182,20 @@ impl Resident {
         touched_keys.sort_unstable();
         touched_keys.dedup();
         let ids: Vec<&str> = touched_keys.iter().map(String::as_str).collect();
-        if !ids.is_empty() {
-            self.refresh_keys(connection, &ids).await?;
+        if ids.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.refresh_keys(connection, &ids).await {
+            Err(error) if is_about_a_row(&error) => {
+                // One of them cannot be read; the others can.
+                for id in ids {
+                    let read = self.refresh_keys(connection, &[id]).await;
+                    unless_unreadable(read, "key", id, || self.keys.remove(id))?;
+                }
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     async fn load_root_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
@@ -412,6 +437,23 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit>
             auto_apply: limit.auto_apply,
         })
         .collect()
+}
+
+/// Whether it is not the store that failed, but what one row holds.
+fn is_about_a_row(error: &Error) -> bool {
+    error.code() != Code::ServiceUnavailable
+}
+
+/// Forgets what cannot be read, so that it is refused and everything else goes on.
+fn unless_unreadable(read: Result<(), Error>, kind: &str, id: &str, forget: impl FnOnce()) -> Result<(), Error> {
+    match read {
+        Err(error) if is_about_a_row(&error) => {
+            forget();
+            left_out(kind, id, error.cause().unwrap_or_default());
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 fn left_out(kind: &str, id: &str, reason: &str) {

@@ -56,16 +56,23 @@ impl Row<'_> {
 }
 
 impl Store {
-    /// Shows every row of a query without parameters to `show`, which collects what it wants in `state`.
+    /// Shows every row of a query without parameters to `show`, which collects what it wants in `state`. A row
+    /// that `show` cannot read is given to `left_out`.
     ///
     /// # Errors
-    /// When the store does not answer, and those of `show`.
+    /// When the store does not answer.
     pub(crate) async fn scan<S: Send + 'static>(
         &self,
         query: &'static str,
         mut state: S,
         show: fn(&mut S, &Row<'_>) -> Result<(), Error>,
+        left_out: fn(&mut S, &Row<'_>, &Error),
     ) -> Result<S, Error> {
+        let show = move |state: &mut S, row: &Row<'_>| {
+            if let Err(error) = show(state, row) {
+                left_out(state, row, &error);
+            }
+        };
         match &self.location {
             Location::Sqlite(path) => {
                 let path = path.clone();
@@ -77,7 +84,7 @@ impl Store {
                     let mut statement = connection.prepare(query).map_err(away)?;
                     let mut rows = statement.query(()).map_err(away)?;
                     while let Some(row) = rows.next().map_err(away)? {
-                        show(&mut state, &Row::Sqlite(row))?;
+                        show(&mut state, &Row::Sqlite(row));
                     }
                     drop(rows);
                     drop(statement);
@@ -89,7 +96,7 @@ impl Store {
                 let mut connection = self.read().await?;
                 let mut rows = sqlx::query(query).fetch(&mut *connection);
                 while let Some(row) = rows.try_next().await? {
-                    show(&mut state, &Row::Postgres(&row))?;
+                    show(&mut state, &Row::Postgres(&row));
                 }
                 drop(rows);
                 Ok(state)
