@@ -24,6 +24,7 @@ use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
 use crate::page::{Listing, Pagination};
 use crate::schema::RequestSchema;
+use crate::traces;
 
 pub use crate::operations::each;
 
@@ -273,6 +274,7 @@ async fn perform<O: Operation>(
     request: O::Request,
 ) -> Result<Reply<O::Response>, Error> {
     let keyrack = keyrack.clone();
+    let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
         let reply = O::handle(&keyrack, &caller, request).await?;
         if O::ABOUT.rule.asks() && !caller.was_authorized() {
@@ -280,6 +282,7 @@ async fn perform<O: Operation>(
         }
         Ok(reply)
     };
+    let work = work.instrument(span);
     let outcome = match O::ABOUT.effect {
         Effect::Read => std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "panicked".to_owned()),
         Effect::Write | Effect::Destroy => {
