@@ -12,12 +12,14 @@ use keyrack_core::keys::secret::Secret;
 use keyrack_core::ratelimit::counters::memory::MemoryCounters;
 use keyrack_core::setup;
 use keyrack_core::store::create_private_folder;
+use keyrack_core::traces::TARGET;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Settings;
+use crate::traces::Traces;
 
 /// The file of the data folder that holds the root key of the first start.
 pub(crate) const ROOT_KEY_FILE: &str = "root-key";
@@ -37,16 +39,41 @@ pub(crate) struct Instance {
 /// # Errors
 /// When the filter makes no sense.
 pub(crate) fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    start_log_with(settings, None)
+}
+
+/// Sends the log to stderr, and traces to where the environment says, if it does.
+///
+/// # Errors
+/// When the filter makes no sense, or what the environment says of traces.
+pub(crate) fn start_log_and_traces(settings: &Settings) -> anyhow::Result<Option<Traces>> {
+    let traces = Traces::from_environment()?;
+    start_log_with(settings, traces.as_ref())?;
+    if traces.is_some() {
+        tracing::info!("traces are sent to the OTLP endpoint of the environment");
+    }
+    Ok(traces)
+}
+
+fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(settings.log()).context("the log filter makes no sense")?;
-    // rmcp logs tool arguments at DEBUG, plaintext included: no filter of the user's lowers this cap.
-    let cap = Targets::new().with_default(LevelFilter::TRACE).with_target("rmcp", LevelFilter::INFO);
+    // rmcp logs tool arguments at DEBUG, plaintext included, and the exporter of traces what its receiver answers:
+    // no filter of the user's lowers this cap.
+    let cap = Targets::new()
+        .with_default(LevelFilter::TRACE)
+        .with_target("rmcp", LevelFilter::INFO)
+        .with_target("opentelemetry", LevelFilter::INFO)
+        .with_target(TARGET, LevelFilter::OFF);
+    // A filter of this layer only: traces do not depend on what is logged.
+    let filter = filter.and(cap);
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if settings.log_is_json()? {
-        to_stderr.json().flatten_event(true).with_filter(cap).boxed()
+        to_stderr.json().flatten_event(true).with_filter(filter).boxed()
     } else {
-        to_stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(cap).boxed()
+        to_stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(filter).boxed()
     };
-    tracing_subscriber::registry().with(layer).with(filter).init();
+    let layers: Vec<_> = traces.map(Traces::layer).into_iter().chain([layer]).collect();
+    tracing_subscriber::registry().with(layers).init();
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }

@@ -17,6 +17,7 @@ mod root_key;
 mod serve;
 mod settings;
 mod stdout;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -36,13 +36,16 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         Ok(introduction) => eprintln!("keyrack mcp: {}; {introduction}", settings.database()?.label()),
         Err(error) => return Ok(refused(error.detail())),
     }
-    instance::start_log(settings)?;
+    let traces = instance::start_log_and_traces(settings)?;
     instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let outcome =
         stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
     instance.keyrack.close().await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),

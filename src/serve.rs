@@ -16,7 +16,7 @@ use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::Guard;
 use keyrack_http_api::metrics::{self, HttpMetrics};
-use keyrack_http_api::{Readiness, Server, Settings as ApiSettings};
+use keyrack_http_api::{FollowTrace, Readiness, Server, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
+use crate::traces;
 
 /// How long a connection may go without the whole head of its next request. It covers idle time too, and
 /// clients that pool connections keep them idle for a minute and more.
@@ -34,7 +35,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 /// # Errors
 /// When a setting makes no sense, the database cannot be opened, or the address is taken.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    instance::start_log(settings)?;
+    let traces = instance::start_log_and_traces(settings)?;
     let listen = settings.listen()?;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
@@ -47,7 +48,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let keyrack = instance.keyrack.clone();
     let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
-    let server = build_server(settings, &keyrack, address, &readiness, &requests)?;
+    let follow_trace = traces.is_some().then_some(traces::follow as FollowTrace);
+    let server = build_server(settings, &keyrack, address, &readiness, &requests, follow_trace)?;
     let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(listener) = metrics_listener {
@@ -60,6 +62,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     accept(listener, Arc::new(server), &stop, drain).await;
     keyrack.close().await;
     kept.save(keyrack).await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -70,6 +75,7 @@ fn build_server(
     address: SocketAddr,
     readiness: &Readiness,
     requests: &Arc<HttpMetrics>,
+    follow_trace: Option<FollowTrace>,
 ) -> anyhow::Result<Server> {
     let public_url = settings.public_url()?;
     let mut hosts = settings.allowed_hosts();
@@ -93,6 +99,7 @@ fn build_server(
         trusted_proxies: settings.trusted_proxies()?,
         docs: api.docs(),
         metrics: requests.clone(),
+        follow_trace,
     };
     let assistants = keyrack_mcp_server::http::router(keyrack.clone(), mcp);
     Ok(Server::new(keyrack.clone(), api, guard, assistants))

@@ -23,6 +23,7 @@ use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
 use crate::page::{Listing, Pagination};
 use crate::schema::RequestSchema;
+use crate::traces;
 
 pub use crate::operations::each;
 
@@ -268,10 +269,12 @@ async fn perform<O: Operation>(
     request: O::Request,
 ) -> Result<Reply<O::Response>, Error> {
     let keyrack = keyrack.clone();
+    let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
         let reply = O::handle(&keyrack, &caller, request).await?;
         checked::<O, _>(&caller, reply)
     };
+    let work = work.instrument(span);
     let outcome = match O::ABOUT.effect {
         Effect::Read => std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "panicked".to_owned()),
         Effect::Write | Effect::Destroy => {

@@ -36,6 +36,7 @@ mod schedule;
 pub mod schema;
 pub mod setup;
 pub mod store;
+pub mod traces;
 pub mod value;
 pub mod vault;
 

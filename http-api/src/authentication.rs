@@ -18,7 +18,7 @@ const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 /// # Errors
 /// 401 when the header is missing, malformed or names no root key; 403 when the root key may not be used.
 pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, Error> {
-    let Head { id, headers, address } = head;
+    let Head { id, headers, address, .. } = head;
     let bearer = bearer(headers)?;
     let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
     let from_command_line = user_agent.as_deref().is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));

@@ -18,11 +18,13 @@ use keyrack_core::caller::ClientAddress;
 use keyrack_core::error::{Code, Error};
 use keyrack_core::ids::RequestId;
 use keyrack_core::keys::address_list::{AddressList, client_address};
+use keyrack_core::traces::TraceSpan;
 use tracing::Instrument as _;
 
 use crate::envelope::REQUEST_ID;
 use crate::metrics::{HttpMetrics, Measurement};
 use crate::problem;
+use crate::traces::{self, FollowTrace};
 
 /// The address of the other end of the connection; kept in the extensions of a request.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct Guard {
     pub docs: String,
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
+    /// How spans of requests follow the traces of their callers; `None` when there are no traces.
+    pub follow_trace: Option<FollowTrace>,
 }
 
 /// Runs around every request of the listener.
@@ -52,18 +56,22 @@ pub(crate) async fn around(State(guard): State<Arc<Guard>>, mut request: Request
     let route = route.as_ref().map(MatchedPath::as_str);
     let measurement = guard.metrics.begin(route);
     let span = tracing::info_span!("request", request_id = %id);
+    let traced = traces::request_span(guard.follow_trace, &span, &id, route, request.headers());
     let peer = request.extensions().get::<Peer>().copied();
     let address = peer.and_then(|peer| guard.client_address(peer.0, request.headers()));
     request.extensions_mut().insert(ClientAddress(address));
     request.extensions_mut().insert(id);
+    request.extensions_mut().insert(TraceSpan(traced.clone()));
     let mut response = if guard.allows_host(request.uri(), request.headers()) {
-        match AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await {
+        match AssertUnwindSafe(next.run(request).instrument(traced.clone()).instrument(span)).catch_unwind().await
+        {
             Ok(response) => response,
             Err(_) => problem::response(&id, &guard.docs, &Error::unexpected("panicked")),
         }
     } else {
         problem::response(&id, &guard.docs, &unknown_host())
     };
+    traces::answered(&traced, response.status());
     finish(&mut response, &id, measurement, &method, route.unwrap_or("-"));
     response
 }
@@ -148,6 +156,7 @@ mod tests {
             trusted_proxies: AddressList::default(),
             docs: String::new(),
             metrics: Arc::default(),
+            follow_trace: None,
         };
         for (host, on_loopback, open) in [
             ("localhost", true, true),

@@ -17,7 +17,9 @@ mod operations;
 mod problem;
 mod router;
 mod server;
+mod traces;
 
 pub use health::Readiness;
 pub use router::Settings;
 pub use server::Server;
+pub use traces::FollowTrace;

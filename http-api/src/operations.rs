@@ -20,7 +20,9 @@ use keyrack_core::catalogue::{self, Hot, Operation};
 use keyrack_core::error::{Code, Error, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::{Keyrack, Throttle};
+use keyrack_core::traces::TraceSpan;
 use serde_json::Value;
+use tracing::Span;
 
 use crate::authentication::authenticate;
 use crate::envelope;
@@ -37,6 +39,8 @@ pub(crate) struct Head<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The client's address.
     pub(crate) address: Option<IpAddr>,
+    /// The span of the request, if there are traces.
+    pub(crate) span: &'a Span,
 }
 
 /// How an operation is called.
@@ -67,8 +71,9 @@ impl<O: Hot> Way<O> for Hotly {
 pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let id = request.extensions().get::<RequestId>().copied().unwrap_or_else(RequestId::new);
     let address = request.extensions().get::<ClientAddress>().and_then(|address| address.0);
+    let span = request.extensions().get::<TraceSpan>().map_or_else(Span::none, |span| span.0.clone());
     let (parts, body) = request.into_parts();
-    answer::<O, Ordinarily, _>(&shared, Head { id, headers: &parts.headers, address }, body).await
+    answer::<O, Ordinarily, _>(&shared, Head { id, headers: &parts.headers, address, span: &span }, body).await
 }
 
 /// Answers a request for the operation `O`.
@@ -116,6 +121,7 @@ where
 {
     check_declared_size(head.headers, shared.max_body_bytes)?;
     let caller = authenticate(&shared.keyrack, head)?;
+    head.span.record("root_key", caller.root_key().id.as_str());
     match shared.keyrack.throttle(&caller) {
         Ok(numbers) => *throttle = numbers,
         Err((refusal, numbers)) => {

@@ -21,11 +21,13 @@ use keyrack_core::keyrack::Keyrack;
 use keyrack_core::operations::keys::VerifyKey;
 use keyrack_core::operations::ratelimit::Limit;
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, Span};
 
 use crate::guard::{self, Guard, Peer};
 use crate::operations::{self, Head, Hotly};
 use crate::problem;
 use crate::router::{Settings, Shared, router};
+use crate::traces;
 
 const VERIFY_KEY: &str = "/v2/keys.verifyKey";
 const LIMIT: &str = "/v2/ratelimit.limit";
@@ -74,17 +76,20 @@ impl Server {
         let id = RequestId::new();
         let measurement = self.guard.metrics.begin(Some(path));
         let (parts, body) = request.into_parts();
+        let follow = self.guard.follow_trace;
+        let span = traces::request_span(follow, &Span::none(), &id, Some(path), &parts.headers);
         let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
             let address = self.guard.client_address(peer, &parts.headers);
-            let head = Head { id, headers: &parts.headers, address };
-            let answer = AssertUnwindSafe(operations::answer::<O, Hotly, B>(&self.shared, head, body));
-            match answer.catch_unwind().await {
+            let head = Head { id, headers: &parts.headers, address, span: &span };
+            let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body).instrument(span.clone());
+            match AssertUnwindSafe(answer).catch_unwind().await {
                 Ok(response) => response,
                 Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
             }
         } else {
             problem::response(&id, &self.guard.docs, &guard::unknown_host())
         };
+        traces::answered(&span, response.status());
         guard::finish(&mut response, &id, measurement, &parts.method, path);
         response
     }

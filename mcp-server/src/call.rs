@@ -10,12 +10,13 @@ use keyrack_core::catalogue::{About, Effect};
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
-use keyrack_core::{Caller, Error, Keyrack};
+use keyrack_core::{Caller, Error, Keyrack, traces};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, JsonObject};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
 use crate::{failure, rendering, view};
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     pub(crate) client: String,
     /// Fires when nobody waits for the answer any more.
     pub(crate) abandoned: CancellationToken,
+    /// The span of the HTTP request that it came in, if it did and there are traces.
+    pub(crate) within: Span,
 }
 
 /// Answers a call.
@@ -97,7 +100,20 @@ pub(crate) async fn answer(
     let (about, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
         (Some(offer), _) => {
             let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
-            (offer.about, run(keyrack, limit, caller, offer, call).instrument(span).await)
+            let traced = tracing::info_span!(
+                target: traces::TARGET,
+                parent: &call.within,
+                "tool call",
+                operation = offer.about.name,
+                request_id,
+                root_key,
+                outcome = Empty,
+                otel.status_code = Empty,
+            );
+            let running = run(keyrack, limit, caller, offer, call).instrument(traced.clone());
+            let outcome = running.instrument(span).await;
+            record_outcome(&traced, &outcome);
+            (offer.about, outcome)
         }
         (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
         (None, None) => return Err(failure::unknown_tool(&call.tool)),
@@ -123,6 +139,14 @@ pub(crate) async fn answer(
             failure::result(&error, request_id)
         }
     })
+}
+
+/// Writes into the span for traces how its call ended.
+fn record_outcome(span: &Span, outcome: &Result<Answer, Error>) {
+    span.record("outcome", outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok"));
+    if outcome.as_ref().is_err_and(|error| error.code().status() >= 500) {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 async fn run(

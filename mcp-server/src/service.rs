@@ -9,6 +9,7 @@ use std::sync::Arc;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::error::Code;
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::traces::TraceSpan;
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeRequestParams,
@@ -16,6 +17,7 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tracing::Span;
 
 use crate::call::{self, Call, CallLimit};
 use crate::catalogue::Catalogue;
@@ -140,11 +142,19 @@ impl ServerHandler for KeyrackMcp {
             tool: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
             client: client_name(&context, caller.as_ref().ok()),
+            within: trace_span(&context),
             abandoned: context.ct,
         };
         let result = call::answer(&self.0.keyrack, &self.0.limit, caller, call).await?;
         Ok(result.into())
     }
+}
+
+/// The span of the HTTP request that the call came in: the library runs the call elsewhere.
+fn trace_span(context: &RequestContext<RoleServer>) -> Span {
+    let parts = context.extensions.get::<::http::request::Parts>();
+    let span = parts.and_then(|parts| parts.extensions.get::<TraceSpan>());
+    span.map_or_else(Span::none, |span| span.0.clone())
 }
 
 /// What a client calls itself. Over HTTP only the newer era says so in every request; for the older one

@@ -55,6 +55,7 @@ mod root_keys;
 mod root_keys_change;
 mod secrecy;
 mod spending;
+mod traces;
 mod verify;
 mod workspaces;
 

@@ -12,19 +12,19 @@ use crate::program;
 
 /// What must appear nowhere, and every error body that was received.
 #[derive(Default)]
-struct Planted {
-    secrets: Vec<String>,
+pub(crate) struct Planted {
+    pub(crate) secrets: Vec<String>,
     errors: Vec<String>,
 }
 
 impl Planted {
-    fn secret(&mut self, text: &str) -> String {
+    pub(crate) fn secret(&mut self, text: &str) -> String {
         self.secrets.push(text.to_owned());
         text.to_owned()
     }
 }
 
-async fn plant_good_keys(server: &Server, planted: &mut Planted) {
+pub(crate) async fn plant_good_keys(server: &Server, planted: &mut Planted) {
     planted.secret(ROOT_KEY);
     let made = server.call("rootKeys.createKey", json!({"permissions": ["*"]})).await.expect(200);
     let root_key = planted.secret(&made.text_of("key"));
@@ -44,7 +44,7 @@ async fn plant_good_keys(server: &Server, planted: &mut Planted) {
     }
 }
 
-async fn plant_bad_requests(server: &Server, planted: &mut Planted) {
+pub(crate) async fn plant_bad_requests(server: &Server, planted: &mut Planted) {
     let garbage = planted.secret("garbage-key-4f9d1c77aa");
     server.call("keys.verifyKey", json!({"key": garbage})).await.expect(200);
     let missing = server.call("keys.whoami", json!({"key": garbage})).await.expect(404);
@@ -73,7 +73,7 @@ async fn plant_bad_requests(server: &Server, planted: &mut Planted) {
     planted.errors.push(server.send("GET", server.request(Method::GET, &query)).await.expect(405).text);
 }
 
-async fn plant_over_mcp(server: &Server, planted: &mut Planted) {
+pub(crate) async fn plant_over_mcp(server: &Server, planted: &mut Planted) {
     let session = Session::open(server).await;
     let key = planted.secret("mcp-argument-key-2c4410");
     for arguments in [json!({"key": key}), json!({"key": [key]}), json!({"key": "k", "extra": key})] {
@@ -96,7 +96,7 @@ fn stored_files(server: &Server) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn contains(haystack: &[u8], needle: &str) -> bool {
+pub(crate) fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
