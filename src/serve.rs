@@ -26,7 +26,8 @@ use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
 use crate::traces;
 
-/// How long a connection may go without the whole head of its next request. It covers idle time too, and
+/// How long a connection may go without the whole head of its next request, the time in which its client takes
+/// the last answer included. It covers idle time too, and
 /// clients that pool connections keep them idle for a minute and more.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 
