@@ -465,7 +465,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_printed_tree_keeps_its_truth_table(tree in trees(), everywhere in any::<bool>()) {
-            let query = Query::parse(&print(&tree, everywhere)).unwrap();
+            let text = print(&tree, everywhere);
+            let query = Query::parse(&text).unwrap();
             for held in 0..1 << NAMES.len() {
                 let holds = |permission: &str| {
                     NAMES.iter().enumerate().any(|(i, name)| *name == permission && held & (1 << i) != 0)

@@ -57,7 +57,9 @@ impl PostgresDebits {
     pub(crate) async fn apply(&mut self, group: &[Debit]) -> Result<Applied, Error> {
         let mut tries = 1;
         loop {
-            let mut open = match self.open.take() {
+            let known = self.open.take();
+            let was_known = known.is_some();
+            let mut open = match known {
                 Some(open) => open,
                 None => in_time(ACQUIRE_TIMEOUT, Open::new(&self.url, self.durability)).await?,
             };
@@ -71,6 +73,9 @@ impl PostgresDebits {
                     self.open = Some(open);
                     return Err(error.into());
                 }
+                // A connection that nobody used for a while may have been closed from the other side.
+                Err(Failed::Gone(_)) if was_known && tries < TRIES => {}
+                Err(Failed::Gone(error)) => return Err(error.into()),
                 // The connection goes with it, and with the connection a transaction that has not ended.
                 Err(Failed::Lost(error)) => return Err(error),
             }
@@ -85,6 +90,8 @@ enum Failed {
     Retriable(sqlx::Error),
     /// The server refused something; nothing was changed.
     Refused(sqlx::Error),
+    /// The connection ended before the commit; nothing was changed.
+    Gone(sqlx::Error),
     /// The connection is of no more use.
     Lost(Error),
 }
@@ -92,13 +99,16 @@ enum Failed {
 impl From<sqlx::Error> for Failed {
     /// For failures before the commit.
     fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Failed::Lost(error.into());
+        }
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
             Some("40001" | "40P01") => Failed::Retriable(error),
             // The server ends the connection.
-            Some(code) if code.starts_with("57P") => Failed::Lost(error.into()),
+            Some(code) if code.starts_with("57P") => Failed::Gone(error),
             Some(_) => Failed::Refused(error),
-            None => Failed::Lost(error.into()),
+            None => Failed::Gone(error),
         }
     }
 }
@@ -148,7 +158,7 @@ async fn deduct(connection: &mut Connection, group: &[Debit]) -> Result<Vec<Outc
     let mut settled = BTreeSet::new();
     for debit in group {
         if let Some(calendar) = debit.refill
-            && settled.insert(&debit.key_id)
+            && settled.insert((&debit.key_id, calendar.today))
         {
             let done = refills::settle_key(connection, &debit.workspace_id, &debit.key_id, calendar).await;
             done.map_err(Failed::Lost)?;
