@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use foldhash::fast::RandomState;
 use serde_json::value::RawValue;
 
 use super::{ById, HasId, Ratelimit};
@@ -165,9 +166,9 @@ pub(super) fn raw_meta(meta: Option<&str>) -> Option<Box<RawValue>> {
 /// Shares what is equal between the keys of one load.
 #[derive(Default)]
 pub(super) struct Sharing {
-    texts: HashSet<Arc<str>>,
-    sets: HashSet<Arc<[Arc<str>]>>,
-    places: HashSet<Arc<Place>>,
+    texts: HashSet<Arc<str>, RandomState>,
+    sets: HashSet<Arc<[Arc<str>]>, RandomState>,
+    places: HashSet<Arc<Place>, RandomState>,
     last_place: Option<Arc<Place>>,
 }
 
@@ -222,7 +223,7 @@ impl Sharing {
 
 /// What many keys hold, by number, so that what one key holds is a few numbers until it is made.
 #[derive(Default)]
-pub(super) struct Numbered(Vec<Arc<str>>, HashMap<CompactString, u32>);
+pub(super) struct Numbered(Vec<Arc<str>>, HashMap<CompactString, u32, RandomState>);
 
 impl Numbered {
     /// Notes a thing by its id, with what is shown of it.

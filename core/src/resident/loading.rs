@@ -3,10 +3,10 @@
 //! Rows are read one by one and kept by nobody: first what keys hold, as numbers; then the keys, which are
 //! complete at once. Sets of permissions and roles are made once for all keys that hold the same.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::keys::{Belongings, KeyRow, Keys, Numbered, Sharing};
@@ -27,6 +27,9 @@ const BALANCES: &str = "SELECT key_id, refill_amount, remaining FROM credits WHE
 const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_migration_id, k.name, k.identity_id, \
                     k.meta, k.enabled, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id \
                     WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
+
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// Numbers of permissions or roles.
 type Numbers = SmallVec<[u32; 2]>;
@@ -68,14 +71,14 @@ pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -
         shared: Sharing::default(),
         permissions: Numbered::default(),
         roles: Numbered::default(),
-        permissions_of_roles: HashMap::new(),
-        held: HashMap::new(),
-        limits: HashMap::new(),
-        balances: HashMap::new(),
-        sets: HashMap::new(),
-        found: HashSet::new(),
+        permissions_of_roles: HashMap::default(),
+        held: HashMap::default(),
+        limits: HashMap::default(),
+        balances: HashMap::default(),
+        sets: HashMap::default(),
+        found: HashSet::default(),
         remembers_found: !is_empty,
-        unreadable: HashSet::new(),
+        unreadable: HashSet::default(),
     };
     for (query, show) in Loading::STEPS {
         loading = store.scan(query, loading, show, Loading::left_out).await?;
@@ -106,7 +109,9 @@ impl Loading {
     ];
 
     fn count(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        self.keys.reserve(usize::try_from(row.number(0)?).unwrap_or_default());
+        let count = usize::try_from(row.number(0)?).unwrap_or_default();
+        self.keys.reserve(count);
+        self.held.reserve(count);
         Ok(())
     }
 
