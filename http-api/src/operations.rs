@@ -32,6 +32,9 @@ use crate::router::Shared;
 /// How long a request may take, reading its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a body that is too large is read on, so that its sender gets to read the answer.
+const DISCARD_FOR: Duration = Duration::from_secs(1);
+
 /// A request without its body.
 #[derive(Clone, Copy)]
 pub(crate) struct Head<'a> {
@@ -119,7 +122,10 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
-    check_declared_size(head.headers, shared.max_body_bytes)?;
+    if let Err(refusal) = check_declared_size(head.headers, shared.max_body_bytes) {
+        discard(body).await;
+        return Err(refusal);
+    }
     let caller = authenticate(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
     match shared.keyrack.throttle(&caller) {
@@ -140,6 +146,14 @@ where
 
 fn too_large(limit: usize) -> Error {
     Error::new(Code::RequestBodyTooLarge, format!("The body is larger than the {limit} bytes that are allowed."))
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending when the connection is closed
+/// may never see its answer.
+async fn discard<B: Body + Unpin>(mut body: B) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // The end of the wait is no fault.
+    let _ = tokio::time::timeout(DISCARD_FOR, rest).await;
 }
 
 fn check_declared_size(headers: &HeaderMap, limit: usize) -> Result<(), Error> {
