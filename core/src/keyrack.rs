@@ -117,7 +117,9 @@ impl Keyrack {
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
         let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
+        let started = Instant::now();
         let resident = Resident::load(&store).await?;
+        tracing::info!(keys = resident.key_count(), ms = started.elapsed().as_millis(), "the keys are in memory");
         drop(connection);
         if let Some(vault) = &vault {
             let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
@@ -155,7 +157,10 @@ impl Keyrack {
         self.ledger().close().await;
         self.recorder().stop();
         if let Err(error) = self.write_uses().await {
-            tracing::warn!(%error, "the last uses of keys, or hourly counts, could not be written");
+            tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
+        }
+        if let Err(error) = writing::write_key_uses(self).await {
+            tracing::warn!(%error, "the last uses of keys could not be written");
         }
         self.store().close().await;
     }
@@ -168,6 +173,7 @@ impl Keyrack {
         tokio::spawn(changes::follow(self.clone()));
         schedule::start(self, Refills::default());
         schedule::start(self, last_used::Writing);
+        schedule::start(self, writing::KeyUses);
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
         schedule::start(self, Removal::new(retention));
@@ -264,9 +270,9 @@ impl Keyrack {
         self.0.last_used.of(id)
     }
 
-    /// Writes to the store when keys and root keys were last used, and the hourly counts.
+    /// Writes to the store when root keys were last used, and the hourly counts.
     pub(crate) async fn write_uses(&self) -> Result<(), Error> {
-        writing::write(self).await?;
+        writing::write_counts(self).await?;
         self.write_last_used().await
     }
 
