@@ -82,7 +82,7 @@ impl RequestId {
         let mut id = [0; REQUEST_PREFIX.len() + RANDOM_CHARACTERS];
         let (prefix, random) = id.split_at_mut(REQUEST_PREFIX.len());
         prefix.copy_from_slice(REQUEST_PREFIX);
-        STOCK.with_borrow_mut(|stock| random.fill_with(|| stock.character()));
+        STOCK.with_borrow_mut(|stock| random.copy_from_slice(stock.take()));
         RequestId(id)
     }
 
@@ -105,28 +105,34 @@ impl fmt::Debug for RequestId {
 }
 
 thread_local! {
-    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { random: [0; 1024], used: 1024 }) };
+    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { characters: [0; 1024], left: 0 }) };
 }
 
-/// Random bytes for the ids of requests.
+/// Random characters for the ids of requests.
 struct Stock {
-    random: [u8; 1024],
-    used: usize,
+    characters: [u8; 1024],
+    /// How many of them, from the beginning, were not taken yet.
+    left: usize,
 }
 
 impl Stock {
+    /// The characters of one id.
+    fn take(&mut self) -> &[u8] {
+        if self.left < RANDOM_CHARACTERS {
+            self.fill();
+        }
+        self.left -= RANDOM_CHARACTERS;
+        &self.characters[self.left..self.left + RANDOM_CHARACTERS]
+    }
+
     #[expect(clippy::expect_used, reason = "without randomness nothing may be named")]
-    fn character(&mut self) -> u8 {
-        loop {
-            if self.used == self.random.len() {
-                getrandom::fill(&mut self.random).expect("the system's random number generator answers");
-                self.used = 0;
-            }
-            let byte = usize::from(self.random[self.used]);
-            self.used += 1;
-            if byte < FAIR {
-                return BASE58[byte % BASE58.len()];
-            }
+    fn fill(&mut self) {
+        let mut random = [0; 1024];
+        getrandom::fill(&mut random).expect("the system's random number generator answers");
+        self.left = 0;
+        for byte in random.into_iter().map(usize::from).filter(|byte| *byte < FAIR) {
+            self.characters[self.left] = BASE58[byte % BASE58.len()];
+            self.left += 1;
         }
     }
 }

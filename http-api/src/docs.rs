@@ -9,16 +9,16 @@ mod html;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Response, Uri};
+use http_body_util::Full;
 use keyrack_core::catalogue::Effect;
 use keyrack_core::docs::{self, Field, OperationPage};
 use keyrack_core::error::Code;
 
+use crate::envelope::Answer;
 use crate::router::{Shared, unknown_path};
 use html::{escaped, prose, table};
 use keyrack_core::ids::RequestId;
@@ -48,10 +48,10 @@ pub(crate) async fn page(
     State(shared): State<Arc<Shared>>,
     Extension(id): Extension<RequestId>,
     uri: Uri,
-) -> Response {
+) -> Answer {
     let found = shared.pages.get_or_init(|| Pages::new(&shared.public_url)).0.get(uri.path());
     let Some(page) = found.cloned() else { return unknown_path(State(shared), Extension(id)).await };
-    let mut response = Response::new(Body::from(page));
+    let mut response = Response::new(Full::from(page));
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY),

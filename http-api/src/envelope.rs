@@ -1,9 +1,9 @@
 //! The shape of every answer: `{meta: {requestId}, data, pagination?}`, or `{meta, error}`.
 
-use axum::body::Body;
-use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
 use keyrack_core::catalogue::{Operation, Reply};
 use keyrack_core::ids::RequestId;
 use keyrack_core::page::Pagination;
@@ -11,6 +11,9 @@ use serde::Serialize;
 
 /// Carries the request id beside the body.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer whose body is there as a whole, and in no box.
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Most answers have fewer bytes.
 const USUAL_BYTES: usize = 1024;
@@ -41,7 +44,7 @@ struct Success<'a, T> {
 pub(crate) fn success<O: Operation>(
     id: &RequestId,
     reply: Reply<O::Response>,
-) -> Result<Response, serde_json::Error> {
+) -> Result<Answer, serde_json::Error> {
     let data = O::ABOUT.has_data.then_some(reply.data);
     let body = Success { meta: id.into(), data, pagination: reply.pagination };
     let mut text = Vec::with_capacity(USUAL_BYTES);
@@ -50,8 +53,8 @@ pub(crate) fn success<O: Operation>(
 }
 
 /// An answer with a JSON body.
-pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

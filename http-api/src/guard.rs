@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -68,10 +68,10 @@ pub(crate) async fn around(State(guard): State<Arc<Guard>>, mut request: Request
         match AssertUnwindSafe(next.run(request).instrument(traced.clone()).instrument(span)).catch_unwind().await
         {
             Ok(response) => response,
-            Err(_) => problem::response(&id, &guard.docs, &Error::unexpected("panicked")),
+            Err(_) => problem::response(&id, &guard.docs, &Error::unexpected("panicked")).into_response(),
         }
     } else {
-        problem::response(&id, &guard.docs, &unknown_host())
+        problem::response(&id, &guard.docs, &unknown_host()).into_response()
     };
     traces::answered(&traced, response.status());
     finish(&mut response, &id, measurement, &method, route.unwrap_or("-"));
@@ -79,8 +79,8 @@ pub(crate) async fn around(State(guard): State<Arc<Guard>>, mut request: Request
 }
 
 /// Counts and logs an answer, and gives it its request's id.
-pub(crate) fn finish(
-    response: &mut Response,
+pub(crate) fn finish<B>(
+    response: &mut Response<B>,
     id: &RequestId,
     measurement: Measurement<'_>,
     method: &Method,

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Extension, State};
-use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
 use keyrack_core::ids::RequestId;
 
-use crate::envelope;
+use crate::envelope::{self, Answer};
 use crate::router::Shared;
 
 /// Whether the server takes work; turned off while it drains.
@@ -33,17 +32,17 @@ impl Readiness {
     }
 }
 
-fn status(status: StatusCode, word: &str) -> Response {
+fn status(status: StatusCode, word: &str) -> Answer {
     envelope::json(status, json!({ "status": word }).to_string().into_bytes())
 }
 
 /// 200 as long as the process runs.
-pub(crate) async fn health() -> Response {
+pub(crate) async fn health() -> Answer {
     status(StatusCode::OK, "ok")
 }
 
 /// 200 when requests can be served: the database answers and the server does not drain.
-pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
     if shared.readiness.is_draining() {
         return status(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
     }
@@ -57,7 +56,7 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The v2 API's own sign of life.
-pub(crate) async fn liveness(Extension(id): Extension<RequestId>) -> Response {
+pub(crate) async fn liveness(Extension(id): Extension<RequestId>) -> Answer {
     let body = json!({ "meta": { "requestId": id.as_str() }, "data": { "message": "Keyrack is up." } });
     envelope::json(StatusCode::OK, body.to_string().into_bytes())
 }

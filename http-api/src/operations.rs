@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::extract::{Request, State};
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use keyrack_core::caller::{Caller, ClientAddress};
 use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
@@ -26,7 +25,7 @@ use serde_json::Value;
 use tracing::Span;
 
 use crate::authentication::authenticate;
-use crate::envelope;
+use crate::envelope::{self, Answer};
 use crate::problem;
 use crate::router::Shared;
 
@@ -72,7 +71,7 @@ impl<O: Hot> Way<O> for Hotly {
 }
 
 /// Answers `POST /v2/<name>` for the operation `O`.
-pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     let id = request.extensions().get::<RequestId>().copied().unwrap_or_else(RequestId::new);
     let address = request.extensions().get::<ClientAddress>().and_then(|address| address.0);
     let span = request.extensions().get::<TraceSpan>().map_or_else(Span::none, |span| span.0.clone());
@@ -81,7 +80,7 @@ pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, reques
 }
 
 /// Answers a request for the operation `O`.
-pub(crate) async fn answer<O, W, B>(shared: &Shared, head: Head<'_>, body: B) -> Response
+pub(crate) async fn answer<O, W, B>(shared: &Shared, head: Head<'_>, body: B) -> Answer
 where
     O: Operation,
     W: Way<O>,
@@ -116,7 +115,7 @@ async fn perform<O, W, B>(
     head: Head<'_>,
     body: B,
     throttle: &mut Option<Throttle>,
-) -> Result<Response, Error>
+) -> Result<Answer, Error>
 where
     O: Operation,
     W: Way<O>,
@@ -161,8 +160,9 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+    let mut limited = Limited::new(&mut body, limit);
+    match read_whole(&mut limited).await {
+        Ok(bytes) => Ok(bytes),
         Err(error) if error.is::<LengthLimitError>() => {
             Box::pin(discard(body)).await;
             Err(too_large(limit))
@@ -171,6 +171,17 @@ where
             Err(Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again."))
         }
     }
+}
+
+/// All of a body. Most come in one piece, which is taken as it is.
+async fn read_whole<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Bytes, B::Error> {
+    let first = match body.frame().await.transpose()?.map(Frame::into_data) {
+        Some(Ok(first)) if body.is_end_stream() => return Ok(first),
+        Some(Ok(first)) => first,
+        _ => Bytes::new(),
+    };
+    let rest = body.collect().await?;
+    Ok([first, rest.to_bytes()].concat().into())
 }
 
 fn too_large(limit: usize) -> Error {

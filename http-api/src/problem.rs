@@ -1,6 +1,5 @@
 //! Errors as HTTP answers.
 
-use axum::response::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use keyrack_core::error::{Error, Fault};
@@ -8,7 +7,7 @@ use serde::Serialize;
 
 use keyrack_core::ids::RequestId;
 
-use crate::envelope::{self, Meta};
+use crate::envelope::{self, Answer, Meta};
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -30,7 +29,7 @@ struct Details<'a> {
 /// The answer for an error. `docs` is the address of the documentation, without a trailing slash.
 ///
 /// Faults of ours are logged here with their cause, under the request id that the caller reads.
-pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Response {
+pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Answer {
     let code = error.code();
     if code.status() >= 500 {
         tracing::error!(request_id = %id, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");

@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,6 +13,7 @@ use keyrack_core::keyrack::Keyrack;
 
 use keyrack_core::ids::RequestId;
 
+use crate::envelope::Answer;
 use crate::{docs, envelope, health, openapi, operations, problem};
 
 /// What the HTTP API needs to know besides the Keyrack it serves.
@@ -84,16 +84,16 @@ impl Visitor for Routes {
     }
 }
 
-async fn document(State(shared): State<Arc<Shared>>) -> Response {
+async fn document(State(shared): State<Arc<Shared>>) -> Answer {
     let document = shared.openapi.get_or_init(|| openapi::document(&shared.public_url).to_string().into());
-    envelope::json(StatusCode::OK, document.to_vec())
+    envelope::json(StatusCode::OK, document.clone())
 }
 
 /// 404 for a path at which there is nothing.
 pub(crate) async fn unknown_path(
     State(shared): State<Arc<Shared>>,
     Extension(id): Extension<RequestId>,
-) -> Response {
+) -> Answer {
     let error = Error::new(
         Code::RouteNotFound,
         "There is nothing at this path. Operations are at `/v2/<namespace>.<operation>`; `/openapi.json` lists them.",
@@ -101,7 +101,7 @@ pub(crate) async fn unknown_path(
     problem::response(&id, &shared.docs, &error)
 }
 
-async fn unknown_method(State(shared): State<Arc<Shared>>, Extension(id): Extension<RequestId>) -> Response {
+async fn unknown_method(State(shared): State<Arc<Shared>>, Extension(id): Extension<RequestId>) -> Answer {
     let error = Error::new(
         Code::MethodNotAllowed,
         "This path does not take that method; the `Allow` header names those it takes. Operations are POST requests.",

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Method, Request};
+use http::{Method, Request, Response};
+use http_body_util::{Either, Full};
 use keyrack_core::catalogue::Hot;
 use keyrack_core::error::Error;
 use keyrack_core::ids::RequestId;
@@ -49,48 +49,61 @@ impl Server {
     }
 
     /// Answers a request that came from `peer`.
-    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    pub fn answer<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Either<Full<Bytes>, Body>>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if request.method() == Method::POST {
-            match request.uri().path() {
-                VERIFY_KEY => return self.answer_hot::<VerifyKey, B>(VERIFY_KEY, request, peer).await,
-                LIMIT => return self.answer_hot::<Limit, B>(LIMIT, request, peer).await,
-                _ => {}
-            }
+        // Futures are moved about by those who poll them, so those of hot operations are to be small: the other
+        // one is in a box, and no async function takes a request, which it would keep twice.
+        let of = |path| request.method() == Method::POST && request.uri().path() == path;
+        if of(VERIFY_KEY) {
+            self.answer_hot::<VerifyKey, B>(VERIFY_KEY, request, peer).left_future()
+        } else if of(LIMIT) {
+            self.answer_hot::<Limit, B>(LIMIT, request, peer).left_future().right_future()
+        } else {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            let answer = self.router.clone().oneshot(request);
+            let answer = answer.map(|answer| answer.unwrap_or_else(|never| match never {}).map(Either::Right));
+            answer.boxed().right_future().right_future()
         }
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        // In a box, so that the futures of hot operations are small.
-        let answer = Box::pin(self.router.clone().oneshot(request));
-        answer.await.unwrap_or_else(|never| match never {})
     }
 
-    async fn answer_hot<O: Hot, B>(&self, path: &'static str, request: Request<B>, peer: SocketAddr) -> Response
+    fn answer_hot<O: Hot, B>(
+        &self,
+        path: &'static str,
+        request: Request<B>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Either<Full<Bytes>, Body>>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<axum::BoxError>,
     {
-        let id = RequestId::new();
-        let measurement = self.guard.metrics.begin(Some(path));
         let (parts, body) = request.into_parts();
-        let follow = self.guard.follow_trace;
-        let span = traces::request_span(follow, &Span::none(), &id, Some(path), &parts.headers);
-        let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
-            let address = self.guard.client_address(peer, &parts.headers);
-            let head = Head { id, headers: &parts.headers, address, span: &span };
-            let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body).instrument(span.clone());
-            match AssertUnwindSafe(answer).catch_unwind().await {
-                Ok(response) => response,
-                Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
-            }
-        } else {
-            problem::response(&id, &self.guard.docs, &guard::unknown_host())
-        };
-        traces::answered(&span, response.status());
-        guard::finish(&mut response, &id, measurement, &parts.method, path);
-        response
+        async move {
+            let id = RequestId::new();
+            let measurement = self.guard.metrics.begin(Some(path));
+            let follow = self.guard.follow_trace;
+            let span = traces::request_span(follow, &Span::none(), &id, Some(path), &parts.headers);
+            let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
+                let address = self.guard.client_address(peer, &parts.headers);
+                let head = Head { id, headers: &parts.headers, address, span: &span };
+                let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body);
+                match AssertUnwindSafe(answer.instrument(span.clone())).catch_unwind().await {
+                    Ok(response) => response,
+                    Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
+                }
+            } else {
+                problem::response(&id, &self.guard.docs, &guard::unknown_host())
+            };
+            traces::answered(&span, response.status());
+            guard::finish(&mut response, &id, measurement, &parts.method, path);
+            response.map(Either::Left)
+        }
     }
 }

@@ -109,6 +109,8 @@ pub struct Question<'a> {
     pub limits: &'a [AskedLimit<'a>],
     /// Where the verifying client is.
     pub address: Option<IpAddr>,
+    /// When it is asked, in Unix ms.
+    pub at: i64,
 }
 
 /// A limit named by a request.
@@ -196,13 +198,13 @@ pub fn decide_without_balance(
     let query = question.permissions.map(read_query).transpose()?;
     check_durations(question.limits)?;
     let decided = |verdict, limits| Decision { verdict, remaining: None, spent: 0, limits };
-    if let Some(verdict) = refused_by_state(keyrack, found, question.address) {
+    if let Some(verdict) = refused_by_state(keyrack, found, question) {
         return Ok(decided(verdict, CheckedLimits::new()));
     }
     if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
         return Ok(decided(Verdict::InsufficientPermissions, CheckedLimits::new()));
     }
-    let (passed, limits) = check_limits(keyrack, found, question.limits)?;
+    let (passed, limits) = check_limits(keyrack, found, question)?;
     Ok(decided(if passed { Verdict::Valid } else { Verdict::RateLimited }, limits))
 }
 
@@ -233,7 +235,7 @@ fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
     }
 }
 
-fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -> Option<Verdict> {
+fn refused_by_state(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Option<Verdict> {
     let is_enabled = |workspace: &Workspace| workspace.enabled;
     if !keyrack.resident().look_at_workspace(&found.key.place.workspace_id, is_enabled).unwrap_or(false) {
         return Some(Verdict::Forbidden);
@@ -241,10 +243,10 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -
     if !found.key.enabled {
         return Some(Verdict::Disabled);
     }
-    if keyrack.clock().now() > found.key.expires_at {
+    if question.at > found.key.expires_at {
         return Some(Verdict::Expired);
     }
-    let is_allowed = |api: &Arc<Api>| address.is_some_and(|address| api.addresses.contains(address));
+    let is_allowed = |api: &Arc<Api>| question.address.is_some_and(|address| api.addresses.contains(address));
     (!found.restricted_by.as_ref().is_none_or(is_allowed)).then_some(Verdict::Forbidden)
 }
 
@@ -262,9 +264,9 @@ struct Selected<'a> {
 fn check_limits(
     keyrack: &Keyrack,
     found: &Found,
-    asked: &[AskedLimit<'_>],
+    question: &Question<'_>,
 ) -> Result<(bool, CheckedLimits), Error> {
-    let selected = select(found, asked)?;
+    let selected = select(found, question.limits)?;
     if selected.is_empty() {
         return Ok((true, CheckedLimits::new()));
     }
@@ -281,7 +283,7 @@ fn check_limits(
             cost: limit.cost,
         })
         .collect();
-    let batch = keyrack.counters().check_all(&checks, keyrack.clock().now());
+    let batch = keyrack.counters().check_all(&checks, question.at);
     drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
         id: limit.id.into(),

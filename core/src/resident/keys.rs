@@ -37,7 +37,7 @@ pub struct Key {
     /// Where it belongs.
     pub place: Arc<Place>,
     /// For people.
-    pub name: Option<Box<str>>,
+    pub name: Option<CompactString>,
     /// The identity it was linked to, which may have been deleted since.
     pub identity_id: Option<Arc<str>>,
     /// JSON object; an empty one is absent.
@@ -114,7 +114,7 @@ impl Keys {
         let key = Key {
             id: row.id.into(),
             place: shared.place(row),
-            name: row.name.map(Box::from),
+            name: row.name.map(CompactString::from),
             identity_id: row.identity_id.map(|id| shared.text(id)),
             meta: raw_meta(row.meta),
             enabled: row.enabled,

@@ -242,8 +242,9 @@ impl Operation for VerifyKey {
             return Ok(not_found(keyrack).into());
         }
         let limits = asked.limits();
-        let decision = verification::decide(keyrack, &found, &asked.question(caller, &limits)).await?;
-        Ok(answered(keyrack, caller, &asked, found, decision, started).into())
+        let question = asked.question(keyrack, caller, &limits);
+        let decision = verification::decide(keyrack, &found, &question).await?;
+        Ok(answered(keyrack, caller, &asked, question.at, found, decision, started).into())
     }
 }
 
@@ -262,8 +263,9 @@ impl Hot for VerifyKey {
             return None;
         }
         let limits = asked.limits();
-        let decision = verification::decide_without_balance(keyrack, &found, &asked.question(caller, &limits));
-        Some(decision.map(|decision| answered(keyrack, caller, &asked, found, decision, started)))
+        let question = asked.question(keyrack, caller, &limits);
+        let decision = verification::decide_without_balance(keyrack, &found, &question);
+        Some(decision.map(|decision| answered(keyrack, caller, &asked, question.at, found, decision, started)))
     }
 }
 
@@ -292,12 +294,13 @@ impl<'a> Asked<'a> {
         self.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect()
     }
 
-    fn question(&'a self, caller: &Caller, limits: &'a [AskedLimit<'a>]) -> Question<'a> {
+    fn question(&'a self, keyrack: &Keyrack, caller: &Caller, limits: &'a [AskedLimit<'a>]) -> Question<'a> {
         Question {
             permissions: self.permissions.as_deref(),
             cost: self.credits.as_ref().map(|credits| credits.cost.0),
             limits,
             address: caller.origin().address,
+            at: keyrack.clock().now(),
         }
     }
 }
@@ -307,6 +310,7 @@ fn answered(
     keyrack: &Keyrack,
     caller: &Caller,
     asked: &Asked<'_>,
+    at: i64,
     found: Found,
     decision: Decision,
     started: Instant,
@@ -317,7 +321,7 @@ fn answered(
     keyrack.metrics().verified(decision.verdict);
     keyrack.recorder().record(Event::Verification(event::Verification {
         request_id: caller.origin().request_id,
-        time: keyrack.clock().now(),
+        time: at,
         found: found.clone(),
         outcome: decision.verdict,
         tags: asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect(),
