@@ -91,7 +91,8 @@ impl Following {
         (last_ms != NEVER).then(|| self.opened.elapsed().saturating_sub(Duration::from_millis(last_ms)))
     }
 
-    fn is_up_to_date(&self) {
+    /// Notes that the changes of all processes were followed to their end just now.
+    fn caught_up(&self) {
         let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1);
         self.last_ms.store(now_ms, Ordering::Release);
         self.is_behind.store(false, Ordering::Release);
@@ -371,7 +372,7 @@ impl Keyrack {
             }
         }
         self.metrics().generations_behind.set(0);
-        self.0.following.is_up_to_date();
+        self.0.following.caught_up();
         Ok(())
     }
 
