@@ -17,7 +17,7 @@ use crate::credits::ledger::Ledger;
 use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::keys::secret;
-use crate::last_used::{self, LastUsed};
+use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
@@ -168,7 +168,7 @@ impl Keyrack {
         }
         tokio::spawn(changes::follow(self.clone()));
         schedule::start(self, Refills::default());
-        schedule::start(self, last_used::Writing);
+        schedule::start(self, Uses);
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
         schedule::start(self, Removal::new(retention));
@@ -396,6 +396,19 @@ impl Keyrack {
     async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
         let mut connection = self.store().read().await?;
         self.resident().refresh(&mut connection, subjects).await
+    }
+}
+
+/// Writes what only memory knows of uses: when keys and root keys were last used, and the hourly counts.
+#[derive(Debug)]
+struct Uses;
+
+impl Job for Uses {
+    const NAME: &'static str = "uses";
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.write_uses().await
     }
 }
 
