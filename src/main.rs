@@ -5,6 +5,7 @@
 
 mod api;
 mod audit;
+mod connections;
 mod counters;
 mod doctor;
 mod events;

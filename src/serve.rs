@@ -1,17 +1,11 @@
 //! `keyrack serve`: the HTTP API and MCP on one listener; start, signals, drain.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::Guard;
@@ -21,15 +15,11 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::{self, Connections};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
 use crate::traces;
-
-/// How long a connection may go without the whole head of its next request, the time in which its client takes
-/// the last answer included. It covers idle time too, and
-/// clients that pool connections keep them idle for a minute and more.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish.
 ///
@@ -144,93 +134,31 @@ struct Stop {
 
 /// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
 async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: Duration) {
-    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Connections::default());
+    let mut looks = tokio::time::interval(connections::LOOK_EVERY);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            _ = looks.tick() => {
+                connections.end_idle();
+                continue;
+            }
             () = stop.gently.cancelled() => break,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((stream, peer)) => connections.serve(stream, peer, server.clone()),
             Err(error) => {
                 // Out of file descriptors, most likely: existing connections must go first.
                 tracing::warn!(%error, "cannot take a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let (server, idleness) = (server.clone(), Arc::new(Idleness::default()));
-        let watched = idleness.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let (server, idleness) = (server.clone(), idleness.clone());
-            async move {
-                let _busy = idleness.interrupt();
-                Ok::<_, Infallible>(server.answer(request, peer).await)
-            }
-        });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(end_when_idle(graceful.watch(connection), watched));
-    }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
-        () = stop.at_once.cancelled() => tracing::warn!("stopping at once; some requests did not finish"),
-    }
-}
-
-/// Runs a connection until it ends, or waited too long for the whole head of a request.
-///
-/// Looking now and then costs nothing per request, other than a timer that is set and taken back for each.
-async fn end_when_idle(connection: impl Future<Output = Result<(), hyper::Error>>, idleness: Arc<Idleness>) {
-    let mut connection = std::pin::pin!(connection);
-    let mut looks = tokio::time::interval(HEADER_TIMEOUT / 8);
-    loop {
-        tokio::select! {
-            biased;
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
-            }
-            _ = looks.tick() => {
-                if idleness.look() > 8 {
-                    tracing::debug!("a connection was idle for too long");
-                    return;
-                }
             }
         }
     }
-}
-
-/// How long a connection has waited for a request, in looks at it.
-#[derive(Debug, Default)]
-struct Idleness {
-    looks: AtomicU32,
-    is_busy: AtomicBool,
-}
-
-/// A request of a connection that is being answered.
-struct Busy(Arc<Idleness>);
-
-impl Idleness {
-    fn interrupt(self: &Arc<Self>) -> Busy {
-        self.is_busy.store(true, Ordering::Relaxed);
-        Busy(self.clone())
-    }
-
-    /// How many looks have found it waiting, this one included.
-    fn look(&self) -> u32 {
-        if self.is_busy.load(Ordering::Relaxed) { 0 } else { self.looks.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.looks.store(0, Ordering::Relaxed);
-        self.0.is_busy.store(false, Ordering::Relaxed);
+    drop(listener);
+    tokio::select! {
+        () = connections.end_all() => {}
+        () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
+        () = stop.at_once.cancelled() => tracing::warn!("stopping at once; some requests did not finish"),
     }
 }
 

@@ -163,10 +163,24 @@ pub trait Hot: Operation {
     -> Option<Result<Self::Response, Error>>;
 }
 
-/// Runs a hot operation on the text of an HTTP body; `None` when it has to be [run as others are](run_body).
-pub fn run_hot<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
-    let outcome = O::answer(keyrack, caller, serde_json::from_slice(body).ok()?)?;
-    Some(outcome.and_then(|response| checked::<O, _>(caller, response)))
+/// What comes of an attempt to answer at once.
+#[derive(Debug)]
+pub enum Attempt<O: Operation> {
+    /// The answer.
+    Answered(Result<O::Response, Error>),
+    /// A request that is right, but whose answer takes [longer](run_checked).
+    Waits(O::Request),
+    /// The schema has to say what is wrong with the body, [if anything is](run_body).
+    Unclear,
+}
+
+/// Tries to answer a hot operation from the text of an HTTP body, without waiting.
+pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O> {
+    let Ok(asked) = serde_json::from_slice(body) else { return Attempt::Unclear };
+    match O::answer(keyrack, caller, asked) {
+        Some(outcome) => Attempt::Answered(outcome.and_then(|response| checked::<O, _>(caller, response))),
+        None => serde_json::from_slice(body).map_or(Attempt::Unclear, Attempt::Waits),
+    }
 }
 
 /// What an operation answers: data, and for lists where the next page starts.
@@ -236,7 +250,7 @@ pub async fn run<O: Operation>(
     request: Value,
 ) -> Result<Reply<O::Response>, Error> {
     let request = request_schema::<O>().read(request)?;
-    perform::<O>(keyrack, caller, request).await
+    run_checked::<O>(keyrack, caller, request).await
 }
 
 /// The same for an HTTP body.
@@ -252,7 +266,7 @@ pub async fn run_body<O: Operation>(
         Some(member) => body_schema::<O>().read_member(member, body)?,
         None => request_schema::<O>().read(body)?,
     };
-    perform::<O>(keyrack, caller, request).await
+    run_checked::<O>(keyrack, caller, request).await
 }
 
 /// An answer, if the rule was asked before it was given.
@@ -263,7 +277,11 @@ fn checked<O: Operation, T>(caller: &Caller, answer: T) -> Result<T, Error> {
     Ok(answer)
 }
 
-async fn perform<O: Operation>(
+/// The same for a request that was checked already.
+///
+/// # Errors
+/// What the handler says.
+pub async fn run_checked<O: Operation>(
     keyrack: &Keyrack,
     caller: Caller,
     request: O::Request,

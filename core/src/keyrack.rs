@@ -118,7 +118,9 @@ impl Keyrack {
         let mut connection = store.read().await?;
         // Generations first: what changes while the rest loads is read again.
         let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
+        let started = Instant::now();
         let resident = Resident::load(&store).await?;
+        tracing::info!(keys = resident.key_count(), ms = started.elapsed().as_millis(), "the keys are in memory");
         drop(connection);
         if let Some(vault) = &vault {
             let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
@@ -155,8 +157,11 @@ impl Keyrack {
     pub async fn close(&self) {
         self.ledger().close().await;
         self.recorder().stop();
-        if let Err(error) = self.write_uses().await {
-            tracing::warn!(%error, "the last uses of keys, or hourly counts, could not be written");
+        if let Err(error) = self.write_usage().await {
+            tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
+        }
+        if let Err(error) = writing::write_key_uses(self).await {
+            tracing::warn!(%error, "the last uses of keys could not be written");
         }
         self.store().close().await;
     }
@@ -168,7 +173,8 @@ impl Keyrack {
         }
         tokio::spawn(changes::follow(self.clone()));
         schedule::start(self, Refills::default());
-        schedule::start(self, Uses);
+        schedule::start(self, Usage);
+        schedule::start(self, writing::KeyUses);
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
         schedule::start(self, Removal::new(retention));
@@ -265,9 +271,9 @@ impl Keyrack {
         self.0.last_used.of(id)
     }
 
-    /// Writes to the store when keys and root keys were last used, and the hourly counts.
-    pub(crate) async fn write_uses(&self) -> Result<(), Error> {
-        writing::write(self).await?;
+    /// Writes to the store when root keys were last used, and the hourly counts.
+    pub(crate) async fn write_usage(&self) -> Result<(), Error> {
+        writing::write_counts(self).await?;
         self.write_last_used().await
     }
 
@@ -399,16 +405,16 @@ impl Keyrack {
     }
 }
 
-/// Writes what only memory knows of uses: when keys and root keys were last used, and the hourly counts.
+/// Writes when root keys were last used, and the hourly counts.
 #[derive(Debug)]
-struct Uses;
+struct Usage;
 
-impl Job for Uses {
-    const NAME: &'static str = "uses";
+impl Job for Usage {
+    const NAME: &'static str = "usage";
     const PERIOD: Duration = Duration::from_secs(10);
 
     async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        keyrack.write_uses().await
+        keyrack.write_usage().await
     }
 }
 

@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use keyrack_core::caller::ClientAddress;
 use keyrack_core::error::{Code, Error};
 use keyrack_core::ids::RequestId;
@@ -25,6 +25,8 @@ use crate::envelope::REQUEST_ID;
 use crate::metrics::{HttpMetrics, Measurement};
 use crate::problem;
 use crate::traces::{self, FollowTrace};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the other end of the connection; kept in the extensions of a request.
 #[derive(Debug, Clone, Copy)]
@@ -104,9 +106,9 @@ pub(crate) fn unknown_host() -> Error {
 impl Guard {
     /// Where the client is, behind trusted proxies.
     pub(crate) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let forwarded = headers.get_all("x-forwarded-for");
-        let hops: Vec<&str> = forwarded.iter().map(|value| value.to_str().unwrap_or("?")).collect();
-        client_address(peer.ip(), hops.into_iter(), &self.trusted_proxies)
+        let forwarded = headers.get_all(&FORWARDED_FOR);
+        let hops = forwarded.iter().map(|value| value.to_str().unwrap_or("?"));
+        client_address(peer.ip(), hops, &self.trusted_proxies)
     }
 
     /// Whether the request names a server that this is.

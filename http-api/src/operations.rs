@@ -4,6 +4,7 @@
 //! handler. A caller without a root key makes the server buffer nothing and learns nothing of schemas.
 
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use axum::BoxError;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use keyrack_core::caller::{Caller, ClientAddress};
-use keyrack_core::catalogue::{self, Hot, Operation};
+use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
 use keyrack_core::error::{Code, Error, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::{Keyrack, Throttle};
@@ -48,16 +49,16 @@ pub(crate) struct Head<'a> {
 
 /// How an operation is called.
 pub(crate) trait Way<O: Operation>: Send {
-    /// The answer to a body that needs no more than a look; `None` for those that do.
-    fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>>;
+    /// Tries to answer a body without waiting.
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O>;
 }
 
 /// As all operations are.
 pub(crate) struct Ordinarily;
 
 impl<O: Operation> Way<O> for Ordinarily {
-    fn at_once(_: &Keyrack, _: &Caller, _: &[u8]) -> Option<Result<O::Response, Error>> {
-        None
+    fn attempt(_: &Keyrack, _: &Caller, _: &[u8]) -> Attempt<O> {
+        Attempt::Unclear
     }
 }
 
@@ -65,8 +66,8 @@ impl<O: Operation> Way<O> for Ordinarily {
 pub(crate) struct Hotly;
 
 impl<O: Hot> Way<O> for Hotly {
-    fn at_once(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Option<Result<O::Response, Error>> {
-        catalogue::run_hot::<O>(keyrack, caller, body)
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O> {
+        catalogue::attempt::<O>(keyrack, caller, body)
     }
 }
 
@@ -88,7 +89,7 @@ where
     B::Error: Into<BoxError>,
 {
     let mut throttle = None;
-    let outcome = within_deadline(perform::<O, W, B>(shared, head, body, &mut throttle)).await;
+    let outcome = within_deadline(pin!(perform::<O, W, B>(shared, head, body, &mut throttle))).await;
     let mut response = outcome.unwrap_or_else(|error| problem::response(&head.id, &shared.docs, &error));
     if let Some(throttle) = throttle {
         add_throttle(response.headers_mut(), throttle);
@@ -96,10 +97,10 @@ where
     response
 }
 
-/// What does not wait needs no timer, and most requests do not.
-async fn within_deadline<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut work = std::pin::pin!(work);
-    if let Some(outcome) = futures_util::future::poll_immediate(&mut work).await {
+/// What does not wait needs no timer, and most requests do not. The work is pinned where it is: a future that
+/// is moved into another is there twice.
+async fn within_deadline<T>(mut work: Pin<&mut impl Future<Output = Result<T, Error>>>) -> Result<T, Error> {
+    if let Some(outcome) = futures_util::future::poll_immediate(work.as_mut()).await {
         return outcome;
     }
     tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
@@ -122,9 +123,12 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
-    if let Err(refusal) = check_declared_size(head.headers, shared.max_body_bytes) {
-        discard(body).await;
-        return Err(refusal);
+    if is_declared_larger(head.headers, shared.max_body_bytes) {
+        // A client that asked whether to send its body does not send it now.
+        if !head.headers.contains_key(EXPECT) {
+            Box::pin(discard(body)).await;
+        }
+        return Err(too_large(shared.max_body_bytes));
     }
     let caller = authenticate(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
@@ -136,12 +140,37 @@ where
         }
     }
     let body = read_body(body, shared.max_body_bytes).await?;
-    let reply = match W::at_once(&shared.keyrack, &caller, &body) {
-        Some(answer) => answer?.into(),
-        // In a box, so that what needs only a look carries no room for it around.
-        None => Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?,
+    // What takes longer is in boxes, so that what does not carries no room for it around.
+    let reply = match W::attempt(&shared.keyrack, &caller, &body) {
+        Attempt::Answered(answer) => answer?.into(),
+        Attempt::Waits(request) => Box::pin(catalogue::run_checked::<O>(&shared.keyrack, caller, request)).await?,
+        Attempt::Unclear => {
+            Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?
+        }
     };
     envelope::success::<O>(&head.id, reply).map_err(Error::unexpected)
+}
+
+fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    declared.is_some_and(|declared| declared > limit as u64)
+}
+
+async fn read_body<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    match Limited::new(&mut body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Box::pin(discard(body)).await;
+            Err(too_large(limit))
+        }
+        Err(_) => {
+            Err(Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again."))
+        }
+    }
 }
 
 fn too_large(limit: usize) -> Error {
@@ -154,29 +183,6 @@ async fn discard<B: Body + Unpin>(mut body: B) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     // The end of the wait is no fault.
     let _ = tokio::time::timeout(DISCARD_FOR, rest).await;
-}
-
-fn check_declared_size(headers: &HeaderMap, limit: usize) -> Result<(), Error> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match declared {
-        Some(declared) if declared > limit as u64 => Err(too_large(limit)),
-        _ => Ok(()),
-    }
-}
-
-async fn read_body<B>(body: B, limit: usize) -> Result<Bytes, Error>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
-    let body = Limited::new(body, limit).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            too_large(limit)
-        } else {
-            Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again.")
-        }
-    })?;
-    Ok(body.to_bytes())
 }
 
 fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {

@@ -112,7 +112,7 @@ async fn a_key_that_was_tried_was_used_whatever_the_verdict() {
         (new_key(&server, &api, json!({"enabled": false})).await, new_key(&server, &api, json!({})).await);
     let before = now();
     assert_eq!(verify(&server, &tried, json!({})).await["code"], "DISABLED");
-    // Written every few seconds, and at the latest when the server stops.
+    // Written once a minute, and at the latest when the server stops.
     server.signal("TERM");
     assert!(server.wait_for_exit(Duration::from_secs(10)).await.success());
     let server = server.program().start().await;

@@ -135,13 +135,13 @@ impl Event {
 
 impl Verification {
     fn record(&self) -> VerificationRecord<'_> {
-        let Found { key, api, identity } = &self.found;
+        let Found { key, key_space_id, identity, .. } = &self.found;
         VerificationRecord {
             request_id: self.request_id.as_str(),
             time: self.time,
             workspace_id: &key.place.workspace_id,
-            api_id: &api.stored.id,
-            key_space_id: &api.stored.key_space_id,
+            api_id: &key.place.api_id,
+            key_space_id,
             key_id: &key.id,
             identity_id: identity.as_ref().map_or("", |identity| &identity.id),
             external_id: identity.as_ref().map_or("", |identity| &identity.external_id),

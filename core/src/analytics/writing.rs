@@ -1,23 +1,35 @@
 //! Bringing what was made of events into the store, now and then and when the program stops.
 
+use std::time::Duration;
+
 use compact_str::CompactString;
 
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::schedule::give_way;
+use crate::schedule::{Job, give_way};
 use crate::store::{keys, usage};
 
 /// Keys whose last use is written in one transaction: others that write wait no longer than that takes.
 const USES_PER_TRANSACTION: usize = 500;
 
-/// Writes the hourly counts and the times of last use that only this process knows.
-///
-/// A kill between a commit and what follows it counts nothing twice: what was in memory is gone with it.
+/// Writes when keys were last used, now and then: a key that is always in use is a row per minute.
+#[derive(Debug)]
+pub(crate) struct KeyUses;
+
+impl Job for KeyUses {
+    const NAME: &'static str = "key_uses";
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        write_key_uses(keyrack).await
+    }
+}
+
+/// Writes the times of last use that only this process knows.
 ///
 /// # Errors
 /// When the store does not answer; what is not written stays for the next time.
-pub(crate) async fn write(keyrack: &Keyrack) -> Result<(), Error> {
-    write_counts(keyrack).await?;
+pub(crate) async fn write_key_uses(keyrack: &Keyrack) -> Result<(), Error> {
     // Taken once: what goes on being used meanwhile is for the next time, or this would never end.
     let uses = keyrack.recorder().take_uses();
     let mut portions = uses.chunks(USES_PER_TRANSACTION);
@@ -32,7 +44,13 @@ pub(crate) async fn write(keyrack: &Keyrack) -> Result<(), Error> {
     Ok(())
 }
 
-async fn write_counts(keyrack: &Keyrack) -> Result<(), Error> {
+/// Writes the hourly counts that only this process knows.
+///
+/// A kill between the commit and what follows it counts nothing twice: what was in memory is gone with it.
+///
+/// # Errors
+/// As [`write_key_uses`].
+pub(crate) async fn write_counts(keyrack: &Keyrack) -> Result<(), Error> {
     let _writing = keyrack.event_writing().await;
     let recorder = keyrack.recorder();
     recorder.empty_ring(keyrack.clock());

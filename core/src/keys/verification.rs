@@ -72,8 +72,11 @@ impl Verdict {
 pub struct Found {
     /// The key.
     pub key: Arc<Key>,
-    /// Its API, which is live.
-    pub api: Arc<Api>,
+    /// The key space of its API, which is live. Copied: to share it would be to count its users, which all
+    /// verifications of a moment would do in one place.
+    pub key_space_id: CompactString,
+    /// Its API, if that restricts where its keys may be verified from.
+    pub restricted_by: Option<Arc<Api>>,
     /// Its identity, if that is live.
     pub identity: Option<Arc<Identity>>,
 }
@@ -88,9 +91,11 @@ pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> 
     if *key.place.workspace_id != *workspace_id {
         return None;
     }
-    let api = keyrack.resident().api(&key.place.api_id)?;
+    let (key_space_id, restricted_by) = keyrack.resident().look_at_api(&key.place.api_id, |api| {
+        (CompactString::from(&api.stored.key_space_id), (!api.addresses.is_empty()).then(|| api.clone()))
+    })?;
     let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
-    Some(Found { key, api, identity })
+    Some(Found { key, key_space_id, restricted_by, identity })
 }
 
 /// What is asked about a key.
@@ -138,8 +143,7 @@ pub type CheckedLimits = SmallVec<[CheckedLimit; 1]>;
 /// A limit after its check.
 #[derive(Debug)]
 pub struct CheckedLimit {
-    /// `rl_…`; empty for an ad-hoc limit. Copied: to share a text is to count its users, which all
-    /// verifications of a moment would do in one place.
+    /// `rl_…`; empty for an ad-hoc limit. Copied, as the key space of a [`Found`] is.
     pub id: CompactString,
     /// Its name.
     pub name: CompactString,
@@ -240,11 +244,8 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, address: Option<IpAddr>) -
     if keyrack.clock().now() > found.key.expires_at {
         return Some(Verdict::Expired);
     }
-    let allowed = &found.api.addresses;
-    if !allowed.is_empty() && !address.is_some_and(|address| allowed.contains(address)) {
-        return Some(Verdict::Forbidden);
-    }
-    None
+    let is_allowed = |api: &Arc<Api>| address.is_some_and(|address| api.addresses.contains(address));
+    (!found.restricted_by.as_ref().is_none_or(is_allowed)).then_some(Verdict::Forbidden)
 }
 
 /// A limit that a verification checks, and whose count it is.

@@ -34,8 +34,13 @@ impl<T: HasId> ById<T> {
         let previous = self.hashes.pin().insert(id.into(), hash).copied();
         self.by_hash.pin().insert(hash, Arc::new(thing));
         if let Some(previous) = previous.filter(|previous| *previous != hash) {
-            self.by_hash.pin().remove(&previous);
+            self.forget(&previous, id);
         }
+    }
+
+    /// Forgets what is found by a hash, unless that is another thing by now.
+    fn forget(&self, hash: &KeyHash, id: &str) {
+        let _ = self.by_hash.pin().remove_if(hash, |_, thing| thing.id() == id);
     }
 
     pub(super) fn reserve(&self, count: usize) {
@@ -54,8 +59,7 @@ impl<T: HasId> ById<T> {
     pub(super) fn remove(&self, id: &str) {
         let hash = self.hashes.pin().remove(id).copied();
         if let Some(hash) = hash {
-            // Another thing may have its hash by now.
-            let _ = self.by_hash.pin().remove_if(&hash, |_, thing| thing.id() == id);
+            self.forget(&hash, id);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A million keys are to take little memory, so what many keys have in common (their place, their sets of
 //! permissions and roles) is shared, and ids lie in the entries themselves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -218,25 +218,5 @@ impl Sharing {
             }
         };
         self.last_place.insert(place).clone()
-    }
-}
-
-/// What many keys hold, by number, so that what one key holds is a few numbers until it is made.
-#[derive(Default)]
-pub(super) struct Numbered(Vec<Arc<str>>, HashMap<CompactString, u32, RandomState>);
-
-impl Numbered {
-    /// Notes a thing by its id, with what is shown of it.
-    pub(super) fn insert(&mut self, id: &str, text: Arc<str>) {
-        self.1.insert(id.into(), u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        self.0.push(text);
-    }
-
-    pub(super) fn number(&self, id: &str) -> Option<u32> {
-        self.1.get(id).copied()
-    }
-
-    pub(super) fn text(&self, number: u32) -> Option<&Arc<str>> {
-        self.0.get(number as usize)
     }
 }

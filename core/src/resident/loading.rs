@@ -1,7 +1,8 @@
-//! Loading every key of the instance: at the start, and after having been away for too long.
+//! Loading every identity and key of the instance: at the start, and after having been away for too long.
 //!
-//! Rows are read one by one and kept by nobody: first what keys hold, as numbers; then the keys, which are
-//! complete at once. Sets of permissions and roles are made once for all keys that hold the same.
+//! Rows are read one by one and kept by nobody. What keys hold is read first, as a number of a set per key; then
+//! the keys, which are complete at once, by one thread per core. Sets of permissions and roles are made once for
+//! all keys that hold the same.
 
 use std::sync::Arc;
 
@@ -9,21 +10,24 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::keys::{Belongings, KeyRow, Keys, Numbered, Sharing};
-use super::{Ratelimit, left_out};
+use super::keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
+use super::{Identity, Ratelimit, left_out};
 use crate::error::Error;
 use crate::store::Store;
-use crate::store::scan::Row;
+use crate::store::scan::{Collector, Row};
 
 const PERMISSIONS: &str = "SELECT id, slug FROM permissions";
 const ROLES: &str = "SELECT id, name FROM roles";
-const PERMISSIONS_OF_ROLES: &str = "SELECT role_id, permission_id FROM role_permissions";
+const PERMISSIONS_OF_ROLES: &str = "SELECT role_id, permission_id FROM role_permissions ORDER BY role_id";
 const PERMISSIONS_OF_KEYS: &str = "SELECT key_id, permission_id FROM key_permissions ORDER BY key_id";
 const ROLES_OF_KEYS: &str = "SELECT key_id, role_id FROM key_roles ORDER BY key_id";
 const LIMITS_OF_KEYS: &str = "SELECT key_id, id, name, limit_count, duration_ms, auto_apply FROM ratelimits \
                               WHERE key_id IS NOT NULL ORDER BY key_id, name";
-const COUNT: &str = "SELECT COUNT(*) FROM keys";
+const LIMITS_OF_IDENTITIES: &str = "SELECT identity_id, id, name, limit_count, duration_ms, auto_apply \
+                                    FROM ratelimits WHERE identity_id IS NOT NULL ORDER BY identity_id, name";
 const BALANCES: &str = "SELECT key_id, refill_amount, remaining FROM credits WHERE remaining IS NOT NULL";
+const IDENTITIES: &str = "SELECT id, external_id, meta FROM identities WHERE deleted_at IS NULL";
+const COUNT: &str = "SELECT 'keys', COUNT(*) FROM keys";
 const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_migration_id, k.name, k.identity_id, \
                     k.meta, k.enabled, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id \
                     WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
@@ -31,61 +35,30 @@ const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_mig
 type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
-/// Numbers of permissions or roles.
-type Numbers = SmallVec<[u32; 2]>;
-
-/// What was read so far.
-struct Loading {
-    keys: Arc<Keys>,
-    shared: Sharing,
-    permissions: Numbered,
-    roles: Numbered,
-    permissions_of_roles: HashMap<u32, Numbers>,
-    held: HashMap<CompactString, Held>,
-    limits: HashMap<CompactString, Vec<Ratelimit>>,
-    /// Whether the balance is refilled.
-    balances: HashMap<CompactString, bool>,
-    /// Sets that were made already, by what is in them.
-    sets: HashMap<Held, (Texts, Texts)>,
-    found: HashSet<CompactString>,
-    remembers_found: bool,
-    /// First columns of rows that cannot be read. Of what belongs to a key they are the key's id: it must go
-    /// with them, or it would be limited less than it should be.
-    unreadable: HashSet<CompactString>,
-}
-
-type Texts = Arc<[Arc<str>]>;
-
-/// What a key holds.
-#[derive(Default, Clone, PartialEq, Eq, Hash)]
-struct Held {
-    permissions: Numbers,
-    roles: Numbers,
+/// Reads every live identity, with its limits.
+pub(super) async fn load_identities(store: &Store) -> Result<Vec<Identity>, Error> {
+    let limits = scan(store, LIMITS_OF_IDENTITIES, Limits::default(), Limits::take).await?;
+    let identities = Identities { limits, found: Vec::new() };
+    Ok(scan(store, IDENTITIES, identities, Identities::take).await?.found.found)
 }
 
 /// Reads every live key into `keys`. `is_empty` says that there is none yet; else those that are no longer
 /// live go.
 pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -> Result<(), Error> {
-    let mut loading = Loading {
-        keys: keys.clone(),
-        shared: Sharing::default(),
-        permissions: Numbered::default(),
-        roles: Numbered::default(),
-        permissions_of_roles: HashMap::default(),
-        held: HashMap::default(),
-        limits: HashMap::default(),
-        balances: HashMap::default(),
-        sets: HashMap::default(),
-        found: HashSet::default(),
-        remembers_found: !is_empty,
-        unreadable: HashSet::default(),
-    };
-    for (query, show) in Loading::STEPS {
-        loading = store.scan(query, loading, show, Loading::left_out).await?;
+    let holdings = Arc::new(Holdings::load(store, keys).await?);
+    let mut parts = tokio::task::JoinSet::new();
+    for condition in store.parts("keys", "k").await? {
+        let (store, query) = (store.clone(), format!("{KEYS} AND {condition}"));
+        let part = Part::new(keys.clone(), holdings.clone(), !is_empty);
+        parts.spawn(async move { scan(&store, query, part, Part::take).await });
+    }
+    let mut found = HashSet::default();
+    while let Some(part) = parts.join_next().await {
+        found.extend(part.map_err(Error::unexpected)??.found.live);
     }
     if !is_empty {
         for id in keys.ids() {
-            if !loading.found.contains(id.as_str()) {
+            if !found.contains(id.as_str()) {
                 keys.remove(&id);
             }
         }
@@ -93,83 +66,253 @@ pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -
     Ok(())
 }
 
-type Step = (&'static str, fn(&mut Loading, &Row<'_>) -> Result<(), Error>);
+/// What a scan finds, and the first columns of the rows that it cannot read. Of what belongs to a key these are
+/// the key's id: it must go with them, or it would be limited less than it should be.
+struct Scanned<F> {
+    found: F,
+    unreadable: HashSet<CompactString>,
+    take: fn(&mut F, &Row<'_>) -> Result<(), Error>,
+}
 
-impl Loading {
-    const STEPS: [Step; 9] = [
-        (COUNT, Loading::count),
-        (PERMISSIONS, Loading::permission),
-        (ROLES, Loading::role),
-        (PERMISSIONS_OF_ROLES, Loading::permission_of_role),
-        (PERMISSIONS_OF_KEYS, Loading::permission_of_key),
-        (ROLES_OF_KEYS, Loading::role_of_key),
-        (LIMITS_OF_KEYS, Loading::limit),
-        (BALANCES, Loading::balance),
-        (KEYS, Loading::key),
-    ];
+impl<F: Send + 'static> Collector for Scanned<F> {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        (self.take)(&mut self.found, row)
+    }
 
-    fn count(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let count = usize::try_from(row.number(0)?).unwrap_or_default();
-        self.keys.reserve(count);
-        self.held.reserve(count);
+    fn left_out(&mut self, row: &Row<'_>, error: &Error) {
+        let id = row.text(0).unwrap_or_default();
+        left_out("key or identity, or what belongs to one", id, error.cause().unwrap_or_default());
+        self.unreadable.insert(id.into());
+    }
+}
+
+async fn scan<F: Send + 'static>(
+    store: &Store,
+    query: impl Into<String>,
+    found: F,
+    take: fn(&mut F, &Row<'_>) -> Result<(), Error>,
+) -> Result<Scanned<F>, Error> {
+    store.scan(query.into(), Scanned { found, unreadable: HashSet::default(), take }).await
+}
+
+/// Things that many hold, by number: what one holds is then a few numbers.
+#[derive(Default)]
+struct Numbered {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<CompactString, u32>,
+}
+
+impl Numbered {
+    /// Of an id and what is shown of it.
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        self.numbers.insert(row.text(0)?.into(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.names.push(row.text(1)?.into());
         Ok(())
     }
 
-    fn permission(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let slug = self.shared.text(row.text(1)?);
-        self.permissions.insert(row.text(0)?, slug);
-        Ok(())
+    fn name(&self, number: u32) -> Option<Arc<str>> {
+        self.names.get(number as usize).cloned()
+    }
+}
+
+/// Numbers of permissions or roles.
+type Numbers = SmallVec<[u32; 4]>;
+
+/// The sets of things that holders hold, each set once.
+struct Held {
+    things: Arc<Numbered>,
+    sets: Vec<Numbers>,
+    by_set: HashMap<Numbers, u32>,
+    by_holder: HashMap<CompactString, u32>,
+    /// Rows come in the order of their holders: this is the one at hand.
+    at_hand: (CompactString, Numbers),
+}
+
+impl Held {
+    fn new(things: &Arc<Numbered>) -> Self {
+        Held {
+            things: things.clone(),
+            sets: Vec::new(),
+            by_set: HashMap::default(),
+            by_holder: HashMap::default(),
+            at_hand: (CompactString::default(), Numbers::new()),
+        }
     }
 
-    fn role(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let name = self.shared.text(row.text(1)?);
-        self.roles.insert(row.text(0)?, name);
-        Ok(())
-    }
-
-    fn permission_of_role(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        if let (Some(role), Some(permission)) =
-            (self.roles.number(row.text(0)?), self.permissions.number(row.text(1)?))
-        {
-            self.permissions_of_roles.entry(role).or_default().push(permission);
+    /// Of a holder and a thing.
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let (holder, thing) = (row.text(0)?, row.text(1)?);
+        if self.at_hand.0 != holder {
+            self.put_down();
+            self.at_hand.0 = holder.into();
+        }
+        if let Some(number) = self.things.numbers.get(thing) {
+            self.at_hand.1.push(*number);
         }
         Ok(())
     }
 
-    fn permission_of_key(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        if let Some(permission) = self.permissions.number(row.text(1)?) {
-            self.held.entry(row.text(0)?.into()).or_default().permissions.push(permission);
+    /// Notes what the holder at hand holds.
+    fn put_down(&mut self) {
+        let (holder, mut numbers) = std::mem::take(&mut self.at_hand);
+        if numbers.is_empty() {
+            return;
         }
-        Ok(())
+        numbers.sort_unstable();
+        let next = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        let set = match self.by_set.get(&numbers) {
+            Some(known) => *known,
+            None => {
+                self.sets.push(numbers.clone());
+                self.by_set.insert(numbers, next);
+                next
+            }
+        };
+        self.by_holder.insert(holder, set);
     }
 
-    fn role_of_key(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        if let Some(role) = self.roles.number(row.text(1)?) {
-            self.held.entry(row.text(0)?.into()).or_default().roles.push(role);
-        }
-        Ok(())
+    /// The number of the set of a holder; `None` for one that holds nothing.
+    fn set_of(&self, holder: &str) -> Option<u32> {
+        self.by_holder.get(holder).copied()
     }
 
-    fn limit(&mut self, row: &Row<'_>) -> Result<(), Error> {
+    fn members(&self, set: Option<u32>) -> &[u32] {
+        set.and_then(|set| self.sets.get(set as usize)).map_or(&[], |numbers| numbers)
+    }
+}
+
+async fn load_held(store: &Store, query: &str, things: &Arc<Numbered>) -> Result<Scanned<Held>, Error> {
+    let mut held = scan(store, query, Held::new(things), Held::take).await?;
+    held.found.put_down();
+    Ok(held)
+}
+
+/// Limits by their owner.
+#[derive(Default)]
+struct Limits {
+    by_owner: HashMap<CompactString, Vec<Ratelimit>>,
+    names: Sharing,
+}
+
+impl Limits {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let limit = Ratelimit {
             id: row.text(1)?.into(),
-            name: self.shared.text(row.text(2)?),
+            name: self.names.text(row.text(2)?),
             limit: row.number(3)?,
             duration_ms: row.number(4)?,
             auto_apply: row.number(5)? != 0,
         };
-        self.limits.entry(row.text(0)?.into()).or_default().push(limit);
+        self.by_owner.entry(row.text(0)?.into()).or_default().push(limit);
         Ok(())
     }
 
-    fn balance(&mut self, row: &Row<'_>) -> Result<(), Error> {
+    fn of(&self, owner: &str) -> Box<[Ratelimit]> {
+        self.by_owner.get(owner).map_or_else(Box::default, |limits| limits.as_slice().into())
+    }
+}
+
+struct Identities {
+    limits: Scanned<Limits>,
+    found: Vec<Identity>,
+}
+
+impl Identities {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let id = row.text(0)?;
+        if self.limits.unreadable.contains(id) {
+            return Err(Error::unexpected("one of its limits cannot be read"));
+        }
+        self.found.push(Identity {
+            id: id.into(),
+            external_id: row.text(1)?.into(),
+            meta: raw_meta(row.text_or_null(2)?),
+            ratelimits: self.limits.found.of(id),
+        });
+        Ok(())
+    }
+}
+
+/// Keys with a balance, and whether it is refilled.
+#[derive(Default)]
+struct Balances(HashMap<CompactString, bool>);
+
+impl Balances {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
         // The store decides on the balance; that it is a number is checked here.
         row.number(2)?;
-        self.balances.insert(row.text(0)?.into(), row.number_or_null(1)?.is_some());
+        self.0.insert(row.text(0)?.into(), row.number_or_null(1)?.is_some());
         Ok(())
     }
+}
 
-    fn key(&mut self, row: &Row<'_>) -> Result<(), Error> {
+/// What keys hold, by key.
+struct Holdings {
+    /// By the number of the role.
+    permissions_of_roles: Vec<Numbers>,
+    permissions: Held,
+    roles: Held,
+    limits: Limits,
+    balances: Balances,
+    unreadable: HashSet<CompactString>,
+}
+
+impl Holdings {
+    async fn load(store: &Store, keys: &Arc<Keys>) -> Result<Holdings, Error> {
+        let permissions = Arc::new(scan(store, PERMISSIONS, Numbered::default(), Numbered::take).await?.found);
+        let roles = Arc::new(scan(store, ROLES, Numbered::default(), Numbered::take).await?.found);
+        let make_room = |keys: &mut Arc<Keys>, row: &Row<'_>| {
+            keys.reserve(usize::try_from(row.number(1)?).unwrap_or_default());
+            Ok(())
+        };
+        let (permissions_of_roles, permissions, roles, limits, balances, _) = tokio::try_join!(
+            load_held(store, PERMISSIONS_OF_ROLES, &permissions),
+            load_held(store, PERMISSIONS_OF_KEYS, &permissions),
+            load_held(store, ROLES_OF_KEYS, &roles),
+            scan(store, LIMITS_OF_KEYS, Limits::default(), Limits::take),
+            scan(store, BALANCES, Balances::default(), Balances::take),
+            scan(store, COUNT, keys.clone(), make_room),
+        )?;
+        let unreadable = [permissions.unreadable, roles.unreadable, limits.unreadable, balances.unreadable]
+            .into_iter()
+            .flatten();
+        let mut by_role = vec![Numbers::new(); roles.found.things.names.len()];
+        for (id, number) in &roles.found.things.numbers {
+            let held = permissions_of_roles.found.set_of(id);
+            by_role[*number as usize] = permissions_of_roles.found.members(held).into();
+        }
+        Ok(Holdings {
+            permissions_of_roles: by_role,
+            unreadable: unreadable.collect(),
+            permissions: permissions.found,
+            roles: roles.found,
+            limits: limits.found,
+            balances: balances.found,
+        })
+    }
+}
+
+type Texts = Arc<[Arc<str>]>;
+
+/// A part of the keys, on their way into memory.
+struct Part {
+    keys: Arc<Keys>,
+    holdings: Arc<Holdings>,
+    shared: Sharing,
+    /// Slugs and names of roles, by the sets of permissions and roles that make them.
+    texts: HashMap<(Option<u32>, Option<u32>), (Texts, Texts)>,
+    /// The keys that are live, where that is of interest.
+    live: HashSet<CompactString>,
+    remembers_live: bool,
+}
+
+impl Part {
+    fn new(keys: Arc<Keys>, holdings: Arc<Holdings>, remembers_live: bool) -> Self {
+        let (texts, live) = (HashMap::default(), HashSet::default());
+        Part { keys, holdings, shared: Sharing::default(), texts, live, remembers_live }
+    }
+
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let row = KeyRow {
             id: row.text(0)?,
             workspace_id: row.text(1)?,
@@ -182,43 +325,37 @@ impl Loading {
             enabled: row.number(8)? != 0,
             expires_at: row.number_or_null(9)?,
         };
-        if self.unreadable.contains(row.id) {
+        if self.holdings.unreadable.contains(row.id) {
             return Err(Error::unexpected("something that belongs to it cannot be read"));
         }
-        let (permissions, roles) = match self.held.remove(row.id) {
-            Some(held) => self.sets(held),
-            None => (self.shared.set(Vec::new()), self.shared.set(Vec::new())),
-        };
+        let (permissions, roles) = self.texts(row.id);
         let belongings = Belongings {
-            has_refill: self.balances.remove(row.id),
+            has_refill: self.holdings.balances.0.get(row.id).copied(),
             permissions,
             roles,
-            ratelimits: self.limits.remove(row.id).unwrap_or_default().into(),
+            ratelimits: self.holdings.limits.of(row.id),
         };
-        if self.remembers_found {
-            self.found.insert(row.id.into());
+        if self.remembers_live {
+            self.live.insert(row.id.into());
         }
         self.keys.insert(&row, belongings, &mut self.shared);
         Ok(())
     }
 
-    fn left_out(&mut self, row: &Row<'_>, error: &Error) {
-        let id = row.text(0).unwrap_or_default();
-        left_out("key, or what belongs to one", id, error.cause().unwrap_or_default());
-        self.unreadable.insert(id.into());
-    }
-
     /// Slugs of all permissions, and names of the roles, of what a key holds.
-    fn sets(&mut self, held: Held) -> (Texts, Texts) {
-        if let Some(known) = self.sets.get(&held) {
+    fn texts(&mut self, key_id: &str) -> (Texts, Texts) {
+        let Holdings { permissions, roles, permissions_of_roles, .. } = &*self.holdings;
+        let sets = (permissions.set_of(key_id), roles.set_of(key_id));
+        if let Some(known) = self.texts.get(&sets) {
             return known.clone();
         }
-        let through_roles = held.roles.iter().filter_map(|role| self.permissions_of_roles.get(role)).flatten();
-        let slugs = held.permissions.iter().chain(through_roles);
-        let slugs: Vec<_> = slugs.filter_map(|permission| self.permissions.text(*permission)).cloned().collect();
-        let names: Vec<_> = held.roles.iter().filter_map(|role| self.roles.text(*role)).cloned().collect();
-        let sets = (self.shared.set(slugs), self.shared.set(names));
-        self.sets.insert(held, sets.clone());
-        sets
+        let held_roles = roles.members(sets.1);
+        let through_roles = held_roles.iter().flat_map(|role| &permissions_of_roles[*role as usize]);
+        let slugs = permissions.members(sets.0).iter().chain(through_roles);
+        let slugs = slugs.filter_map(|permission| permissions.things.name(*permission)).collect();
+        let names = held_roles.iter().filter_map(|role| roles.things.name(*role)).collect();
+        let texts = (self.shared.set(slugs), self.shared.set(names));
+        self.texts.insert(sets, texts.clone());
+        texts
     }
 }

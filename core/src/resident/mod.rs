@@ -14,6 +14,7 @@ mod loading;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use foldhash::quality::RandomState;
 use serde_json::value::RawValue;
 
@@ -34,7 +35,7 @@ use crate::store::{
 use by_id::{ById, HasId};
 use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
 pub use keys::{Key, NEVER, Place};
-use loading::load_keys;
+use loading::{load_identities, load_keys};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -46,10 +47,10 @@ pub struct Api {
 }
 
 /// A limit that a key or an identity owns.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ratelimit {
     /// `rl_…`
-    pub id: Arc<str>,
+    pub id: CompactString,
     /// Unique per owner.
     pub name: Arc<str>,
     /// Cost admitted per window.
@@ -64,13 +65,13 @@ pub struct Ratelimit {
 #[derive(Debug)]
 pub struct Identity {
     /// `id_…`
-    pub id: Arc<str>,
+    pub id: CompactString,
     /// What the user's own system calls it.
-    pub external_id: String,
+    pub external_id: Box<str>,
     /// JSON object; an empty one is absent.
     pub meta: Option<Box<RawValue>>,
     /// By name.
-    pub ratelimits: Vec<Ratelimit>,
+    pub ratelimits: Box<[Ratelimit]>,
 }
 
 /// A namespace with its overrides.
@@ -97,7 +98,7 @@ pub struct Resident {
     workspaces: ConcurrentMap<String, Arc<Workspace>>,
     root_keys: ById<RootKey>,
     apis: ConcurrentMap<String, Arc<Api>>,
-    identities: ConcurrentMap<String, Arc<Identity>>,
+    identities: ConcurrentMap<CompactString, Arc<Identity>>,
     keys: Arc<Keys>,
     key_migrations: ConcurrentMap<String, Arc<KeyMigration>>,
     namespaces: ConcurrentMap<String, Arc<Namespace>>,
@@ -129,8 +130,9 @@ impl Resident {
         }
         self.load_root_keys(connection, Only::All).await?;
         self.load_apis(connection, Only::All).await?;
-        self.load_identities(connection, Only::All).await?;
-        load_keys(store, &self.keys, self.keys.is_empty()).await?;
+        let (identities, ()) =
+            tokio::try_join!(load_identities(store), load_keys(store, &self.keys, self.keys.is_empty()))?;
+        self.replace_identities(identities);
         self.load_key_migrations(connection, Only::All).await?;
         self.load_namespaces(connection, Only::All).await
     }
@@ -163,9 +165,9 @@ impl Resident {
                     })?;
                 }
                 Subject::Identity(id) => {
-                    let read = self.load_identities(connection, Only::Ids(only)).await;
+                    let read = self.refresh_identity(connection, id).await;
                     unless_unreadable(read, "identity", id, || {
-                        self.identities.pin().remove(id);
+                        self.identities.pin().remove(id.as_str());
                     })?;
                 }
                 Subject::Namespace(id) => {
@@ -245,21 +247,33 @@ impl Resident {
         Ok(())
     }
 
-    async fn load_identities(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
-        let found = identities::live(connection, only).await?;
-        let mut limits = by_owner(ratelimits::of_identities(connection, only).await?);
-        for id in missing(only, || ids(&self.identities), found.iter().map(|identity| identity.id.as_str())) {
-            self.identities.pin().remove(&id);
+    fn replace_identities(&self, found: Vec<Identity>) {
+        let identities = self.identities.pin();
+        if !identities.is_empty() {
+            let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
+            identities.retain(|id, _| live.contains(id.as_str()));
         }
+        identities.reserve(found.len());
         for identity in found {
-            let resident = Identity {
-                ratelimits: resident_limits(limits.remove(&identity.id)),
-                meta: raw_meta(identity.meta.as_deref()),
-                id: identity.id.as_str().into(),
-                external_id: identity.external_id,
-            };
-            self.identities.pin().insert(identity.id, Arc::new(resident));
+            identities.insert(identity.id.clone(), Arc::new(identity));
         }
+    }
+
+    async fn refresh_identity(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
+        let only = [id];
+        let mut found = identities::live(connection, Only::Ids(&only)).await?;
+        let Some(stored) = found.pop() else {
+            self.identities.pin().remove(id);
+            return Ok(());
+        };
+        let mut limits = by_owner(ratelimits::of_identities(connection, Only::Ids(&only)).await?);
+        let resident = Identity {
+            id: stored.id.as_str().into(),
+            external_id: stored.external_id.into(),
+            meta: raw_meta(stored.meta.as_deref()),
+            ratelimits: resident_limits(limits.remove(id)),
+        };
+        self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
         Ok(())
     }
 
@@ -284,7 +298,7 @@ impl Resident {
                 has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
                 permissions: set(permissions.remove(&key.id)),
                 roles: set(roles.remove(&key.id)),
-                ratelimits: resident_limits(limits.remove(&key.id)).into(),
+                ratelimits: resident_limits(limits.remove(&key.id)),
             };
             let row = KeyRow {
                 id: &key.id,
@@ -336,6 +350,11 @@ impl Resident {
         }
     }
 
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// How many of each there are.
     pub fn sizes(&self) -> Sizes {
         Sizes([
@@ -365,7 +384,12 @@ impl Resident {
 
     /// A live API.
     pub fn api(&self, id: &str) -> Option<Arc<Api>> {
-        self.apis.pin().get(id).cloned()
+        self.look_at_api(id, Arc::clone)
+    }
+
+    /// What `look` sees of a live API. Every verification asks: see [`Resident::look_at_workspace`].
+    pub fn look_at_api<T>(&self, id: &str, look: impl FnOnce(&Arc<Api>) -> T) -> Option<T> {
+        self.apis.pin().get(id).map(look)
     }
 
     /// A live identity.
@@ -425,7 +449,7 @@ fn ids<T>(things: &ConcurrentMap<String, T>) -> Vec<String> {
     things.pin().keys().cloned().collect()
 }
 
-fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Vec<Ratelimit> {
+fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Box<[Ratelimit]> {
     limits
         .unwrap_or_default()
         .into_iter()

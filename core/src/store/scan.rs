@@ -1,8 +1,9 @@
 //! Reading whole tables, row by row: how a start reads millions of rows in seconds, keeping none of them.
 //!
-//! SQLite is read with its own binding, on a thread: the way through a pool would cost more per row than all
-//! that is done with it.
+//! SQLite is read with its own binding, on a thread per scan: the way through a pool would cost more per row
+//! than all that is done with it.
 
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -15,8 +16,8 @@ use super::{Location, Store};
 use crate::error::Error;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What SQLite may keep of the file while it is read.
-const CACHE_KIB: i64 = 64 << 10;
+/// More threads than that are not worth their connections.
+const MOST_PARTS: usize = 8;
 
 /// A row while it is shown. Columns are counted from 0.
 pub(crate) enum Row<'r> {
@@ -55,56 +56,89 @@ impl Row<'_> {
     }
 }
 
-impl Store {
-    /// Shows every row of a query without parameters to `show`, which collects what it wants in `state`. A row
-    /// that `show` cannot read is given to `left_out`.
+/// What collects the rows of a scan.
+pub(crate) trait Collector: Send + 'static {
+    /// Takes what it wants of a row.
     ///
     /// # Errors
-    /// When the store does not answer.
-    pub(crate) async fn scan<S: Send + 'static>(
-        &self,
-        query: &'static str,
-        mut state: S,
-        show: fn(&mut S, &Row<'_>) -> Result<(), Error>,
-        left_out: fn(&mut S, &Row<'_>, &Error),
-    ) -> Result<S, Error> {
-        let show = move |state: &mut S, row: &Row<'_>| {
-            if let Err(error) = show(state, row) {
-                left_out(state, row, &error);
-            }
-        };
-        match &self.location {
-            Location::Sqlite(path) => {
-                let path = path.clone();
-                let read = move || -> Result<S, Error> {
-                    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                    let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(away)?;
-                    connection.busy_timeout(BUSY_TIMEOUT).map_err(away)?;
-                    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(away)?;
-                    let mut statement = connection.prepare(query).map_err(away)?;
-                    let mut rows = statement.query(()).map_err(away)?;
-                    while let Some(row) = rows.next().map_err(away)? {
-                        show(&mut state, &Row::Sqlite(row));
-                    }
-                    drop(rows);
-                    drop(statement);
-                    Ok(state)
-                };
-                tokio::task::spawn_blocking(read).await.map_err(Error::unexpected)?
-            }
-            Location::Postgres(_) => {
-                let mut connection = self.read().await?;
-                let mut rows = sqlx::query(query).fetch(&mut *connection);
-                while let Some(row) = rows.try_next().await? {
-                    show(&mut state, &Row::Postgres(&row));
-                }
-                drop(rows);
-                Ok(state)
-            }
+    /// When the row cannot be read.
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error>;
+
+    /// Is told of a row that it could not read.
+    fn left_out(&mut self, row: &Row<'_>, error: &Error);
+
+    /// Either of them.
+    fn show(&mut self, row: &Row<'_>) {
+        if let Err(error) = self.take(row) {
+            self.left_out(row, &error);
         }
     }
 }
 
-fn away(error: rusqlite::Error) -> Error {
-    super::debits::unavailable(&error)
+impl Store {
+    /// Shows every row of a query without parameters to `collector`, and gives it back.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn scan<C: Collector>(&self, query: String, mut collector: C) -> Result<C, Error> {
+        match &self.location {
+            Location::Sqlite(path) => {
+                let path = path.clone();
+                let read = move || -> Result<C, rusqlite::Error> {
+                    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+                    connection.busy_timeout(BUSY_TIMEOUT)?;
+                    let mut statement = connection.prepare(&query)?;
+                    let mut rows = statement.query(())?;
+                    while let Some(row) = rows.next()? {
+                        collector.show(&Row::Sqlite(row));
+                    }
+                    Ok(collector)
+                };
+                let outcome = tokio::task::spawn_blocking(read).await.map_err(Error::unexpected)?;
+                outcome.map_err(|error| super::debits::unavailable(&error))
+            }
+            Location::Postgres(_) => {
+                let mut connection = self.read().await?;
+                let mut rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch(&mut *connection);
+                while let Some(row) = rows.try_next().await? {
+                    collector.show(&Row::Postgres(&row));
+                }
+                drop(rows);
+                Ok(collector)
+            }
+        }
+    }
+
+    /// Conditions that divide the rows of a table, which a query calls `alias`, into parts of about the same
+    /// size, one for each core to read. PostgreSQL has cores of its own: there is one part.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn parts(&self, table: &str, alias: &str) -> Result<Vec<String>, Error> {
+        if let Location::Postgres(_) = &self.location {
+            return Ok(vec!["TRUE".to_owned()]);
+        }
+        let ends = format!("SELECT MIN(rowid), MAX(rowid) FROM {table}");
+        let Ends(first, last) = self.scan(ends, Ends(0, 0)).await?;
+        let count = available_parallelism().map_or(1, usize::from).min(MOST_PARTS);
+        let rows = last.saturating_sub(first) / i64::try_from(count).unwrap_or(1) + 1;
+        let part = |at: i64| {
+            let from = first.saturating_add(at.saturating_mul(rows));
+            format!("{alias}.rowid >= {from} AND {alias}.rowid < {}", from.saturating_add(rows))
+        };
+        Ok((0..).map(part).take(count).collect())
+    }
+}
+
+/// The first and the last row id of a table.
+struct Ends(i64, i64);
+
+impl Collector for Ends {
+    fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        *self = Ends(row.number_or_null(0)?.unwrap_or(0), row.number_or_null(1)?.unwrap_or(0));
+        Ok(())
+    }
+
+    fn left_out(&mut self, _: &Row<'_>, _: &Error) {}
 }

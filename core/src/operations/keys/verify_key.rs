@@ -276,16 +276,13 @@ fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<
     if let (None, Some(migration_id)) = (&found, &asked.migration_id) {
         found = migration::find_waiting(keyrack, workspace_id, text, migration_id)?;
     }
-    let found = found.filter(|found| is_wanted(&found.api.stored.key_space_id));
+    let found = found.filter(|found| is_wanted(&found.key_space_id));
     let Some(found) = found else {
         caller.answered_as_unknown();
         return Ok(None);
     };
-    let scope = [
-        ("apiId", found.api.stored.id.as_str()),
-        ("keySpaceId", &found.api.stored.key_space_id),
-        ("keyId", &found.key.id),
-    ];
+    let scope =
+        [("apiId", &*found.key.place.api_id), ("keySpaceId", &found.key_space_id), ("keyId", &found.key.id)];
     let is_allowed = caller.is_allowed::<VerifyKey>(&scope);
     Ok(is_allowed.then_some(found))
 }
@@ -345,7 +342,7 @@ impl<'a> Shown<'a> {
             valid: decision.verdict == Verdict::Valid,
             code: decision.verdict,
             key_id: key.map(|key| &*key.id),
-            keyspace_id: found.as_ref().map(|found| found.api.stored.key_space_id.as_str()),
+            keyspace_id: found.as_ref().map(|found| found.key_space_id.as_str()),
             name: key.and_then(|key| key.name.as_deref()),
             meta: key.and_then(|key| key.meta.as_deref()),
             expires: key.map(|key| key.expires_at).filter(|expires_at| ![0, NEVER].contains(expires_at)),
