@@ -238,9 +238,12 @@ mod tests {
         assert_eq!(["[]", "[1]", "[1,2]", "[1,2,3]", "{}"].map(list), [false, true, true, false, false]);
     }
 
+    /// A member's name and its values.
+    type Member = (&'static str, fn() -> BoxedStrategy<Value>);
+
     /// A body that is nearly right: any member may be absent, of another type, or just out of its bounds.
-    fn bodies(members: &'static [(&'static str, fn() -> BoxedStrategy<Value>)]) -> impl Strategy<Value = Value> {
-        let member = |(name, values): &(&'static str, fn() -> BoxedStrategy<Value>)| {
+    fn bodies(members: &'static [Member]) -> impl Strategy<Value = Value> {
+        let member = |(name, values): &Member| {
             let name = name.to_string();
             let sent = prop_oneof![12 => values(), 1 => odd()].prop_map(move |value| Some((name.clone(), value)));
             prop_oneof![4 => sent, 1 => Just(None)].boxed()

@@ -17,7 +17,7 @@ use crate::credits::ledger::Ledger;
 use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::keys::secret;
-use crate::last_used::{self, LastUsed};
+use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
@@ -91,7 +91,8 @@ impl Following {
         (last_ms != NEVER).then(|| self.opened.elapsed().saturating_sub(Duration::from_millis(last_ms)))
     }
 
-    fn is_up_to_date(&self) {
+    /// Notes that the changes of all processes were followed to their end just now.
+    fn caught_up(&self) {
         let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1);
         self.last_ms.store(now_ms, Ordering::Release);
         self.is_behind.store(false, Ordering::Release);
@@ -156,7 +157,7 @@ impl Keyrack {
     pub async fn close(&self) {
         self.ledger().close().await;
         self.recorder().stop();
-        if let Err(error) = self.write_uses().await {
+        if let Err(error) = self.write_usage().await {
             tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
         }
         if let Err(error) = writing::write_key_uses(self).await {
@@ -172,7 +173,7 @@ impl Keyrack {
         }
         tokio::spawn(changes::follow(self.clone()));
         schedule::start(self, Refills::default());
-        schedule::start(self, last_used::Writing);
+        schedule::start(self, Usage);
         schedule::start(self, writing::KeyUses);
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
@@ -271,7 +272,7 @@ impl Keyrack {
     }
 
     /// Writes to the store when root keys were last used, and the hourly counts.
-    pub(crate) async fn write_uses(&self) -> Result<(), Error> {
+    pub(crate) async fn write_usage(&self) -> Result<(), Error> {
         writing::write_counts(self).await?;
         self.write_last_used().await
     }
@@ -377,7 +378,7 @@ impl Keyrack {
             }
         }
         self.metrics().generations_behind.set(0);
-        self.0.following.is_up_to_date();
+        self.0.following.caught_up();
         Ok(())
     }
 
@@ -401,6 +402,19 @@ impl Keyrack {
     async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
         let mut connection = self.store().read().await?;
         self.resident().refresh(&mut connection, subjects).await
+    }
+}
+
+/// Writes when root keys were last used, and the hourly counts.
+#[derive(Debug)]
+struct Usage;
+
+impl Job for Usage {
+    const NAME: &'static str = "usage";
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        keyrack.write_usage().await
     }
 }
 

@@ -4,14 +4,9 @@
 //! use of the last seconds.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use papaya::HashMap;
-
-use crate::error::Error;
-use crate::keyrack::Keyrack;
-use crate::schedule::Job;
 
 /// Uses of one key that are nearer to each other than this are one, so that parallel calls do not fight
 /// for the same memory.
@@ -61,19 +56,6 @@ impl LastUsed {
                 known.written.store(*at, Ordering::Relaxed);
             }
         }
-    }
-}
-
-/// Writes them now and then.
-#[derive(Debug)]
-pub(crate) struct Writing;
-
-impl Job for Writing {
-    const NAME: &'static str = "last_used";
-    const PERIOD: Duration = Duration::from_secs(10);
-
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        keyrack.write_uses().await
     }
 }
 

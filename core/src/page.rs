@@ -8,11 +8,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Reply;
 
-/// What every face needs to know about a list operation.
+/// What every face needs to know about a list operation: that it is one. The rest is in its request's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listing {
-    /// Items per page when the request does not say.
-    pub default_limit: i64,
+pub struct Listing;
+
+/// How many items a request wants per page; `DEFAULT` when it does not say.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct Limit<const DEFAULT: i64 = 100>(#[schemars(range(min = 1, max = 100))] i64);
+
+impl<const DEFAULT: i64> Default for Limit<DEFAULT> {
+    fn default() -> Self {
+        Limit(DEFAULT)
+    }
+}
+
+impl<const DEFAULT: i64> Limit<DEFAULT> {
+    /// How many rows are read for a page: one extra, which tells whether there are more and where they start.
+    pub fn rows(self) -> i64 {
+        self.0 + 1
+    }
+
+    /// Makes a page from what was read.
+    pub fn page<T>(self, mut rows: Vec<T>, id: impl Fn(&T) -> &str) -> Reply<Vec<T>> {
+        let limit = usize::try_from(self.0).unwrap_or(usize::MAX);
+        let cursor = rows.get(limit).map(|first_of_next| id(first_of_next).to_owned());
+        rows.truncate(limit);
+        Reply { data: rows, pagination: Some(Pagination { has_more: cursor.is_some(), cursor }) }
+    }
 }
 
 /// Where the next page starts.
@@ -26,26 +48,18 @@ pub struct Pagination {
     pub cursor: Option<String>,
 }
 
-/// Makes a page of up to `limit` items from rows that were read with one extra, which tells whether
-/// there are more and where they start.
-pub fn page<T>(mut rows: Vec<T>, limit: i64, id: impl Fn(&T) -> &str) -> Reply<Vec<T>> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let cursor = rows.get(limit).map(|first_of_next| id(first_of_next).to_owned());
-    rows.truncate(limit);
-    Reply { data: rows, pagination: Some(Pagination { has_more: cursor.is_some(), cursor }) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_cursor_is_the_first_item_of_the_next_page() {
+        let limit = Limit::<100>(2);
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
-        let full = page(rows(3), 2, |id| id);
+        let full = limit.page(rows(3), |id| id);
         assert_eq!(full.data, ["0", "1"]);
         assert_eq!(full.pagination.unwrap().cursor.as_deref(), Some("2"));
-        let last = page(rows(2), 2, |id| id);
+        let last = limit.page(rows(2), |id| id);
         assert_eq!(last.pagination.unwrap(), Pagination { has_more: false, cursor: None });
     }
 }

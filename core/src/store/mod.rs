@@ -364,6 +364,25 @@ async fn select(
     Ok(rows)
 }
 
+/// Runs `text`, which ends in a `WHERE` clause, restricted to the thing of a workspace that has this id, or else
+/// this text in its `column`, which is unique there.
+async fn find_named<T>(
+    connection: &mut Connection,
+    text: &str,
+    column: &str,
+    workspace_id: &str,
+    named: &str,
+    read: fn(&AnyRow) -> Result<T, sqlx::Error>,
+) -> Result<Option<T>, Error> {
+    let text = format!("{text} AND workspace_id = $1 AND (id = $2 OR {column} = $2) ORDER BY id <> $2 LIMIT 1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(named.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(read).transpose()?)
+}
+
 /// Marks a row of a table as deleted.
 async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str, now: i64) -> Result<(), Error> {
     sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE {table} SET deleted_at = $2 WHERE id = $1")))

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Part};
-use super::{Connection, Only, mark_deleted, select};
+use super::{Connection, Only, find_named, mark_deleted, select};
 use crate::error::Error;
 
 /// A namespace as stored, deleted ones included: their names stay reserved.
@@ -49,15 +49,7 @@ pub async fn find(
     workspace_id: &str,
     id_or_name: &str,
 ) -> Result<Option<Namespace>, Error> {
-    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR name = $2)");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(id_or_name.to_owned())
-        .fetch_all(connection)
-        .await?;
-    let mut found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    found.sort_by_key(|namespace| namespace.id != id_or_name);
-    Ok(found.into_iter().next())
+    find_named(connection, ANY, "name", workspace_id, id_or_name, read).await
 }
 
 /// Adds a namespace.

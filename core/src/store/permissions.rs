@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Part};
-use super::{Connection, Only, VALUES_PER_STATEMENT, placeholders, select};
+use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, select};
 use crate::error::Error;
 
 /// A permission as stored.
@@ -97,14 +97,7 @@ pub async fn find(
     workspace_id: &str,
     id_or_slug: &str,
 ) -> Result<Option<Permission>, Error> {
-    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR slug = $2)");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(id_or_slug.to_owned())
-        .fetch_all(connection)
-        .await?;
-    let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().min_by_key(|permission| permission.id != id_or_slug))
+    find_named(connection, ANY, "slug", workspace_id, id_or_slug, read).await
 }
 
 /// A part of the permissions of a workspace, in the order of ids; a search looks into all their texts.

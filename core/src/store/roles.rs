@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Part};
-use super::{Connection, VALUES_PER_STATEMENT, placeholders};
+use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders};
 use crate::error::Error;
 
 /// A role as stored.
@@ -74,14 +74,7 @@ pub async fn find(
     workspace_id: &str,
     id_or_name: &str,
 ) -> Result<Option<Role>, Error> {
-    let text = format!("{ANY} AND workspace_id = $1 AND (id = $2 OR name = $2)");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(id_or_name.to_owned())
-        .fetch_all(connection)
-        .await?;
-    let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().min_by_key(|role| role.id != id_or_name))
+    find_named(connection, ANY, "name", workspace_id, id_or_name, read).await
 }
 
 /// A part of the roles of a workspace, in the order of ids; a search looks into all their texts.

@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::apis;
 use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists the APIs that the caller may read.
 #[derive(Debug)]
@@ -21,19 +19,14 @@ pub struct ListApis;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// APIs per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,
     /// Only APIs whose id or name contains it; case does not matter.
     #[schemars(length(max = 256))]
     search: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 /// An API in a list.
@@ -61,7 +54,7 @@ impl Operation for ListApis {
             Expression::Leg("api.{apiId}.read_api"),
         ]))
         .denied_as(OnDenied::Verdict),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -73,7 +66,7 @@ impl Operation for ListApis {
         let mut connection = keyrack.store().read().await?;
         let mut cursor = request.cursor.unwrap_or_default();
         let search = request.search.unwrap_or_default();
-        let wanted = request.limit + 1;
+        let wanted = request.limit.rows();
         let mut visible = Vec::new();
         loop {
             let part =
@@ -97,6 +90,6 @@ impl Operation for ListApis {
             name: api.name,
             delete_protection: api.delete_protection,
         });
-        Ok(page::page(items.collect(), request.limit, |item| &item.id))
+        Ok(request.limit.page(items.collect(), |item| &item.id))
     }
 }

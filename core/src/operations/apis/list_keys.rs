@@ -6,11 +6,9 @@ use serde::Deserialize;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists the keys of an API.
 #[derive(Debug)]
@@ -24,9 +22,8 @@ pub struct Request {
     #[schemars(length(min = 1))]
     api_id: String,
     /// Keys per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     cursor: Option<String>,
     /// Only keys of the identity with this external id.
@@ -38,10 +35,6 @@ pub struct Request {
     /// Accepted for compatibility; lists are always fresh.
     #[serde(default, rename = "revalidateKeysCache")]
     _revalidate_keys_cache: bool,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 impl Operation for ListKeys {
@@ -76,7 +69,7 @@ impl Operation for ListKeys {
             on_denied: OnDenied::Forbidden,
         }]),
         hidden_from_assistants: &["decrypt", "revalidateKeysCache"],
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         errors: &[Code::PreconditionFailed],
         ..About::DEFAULT
     };
@@ -102,13 +95,14 @@ impl Operation for ListKeys {
                 identities::find_by_external_id(&mut connection, caller.workspace_id(), external_id).await?;
             match identity {
                 Some(identity) => identity_id = Some(identity.id),
-                None => return Ok(page::page(Vec::new(), request.limit, |key: &KeyObject| key.id())),
+                None => return Ok(request.limit.page(Vec::new(), |key: &KeyObject| key.id())),
             }
         }
         let cursor = request.cursor.as_deref().unwrap_or_default();
         let rows =
-            keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, request.limit + 1).await?;
-        let page = page::page(rows, request.limit, |key| &key.id);
+            keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, request.limit.rows())
+                .await?;
+        let page = request.limit.page(rows, |key| &key.id);
         let mut objects = KeyObject::read(&mut connection, page.data).await?;
         drop(connection);
         if request.decrypt {

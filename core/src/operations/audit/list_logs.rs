@@ -6,11 +6,9 @@ use serde::Deserialize;
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::audit_logs::{self, Wanted};
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists the audit log.
 #[derive(Debug)]
@@ -21,9 +19,8 @@ pub struct ListLogs;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Entries per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,
@@ -44,10 +41,6 @@ pub struct Request {
     end: Option<i64>,
 }
 
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
-}
-
 impl Operation for ListLogs {
     const ABOUT: About = About {
         name: "audit.listLogs",
@@ -57,7 +50,7 @@ impl Operation for ListLogs {
                       it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -75,9 +68,9 @@ impl Operation for ListLogs {
         };
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
-        let rows =
-            audit_logs::list(&mut connection, caller.workspace_id(), &cursor, wanted, request.limit + 1).await?;
+        let rows = audit_logs::list(&mut connection, caller.workspace_id(), &cursor, wanted, request.limit.rows())
+            .await?;
         let logs = rows.into_iter().map(Log::try_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(page::page(logs, request.limit, |log| &log.id))
+        Ok(request.limit.page(logs, |log| &log.id))
     }
 }

@@ -6,12 +6,10 @@ use serde::Deserialize;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::IdentityResponse;
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::listing::Part;
 use crate::store::{Only, by_owner, identities, ratelimits};
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists identities.
 #[derive(Debug)]
@@ -22,18 +20,13 @@ pub struct ListIdentities;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Identities per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     cursor: Option<String>,
     /// Only identities whose id or external id contains it; case does not matter.
     #[schemars(length(max = 256))]
     search: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 impl Operation for ListIdentities {
@@ -50,7 +43,7 @@ impl Operation for ListIdentities {
             Expression::Leg("identity.*.read_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -69,10 +62,10 @@ impl Operation for ListIdentities {
             workspace_id: caller.workspace_id(),
             cursor: request.cursor.as_deref().unwrap_or_default(),
             search: request.search.as_deref().unwrap_or_default(),
-            count: request.limit + 1,
+            count: request.limit.rows(),
         };
         let rows = identities::list(&mut connection, part).await?;
-        let page = page::page(rows, request.limit, |identity| &identity.id);
+        let page = request.limit.page(rows, |identity| &identity.id);
         if !reads_all {
             for identity in &page.data {
                 caller.authorize::<Self>(&[("identityId", &identity.id)])?;

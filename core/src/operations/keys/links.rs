@@ -7,7 +7,10 @@ use std::hash::Hash;
 
 use serde_json::json;
 
+use super::{locate, locate_for};
 use crate::audit::{Event, Target};
+use crate::authorization::{Conditional, Expression, OnDenied};
+use crate::catalogue::{Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::ids::{self, Kind};
 use crate::operations::fields::{PermissionResponse, RoleResponse, distinct};
@@ -15,18 +18,131 @@ use crate::store::identities::{self, Identity};
 use crate::store::keys;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
-use crate::{Code, Error};
+use crate::{Caller, Code, Error, Keyrack};
 
-/// The permissions with these slugs, in ascending order of slugs; those that do not exist are created
-/// with the slug as their name.
+/// What a request does with the permissions or roles that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The key gets them besides those that it has.
+    Add,
+    /// The key loses them.
+    Remove,
+    /// The key has them and no others.
+    Set,
+}
+
+impl Change {
+    /// What of the held the key loses, in their order.
+    fn taken<T: Eq + Hash + Clone>(self, held: &[T], named: &[T]) -> Vec<T> {
+        let named: HashSet<&T> = named.iter().collect();
+        let goes = |one: &&T| match self {
+            Change::Add => false,
+            Change::Remove => named.contains(one),
+            Change::Set => !named.contains(one),
+        };
+        held.iter().filter(goes).cloned().collect()
+    }
+
+    /// What of the named the key gets, in their order.
+    fn given<T: Eq + Hash + Clone>(self, held: &[T], named: &[T]) -> Vec<T> {
+        let held: HashSet<&T> = held.iter().collect();
+        named.iter().filter(|one| self != Change::Remove && !held.contains(one)).cloned().collect()
+    }
+}
+
+/// What naming a permission that does not exist yet needs besides.
+pub(super) const CREATE_PERMISSION: Conditional = Conditional {
+    name: "create",
+    when: "a requested permission slug does not exist and must be created",
+    check: Expression::Any(&[
+        Expression::Leg("unkey:v1:{workspaceId}:rbac/permissions/*#create_permission"),
+        Expression::Leg("rbac.*.create_permission"),
+    ]),
+    on_denied: OnDenied::Forbidden,
+};
+
+/// Changes the permissions that a key holds itself, and answers them by slug. Those that it is given and that
+/// do not exist yet are created, if the caller may.
+///
+/// # Errors
+/// 404 `permission_not_found` that names the first unknown one of those to be removed.
+pub(super) async fn change_permissions<O: Operation>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    key_id: &str,
+    change: Change,
+    slugs: Vec<String>,
+) -> Result<Reply<Vec<PermissionResponse>>, Error> {
+    locate_for::<O>(keyrack, &mut *keyrack.store().read().await?, caller, key_id).await?;
+    let slugs = distinct(slugs);
+    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    if change != Change::Remove {
+        mutation.correlate();
+    }
+    let (key, _) = locate(keyrack, mutation.connection(), caller, key_id).await?;
+    let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
+    if known.len() < slugs.len() {
+        match change {
+            Change::Add | Change::Set => caller.authorize_also::<O>(CREATE_PERMISSION.name, &[])?,
+            Change::Remove => return Err(unknown_permission(&slugs, &known)),
+        }
+    }
+    let held = permissions::of_key(mutation.connection(), &key.id).await?;
+    disconnect_permissions(&mut mutation, &key.id, &change.taken(&held, &known)).await?;
+    let named = with_new(&mut mutation, known, slugs).await?;
+    connect_permissions(&mut mutation, &key.id, &change.given(&held, &named)).await?;
+    let held = permissions::of_key(mutation.connection(), &key.id).await?;
+    mutation.touch(Subject::Key(key.id));
+    mutation.commit().await?;
+    Ok(held.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
+}
+
+/// Changes the roles of a key, and answers them by name. Those that are named must exist.
+///
+/// # Errors
+/// 404 `role_not_found` that names the first unknown one.
+pub(super) async fn change_roles<O: Operation>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    key_id: &str,
+    change: Change,
+    names: Vec<String>,
+) -> Result<Reply<Vec<RoleResponse>>, Error> {
+    locate_for::<O>(keyrack, &mut *keyrack.store().read().await?, caller, key_id).await?;
+    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    if change == Change::Set {
+        mutation.correlate();
+    }
+    let (key, _) = locate(keyrack, mutation.connection(), caller, key_id).await?;
+    let named = roles_by_name(&mut mutation, names).await?;
+    let held = roles::of_key(mutation.connection(), &key.id).await?;
+    disconnect_roles(&mut mutation, &key.id, &change.taken(&held, &named)).await?;
+    connect_roles(&mut mutation, &key.id, &change.given(&held, &named)).await?;
+    let held = roles::of_key(mutation.connection(), &key.id).await?;
+    let answer = RoleResponse::read(mutation.connection(), held).await?;
+    mutation.touch(Subject::Key(key.id));
+    mutation.commit().await?;
+    Ok(answer.into())
+}
+
+/// The permissions with these slugs, by slug; those that do not exist are created with the slug as their name.
 pub(in crate::operations) async fn permissions_by_slug(
     mutation: &mut Mutation,
     slugs: Vec<String>,
 ) -> Result<Vec<Permission>, Error> {
+    let (workspace_id, slugs) = (mutation.workspace_id().to_owned(), distinct(slugs));
+    let known = permissions::find_by_slugs(mutation.connection(), &workspace_id, &slugs).await?;
+    with_new(mutation, known, slugs).await
+}
+
+/// The permissions that were found and new ones for the other slugs, by slug.
+async fn with_new(
+    mutation: &mut Mutation,
+    mut found: Vec<Permission>,
+    mut slugs: Vec<String>,
+) -> Result<Vec<Permission>, Error> {
     let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    let mut slugs = distinct(slugs);
     slugs.sort_unstable();
-    let mut found = permissions::find_by_slugs(mutation.connection(), &workspace_id, &slugs).await?;
     let known: HashSet<String> = found.iter().map(|permission| permission.slug.clone()).collect();
     for slug in slugs.into_iter().filter(|slug| !known.contains(slug)) {
         let permission =
@@ -37,6 +153,13 @@ pub(in crate::operations) async fn permissions_by_slug(
     }
     found.sort_by(|one, other| one.slug.cmp(&other.slug));
     Ok(found)
+}
+
+/// The refusal of slugs of which not all are known.
+fn unknown_permission(slugs: &[String], known: &[Permission]) -> Error {
+    let unknown = slugs.iter().find(|slug| !known.iter().any(|known| known.slug == **slug));
+    let unknown = unknown.map_or("", String::as_str);
+    Error::new(Code::PermissionNotFound, format!("There is no permission with the slug \"{unknown}\"."))
 }
 
 /// The audit event of a new permission.
@@ -140,7 +263,7 @@ pub(super) async fn connect_permissions(
 }
 
 /// Takes permissions from a key that holds them, with an event for each.
-pub(super) async fn disconnect_permissions(
+async fn disconnect_permissions(
     mutation: &mut Mutation,
     key_id: &str,
     permissions: &[Permission],
@@ -166,7 +289,7 @@ pub(super) async fn connect_roles(mutation: &mut Mutation, key_id: &str, roles: 
 }
 
 /// Takes roles from a key that has them, with an event for each.
-pub(super) async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
+async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
     for role in roles {
         keys::unlink_role(mutation.connection(), key_id, &role.id).await?;
         let description = format!("Disconnected role {} and key {key_id}", role.id);
@@ -174,31 +297,4 @@ pub(super) async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, role
         mutation.record(event.on(Target::new("key", key_id)).on(role_target(role)));
     }
     Ok(())
-}
-
-/// The permissions that a key holds itself, by slug, as answered.
-pub(super) async fn answered_permissions(
-    mutation: &mut Mutation,
-    key_id: &str,
-) -> Result<Vec<PermissionResponse>, Error> {
-    let held = permissions::of_key(mutation.connection(), key_id).await?;
-    Ok(held.into_iter().map(PermissionResponse::from).collect())
-}
-
-/// The roles of a key, by name, as answered.
-pub(super) async fn answered_roles(mutation: &mut Mutation, key_id: &str) -> Result<Vec<RoleResponse>, Error> {
-    let held = roles::of_key(mutation.connection(), key_id).await?;
-    RoleResponse::read(mutation.connection(), held).await
-}
-
-/// What of `all` is not in `others`.
-pub(super) fn without<T: Eq + Hash + Clone>(all: &[T], others: &[T]) -> Vec<T> {
-    let others: HashSet<&T> = others.iter().collect();
-    all.iter().filter(|one| !others.contains(one)).cloned().collect()
-}
-
-/// What of `all` is in `others` too.
-pub(super) fn among<T: Eq + Hash + Clone>(all: &[T], others: &[T]) -> Vec<T> {
-    let others: HashSet<&T> = others.iter().collect();
-    all.iter().filter(|one| others.contains(one)).cloned().collect()
 }

@@ -3,13 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::links::{among, answered_permissions, disconnect_permissions};
-use super::{locate, locate_for};
+use super::links::{Change, change_permissions};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
-use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN, distinct};
-use crate::store::permissions;
+use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Takes permissions from a key.
@@ -54,27 +51,7 @@ impl Operation for RemovePermissions {
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 
-    async fn handle(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        request: Request,
-    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
-        let slugs = distinct(request.permissions);
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
-        let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
-        if let Some(unknown) = slugs.iter().find(|slug| !known.iter().any(|known| known.slug == **slug)) {
-            return Err(Error::new(
-                Code::PermissionNotFound,
-                format!("There is no permission with the slug \"{unknown}\"."),
-            ));
-        }
-        let held = permissions::of_key(mutation.connection(), &key.id).await?;
-        disconnect_permissions(&mut mutation, &key.id, &among(&held, &known)).await?;
-        let answer = answered_permissions(&mut mutation, &key.id).await?;
-        mutation.touch(Subject::Key(key.id));
-        mutation.commit().await?;
-        Ok(answer.into())
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
+        change_permissions::<Self>(keyrack, caller, &request.key_id, Change::Remove, request.permissions).await
     }
 }

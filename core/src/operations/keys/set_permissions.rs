@@ -3,16 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::add_permissions::CREATE_PERMISSION;
-use super::links::{
-    answered_permissions, connect_permissions, disconnect_permissions, permissions_by_slug, without,
-};
-use super::{locate, locate_for};
+use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
-use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN, distinct};
-use crate::store::permissions;
+use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the permissions of a key.
@@ -58,27 +52,7 @@ impl Operation for SetPermissions {
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 
-    async fn handle(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        request: Request,
-    ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
-        let slugs = distinct(request.permissions);
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        mutation.correlate();
-        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
-        let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
-        if known.len() < slugs.len() {
-            caller.authorize_also::<Self>(CREATE_PERMISSION.name, &[])?;
-        }
-        let held = permissions::of_key(mutation.connection(), &key.id).await?;
-        disconnect_permissions(&mut mutation, &key.id, &without(&held, &known)).await?;
-        let wanted = permissions_by_slug(&mut mutation, slugs).await?;
-        connect_permissions(&mut mutation, &key.id, &without(&wanted, &held)).await?;
-        let answer = answered_permissions(&mut mutation, &key.id).await?;
-        mutation.touch(Subject::Key(key.id));
-        mutation.commit().await?;
-        Ok(answer.into())
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
+        change_permissions::<Self>(keyrack, caller, &request.key_id, Change::Set, request.permissions).await
     }
 }

@@ -3,13 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::links::{answered_roles, connect_roles, disconnect_roles, roles_by_name, without};
-use super::{locate, locate_for};
+use super::links::{Change, change_roles};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{ID_PATTERN, RoleResponse};
-use crate::store::roles;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the roles of a key.
@@ -51,22 +48,7 @@ impl Operation for SetRoles {
     type Request = Request;
     type Response = Vec<RoleResponse>;
 
-    async fn handle(
-        keyrack: &Keyrack,
-        caller: &Caller,
-        request: Request,
-    ) -> Result<Reply<Vec<RoleResponse>>, Error> {
-        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        mutation.correlate();
-        let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
-        let wanted = roles_by_name(&mut mutation, request.roles).await?;
-        let held = roles::of_key(mutation.connection(), &key.id).await?;
-        disconnect_roles(&mut mutation, &key.id, &without(&held, &wanted)).await?;
-        connect_roles(&mut mutation, &key.id, &without(&wanted, &held)).await?;
-        let answer = answered_roles(&mut mutation, &key.id).await?;
-        mutation.touch(Subject::Key(key.id));
-        mutation.commit().await?;
-        Ok(answer.into())
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
+        change_roles::<Self>(keyrack, caller, &request.key_id, Change::Set, request.roles).await
     }
 }

@@ -1,10 +1,10 @@
 //! `permissions.listPermissions`
 
-use super::{DEFAULT_LIMIT, ListRequest};
+use super::ListRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::PermissionResponse;
-use crate::page::{self, Listing};
+use crate::page::Listing;
 use crate::store::permissions;
 use crate::{Caller, Error, Keyrack};
 
@@ -20,7 +20,7 @@ impl Operation for ListPermissions {
         description: "Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -35,7 +35,7 @@ impl Operation for ListPermissions {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
         let rows = permissions::list(&mut connection, request.part(caller)).await?;
-        let page = page::page(rows, request.limit, |permission| &permission.id);
+        let page = request.limit.page(rows, |permission| &permission.id);
         let data = page.data.into_iter().map(PermissionResponse::from).collect();
         Ok(Reply { data, pagination: page.pagination })
     }

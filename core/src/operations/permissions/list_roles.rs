@@ -1,10 +1,10 @@
 //! `permissions.listRoles`
 
-use super::{DEFAULT_LIMIT, ListRequest};
+use super::ListRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::RoleResponse;
-use crate::page::{self, Listing};
+use crate::page::Listing;
 use crate::store::roles;
 use crate::{Caller, Error, Keyrack};
 
@@ -20,7 +20,7 @@ impl Operation for ListRoles {
         description: "Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -35,7 +35,7 @@ impl Operation for ListRoles {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
         let rows = roles::list(&mut connection, request.part(caller)).await?;
-        let page = page::page(rows, request.limit, |role| &role.id);
+        let page = request.limit.page(rows, |role| &role.id);
         let data = RoleResponse::read(&mut connection, page.data).await?;
         Ok(Reply { data, pagination: page.pagination })
     }

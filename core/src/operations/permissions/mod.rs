@@ -29,12 +29,11 @@ use serde::Deserialize;
 
 use crate::changes::Mutation;
 use crate::operations::fields::SLUG_PATTERN;
+use crate::page::Limit;
 use crate::store::listing::Part;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
 use crate::{Caller, Code, Error};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// What names a permission.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,19 +58,14 @@ pub struct RoleRequest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListRequest {
     /// Items per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 1024))]
     cursor: Option<String>,
     /// Only those whose id, name, slug or description contains it; case does not matter.
     #[schemars(length(max = 256))]
     search: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 impl ListRequest {
@@ -81,7 +75,7 @@ impl ListRequest {
             workspace_id: caller.workspace_id(),
             cursor: self.cursor.as_deref().unwrap_or_default(),
             search: self.search.as_deref().unwrap_or_default(),
-            count: self.limit + 1,
+            count: self.limit.rows(),
         }
     }
 }

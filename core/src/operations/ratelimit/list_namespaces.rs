@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists namespaces of rate limits.
 #[derive(Debug)]
@@ -21,19 +19,14 @@ pub struct ListNamespaces;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Namespaces per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,
     /// Only namespaces whose id or name contains it; case does not matter.
     #[schemars(length(max = 256))]
     search: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 /// A namespace in a list.
@@ -56,7 +49,7 @@ impl Operation for ListNamespaces {
         description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -69,13 +62,13 @@ impl Operation for ListNamespaces {
         let cursor = request.cursor.unwrap_or_default();
         let search = request.search.unwrap_or_default();
         let workspace_id = caller.workspace_id();
-        let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit + 1 };
+        let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit.rows() };
         let rows = namespaces::list(&mut connection, part).await?;
         let items = rows.into_iter().map(|namespace| Item {
             id: namespace.id,
             name: namespace.name,
             created_at: namespace.created_at,
         });
-        Ok(page::page(items.collect(), request.limit, |item| &item.id))
+        Ok(request.limit.page(items.collect(), |item| &item.id))
     }
 }

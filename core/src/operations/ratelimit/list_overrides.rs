@@ -7,11 +7,9 @@ use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::overrides;
 use crate::{Caller, Code, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 50;
 
 /// Lists the overrides of a namespace.
 #[derive(Debug)]
@@ -27,13 +25,8 @@ pub struct Request {
     /// Where the page starts: `cursor` of the page before.
     cursor: Option<String>,
     /// Overrides per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
+    #[serde(default)]
+    limit: Limit<50>,
 }
 
 impl Operation for ListOverrides {
@@ -50,7 +43,7 @@ impl Operation for ListOverrides {
             Expression::Leg("ratelimit.*.read_override"),
         ])),
         errors: &[Code::RatelimitNamespaceNotFound],
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -62,8 +55,8 @@ impl Operation for ListOverrides {
         caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
-        let rows = overrides::list(&mut connection, &namespace.stored.id, &cursor, request.limit + 1).await?;
+        let rows = overrides::list(&mut connection, &namespace.stored.id, &cursor, request.limit.rows()).await?;
         let items: Vec<Override> = rows.iter().map(Override::from).collect();
-        Ok(page::page(items, request.limit, Override::id))
+        Ok(request.limit.page(items, Override::id))
     }
 }

@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply, Tool};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::root_keys::{self, Listed};
 use crate::value::Nullable;
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists the root keys that the caller may read.
 #[derive(Debug)]
@@ -22,16 +20,11 @@ pub struct ListKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Root keys per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 /// A root key in a list, without its secret.
@@ -71,7 +64,7 @@ impl Operation for ListKeys {
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#read"),
         ]))
         .denied_as(OnDenied::Verdict),
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
     };
@@ -83,7 +76,7 @@ impl Operation for ListKeys {
         let reads_all = caller.is_allowed::<Self>(&[]);
         let mut connection = keyrack.store().read().await?;
         let mut cursor = request.cursor.unwrap_or_default();
-        let wanted = request.limit + 1;
+        let wanted = request.limit.rows();
         let mut visible = Vec::new();
         loop {
             let rows = root_keys::list(&mut connection, caller.workspace_id(), &cursor, wanted).await?;
@@ -100,7 +93,7 @@ impl Operation for ListKeys {
             }
         }
         let items = visible.into_iter().map(|listed| item(keyrack, listed));
-        Ok(page::page(items.collect(), request.limit, |item| &item.key_id))
+        Ok(request.limit.page(items.collect(), |item| &item.key_id))
     }
 }
 

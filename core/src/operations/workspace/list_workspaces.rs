@@ -5,11 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{self, Listing};
+use crate::page::{Limit, Listing};
 use crate::store::workspaces;
 use crate::{Caller, Error, Keyrack};
-
-const DEFAULT_LIMIT: i64 = 100;
 
 /// Lists all workspaces.
 #[derive(Debug)]
@@ -20,16 +18,11 @@ pub struct ListWorkspaces;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Workspaces per page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: i64,
+    #[serde(default)]
+    limit: Limit,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,
-}
-
-fn default_limit() -> i64 {
-    DEFAULT_LIMIT
 }
 
 /// A workspace in a list.
@@ -54,7 +47,7 @@ impl Operation for ListWorkspaces {
         description: "For operators.",
         example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
-        listing: Some(Listing { default_limit: DEFAULT_LIMIT }),
+        listing: Some(Listing),
         ..About::DEFAULT
     };
 
@@ -65,13 +58,13 @@ impl Operation for ListWorkspaces {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
-        let rows = workspaces::list(&mut connection, &cursor, request.limit + 1).await?;
+        let rows = workspaces::list(&mut connection, &cursor, request.limit.rows()).await?;
         let items = rows.into_iter().map(|(workspace, created_at)| Item {
             id: workspace.id,
             name: workspace.name,
             enabled: workspace.enabled,
             created_at,
         });
-        Ok(page::page(items.collect(), request.limit, |item| &item.id))
+        Ok(request.limit.page(items.collect(), |item| &item.id))
     }
 }
