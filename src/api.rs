@@ -126,7 +126,7 @@ impl OperationCommand {
         if !clearable.is_empty() {
             command = command.arg(clear(clearable));
         }
-        if self.about.listing.is_some() {
+        if self.about.is_list {
             command = command.arg(all_pages());
         }
         command
@@ -182,7 +182,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     };
     let request = body::body(operation, matches, inputs)?;
     let remote = connection::connect(matches, inputs)?;
-    let reads_all = operation.about.listing.is_some() && matches.get_flag(ALL);
+    let reads_all = operation.about.is_list && matches.get_flag(ALL);
     let answer = if reads_all {
         all(&remote, operation.about, request).await?
     } else {

@@ -21,7 +21,7 @@ use crate::authorization::Rule;
 use crate::caller::Caller;
 use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
-use crate::page::{Listing, Pagination};
+use crate::page::Pagination;
 use crate::schema::RequestSchema;
 use crate::traces;
 
@@ -83,7 +83,7 @@ pub struct About {
     /// Whether the answer has `data`: all have but `identities.deleteIdentity`, whose wire has `meta` alone.
     pub has_data: bool,
     /// Whether the answer is a page of a list.
-    pub listing: Option<Listing>,
+    pub is_list: bool,
     /// Whether it is a tool for assistants.
     pub tool: Tool,
 }
@@ -106,7 +106,7 @@ impl About {
         response_secrets: &[],
         hidden_from_assistants: &[],
         has_data: true,
-        listing: None,
+        is_list: false,
         tool: Tool::Offered,
     };
 

@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Reply;
 
-/// What every face needs to know about a list operation: that it is one. The rest is in its request's schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listing;
-
 /// How many items a request wants per page; `DEFAULT` when it does not say.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Limit<const DEFAULT: i64 = 100>(#[schemars(range(min = 1, max = 100))] i64);

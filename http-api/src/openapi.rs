@@ -73,7 +73,7 @@ fn success(about: &About, data: Value) -> Value {
         properties["data"] = data;
         required.push("data");
     }
-    if about.listing.is_some() {
+    if about.is_list {
         properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
         required.push("pagination");
     }

@@ -192,7 +192,7 @@ async fn in_time(
 
 /// Checks arguments against the schema that the tool shows, and fills in its page size.
 fn read_arguments(offer: &Offer, mut arguments: JsonObject) -> Result<Value, Error> {
-    if offer.about.listing.is_some() {
+    if offer.about.is_list {
         arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
     }
     let arguments = Value::Object(arguments);

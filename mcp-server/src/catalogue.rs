@@ -44,7 +44,7 @@ pub struct Offer {
 impl Offer {
     fn new<O: Operation>() -> Self {
         let about = Static::<O>::ABOUT;
-        let page_size = about.listing.map(|_| PAGE_SIZE);
+        let page_size = about.is_list.then_some(PAGE_SIZE);
         let request = catalogue::request_schema::<O>().as_value();
         let input = input_schema(request, about.hidden_from_assistants, page_size);
         let description = format!("{} {}", about.summary, about.hint).trim_end().to_owned();
@@ -57,7 +57,7 @@ impl Offer {
                     .idempotent(about.idempotent)
                     .open_world(false),
             );
-        if let Some(output) = output_schema::<O::Response>(about.listing.is_some()) {
+        if let Some(output) = output_schema::<O::Response>(about.is_list) {
             tool = tool.with_raw_output_schema(Arc::new(output));
         }
         let arguments = RequestSchema::compile(Value::Object(input), about.request_secrets);

@@ -173,8 +173,7 @@ fn all_four_hints_are_there_and_only_destruction_is_destructive() {
 #[test]
 fn lists_default_to_a_page_that_a_conversation_can_hold() {
     lint(|offer, faults| {
-        if offer.about.listing.is_some() && offer.tool.input_schema["properties"]["limit"]["default"] != PAGE_SIZE
-        {
+        if offer.about.is_list && offer.tool.input_schema["properties"]["limit"]["default"] != PAGE_SIZE {
             faults.push(format!("{}: no default page", offer.tool.name));
         }
     });

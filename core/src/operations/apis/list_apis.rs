@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::apis;
 use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
@@ -54,7 +54,7 @@ impl Operation for ListApis {
             Expression::Leg("api.{apiId}.read_api"),
         ]))
         .denied_as(OnDenied::Verdict),
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

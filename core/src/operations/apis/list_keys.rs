@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -69,7 +69,7 @@ impl Operation for ListKeys {
             on_denied: OnDenied::Forbidden,
         }]),
         hidden_from_assistants: &["decrypt", "revalidateKeysCache"],
-        listing: Some(Listing),
+        is_list: true,
         errors: &[Code::PreconditionFailed],
         ..About::DEFAULT
     };

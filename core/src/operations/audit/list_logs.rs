@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::audit_logs::{self, Wanted};
 use crate::{Caller, Error, Keyrack};
 
@@ -50,7 +50,7 @@ impl Operation for ListLogs {
                       it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

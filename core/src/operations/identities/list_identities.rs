@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::IdentityResponse;
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::listing::Part;
 use crate::store::{Only, by_owner, identities, ratelimits};
 use crate::{Caller, Error, Keyrack};
@@ -43,7 +43,7 @@ impl Operation for ListIdentities {
             Expression::Leg("identity.*.read_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

@@ -4,7 +4,6 @@ use super::ListRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::RoleResponse;
-use crate::page::Listing;
 use crate::store::roles;
 use crate::{Caller, Error, Keyrack};
 
@@ -20,7 +19,7 @@ impl Operation for ListRoles {
         description: "Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

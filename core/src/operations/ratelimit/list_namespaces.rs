@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
@@ -49,7 +49,7 @@ impl Operation for ListNamespaces {
         description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

@@ -7,7 +7,7 @@ use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::overrides;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -43,7 +43,7 @@ impl Operation for ListOverrides {
             Expression::Leg("ratelimit.*.read_override"),
         ])),
         errors: &[Code::RatelimitNamespaceNotFound],
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 

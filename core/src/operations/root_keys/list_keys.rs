@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply, Tool};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::root_keys::{self, Listed};
 use crate::value::Nullable;
 use crate::{Caller, Error, Keyrack};
@@ -64,7 +64,7 @@ impl Operation for ListKeys {
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#read"),
         ]))
         .denied_as(OnDenied::Verdict),
-        listing: Some(Listing),
+        is_list: true,
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
     };

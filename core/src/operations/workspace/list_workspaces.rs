@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::{Limit, Listing};
+use crate::page::Limit;
 use crate::store::workspaces;
 use crate::{Caller, Error, Keyrack};
 
@@ -47,7 +47,7 @@ impl Operation for ListWorkspaces {
         description: "For operators.",
         example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
-        listing: Some(Listing),
+        is_list: true,
         ..About::DEFAULT
     };
 
