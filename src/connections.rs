@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 
 /// How often [`Connections::end_idle`] wants to be called.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// In how many looks a connection must have got the whole head of its next request, the time in which its client
-/// takes the last answer included: two minutes, because clients that pool connections keep them idle for long.
+/// After how many looks that find it without a request a connection is ended: two minutes and a little, because
+/// clients that pool connections keep them idle for long. While its client takes an answer it has none.
 const LOOKS: u32 = 8;
 
 /// All connections that are open.
@@ -50,8 +50,6 @@ struct Connection {
     waiting: AtomicU32,
     /// Whether it is to end after the request that is being answered.
     is_to_end: AtomicBool,
-    /// Whether it is to end now.
-    is_to_end_now: AtomicBool,
     task: AtomicWaker,
 }
 
@@ -131,13 +129,14 @@ impl Connection {
             }
         });
         let mut http = http1::Builder::new();
-        // Head and body of an answer in one buffer: most are small, and then it costs less than to name two.
+        // Head and body of an answer go into one buffer, which stays with the connection: most answers are small,
+        // and then that costs less than to name two.
         http.writev(false);
         let mut requests = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut is_ending = false;
         let served = std::future::poll_fn(|context| {
             self.task.register(context.waker());
-            if self.is_to_end_now.load(Ordering::Acquire) {
+            if self.is_idle() {
                 tracing::debug!("a connection was idle for too long");
                 return Poll::Ready(Ok(()));
             }
@@ -158,11 +157,17 @@ impl Connection {
         Busy(self)
     }
 
-    /// Ends it if it was found waiting too often.
+    /// Whether it was found waiting too often. Its own task asks, in which no request can begin meanwhile.
+    fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > LOOKS && !self.is_busy.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it waits, and wakes its task if that was too often.
     fn look(&self) {
-        let is_idle = !self.is_busy.load(Ordering::Relaxed);
-        if is_idle && self.waiting.fetch_add(1, Ordering::Relaxed) >= LOOKS {
-            self.is_to_end_now.store(true, Ordering::Release);
+        if !self.is_busy.load(Ordering::Relaxed) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.is_idle() {
             self.task.wake();
         }
     }

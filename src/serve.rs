@@ -13,6 +13,7 @@ use keyrack_http_api::metrics::{self, HttpMetrics};
 use keyrack_http_api::{FollowTrace, Readiness, Server, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::{self, Connections};
@@ -136,6 +137,8 @@ struct Stop {
 async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: Duration) {
     let connections = Arc::new(Connections::default());
     let mut looks = tokio::time::interval(connections::LOOK_EVERY);
+    // A program that was stopped for a while knows nothing of connections in that time.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -1,4 +1,4 @@
-//! What the pure pieces of the hot path cost, one by one.
+//! What the pieces of the hot path cost, one by one.
 //!
 //! ```sh
 //! cargo bench -p keyrack-core             # all
@@ -6,19 +6,31 @@
 //! ```
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use keyrack_core::Keyrack;
+use keyrack_core::analytics::event::{Event, Verification};
+use keyrack_core::analytics::log::Log;
+use keyrack_core::analytics::recorder::Recorder;
+use keyrack_core::caller::{Caller, Origin, Via};
+use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
 use keyrack_core::clock::Clock;
+use keyrack_core::ids::RequestId;
 use keyrack_core::keys::secret;
+use keyrack_core::keys::verification::{self, Found, Verdict};
+use keyrack_core::operations::apis::CreateApi;
+use keyrack_core::operations::keys::{CreateKey, VerifyKey};
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use keyrack_core::ratelimit::window::Window;
 use keyrack_core::rbac::query::Query;
-use keyrack_core::setup;
 use keyrack_core::store::Location;
+use keyrack_core::{Keyrack, setup};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 const NOW: i64 = 1_785_628_812_345;
 const MINUTE_MS: i64 = 60_000;
@@ -36,11 +48,14 @@ fn check<'a>(identifier: &'a str, limit: i64) -> Check<'a> {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
 /// A Keyrack with nothing but its first root key, and that key.
 fn first_start() -> (tempfile::TempDir, Keyrack, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let (keyrack, root_key) = runtime.expect("a runtime").block_on(async {
+    let (keyrack, root_key) = runtime().block_on(async {
         let location = Location::Sqlite(folder.path().join("keyrack.db"));
         let keyrack = Keyrack::open(&location, Clock::system()).await.expect("it opens");
         let kept = std::sync::Mutex::new(String::new());
@@ -124,4 +139,108 @@ fn match_an_override(bencher: Bencher<'_, '_>, patterns: usize) {
     let identifier = format!("team_{:03}_somebody@example.com", patterns - 1);
     assert!(rules.find(&identifier).is_some());
     bencher.bench(|| rules.find(black_box(&identifier)).map(|rule| rule.limit));
+}
+
+/// A Keyrack with a key that has what keys usually have, and a request to verify it.
+struct WithKey {
+    _folder: tempfile::TempDir,
+    keyrack: Keyrack,
+    caller: Caller,
+    found: Found,
+    body: Vec<u8>,
+}
+
+fn with_key() -> WithKey {
+    let (folder, keyrack, root_key) = first_start();
+    let caller = keyrack.authenticate(&root_key, Origin::local(Via::Http)).expect("it is the root key");
+    let key = runtime().block_on(async {
+        let api = catalogue::run::<CreateApi>(&keyrack, caller.again(), json!({"name": "bench"})).await;
+        let api = json!(api.expect("an API").data);
+        let limit = json!({"name": "requests", "limit": 1_000_000_000, "duration": MINUTE_MS, "autoApply": true});
+        let request = json!({
+            "apiId": api["apiId"],
+            "name": "A key",
+            "permissions": ["documents.read", "documents.write"],
+            "ratelimits": [limit],
+        });
+        let key = catalogue::run::<CreateKey>(&keyrack, caller.again(), request).await;
+        let key: Value = json!(key.expect("a key").data);
+        key["key"].as_str().expect("a text").to_owned()
+    });
+    let found = verification::find(&keyrack, caller.workspace_id(), &key).expect("it is there");
+    let body = json!({"key": key, "permissions": "documents.read AND documents.write"}).to_string().into_bytes();
+    WithKey { _folder: folder, keyrack, caller, found, body }
+}
+
+impl WithKey {
+    /// Verifies the key.
+    fn verify(&self) -> <VerifyKey as Operation>::Response {
+        match catalogue::attempt::<VerifyKey>(&self.keyrack, &self.caller, black_box(&self.body)) {
+            Attempt::Answered(Ok(response)) => response,
+            _ => panic!("it is answered at once"),
+        }
+    }
+
+    /// The event of a verification of the key.
+    fn event(&self) -> Event {
+        Event::Verification(Verification {
+            request_id: self.caller.origin().request_id,
+            time: NOW,
+            found: self.found.clone(),
+            outcome: Verdict::Valid,
+            tags: Box::default(),
+            spent_credits: 0,
+            latency: Duration::from_micros(10),
+        })
+    }
+}
+
+#[divan::bench]
+fn name_a_request(bencher: Bencher<'_, '_>) {
+    bencher.bench(RequestId::new);
+}
+
+#[divan::bench]
+fn parse_a_request(bencher: Bencher<'_, '_>) {
+    let with_key = with_key();
+    bencher.bench(|| {
+        let asked: Result<<VerifyKey as Hot>::Asked<'_>, _> = serde_json::from_slice(black_box(&with_key.body));
+        asked.is_ok()
+    });
+}
+
+/// From the body of a request to its answer: parse, look-up, permissions, limit, event.
+#[divan::bench]
+fn answer_a_verification(bencher: Bencher<'_, '_>) {
+    let with_key = with_key();
+    let recorder = with_key.keyrack.recorder();
+    let make_room = || {
+        if recorder.waiting() > 1000 {
+            recorder.empty_ring(with_key.keyrack.clock());
+        }
+    };
+    bencher.with_inputs(make_room).bench_values(|()| with_key.verify());
+}
+
+#[divan::bench]
+fn write_an_answer(bencher: Bencher<'_, '_>) {
+    let with_key = with_key();
+    let response = with_key.verify();
+    bencher.bench(|| serde_json::to_vec(black_box(&response)).is_ok());
+}
+
+const EVENTS: usize = 500;
+
+/// What an event costs altogether: it is made, put into the ring, taken out of it, written and counted.
+#[divan::bench]
+fn record_an_event(bencher: Bencher<'_, '_>) {
+    let (with_key, folder) = (with_key(), tempfile::tempdir().expect("a temporary folder"));
+    let recorder = Arc::new(Recorder::default());
+    recorder.write_to(Log::open(folder.path(), 1 << 30).expect("a log"));
+    bencher.counter(ItemsCount::new(EVENTS)).bench(|| {
+        for _ in 0..EVENTS {
+            recorder.record(with_key.event());
+        }
+        recorder.empty_ring(with_key.keyrack.clock())
+    });
 }

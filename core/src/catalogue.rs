@@ -168,7 +168,7 @@ pub trait Hot: Operation {
 pub enum Attempt<O: Operation> {
     /// The answer.
     Answered(Result<O::Response, Error>),
-    /// A request that is right, but whose answer takes [longer](run_checked).
+    /// A request that is right, but whose answer takes [longer](run_read).
     Waits(O::Request),
     /// The schema has to say what is wrong with the body, [if anything is](run_body).
     Unclear,
@@ -250,7 +250,7 @@ pub async fn run<O: Operation>(
     request: Value,
 ) -> Result<Reply<O::Response>, Error> {
     let request = request_schema::<O>().read(request)?;
-    run_checked::<O>(keyrack, caller, request).await
+    run_read::<O>(keyrack, caller, request).await
 }
 
 /// The same for an HTTP body.
@@ -266,7 +266,7 @@ pub async fn run_body<O: Operation>(
         Some(member) => body_schema::<O>().read_member(member, body)?,
         None => request_schema::<O>().read(body)?,
     };
-    run_checked::<O>(keyrack, caller, request).await
+    run_read::<O>(keyrack, caller, request).await
 }
 
 /// An answer, if the rule was asked before it was given.
@@ -277,11 +277,11 @@ fn checked<O: Operation, T>(caller: &Caller, answer: T) -> Result<T, Error> {
     Ok(answer)
 }
 
-/// The same for a request that was checked already.
+/// The same for a request that was read already; its schema is not asked.
 ///
 /// # Errors
 /// What the handler says.
-pub async fn run_checked<O: Operation>(
+pub async fn run_read<O: Operation>(
     keyrack: &Keyrack,
     caller: Caller,
     request: O::Request,

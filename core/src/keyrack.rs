@@ -62,8 +62,10 @@ struct Open {
     vault: Option<Vault>,
     last_used: LastUsed,
     recorder: Arc<Recorder>,
-    /// Held while what was made of events moves from memory to the store.
-    event_writing: Mutex<()>,
+    /// Held while hourly counts move from memory to the store.
+    count_writing: Mutex<()>,
+    /// Held while times of last use do.
+    use_writing: Mutex<()>,
     clock: Clock,
 }
 
@@ -148,7 +150,8 @@ impl Keyrack {
             vault,
             last_used,
             recorder: Arc::default(),
-            event_writing: Mutex::default(),
+            count_writing: Mutex::default(),
+            use_writing: Mutex::default(),
             clock,
         })))
     }
@@ -220,9 +223,14 @@ impl Keyrack {
         &self.0.recorder
     }
 
-    /// Waits until nothing moves from memory to the store, and keeps it so until what is returned is dropped.
-    pub(crate) async fn event_writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.0.event_writing.lock().await
+    /// Waits until no counts move from memory to the store, and keeps it so until what is returned is dropped.
+    pub(crate) async fn count_writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.count_writing.lock().await
+    }
+
+    /// The same for times of last use.
+    pub(crate) async fn use_writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.use_writing.lock().await
     }
 
     /// The clock.

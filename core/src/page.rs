@@ -10,15 +10,15 @@ use crate::catalogue::Reply;
 
 /// How many items a request wants per page; `DEFAULT` when it does not say.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-pub struct Limit<const DEFAULT: i64 = 100>(#[schemars(range(min = 1, max = 100))] i64);
+pub struct PageSize<const DEFAULT: i64 = 100>(#[schemars(range(min = 1, max = 100))] i64);
 
-impl<const DEFAULT: i64> Default for Limit<DEFAULT> {
+impl<const DEFAULT: i64> Default for PageSize<DEFAULT> {
     fn default() -> Self {
-        Limit(DEFAULT)
+        PageSize(DEFAULT)
     }
 }
 
-impl<const DEFAULT: i64> Limit<DEFAULT> {
+impl<const DEFAULT: i64> PageSize<DEFAULT> {
     /// How many rows are read for a page: one extra, which tells whether there are more and where they start.
     pub fn rows(self) -> i64 {
         self.0 + 1
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_cursor_is_the_first_item_of_the_next_page() {
-        let limit = Limit::<100>(2);
+        let limit = PageSize::<100>(2);
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         let full = limit.page(rows(3), |id| id);
         assert_eq!(full.data, ["0", "1"]);

@@ -33,7 +33,7 @@ impl Readiness {
 }
 
 fn status(status: StatusCode, word: &str) -> Answer {
-    envelope::json(status, json!({ "status": word }).to_string().into_bytes())
+    envelope::json(status, json!({ "status": word }).to_string())
 }
 
 /// 200 as long as the process runs.
@@ -58,5 +58,5 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
 /// The v2 API's own sign of life.
 pub(crate) async fn liveness(Extension(id): Extension<RequestId>) -> Answer {
     let body = json!({ "meta": { "requestId": id.as_str() }, "data": { "message": "Keyrack is up." } });
-    envelope::json(StatusCode::OK, body.to_string().into_bytes())
+    envelope::json(StatusCode::OK, body.to_string())
 }

@@ -124,7 +124,11 @@ where
 {
     if is_declared_larger(head.headers, shared.max_body_bytes) {
         // A client that asked whether to send its body does not send it now.
-        if !head.headers.contains_key(EXPECT) {
+        if !head
+            .headers
+            .get(EXPECT)
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
             Box::pin(discard(body)).await;
         }
         return Err(too_large(shared.max_body_bytes));
@@ -142,7 +146,7 @@ where
     // What takes longer is in boxes, so that what does not carries no room for it around.
     let reply = match W::attempt(&shared.keyrack, &caller, &body) {
         Attempt::Answered(answer) => answer?.into(),
-        Attempt::Waits(request) => Box::pin(catalogue::run_checked::<O>(&shared.keyrack, caller, request)).await?,
+        Attempt::Waits(request) => Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?,
         Attempt::Unclear => {
             Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?
         }

@@ -17,6 +17,7 @@ use super::event::Event;
 use super::log::Log;
 use super::usage::Counts;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::metrics::Counter;
 
 /// Events that the ring holds: what three million a second leave in it between two looks; the first look
@@ -111,6 +112,11 @@ impl Recorder {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// Empties the ring into the log and what is kept, and says how many events there were.
     pub fn empty_ring(&self, clock: &Clock) -> usize {
         let mut kept = self.kept();
@@ -144,9 +150,18 @@ impl Recorder {
         }
     }
 
-    /// The counts that the store does not know yet.
-    pub(crate) fn unwritten_counts(&self) -> Counts {
-        self.kept().counts.clone()
+    /// Empties the ring, and gives the counts that the store does not know yet.
+    ///
+    /// # Errors
+    /// When the thread that does it panics, or the program ends.
+    pub(crate) async fn take_stock(self: &Arc<Self>, clock: &Clock) -> Result<Counts, Error> {
+        let (recorder, clock) = (self.clone(), clock.clone());
+        let count = move || {
+            recorder.empty_ring(&clock);
+            recorder.kept().counts.clone()
+        };
+        // The log may keep its writer waiting.
+        tokio::task::spawn_blocking(count).await.map_err(Error::unexpected)
     }
 
     /// Subtracts counts that are written.

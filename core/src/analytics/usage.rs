@@ -108,9 +108,8 @@ impl Counts {
 pub async fn used(keyrack: &Keyrack, workspace_id: &str, kind: Kind, start: i64, end: i64) -> Result<i64, Error> {
     let hours = start.div_euclid(HOUR_MS)..end.div_euclid(HOUR_MS);
     // Nothing moves from memory to the store between the two looks.
-    let _writing = keyrack.event_writing().await;
-    keyrack.recorder().empty_ring(keyrack.clock());
-    let waiting = keyrack.recorder().unwritten_counts();
+    let _writing = keyrack.count_writing().await;
+    let waiting = keyrack.recorder().take_stock(keyrack.clock()).await?;
     let is_asked_for = |counted: &Counted| {
         *counted.workspace_id == *workspace_id
             && counted.kind == kind

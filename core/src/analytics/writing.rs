@@ -30,6 +30,8 @@ impl Job for KeyUses {
 /// # Errors
 /// When the store does not answer; what is not written stays for the next time.
 pub(crate) async fn write_key_uses(keyrack: &Keyrack) -> Result<(), Error> {
+    // Whoever stops the program waits for a run that is under way, which has taken what there is to write.
+    let _writing = keyrack.use_writing().await;
     // Taken once: what goes on being used meanwhile is for the next time, or this would never end.
     let uses = keyrack.recorder().take_uses();
     let mut portions = uses.chunks(USES_PER_TRANSACTION);
@@ -39,7 +41,9 @@ pub(crate) async fn write_key_uses(keyrack: &Keyrack) -> Result<(), Error> {
             portions.for_each(|portion| keyrack.recorder().put_back(portion));
             return Err(error);
         }
-        give_way().await;
+        if !keyrack.recorder().is_stopping() {
+            give_way().await;
+        }
     }
     Ok(())
 }
@@ -51,10 +55,9 @@ pub(crate) async fn write_key_uses(keyrack: &Keyrack) -> Result<(), Error> {
 /// # Errors
 /// As [`write_key_uses`].
 pub(crate) async fn write_counts(keyrack: &Keyrack) -> Result<(), Error> {
-    let _writing = keyrack.event_writing().await;
+    let _writing = keyrack.count_writing().await;
     let recorder = keyrack.recorder();
-    recorder.empty_ring(keyrack.clock());
-    let counts = recorder.unwritten_counts();
+    let counts = recorder.take_stock(keyrack.clock()).await?;
     if counts.is_empty() {
         return Ok(());
     }

@@ -95,11 +95,16 @@ pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> 
         (CompactString::from(&api.stored.key_space_id), (!api.addresses.is_empty()).then(|| api.clone()))
     })?;
     let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
+    // Without its identity's limits a key would be limited less than it should be.
+    let misses = |id: &Arc<str>| identity.is_none() && keyrack.resident().is_unreadable_identity(id);
+    if key.identity_id.as_ref().is_some_and(misses) {
+        return None;
+    }
     Some(Found { key, key_space_id, restricted_by, identity })
 }
 
 /// What is asked about a key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Question<'a> {
     /// A permission query.
     pub permissions: Option<&'a str>,
@@ -246,8 +251,9 @@ fn refused_by_state(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -
     if question.at > found.key.expires_at {
         return Some(Verdict::Expired);
     }
-    let is_allowed = |api: &Arc<Api>| question.address.is_some_and(|address| api.addresses.contains(address));
-    (!found.restricted_by.as_ref().is_none_or(is_allowed)).then_some(Verdict::Forbidden)
+    let allows = |api: &Api| question.address.is_some_and(|address| api.addresses.contains(address));
+    let is_elsewhere = found.restricted_by.as_ref().is_some_and(|api| !allows(api));
+    is_elsewhere.then_some(Verdict::Forbidden)
 }
 
 /// A limit that a verification checks, and whose count it is.

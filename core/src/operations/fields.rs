@@ -11,7 +11,7 @@ use crate::store::identities::Identity;
 use crate::store::permissions::{self, Permission};
 use crate::store::ratelimits::{self, Owner, Ratelimit};
 use crate::store::roles::Role;
-use crate::store::{Connection, Only, by_owner};
+use crate::store::{Connection, by_owner};
 use crate::value::{Meta, Nullable};
 
 /// Bytes of serialized metadata that a key may hold.
@@ -195,7 +195,7 @@ impl RoleResponse {
     /// Reads the permissions of these roles, in their order.
     pub(super) async fn read(connection: &mut Connection, roles: Vec<Role>) -> Result<Vec<RoleResponse>, Error> {
         let ids: Vec<&str> = roles.iter().map(|role| role.id.as_str()).collect();
-        let mut permissions = by_owner(permissions::of_roles(connection, Only::Ids(&ids)).await?);
+        let mut permissions = by_owner(permissions::of_roles(connection, &ids).await?);
         let with_permissions = roles.into_iter().map(|role| RoleResponse {
             permissions: permissions.remove(&role.id).unwrap_or_default().into_iter().map(Into::into).collect(),
             id: role.id,
@@ -251,8 +251,8 @@ pub(super) async fn replace_ratelimits(
     requested: Vec<RatelimitRequest>,
 ) -> Result<ReplacedRatelimits, Error> {
     let stored = match owner {
-        Owner::Key(id) => ratelimits::of_keys(mutation.connection(), Only::Ids(&[id])).await?,
-        Owner::Identity(id) => ratelimits::of_identities(mutation.connection(), Only::Ids(&[id])).await?,
+        Owner::Key(id) => ratelimits::of_keys(mutation.connection(), &[id]).await?,
+        Owner::Identity(id) => ratelimits::of_identities(mutation.connection(), &[id]).await?,
     };
     let mut wanted = new_ratelimits(requested);
     let (mut deleted, mut updated) = (Vec::new(), Vec::new());

@@ -4,6 +4,7 @@
 //! permissions and roles) is shared, and ids lie in the entries themselves.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -24,6 +25,15 @@ pub struct Place {
     pub api_id: Arc<str>,
     /// The migration that it was imported with, until it is first used.
     pub pending_migration_id: Option<Arc<str>>,
+}
+
+/// What a key holds, which many keys have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Slugs, direct and through roles, unique and sorted.
+    pub permissions: Box<[Arc<str>]>,
+    /// Role names, sorted.
+    pub roles: Box<[Arc<str>]>,
 }
 
 /// The expiry of keys that have none.
@@ -48,10 +58,8 @@ pub struct Key {
     pub expires_at: i64,
     /// What is known of its balance; `None` for an unlimited key.
     pub balance: Option<Box<KnownBalance>>,
-    /// Slugs, direct and through roles, unique and sorted.
-    pub permissions: Arc<[Arc<str>]>,
-    /// Role names, sorted.
-    pub roles: Arc<[Arc<str>]>,
+    /// What it holds.
+    pub access: Arc<Access>,
     /// By name.
     pub ratelimits: Box<[Ratelimit]>,
 }
@@ -59,7 +67,7 @@ pub struct Key {
 impl Key {
     /// Whether the key holds exactly this permission, itself or through a role.
     pub fn holds(&self, permission: &str) -> bool {
-        self.permissions.binary_search_by(|slug| (**slug).cmp(permission)).is_ok()
+        self.access.permissions.binary_search_by(|slug| (**slug).cmp(permission)).is_ok()
     }
 
     /// Whether it was imported and not used yet.
@@ -89,12 +97,10 @@ pub(super) struct KeyRow<'a> {
 }
 
 /// What belongs to a key besides its row.
-#[derive(Default)]
 pub(super) struct Belongings {
     /// Whether its balance, if it has one, is refilled.
     pub(super) has_refill: Option<bool>,
-    pub(super) permissions: Arc<[Arc<str>]>,
-    pub(super) roles: Arc<[Arc<str>]>,
+    pub(super) access: Arc<Access>,
     pub(super) ratelimits: Box<[Ratelimit]>,
 }
 
@@ -120,8 +126,7 @@ impl Keys {
             enabled: row.enabled,
             expires_at: row.expires_at.unwrap_or(NEVER),
             balance: belongings.has_refill.map(|has_refill| KnownBalance::new(has_refill).into()),
-            permissions: belongings.permissions,
-            roles: belongings.roles,
+            access: belongings.access,
             ratelimits: belongings.ratelimits,
         };
         if let Ok(hash) = KeyHash::from_base64(row.hash) {
@@ -167,7 +172,7 @@ pub(super) fn raw_meta(meta: Option<&str>) -> Option<Box<RawValue>> {
 #[derive(Default)]
 pub(super) struct Sharing {
     texts: HashSet<Arc<str>, RandomState>,
-    sets: HashSet<Arc<[Arc<str>]>, RandomState>,
+    accesses: HashSet<Arc<Access>, RandomState>,
     places: HashSet<Arc<Place>, RandomState>,
     last_place: Option<Arc<Place>>,
 }
@@ -182,16 +187,15 @@ impl Sharing {
         new
     }
 
-    /// A set of texts, sorted and each once.
-    pub(super) fn set(&mut self, mut texts: Vec<Arc<str>>) -> Arc<[Arc<str>]> {
-        texts.sort_unstable();
-        texts.dedup();
-        if let Some(known) = self.sets.get(texts.as_slice()) {
-            return known.clone();
-        }
-        let new: Arc<[Arc<str>]> = texts.into();
-        self.sets.insert(new.clone());
-        new
+    /// Permissions and roles, in any order and some perhaps more than once.
+    pub(super) fn access(&mut self, permissions: Vec<Arc<str>>, roles: Vec<Arc<str>>) -> Arc<Access> {
+        let set = |mut texts: Vec<Arc<str>>| {
+            texts.sort_unstable();
+            texts.dedup();
+            texts.into_boxed_slice()
+        };
+        let access = Access { permissions: set(permissions), roles: set(roles) };
+        shared(&mut self.accesses, access)
     }
 
     /// Keys of one place tend to follow each other.
@@ -209,14 +213,16 @@ impl Sharing {
             api_id: self.text(row.api_id),
             pending_migration_id: row.pending_migration_id.map(|id| self.text(id)),
         };
-        let place = match self.places.get(&place) {
-            Some(known) => known.clone(),
-            None => {
-                let new = Arc::new(place);
-                self.places.insert(new.clone());
-                new
-            }
-        };
-        self.last_place.insert(place).clone()
+        self.last_place.insert(shared(&mut self.places, place)).clone()
     }
+}
+
+/// The one that is equal and known already, or else this one.
+fn shared<T: Eq + Hash>(known: &mut HashSet<Arc<T>, RandomState>, thing: T) -> Arc<T> {
+    if let Some(known) = known.get(&thing) {
+        return known.clone();
+    }
+    let new = Arc::new(thing);
+    known.insert(new.clone());
+    new
 }

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
+use super::keys::{Access, Belongings, KeyRow, Keys, Sharing, raw_meta};
 use super::{Identity, Ratelimit, left_out};
 use crate::error::Error;
 use crate::store::Store;
@@ -27,7 +27,7 @@ const LIMITS_OF_IDENTITIES: &str = "SELECT identity_id, id, name, limit_count, d
                                     FROM ratelimits WHERE identity_id IS NOT NULL ORDER BY identity_id, name";
 const BALANCES: &str = "SELECT key_id, refill_amount, remaining FROM credits WHERE remaining IS NOT NULL";
 const IDENTITIES: &str = "SELECT id, external_id, meta FROM identities WHERE deleted_at IS NULL";
-const COUNT: &str = "SELECT 'keys', COUNT(*) FROM keys";
+const COUNT: &str = "SELECT COUNT(*) FROM keys";
 const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_migration_id, k.name, k.identity_id, \
                     k.meta, k.enabled, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id \
                     WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL";
@@ -36,29 +36,37 @@ type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// Reads every live identity, with its limits.
-pub(super) async fn load_identities(store: &Store) -> Result<Vec<Identity>, Error> {
-    let limits = scan(store, LIMITS_OF_IDENTITIES, Limits::default(), Limits::take).await?;
-    let identities = Identities { limits, found: Vec::new() };
-    Ok(scan(store, IDENTITIES, identities, Identities::take).await?.found.found)
+pub(super) async fn load_identities(store: &Store) -> Result<Scanned<Vec<Identity>>, Error> {
+    let limits =
+        scan(store, "limit of an identity", LIMITS_OF_IDENTITIES, Limits::default(), Limits::take).await?;
+    let identities = Identities { limits, read: Vec::new() };
+    let Scanned { kind, found, unreadable, .. } =
+        scan(store, "identity", IDENTITIES, identities, Identities::take).await?;
+    Ok(Scanned { kind, found: found.read, unreadable, take: |_, _| Ok(()) })
 }
 
-/// Reads every live key into `keys`. `is_empty` says that there is none yet; else those that are no longer
-/// live go.
-pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -> Result<(), Error> {
+/// Reads every live key into `keys`; those that are there and no longer live go.
+pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>) -> Result<(), Error> {
+    let is_start = keys.is_empty();
     let holdings = Arc::new(Holdings::load(store, keys).await?);
-    let mut parts = tokio::task::JoinSet::new();
+    let mut portions = tokio::task::JoinSet::new();
     for condition in store.parts("keys", "k").await? {
         let (store, query) = (store.clone(), format!("{KEYS} AND {condition}"));
-        let part = Part::new(keys.clone(), holdings.clone(), !is_empty);
-        parts.spawn(async move { scan(&store, query, part, Part::take).await });
+        let portion = Portion::new(keys.clone(), holdings.clone(), !is_start);
+        portions.spawn(async move { scan(&store, "key", query, portion, Portion::take).await });
     }
-    let mut found = HashSet::default();
-    while let Some(part) = parts.join_next().await {
-        found.extend(part.map_err(Error::unexpected)??.found.live);
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = portions.join_next().await {
+        outcomes.push(outcome.map_err(Error::unexpected).flatten());
     }
-    if !is_empty {
+    // Looked at when all have ended: a scan goes on when nobody waits for it.
+    let mut live = HashSet::default();
+    for outcome in outcomes {
+        live.extend(outcome?.found.live);
+    }
+    if !is_start {
         for id in keys.ids() {
-            if !found.contains(id.as_str()) {
+            if !live.contains(id.as_str()) {
                 keys.remove(&id);
             }
         }
@@ -66,11 +74,12 @@ pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>, is_empty: bool) -
     Ok(())
 }
 
-/// What a scan finds, and the first columns of the rows that it cannot read. Of what belongs to a key these are
-/// the key's id: it must go with them, or it would be limited less than it should be.
-struct Scanned<F> {
-    found: F,
-    unreadable: HashSet<CompactString>,
+/// What a scan finds, and the first columns of the rows that it cannot read. Of what belongs to a key or an
+/// identity these are its id: it must go with them, or it would be limited less than it should be.
+pub(super) struct Scanned<F> {
+    kind: &'static str,
+    pub(super) found: F,
+    pub(super) unreadable: HashSet<CompactString>,
     take: fn(&mut F, &Row<'_>) -> Result<(), Error>,
 }
 
@@ -81,18 +90,19 @@ impl<F: Send + 'static> Collector for Scanned<F> {
 
     fn left_out(&mut self, row: &Row<'_>, error: &Error) {
         let id = row.text(0).unwrap_or_default();
-        left_out("key or identity, or what belongs to one", id, error.cause().unwrap_or_default());
+        left_out(self.kind, id, error.cause().unwrap_or_default());
         self.unreadable.insert(id.into());
     }
 }
 
 async fn scan<F: Send + 'static>(
     store: &Store,
+    kind: &'static str,
     query: impl Into<String>,
     found: F,
     take: fn(&mut F, &Row<'_>) -> Result<(), Error>,
 ) -> Result<Scanned<F>, Error> {
-    store.scan(query.into(), Scanned { found, unreadable: HashSet::default(), take }).await
+    store.scan(query.into(), Scanned { kind, found, unreadable: HashSet::default(), take }).await
 }
 
 /// Things that many hold, by number: what one holds is then a few numbers.
@@ -105,8 +115,10 @@ struct Numbered {
 impl Numbered {
     /// Of an id and what is shown of it.
     fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        self.numbers.insert(row.text(0)?.into(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.names.push(row.text(1)?.into());
+        // Both are read before either is kept: a number without a name would be that of the next row too.
+        let (id, name) = (row.text(0)?, row.text(1)?);
+        self.numbers.insert(id.into(), u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.names.push(name.into());
         Ok(())
     }
 
@@ -181,8 +193,13 @@ impl Held {
     }
 }
 
-async fn load_held(store: &Store, query: &str, things: &Arc<Numbered>) -> Result<Scanned<Held>, Error> {
-    let mut held = scan(store, query, Held::new(things), Held::take).await?;
+async fn load_held(
+    store: &Store,
+    kind: &'static str,
+    query: &str,
+    things: &Arc<Numbered>,
+) -> Result<Scanned<Held>, Error> {
+    let mut held = scan(store, kind, query, Held::new(things), Held::take).await?;
     held.found.put_down();
     Ok(held)
 }
@@ -214,7 +231,7 @@ impl Limits {
 
 struct Identities {
     limits: Scanned<Limits>,
-    found: Vec<Identity>,
+    read: Vec<Identity>,
 }
 
 impl Identities {
@@ -223,7 +240,7 @@ impl Identities {
         if self.limits.unreadable.contains(id) {
             return Err(Error::unexpected("one of its limits cannot be read"));
         }
-        self.found.push(Identity {
+        self.read.push(Identity {
             id: id.into(),
             external_id: row.text(1)?.into(),
             meta: raw_meta(row.text_or_null(2)?),
@@ -259,19 +276,20 @@ struct Holdings {
 
 impl Holdings {
     async fn load(store: &Store, keys: &Arc<Keys>) -> Result<Holdings, Error> {
-        let permissions = Arc::new(scan(store, PERMISSIONS, Numbered::default(), Numbered::take).await?.found);
-        let roles = Arc::new(scan(store, ROLES, Numbered::default(), Numbered::take).await?.found);
+        let permissions = scan(store, "permission", PERMISSIONS, Numbered::default(), Numbered::take).await?;
+        let roles = scan(store, "role", ROLES, Numbered::default(), Numbered::take).await?;
+        let (permissions, roles) = (Arc::new(permissions.found), Arc::new(roles.found));
         let make_room = |keys: &mut Arc<Keys>, row: &Row<'_>| {
-            keys.reserve(usize::try_from(row.number(1)?).unwrap_or_default());
+            keys.reserve(usize::try_from(row.number(0)?).unwrap_or_default());
             Ok(())
         };
         let (permissions_of_roles, permissions, roles, limits, balances, _) = tokio::try_join!(
-            load_held(store, PERMISSIONS_OF_ROLES, &permissions),
-            load_held(store, PERMISSIONS_OF_KEYS, &permissions),
-            load_held(store, ROLES_OF_KEYS, &roles),
-            scan(store, LIMITS_OF_KEYS, Limits::default(), Limits::take),
-            scan(store, BALANCES, Balances::default(), Balances::take),
-            scan(store, COUNT, keys.clone(), make_room),
+            load_held(store, "permission of a role", PERMISSIONS_OF_ROLES, &permissions),
+            load_held(store, "permission of a key", PERMISSIONS_OF_KEYS, &permissions),
+            load_held(store, "role of a key", ROLES_OF_KEYS, &roles),
+            scan(store, "limit of a key", LIMITS_OF_KEYS, Limits::default(), Limits::take),
+            scan(store, "balance of a key", BALANCES, Balances::default(), Balances::take),
+            scan(store, "number of keys", COUNT, keys.clone(), make_room),
         )?;
         let unreadable = [permissions.unreadable, roles.unreadable, limits.unreadable, balances.unreadable]
             .into_iter()
@@ -292,24 +310,22 @@ impl Holdings {
     }
 }
 
-type Texts = Arc<[Arc<str>]>;
-
 /// A part of the keys, on their way into memory.
-struct Part {
+struct Portion {
     keys: Arc<Keys>,
     holdings: Arc<Holdings>,
     shared: Sharing,
-    /// Slugs and names of roles, by the sets of permissions and roles that make them.
-    texts: HashMap<(Option<u32>, Option<u32>), (Texts, Texts)>,
+    /// By the sets of permissions and roles that make it.
+    accesses: HashMap<(Option<u32>, Option<u32>), Arc<Access>>,
     /// The keys that are live, where that is of interest.
     live: HashSet<CompactString>,
     remembers_live: bool,
 }
 
-impl Part {
+impl Portion {
     fn new(keys: Arc<Keys>, holdings: Arc<Holdings>, remembers_live: bool) -> Self {
-        let (texts, live) = (HashMap::default(), HashSet::default());
-        Part { keys, holdings, shared: Sharing::default(), texts, live, remembers_live }
+        let (accesses, live) = (HashMap::default(), HashSet::default());
+        Portion { keys, holdings, shared: Sharing::default(), accesses, live, remembers_live }
     }
 
     fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
@@ -328,11 +344,10 @@ impl Part {
         if self.holdings.unreadable.contains(row.id) {
             return Err(Error::unexpected("something that belongs to it cannot be read"));
         }
-        let (permissions, roles) = self.texts(row.id);
+        let access = self.access(row.id);
         let belongings = Belongings {
             has_refill: self.holdings.balances.0.get(row.id).copied(),
-            permissions,
-            roles,
+            access,
             ratelimits: self.holdings.limits.of(row.id),
         };
         if self.remembers_live {
@@ -342,11 +357,11 @@ impl Part {
         Ok(())
     }
 
-    /// Slugs of all permissions, and names of the roles, of what a key holds.
-    fn texts(&mut self, key_id: &str) -> (Texts, Texts) {
+    /// What a key holds, itself and through roles.
+    fn access(&mut self, key_id: &str) -> Arc<Access> {
         let Holdings { permissions, roles, permissions_of_roles, .. } = &*self.holdings;
         let sets = (permissions.set_of(key_id), roles.set_of(key_id));
-        if let Some(known) = self.texts.get(&sets) {
+        if let Some(known) = self.accesses.get(&sets) {
             return known.clone();
         }
         let held_roles = roles.members(sets.1);
@@ -354,8 +369,8 @@ impl Part {
         let slugs = permissions.members(sets.0).iter().chain(through_roles);
         let slugs = slugs.filter_map(|permission| permissions.things.name(*permission)).collect();
         let names = held_roles.iter().filter_map(|role| roles.things.name(*role)).collect();
-        let texts = (self.shared.set(slugs), self.shared.set(names));
-        self.texts.insert(sets, texts.clone());
-        texts
+        let access = self.shared.access(slugs, names);
+        self.accesses.insert(sets, access.clone());
+        access
     }
 }

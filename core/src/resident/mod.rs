@@ -33,9 +33,9 @@ use crate::store::{
     overrides, ratelimits, root_keys, workspaces,
 };
 use by_id::{ById, HasId};
+pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
-pub use keys::{Key, NEVER, Place};
-use loading::{load_identities, load_keys};
+use loading::{Scanned, load_identities, load_keys};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -99,6 +99,8 @@ pub struct Resident {
     root_keys: ById<RootKey>,
     apis: ConcurrentMap<String, Arc<Api>>,
     identities: ConcurrentMap<CompactString, Arc<Identity>>,
+    /// Those that are there and cannot be read.
+    unreadable_identities: papaya::HashSet<CompactString, RandomState>,
     keys: Arc<Keys>,
     key_migrations: ConcurrentMap<String, Arc<KeyMigration>>,
     namespaces: ConcurrentMap<String, Arc<Namespace>>,
@@ -130,9 +132,10 @@ impl Resident {
         }
         self.load_root_keys(connection, Only::All).await?;
         self.load_apis(connection, Only::All).await?;
-        let (identities, ()) =
-            tokio::try_join!(load_identities(store), load_keys(store, &self.keys, self.keys.is_empty()))?;
-        self.replace_identities(identities);
+        // Both to their ends: a scan goes on when nobody waits for it, and would bring back what is gone by then.
+        let (identities, keys) = tokio::join!(load_identities(store), load_keys(store, &self.keys));
+        keys?;
+        self.replace_identities(identities?);
         self.load_key_migrations(connection, Only::All).await?;
         self.load_namespaces(connection, Only::All).await
     }
@@ -167,6 +170,7 @@ impl Resident {
                 Subject::Identity(id) => {
                     let read = self.refresh_identity(connection, id).await;
                     unless_unreadable(read, "identity", id, || {
+                        self.unreadable_identities.pin().insert(id.into());
                         self.identities.pin().remove(id.as_str());
                     })?;
                 }
@@ -247,8 +251,12 @@ impl Resident {
         Ok(())
     }
 
-    fn replace_identities(&self, found: Vec<Identity>) {
-        let identities = self.identities.pin();
+    fn replace_identities(&self, Scanned { found, unreadable, .. }: Scanned<Vec<Identity>>) {
+        let (identities, known_unreadable) = (self.identities.pin(), self.unreadable_identities.pin());
+        known_unreadable.retain(|id| unreadable.contains(id));
+        for id in unreadable {
+            known_unreadable.insert(id);
+        }
         if !identities.is_empty() {
             let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
             identities.retain(|id, _| live.contains(id.as_str()));
@@ -260,13 +268,13 @@ impl Resident {
     }
 
     async fn refresh_identity(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
-        let only = [id];
-        let mut found = identities::live(connection, Only::Ids(&only)).await?;
+        let mut found = identities::live(connection, &[id]).await?;
+        let mut limits = by_owner(ratelimits::of_identities(connection, &[id]).await?);
+        self.unreadable_identities.pin().remove(id);
         let Some(stored) = found.pop() else {
             self.identities.pin().remove(id);
             return Ok(());
         };
-        let mut limits = by_owner(ratelimits::of_identities(connection, Only::Ids(&only)).await?);
         let resident = Identity {
             id: stored.id.as_str().into(),
             external_id: stored.external_id.into(),
@@ -279,25 +287,23 @@ impl Resident {
 
     /// Reads some keys anew.
     async fn refresh_keys(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
-        let only = Only::Ids(ids);
-        let found = stored_keys::live(connection, only).await?;
-        let mut permissions = by_owner(stored_keys::permission_slugs(connection, only).await?);
-        let mut roles = by_owner(stored_keys::role_names(connection, only).await?);
-        let mut limits = by_owner(ratelimits::of_keys(connection, only).await?);
-        for id in missing(only, Vec::new, found.iter().map(|key| key.id.as_str())) {
-            self.keys.remove(&id);
+        let found = stored_keys::live(connection, ids).await?;
+        let mut slugs = by_owner(stored_keys::permission_slugs(connection, ids).await?);
+        let mut names = by_owner(stored_keys::role_names(connection, ids).await?);
+        let mut limits = by_owner(ratelimits::of_keys(connection, ids).await?);
+        let live: HashSet<&str> = found.iter().map(|key| key.id.as_str()).collect();
+        for id in ids.iter().filter(|id| !live.contains(**id)) {
+            self.keys.remove(id);
         }
         let mut shared = Sharing::default();
         for key in &found {
-            let mut set = |texts: Option<Vec<String>>| {
-                let texts = texts.unwrap_or_default();
-                let texts = texts.iter().map(|text| shared.text(text)).collect();
-                shared.set(texts)
+            let mut texts = |texts: Option<Vec<String>>| {
+                texts.unwrap_or_default().iter().map(|text| shared.text(text)).collect()
             };
+            let (permissions, roles) = (texts(slugs.remove(&key.id)), texts(names.remove(&key.id)));
             let belongings = Belongings {
                 has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
-                permissions: set(permissions.remove(&key.id)),
-                roles: set(roles.remove(&key.id)),
+                access: shared.access(permissions, roles),
                 ratelimits: resident_limits(limits.remove(&key.id)),
             };
             let row = KeyRow {
@@ -395,6 +401,11 @@ impl Resident {
     /// A live identity.
     pub fn identity(&self, id: &str) -> Option<Arc<Identity>> {
         self.identities.pin().get(id).cloned()
+    }
+
+    /// Whether there is an identity that could not be read.
+    pub fn is_unreadable_identity(&self, id: &str) -> bool {
+        self.unreadable_identities.pin().contains(id)
     }
 
     /// A live key by the hash of its text. Its API may have been deleted meanwhile.

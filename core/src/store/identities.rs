@@ -31,12 +31,12 @@ fn read(row: &AnyRow) -> Result<Identity, sqlx::Error> {
     })
 }
 
-/// Live identities of the instance.
+/// Live identities of any workspace.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Identity>, Error> {
-    let rows = select(connection, LIVE, "id", only).await?;
+pub async fn live(connection: &mut Connection, ids: &[&str]) -> Result<Vec<Identity>, Error> {
+    let rows = select(connection, LIVE, "id", Only::Ids(ids)).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
@@ -67,7 +67,7 @@ pub async fn find(
     workspace_id: &str,
     id_or_external_id: &str,
 ) -> Result<Option<Identity>, Error> {
-    let by_id = live(connection, Only::Ids(&[id_or_external_id])).await?;
+    let by_id = live(connection, &[id_or_external_id]).await?;
     match by_id.into_iter().find(|identity| identity.workspace_id == workspace_id) {
         Some(identity) => Ok(Some(identity)),
         None => find_by_external_id(connection, workspace_id, id_or_external_id).await,

@@ -69,12 +69,12 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
     })
 }
 
-/// Live keys of the instance.
+/// Live keys of any workspace.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Key>, Error> {
-    let rows = select(connection, LIVE, "k.id", only).await?;
+pub async fn live(connection: &mut Connection, ids: &[&str]) -> Result<Vec<Key>, Error> {
+    let rows = select(connection, LIVE, "k.id", Only::Ids(ids)).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
@@ -83,7 +83,7 @@ pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Key
 /// # Errors
 /// When the store does not answer.
 pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Key>, Error> {
-    Ok(live(connection, Only::Ids(&[id])).await?.pop())
+    Ok(live(connection, &[id]).await?.pop())
 }
 
 /// A live key by its hash, of any workspace.
@@ -381,17 +381,14 @@ pub async fn unlink_roles(connection: &mut Connection, key_id: &str) -> Result<(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn permission_slugs(
-    connection: &mut Connection,
-    only: Only<'_>,
-) -> Result<Vec<(String, String)>, Error> {
+pub async fn permission_slugs(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, String)>, Error> {
     let direct = "SELECT l.key_id AS key_id, p.slug AS text FROM key_permissions l \
                   JOIN permissions p ON p.id = l.permission_id WHERE l.key_id IS NOT NULL";
     let through_roles = "SELECT l.key_id AS key_id, p.slug AS text FROM key_roles l \
                          JOIN role_permissions r ON r.role_id = l.role_id \
                          JOIN permissions p ON p.id = r.permission_id WHERE l.key_id IS NOT NULL";
-    let mut pairs = pairs(connection, direct, only).await?;
-    pairs.extend(self::pairs(connection, through_roles, only).await?);
+    let mut pairs = pairs(connection, direct, ids).await?;
+    pairs.extend(self::pairs(connection, through_roles, ids).await?);
     Ok(pairs)
 }
 
@@ -399,14 +396,14 @@ pub async fn permission_slugs(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn role_names(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, String)>, Error> {
+pub async fn role_names(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, String)>, Error> {
     let text = "SELECT l.key_id AS key_id, r.name AS text FROM key_roles l JOIN roles r ON r.id = l.role_id \
                 WHERE l.key_id IS NOT NULL";
-    pairs(connection, text, only).await
+    pairs(connection, text, ids).await
 }
 
-async fn pairs(connection: &mut Connection, text: &str, only: Only<'_>) -> Result<Vec<(String, String)>, Error> {
-    let rows = select(connection, text, "l.key_id", only).await?;
+async fn pairs(connection: &mut Connection, text: &str, ids: &[&str]) -> Result<Vec<(String, String)>, Error> {
+    let rows = select(connection, text, "l.key_id", Only::Ids(ids)).await?;
     Ok(rows
         .iter()
         .map(|row| Ok((row.try_get("key_id")?, row.try_get("text")?)))

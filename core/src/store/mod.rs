@@ -49,6 +49,14 @@ use crate::error::{Code, Error};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
+/// What every connection of SQLite is set to. The cache of 16 MiB has room for the inner pages of all trees when
+/// there are a million keys, so that only leaves are read again and again.
+const PRAGMAS: [&str; 4] = [
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16384",
+];
 const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// Where the data is.
@@ -292,9 +300,7 @@ fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
             Box::pin(async move {
                 // The timeout first: switching to WAL needs a lock that another process may hold.
                 sqlx::query(wait_for_lock(BUSY_TIMEOUT)).execute(&mut *connection).await?;
-                for pragma in
-                    ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON"]
-                {
+                for pragma in PRAGMAS {
                     sqlx::query(pragma).execute(&mut *connection).await?;
                 }
                 sqlx::query(wait_for_lock(busy_timeout)).execute(&mut *connection).await?;

@@ -76,10 +76,10 @@ pub async fn of_key(connection: &mut Connection, key_id: &str) -> Result<Vec<Per
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn of_roles(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, Permission)>, Error> {
+pub async fn of_roles(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, Permission)>, Error> {
     let text = "SELECT p.id, p.slug, p.name, p.description, l.role_id AS owner FROM role_permissions l \
                 JOIN permissions p ON p.id = l.permission_id WHERE l.role_id IS NOT NULL";
-    let rows = select(connection, text, "l.role_id", only).await?;
+    let rows = select(connection, text, "l.role_id", Only::Ids(ids)).await?;
     let mut owned = rows
         .iter()
         .map(|row| Ok((row.try_get("owner")?, read(row)?)))

@@ -34,23 +34,20 @@ pub struct Ratelimit {
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn of_keys(connection: &mut Connection, only: Only<'_>) -> Result<Vec<(String, Ratelimit)>, Error> {
+pub async fn of_keys(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, Ratelimit)>, Error> {
     let text = "SELECT id, name, limit_count, duration_ms, auto_apply, key_id AS owner FROM ratelimits \
                 WHERE key_id IS NOT NULL";
-    sorted(select(connection, text, "key_id", only).await?)
+    sorted(select(connection, text, "key_id", Only::Ids(ids)).await?)
 }
 
 /// Limits of identities, with the identity's id, by name.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn of_identities(
-    connection: &mut Connection,
-    only: Only<'_>,
-) -> Result<Vec<(String, Ratelimit)>, Error> {
+pub async fn of_identities(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, Ratelimit)>, Error> {
     let text = "SELECT id, name, limit_count, duration_ms, auto_apply, identity_id AS owner FROM ratelimits \
                 WHERE identity_id IS NOT NULL";
-    sorted(select(connection, text, "identity_id", only).await?)
+    sorted(select(connection, text, "identity_id", Only::Ids(ids)).await?)
 }
 
 fn sorted(rows: Vec<AnyRow>) -> Result<Vec<(String, Ratelimit)>, Error> {

@@ -67,7 +67,7 @@ pub(crate) trait Collector: Send + 'static {
     /// Is told of a row that it could not read.
     fn left_out(&mut self, row: &Row<'_>, error: &Error);
 
-    /// Either of them.
+    /// Takes what it wants of a row, or leaves it out.
     fn show(&mut self, row: &Row<'_>) {
         if let Err(error) = self.take(row) {
             self.left_out(row, &error);
@@ -120,7 +120,9 @@ impl Store {
             return Ok(vec!["TRUE".to_owned()]);
         }
         let ends = format!("SELECT MIN(rowid), MAX(rowid) FROM {table}");
-        let Ends(first, last) = self.scan(ends, Ends(0, 0)).await?;
+        let Ends(ends) = self.scan(ends, Ends(None)).await?;
+        let (first, last) =
+            ends.ok_or_else(|| Error::unexpected(format!("the rows of {table} cannot be numbered")))?;
         let count = available_parallelism().map_or(1, usize::from).min(MOST_PARTS);
         let rows = last.saturating_sub(first) / i64::try_from(count).unwrap_or(1) + 1;
         let part = |at: i64| {
@@ -131,14 +133,15 @@ impl Store {
     }
 }
 
-/// The first and the last row id of a table.
-struct Ends(i64, i64);
+/// The first and the last row id of a table, 0 when it is empty.
+struct Ends(Option<(i64, i64)>);
 
 impl Collector for Ends {
     fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        *self = Ends(row.number_or_null(0)?.unwrap_or(0), row.number_or_null(1)?.unwrap_or(0));
+        self.0 = Some((row.number_or_null(0)?.unwrap_or(0), row.number_or_null(1)?.unwrap_or(0)));
         Ok(())
     }
 
+    /// Without them there are no parts.
     fn left_out(&mut self, _: &Row<'_>, _: &Error) {}
 }

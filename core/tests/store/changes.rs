@@ -10,7 +10,7 @@ use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
 use keyrack_core::retention::Retention;
-use keyrack_core::store::{Engine, apis, changes, workspaces};
+use keyrack_core::store::{apis, changes, workspaces};
 use serde_json::json;
 use sqlx::Row as _;
 
@@ -22,8 +22,6 @@ on_both_engines!(
     changes_of_one_workspace_take_turns_and_count_up_without_gaps,
     another_process_follows_within_a_second,
     a_deleted_api_takes_its_keys_with_it_everywhere,
-    a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
-    a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else,
     a_key_that_another_process_removed_spends_nothing,
     changes_are_forgotten_after_an_hour,
     a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew,
@@ -179,71 +177,6 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
     assert!(!sees(&here));
     within_a_second(|| !sees(&there)).await;
-}
-
-async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: Database) {
-    let here = database.set_up().await;
-    let there = here.other_process(&database).await;
-    there.keyrack.start_background_work(Retention::default());
-    let bad = here.run::<CreateApi>(json!({ "name": "bad" })).await.unwrap();
-    let bad = bad["apiId"].as_str().unwrap().to_owned();
-    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
-    let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
-    let key = created["key"].as_str().unwrap();
-    let sees = || verification::find(&there.keyrack, &there.workspace_id, key).is_some();
-    within_a_second(sees).await;
-
-    let mut mutation = Mutation::begin_as(&here.keyrack, &here.workspace_id, Actor::system("test")).await.unwrap();
-    sqlx::query("UPDATE apis SET ip_whitelist = 'no address' WHERE id = $1")
-        .bind(bad.clone())
-        .execute(mutation.connection())
-        .await
-        .unwrap();
-    mutation.touch(Subject::Api(bad.clone()));
-    mutation.commit().await.unwrap();
-    here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
-    within_a_second(|| !sees()).await;
-    for process in [&here, &there, &here.other_process(&database).await] {
-        assert!(process.keyrack.resident().api(&bad).is_none(), "its keys are refused, and a start goes on");
-    }
-}
-
-/// SQLite keeps any value in any column; PostgreSQL does not let it come to that.
-async fn a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else(database: Database) {
-    let here = database.set_up().await;
-    if here.keyrack.store().engine() != Engine::Sqlite {
-        return;
-    }
-    let there = here.other_process(&database).await;
-    there.keyrack.start_background_work(Retention::default());
-    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
-    let mut keys = Vec::new();
-    for _ in 0..4 {
-        let body = json!({ "apiId": api["apiId"], "credits": { "remaining": 5 } });
-        keys.push(here.run::<CreateKey>(body).await.unwrap());
-    }
-    let text = |at: usize| keys[at]["key"].as_str().unwrap();
-    let sees =
-        |process: &Instance, at| verification::find(&process.keyrack, &process.workspace_id, text(at)).is_some();
-    within_a_second(|| (0..4).all(|at| sees(&there, at))).await;
-
-    let mut mutation = Mutation::begin_as(&here.keyrack, &here.workspace_id, Actor::system("test")).await.unwrap();
-    let spoilt = [
-        "UPDATE keys SET expires_at = 'soon' WHERE id = $1",
-        "UPDATE credits SET remaining = 'many' WHERE key_id = $1",
-    ];
-    for (at, text) in spoilt.into_iter().enumerate() {
-        let id = keys[at]["keyId"].as_str().unwrap().to_owned();
-        sqlx::query(text).bind(id.clone()).execute(mutation.connection()).await.unwrap();
-        mutation.touch(Subject::Key(id));
-    }
-    mutation.commit().await.unwrap();
-    here.run::<DeleteKey>(json!({ "keyId": keys[2]["keyId"] })).await.unwrap();
-    within_a_second(|| (0..3).all(|at| !sees(&there, at))).await;
-    for process in [&here, &there, &here.other_process(&database).await] {
-        assert!((0..3).all(|at| !sees(process, at)));
-        assert!(sees(process, 3));
-    }
 }
 
 async fn a_key_that_another_process_removed_spends_nothing(database: Database) {

@@ -40,7 +40,7 @@ fn holds(instance: &Instance, key: &str, permission: &str) -> bool {
 
 fn roles(instance: &Instance, key: &str) -> Vec<String> {
     let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
-    found.key.roles.iter().map(|role| role.to_string()).collect()
+    found.key.access.roles.iter().map(|role| role.to_string()).collect()
 }
 
 async fn a_deleted_permission_leaves_every_key_everywhere(database: Database) {

@@ -12,6 +12,7 @@ mod identities;
 mod instance;
 mod keys;
 mod refills;
+mod resident;
 mod retention;
 
 use std::sync::Arc;

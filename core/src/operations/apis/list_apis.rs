@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::apis;
 use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
@@ -20,7 +20,7 @@ pub struct ListApis;
 pub struct Request {
     /// APIs per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,

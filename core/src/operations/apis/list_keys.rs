@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -23,7 +23,7 @@ pub struct Request {
     api_id: String,
     /// Keys per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     cursor: Option<String>,
     /// Only keys of the identity with this external id.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::audit_logs::{self, Wanted};
 use crate::{Caller, Error, Keyrack};
 
@@ -20,7 +20,7 @@ pub struct ListLogs;
 pub struct Request {
     /// Entries per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,

@@ -8,7 +8,7 @@ use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
-use crate::store::{Only, identities, ratelimits};
+use crate::store::{identities, ratelimits};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes an identity.
@@ -54,7 +54,7 @@ impl Operation for DeleteIdentity {
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
         let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
-        let limits = ratelimits::of_identities(mutation.connection(), Only::Ids(&[&identity.id])).await?;
+        let limits = ratelimits::of_identities(mutation.connection(), &[&identity.id]).await?;
         let now = mutation.now();
         identities::delete(mutation.connection(), &identity, now).await?;
         mutation.record(

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::IdentityResponse;
-use crate::store::{Only, identities, ratelimits};
+use crate::store::{identities, ratelimits};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Reads an identity.
@@ -50,7 +50,7 @@ impl Operation for GetIdentity {
         let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
         let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
         caller.authorize::<Self>(&[("identityId", &identity.id)])?;
-        let limits = ratelimits::of_identities(&mut connection, Only::Ids(&[&identity.id])).await?;
+        let limits = ratelimits::of_identities(&mut connection, &[&identity.id]).await?;
         let limits = limits.into_iter().map(|(_, limit)| limit).collect();
         Ok(IdentityResponse::new(identity, limits).into())
     }

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::operations::fields::IdentityResponse;
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::listing::Part;
-use crate::store::{Only, by_owner, identities, ratelimits};
+use crate::store::{by_owner, identities, ratelimits};
 use crate::{Caller, Error, Keyrack};
 
 /// Lists identities.
@@ -21,7 +21,7 @@ pub struct ListIdentities;
 pub struct Request {
     /// Identities per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     cursor: Option<String>,
     /// Only identities whose id or external id contains it; case does not matter.
@@ -72,7 +72,7 @@ impl Operation for ListIdentities {
             }
         }
         let ids: Vec<&str> = page.data.iter().map(|identity| identity.id.as_str()).collect();
-        let mut limits = by_owner(ratelimits::of_identities(&mut connection, Only::Ids(&ids)).await?);
+        let mut limits = by_owner(ratelimits::of_identities(&mut connection, &ids).await?);
         let data = page.data.into_iter().map(|identity| {
             let limits = limits.remove(&identity.id).unwrap_or_default();
             IdentityResponse::new(identity, limits)

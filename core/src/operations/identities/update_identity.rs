@@ -9,7 +9,6 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
-use crate::store::Only;
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::{self, Owner};
 use crate::value::Meta;
@@ -82,7 +81,7 @@ impl Operation for UpdateIdentity {
         if let Some(limits) = request.ratelimits {
             replace_ratelimits(&mut mutation, &identity, limits).await?;
         }
-        let limits = ratelimits::of_identities(mutation.connection(), Only::Ids(&[&identity.id])).await?;
+        let limits = ratelimits::of_identities(mutation.connection(), &[&identity.id]).await?;
         mutation.touch(Subject::Identity(identity.id.clone()));
         mutation.commit().await?;
         Ok(IdentityResponse::new(identity, limits.into_iter().map(|(_, limit)| limit).collect()).into())

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::keys::secret::{Revealed, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
 use crate::store::keys::{self, Key};
-use crate::store::{Connection, Only, by_owner, identities, ratelimits};
+use crate::store::{Connection, by_owner, identities, ratelimits};
 use crate::value::Meta;
 
 /// A key with all that belongs to it, without its secret. What is empty is absent.
@@ -82,11 +82,11 @@ impl KeyObject {
         let mut identity_ids: Vec<&str> = rows.iter().filter_map(|key| key.identity_id.as_deref()).collect();
         identity_ids.sort_unstable();
         identity_ids.dedup();
-        let mut permissions = by_owner(keys::permission_slugs(connection, Only::Ids(&ids)).await?);
-        let mut roles = by_owner(keys::role_names(connection, Only::Ids(&ids)).await?);
-        let mut limits = by_owner(ratelimits::of_keys(connection, Only::Ids(&ids)).await?);
-        let shared = by_owner(ratelimits::of_identities(connection, Only::Ids(&identity_ids)).await?);
-        let identities: HashMap<String, IdentityResponse> = identities::live(connection, Only::Ids(&identity_ids))
+        let mut permissions = by_owner(keys::permission_slugs(connection, &ids).await?);
+        let mut roles = by_owner(keys::role_names(connection, &ids).await?);
+        let mut limits = by_owner(ratelimits::of_keys(connection, &ids).await?);
+        let shared = by_owner(ratelimits::of_identities(connection, &identity_ids).await?);
+        let identities: HashMap<String, IdentityResponse> = identities::live(connection, &identity_ids)
             .await?
             .into_iter()
             .map(|identity| {

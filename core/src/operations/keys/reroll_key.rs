@@ -13,9 +13,9 @@ use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN};
 use crate::store::apis::Api;
 use crate::store::credits::{self, Credits};
+use crate::store::encrypted_keys;
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::{self, Owner};
-use crate::store::{Only, encrypted_keys};
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -143,7 +143,7 @@ async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> R
         let today = mutation.calendar().today;
         credits::set(mutation.connection(), &new.id, balance, today).await?;
     }
-    let limits = ratelimits::of_keys(mutation.connection(), Only::Ids(&[&old.id])).await?;
+    let limits = ratelimits::of_keys(mutation.connection(), &[&old.id]).await?;
     let limits: Vec<_> = limits
         .into_iter()
         .map(|(_, limit)| ratelimits::Ratelimit { id: ids::generate(Kind::Ratelimit), ..limit })

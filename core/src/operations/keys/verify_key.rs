@@ -352,8 +352,8 @@ impl<'a> Shown<'a> {
             expires: key.map(|key| key.expires_at).filter(|expires_at| ![0, NEVER].contains(expires_at)),
             credits: decision.remaining,
             enabled: key.map(|key| key.enabled),
-            permissions: key.map_or(&[], |key| &key.permissions),
-            roles: key.map_or(&[], |key| &key.roles),
+            permissions: key.map_or(&[], |key| &key.access.permissions),
+            roles: key.map_or(&[], |key| &key.access.roles),
             identity: found.as_ref().and_then(Identity::of),
             ratelimits: decision.limits.iter().map(LimitResponse::of).collect(),
         }

@@ -29,7 +29,7 @@ use serde::Deserialize;
 
 use crate::changes::Mutation;
 use crate::operations::fields::SLUG_PATTERN;
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::listing::Part;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
@@ -59,7 +59,7 @@ pub struct RoleRequest {
 pub struct ListRequest {
     /// Items per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 1024))]
     cursor: Option<String>,

@@ -12,9 +12,9 @@ use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
 use crate::operations::keys::{permission_target, permissions_by_slug, role_target};
+use crate::store::Connection;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
-use crate::store::{Connection, Only};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the permissions of a role.
@@ -99,7 +99,7 @@ impl Operation for SetRolePermissions {
 
 /// The permissions of a role, by slug.
 async fn permissions_of(connection: &mut Connection, role: &Role) -> Result<Vec<Permission>, Error> {
-    let held = permissions::of_roles(connection, Only::Ids(&[&role.id])).await?;
+    let held = permissions::of_roles(connection, &[&role.id]).await?;
     Ok(held.into_iter().map(|(_, permission)| permission).collect())
 }
 

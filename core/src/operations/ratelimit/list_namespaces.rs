@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
@@ -20,7 +20,7 @@ pub struct ListNamespaces;
 pub struct Request {
     /// Namespaces per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,

@@ -7,7 +7,7 @@ use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::overrides;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -26,7 +26,7 @@ pub struct Request {
     cursor: Option<String>,
     /// Overrides per page.
     #[serde(default)]
-    limit: Limit<50>,
+    limit: PageSize<50>,
 }
 
 impl Operation for ListOverrides {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply, Tool};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::root_keys::{self, Listed};
 use crate::value::Nullable;
 use crate::{Caller, Error, Keyrack};
@@ -21,7 +21,7 @@ pub struct ListKeys;
 pub struct Request {
     /// Root keys per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,

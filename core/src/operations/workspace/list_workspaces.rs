@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::Limit;
+use crate::page::PageSize;
 use crate::store::workspaces;
 use crate::{Caller, Error, Keyrack};
 
@@ -19,7 +19,7 @@ pub struct ListWorkspaces;
 pub struct Request {
     /// Workspaces per page.
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
     #[schemars(length(max = 256))]
     cursor: Option<String>,

@@ -1,0 +1,201 @@
+//! What is in memory: the same whichever way it came there, and nothing of what cannot be read.
+
+use keyrack_core::audit::Actor;
+use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::keys::verification::{self, Found};
+use keyrack_core::operations::apis::CreateApi;
+use keyrack_core::operations::identities::CreateIdentity;
+use keyrack_core::operations::keys::{CreateKey, DeleteKey};
+use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
+use keyrack_core::retention::Retention;
+use keyrack_core::store::Engine;
+use serde_json::json;
+
+use crate::changes::within_a_second;
+use crate::{Database, Instance, on_both_engines};
+
+on_both_engines!(
+    a_start_reads_what_changes_left,
+    a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
+    a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else,
+    an_identity_that_cannot_be_read_takes_its_keys_with_it,
+    a_permission_or_role_that_cannot_be_read_is_held_by_nobody,
+);
+
+fn found(instance: &Instance, key: &str) -> Option<Found> {
+    verification::find(&instance.keyrack, &instance.workspace_id, key)
+}
+
+/// Changes rows past all checks, as a damaged dump would, and says of what.
+async fn spoil(instance: &Instance, statements: &[&str], subjects: &[Subject]) {
+    let mut mutation =
+        Mutation::begin_as(&instance.keyrack, &instance.workspace_id, Actor::system("test")).await.unwrap();
+    for statement in statements {
+        sqlx::query(sqlx::AssertSqlSafe((*statement).to_owned())).execute(mutation.connection()).await.unwrap();
+    }
+    for subject in subjects {
+        mutation.touch(subject.clone());
+    }
+    mutation.commit().await.unwrap();
+}
+
+/// The process that makes changes reads each thing anew; a start reads all at once, in parts.
+async fn a_start_reads_what_changes_left(database: Database) {
+    let here = database.set_up().await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let limit = |name: &str| json!({ "name": name, "limit": 5, "duration": 60_000, "autoApply": true });
+    let identity =
+        json!({ "externalId": "user_1", "meta": { "a": 1 }, "ratelimits": [limit("zebra"), limit("bear")] });
+    here.run::<CreateIdentity>(identity).await.unwrap();
+    here.run::<CreateRole>(json!({ "name": "empty" })).await.unwrap();
+    for (name, slugs) in [("editor", json!(["write", "read"])), ("viewer", json!(["read"]))] {
+        here.run::<CreateRole>(json!({ "name": name })).await.unwrap();
+        here.run::<SetRolePermissions>(json!({ "role": name, "permissions": slugs })).await.unwrap();
+    }
+    let parts = [
+        json!({}),
+        json!({ "name": "a name that is longer than what fits in place", "meta": { "b": [1, null] } }),
+        json!({ "permissions": ["write", "delete"], "roles": ["viewer", "editor", "empty"] }),
+        json!({ "roles": ["empty"], "externalId": "user_1", "expires": 4_000_000_000_000_i64 }),
+        json!({ "permissions": ["read"], "ratelimits": [limit("bear"), limit("ape")], "enabled": false }),
+        json!({ "credits": { "remaining": 3, "refill": { "interval": "daily", "amount": 5 } } }),
+        json!({ "roles": ["editor", "viewer"], "externalId": "user_2", "name": "short" }),
+    ];
+    let mut keys = Vec::new();
+    for part in parts {
+        let mut request = json!({ "apiId": api["apiId"] });
+        request.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        let created = here.run::<CreateKey>(request).await.unwrap();
+        keys.push(created["key"].as_str().unwrap().to_owned());
+    }
+    let there = here.other_process(&database).await;
+    for key in &keys {
+        let (here, there) = (found(&here, key).unwrap(), found(&there, key).unwrap());
+        assert_eq!(format!("{here:?}"), format!("{there:?}"));
+    }
+}
+
+async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work(Retention::default());
+    let bad = here.run::<CreateApi>(json!({ "name": "bad" })).await.unwrap();
+    let bad = bad["apiId"].as_str().unwrap().to_owned();
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
+    let key = created["key"].as_str().unwrap();
+    let sees = || found(&there, key).is_some();
+    within_a_second(sees).await;
+
+    let spoilt = format!("UPDATE apis SET ip_whitelist = 'no address' WHERE id = '{bad}'");
+    spoil(&here, &[&spoilt], &[Subject::Api(bad.clone())]).await;
+    here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
+    within_a_second(|| !sees()).await;
+    for process in [&here, &there, &here.other_process(&database).await] {
+        assert!(process.keyrack.resident().api(&bad).is_none(), "its keys are refused, and a start goes on");
+    }
+}
+
+/// SQLite keeps any value in any column; PostgreSQL does not let it come to that.
+async fn a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else(database: Database) {
+    let here = database.set_up().await;
+    if here.keyrack.store().engine() != Engine::Sqlite {
+        return;
+    }
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work(Retention::default());
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        let body = json!({ "apiId": api["apiId"], "credits": { "remaining": 5 } });
+        keys.push(here.run::<CreateKey>(body).await.unwrap());
+    }
+    let text = |at: usize| keys[at]["key"].as_str().unwrap();
+    let sees = |process: &Instance, at| found(process, text(at)).is_some();
+    within_a_second(|| (0..4).all(|at| sees(&there, at))).await;
+
+    let id = |at: usize| keys[at]["keyId"].as_str().unwrap().to_owned();
+    let spoilt = [
+        format!("UPDATE keys SET expires_at = 'soon' WHERE id = '{}'", id(0)),
+        format!("UPDATE credits SET remaining = 'many' WHERE key_id = '{}'", id(1)),
+    ];
+    spoil(&here, &spoilt.each_ref().map(String::as_str), &[Subject::Key(id(0)), Subject::Key(id(1))]).await;
+    here.run::<DeleteKey>(json!({ "keyId": keys[2]["keyId"] })).await.unwrap();
+    within_a_second(|| (0..3).all(|at| !sees(&there, at))).await;
+    for process in [&here, &there, &here.other_process(&database).await] {
+        assert!((0..3).all(|at| !sees(process, at)));
+        assert!(sees(process, 3));
+    }
+}
+
+async fn an_identity_that_cannot_be_read_takes_its_keys_with_it(database: Database) {
+    let here = database.set_up().await;
+    if here.keyrack.store().engine() != Engine::Sqlite {
+        return;
+    }
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work(Retention::default());
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let limit = json!({ "name": "requests", "limit": 5, "duration": 60_000, "autoApply": true });
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for external_id in ["of_row", "of_limit", "sound"] {
+        let identity = json!({ "externalId": external_id, "ratelimits": [limit] });
+        let identity = here.run::<CreateIdentity>(identity).await.unwrap();
+        ids.push(identity["identityId"].as_str().unwrap().to_owned());
+        let key = json!({ "apiId": api["apiId"], "externalId": external_id });
+        keys.push(here.run::<CreateKey>(key).await.unwrap()["key"].as_str().unwrap().to_owned());
+    }
+    let seen = |process: &Instance| keys.iter().map(|key| found(process, key).is_some()).collect::<Vec<_>>();
+    within_a_second(|| seen(&there) == [true; 3]).await;
+    let mend = [
+        format!("UPDATE identities SET meta = NULL WHERE id = '{}'", ids[0]),
+        format!("UPDATE ratelimits SET limit_count = 5 WHERE identity_id = '{}'", ids[1]),
+    ];
+    let spoilt = [
+        format!("UPDATE identities SET meta = x'ff' WHERE id = '{}'", ids[0]),
+        format!("UPDATE ratelimits SET limit_count = 'many' WHERE identity_id = '{}'", ids[1]),
+    ];
+    let subjects = [Subject::Identity(ids[0].clone()), Subject::Identity(ids[1].clone())];
+    for (statements, expected) in [(spoilt, [false, false, true]), (mend, [true; 3])] {
+        spoil(&here, &statements.each_ref().map(String::as_str), &subjects).await;
+        within_a_second(|| seen(&there) == expected).await;
+        for process in [&here, &here.other_process(&database).await] {
+            assert_eq!(seen(process), expected);
+        }
+    }
+}
+
+async fn a_permission_or_role_that_cannot_be_read_is_held_by_nobody(database: Database) {
+    let here = database.set_up().await;
+    if here.keyrack.store().engine() != Engine::Sqlite {
+        return;
+    }
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let (slugs, roles) = (["one", "two", "three"], ["first", "second", "third"]);
+    for (role, slug) in roles.iter().zip(["r1", "r2", "r3"]) {
+        here.run::<CreateRole>(json!({ "name": role })).await.unwrap();
+        here.run::<SetRolePermissions>(json!({ "role": role, "permissions": [slug] })).await.unwrap();
+    }
+    let mut keys = Vec::new();
+    for at in 0..3 {
+        let key = json!({ "apiId": api["apiId"], "permissions": [slugs[at]], "roles": [roles[at]] });
+        keys.push(here.run::<CreateKey>(key).await.unwrap()["key"].as_str().unwrap().to_owned());
+    }
+    // One in the middle, and the last ones.
+    let spoilt =
+        ["two", "three"].map(|slug| format!("UPDATE permissions SET slug = x'ff' || id WHERE slug = '{slug}'"));
+    spoil(&here, &spoilt.each_ref().map(String::as_str), &[]).await;
+    let spoilt =
+        ["second", "third"].map(|name| format!("UPDATE roles SET name = x'ff' || id WHERE name = '{name}'"));
+    spoil(&here, &spoilt.each_ref().map(String::as_str), &[]).await;
+    let there = here.other_process(&database).await;
+    let held = |key: &str| {
+        let found = found(&there, key).unwrap();
+        let access = &found.key.access;
+        (access.permissions.iter().map(ToString::to_string).collect::<Vec<_>>(), access.roles.len())
+    };
+    assert_eq!(held(&keys[0]), (vec!["one".to_owned(), "r1".to_owned()], 1));
+    for key in &keys[1..] {
+        assert_eq!(held(key), (vec![], 0));
+    }
+}
