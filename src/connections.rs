@@ -182,3 +182,43 @@ impl Drop for Busy<'_> {
         self.0.is_busy.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_idle_when_it_waited_for_too_many_looks_in_a_row() {
+        let connection = Connection::default();
+        for _ in 0..LOOKS {
+            connection.look();
+            assert!(!connection.is_idle());
+        }
+        connection.look();
+        assert!(connection.is_idle());
+        let busy = connection.busy();
+        assert!(!connection.is_idle(), "a request came just in time");
+        connection.look();
+        assert!(!connection.is_idle());
+        drop(busy);
+        connection.look();
+        assert!(!connection.is_idle(), "it waits from the beginning");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_all_connections_is_that_of_the_last_one() {
+        let connections = Arc::new(Connections::default());
+        connections.end_all().await;
+        let open = [connections.register(), connections.register()];
+        let ending = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.end_all().await }
+        });
+        for registered in open {
+            tokio::task::yield_now().await;
+            assert!(!ending.is_finished());
+            assert!(registered.connection.is_to_end.load(Ordering::Relaxed));
+        }
+        ending.await.unwrap();
+    }
+}

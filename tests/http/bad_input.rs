@@ -1,5 +1,7 @@
 //! Whatever is sent, the server answers with the envelope, says where the fault is, and lives on.
 
+use std::time::{Duration, Instant};
+
 use keyrack_test_harness::{Answer, ROOT_KEY, Server};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HOST};
@@ -157,7 +159,7 @@ async fn invalid_utf8_and_deep_nesting_do_no_harm() {
 }
 
 /// Longer than any answer may take on a slow machine, shorter than work that grows with the square of the body.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_body_full_of_faults_is_answered_in_time() {
@@ -167,7 +169,7 @@ async fn a_body_full_of_faults_is_answered_in_time() {
         ("keys.verifyKey", json!({"key": "x", "tags": vec![1; 100_000]})),
         ("apis.createApi", Value::Object(members)),
     ] {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let answer = server.call(operation, body).await.expect(400);
         assert!(started.elapsed() < PATIENCE, "{operation} took {:?}", started.elapsed());
         assert!(answer.text.len() < 1_000_000, "{operation} answered {} bytes", answer.text.len());
@@ -184,8 +186,8 @@ async fn a_role_with_very_many_permissions_does_not_hold_up_others() {
         let body = json!({"name": "large", "permissions": slugs});
         client.call("permissions.createRole", body).await.status
     });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let started = std::time::Instant::now();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = Instant::now();
     unharmed(&server).await;
     assert!(started.elapsed() < PATIENCE, "another caller waited {:?}", started.elapsed());
     let status = large.await.expect("the call ends");
@@ -228,7 +230,7 @@ async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
     }
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
-    let patience = std::time::Duration::from_secs(5);
+    let patience = Duration::from_secs(5);
     while let Ok(Ok(read)) = tokio::time::timeout(patience, stream.read(&mut chunk)).await {
         answer.extend_from_slice(&chunk[..read]);
         let text = String::from_utf8_lossy(&answer);
@@ -257,6 +259,34 @@ async fn a_declared_oversize_is_refused_before_anything_is_read_or_asked() {
         assert!(answer.contains("requestId"), "{answer}");
     }
     unharmed(&server).await;
+}
+
+/// It sends nothing more, so there is nothing to wait for.
+#[tokio::test]
+async fn a_client_that_asked_whether_to_send_is_refused_at_once() {
+    let server = keyrack().await;
+    for expect in ["Expect: 100-continue\r\n", "Expect: 100-Continue\r\n"] {
+        let more = format!("Content-Length: 10485761\r\n{expect}");
+        let started = Instant::now();
+        let answer = exchange(&server, &[&request_head("/v2/keys.verifyKey", "", &more)]).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    }
+    unharmed(&server).await;
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_pieces() {
+    let server = keyrack().await;
+    let authorization = format!("Authorization: Bearer {ROOT_KEY}\r\n");
+    let head = request_head("/v2/keys.verifyKey", &authorization, "Transfer-Encoding: chunked\r\n");
+    let pieces: [&[&str]; 3] = [&[r#"{"key":"nothing"}"#], &[r#"{"ke"#, r#"y":"#, r#""nothing"}"#], &[]];
+    for (pieces, expected) in pieces.into_iter().zip(["200", "200", "400"]) {
+        let chunks = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len()));
+        let body: String = chunks.chain(["0\r\n\r\n".to_owned()]).collect();
+        let answer = exchange(&server, &[&head, body.as_bytes()]).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{pieces:?}: {answer}");
+    }
 }
 
 #[tokio::test]
