@@ -35,14 +35,13 @@ const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_mig
 type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
-/// Reads every live identity, with its limits.
-pub(super) async fn load_identities(store: &Store) -> Result<Scanned<Vec<Identity>>, Error> {
+/// Reads every live identity, with its limits; and the ids of those that cannot be read.
+pub(super) async fn load_identities(store: &Store) -> Result<(Vec<Identity>, Vec<CompactString>), Error> {
     let limits =
         scan(store, "limit of an identity", LIMITS_OF_IDENTITIES, Limits::default(), Limits::take).await?;
     let identities = Identities { limits, read: Vec::new() };
-    let Scanned { kind, found, unreadable, .. } =
-        scan(store, "identity", IDENTITIES, identities, Identities::take).await?;
-    Ok(Scanned { kind, found: found.read, unreadable, take: |_, _| Ok(()) })
+    let identities = scan(store, "identity", IDENTITIES, identities, Identities::take).await?;
+    Ok((identities.found.read, identities.unreadable.into_iter().collect()))
 }
 
 /// Reads every live key into `keys`; those that are there and no longer live go.
@@ -76,10 +75,10 @@ pub(super) async fn load_keys(store: &Store, keys: &Arc<Keys>) -> Result<(), Err
 
 /// What a scan finds, and the first columns of the rows that it cannot read. Of what belongs to a key or an
 /// identity these are its id: it must go with them, or it would be limited less than it should be.
-pub(super) struct Scanned<F> {
+struct Scanned<F> {
     kind: &'static str,
-    pub(super) found: F,
-    pub(super) unreadable: HashSet<CompactString>,
+    found: F,
+    unreadable: HashSet<CompactString>,
     take: fn(&mut F, &Row<'_>) -> Result<(), Error>,
 }
 

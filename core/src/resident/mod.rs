@@ -35,7 +35,7 @@ use crate::store::{
 use by_id::{ById, HasId};
 pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
-use loading::{Scanned, load_identities, load_keys};
+use loading::{load_identities, load_keys};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -135,7 +135,8 @@ impl Resident {
         // Both to their ends: a scan goes on when nobody waits for it, and would bring back what is gone by then.
         let (identities, keys) = tokio::join!(load_identities(store), load_keys(store, &self.keys));
         keys?;
-        self.replace_identities(identities?);
+        let (found, unreadable) = identities?;
+        self.replace_identities(found, &unreadable);
         self.load_key_migrations(connection, Only::All).await?;
         self.load_namespaces(connection, Only::All).await
     }
@@ -251,12 +252,12 @@ impl Resident {
         Ok(())
     }
 
-    fn replace_identities(&self, Scanned { found, unreadable, .. }: Scanned<Vec<Identity>>) {
+    fn replace_identities(&self, found: Vec<Identity>, unreadable: &[CompactString]) {
         let (identities, known_unreadable) = (self.identities.pin(), self.unreadable_identities.pin());
-        known_unreadable.retain(|id| unreadable.contains(id));
         for id in unreadable {
-            known_unreadable.insert(id);
+            known_unreadable.insert(id.clone());
         }
+        known_unreadable.retain(|id| unreadable.contains(id));
         if !identities.is_empty() {
             let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
             identities.retain(|id, _| live.contains(id.as_str()));
