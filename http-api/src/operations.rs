@@ -123,12 +123,7 @@ where
     B::Error: Into<BoxError>,
 {
     if is_declared_larger(head.headers, shared.max_body_bytes) {
-        // A client that asked whether to send its body does not send it now.
-        if !head
-            .headers
-            .get(EXPECT)
-            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-        {
+        if !asks_before_sending(head.headers) {
             Box::pin(discard(body)).await;
         }
         return Err(too_large(shared.max_body_bytes));
@@ -157,6 +152,11 @@ where
 fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     declared.is_some_and(|declared| declared > limit as u64)
+}
+
+/// Whether the client sends its body only when it is told to go on.
+fn asks_before_sending(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 async fn read_body<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
