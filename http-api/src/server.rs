@@ -94,7 +94,12 @@ impl Server {
                 let address = self.guard.client_address(peer, &parts.headers);
                 let head = Head { id, headers: &parts.headers, address, span: &span };
                 let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body);
-                match AssertUnwindSafe(answer.instrument(span.clone())).catch_unwind().await {
+                let outcome = if span.is_none() {
+                    AssertUnwindSafe(answer).catch_unwind().await
+                } else {
+                    AssertUnwindSafe(answer.instrument(span.clone()).boxed()).catch_unwind().await
+                };
+                match outcome {
                     Ok(response) => response,
                     Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
                 }
