@@ -8,19 +8,12 @@ use keyrack_core::operations::identities::CreateIdentity;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::retention::Retention;
-use keyrack_core::store::Engine;
 use serde_json::json;
 
 use crate::changes::within_a_second;
 use crate::{Database, Instance, on_both_engines};
 
-on_both_engines!(
-    a_start_reads_what_changes_left,
-    a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
-    a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else,
-    an_identity_that_cannot_be_read_takes_its_keys_with_it,
-    a_permission_or_role_that_cannot_be_read_is_held_by_nobody,
-);
+on_both_engines!(a_start_reads_what_changes_left, a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,);
 
 fn found(instance: &Instance, key: &str) -> Option<Found> {
     verification::find(&instance.keyrack, &instance.workspace_id, key)
@@ -96,12 +89,12 @@ async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: 
     }
 }
 
-/// SQLite keeps any value in any column; PostgreSQL does not let it come to that.
-async fn a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else(database: Database) {
+// SQLite keeps any value in any column; PostgreSQL does not let it come to that.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else() {
+    let database = Database::sqlite();
     let here = database.set_up().await;
-    if here.keyrack.store().engine() != Engine::Sqlite {
-        return;
-    }
     let there = here.other_process(&database).await;
     there.keyrack.start_background_work(Retention::default());
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
@@ -128,11 +121,10 @@ async fn a_cell_of_the_wrong_kind_takes_its_key_out_and_nothing_else(database: D
     }
 }
 
-async fn an_identity_that_cannot_be_read_takes_its_keys_with_it(database: Database) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_identity_that_cannot_be_read_takes_its_keys_with_it() {
+    let database = Database::sqlite();
     let here = database.set_up().await;
-    if here.keyrack.store().engine() != Engine::Sqlite {
-        return;
-    }
     let there = here.other_process(&database).await;
     there.keyrack.start_background_work(Retention::default());
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
@@ -165,11 +157,10 @@ async fn an_identity_that_cannot_be_read_takes_its_keys_with_it(database: Databa
     }
 }
 
-async fn a_permission_or_role_that_cannot_be_read_is_held_by_nobody(database: Database) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_or_role_that_cannot_be_read_is_held_by_nobody() {
+    let database = Database::sqlite();
     let here = database.set_up().await;
-    if here.keyrack.store().engine() != Engine::Sqlite {
-        return;
-    }
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let (slugs, roles) = (["one", "two", "three"], ["first", "second", "third"]);
     for (role, slug) in roles.iter().zip(["r1", "r2", "r3"]) {
