@@ -173,6 +173,7 @@ pub(crate) async fn append(
         return Ok(());
     }
     let correlation_id = (correlated || events.len() > 1).then(|| ids::generate(Kind::AuditCorrelation));
+    let mut entries = Vec::with_capacity(events.len());
     let (mut sequence, mut previous_hash) = audit_logs::head(connection, workspace_id).await?.unwrap_or_default();
     for event in events {
         sequence += 1;
@@ -193,7 +194,7 @@ pub(crate) async fn append(
         };
         entry.hash = entry.computed_hash();
         previous_hash = entry.hash.clone();
-        audit_logs::insert(connection, &entry).await?;
+        entries.push(entry);
     }
-    Ok(())
+    audit_logs::insert(connection, &entries).await
 }

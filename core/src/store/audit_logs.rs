@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Connection;
+use super::{Connection, VALUES_PER_STATEMENT, rows_of_placeholders};
 use crate::audit::Entry;
 use crate::error::Error;
 
@@ -63,31 +63,37 @@ pub async fn remove_up_to(
     Ok(done.rows_affected())
 }
 
-/// Appends an entry. It must be the workspace's next, which its unique sequence number ensures.
+/// Appends entries, which must be the workspace's next in order; their unique sequence numbers ensure it.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, entry: &Entry) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, targets, remote_ip, \
-         user_agent, correlation_id, previous_hash, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-    )
-    .bind(entry.id.clone())
-    .bind(entry.workspace_id.clone())
-    .bind(entry.sequence)
-    .bind(entry.time)
-    .bind(entry.event.clone())
-    .bind(entry.description.clone())
-    .bind(entry.actor.clone())
-    .bind(entry.targets.clone())
-    .bind(entry.remote_ip.clone())
-    .bind(entry.user_agent.clone())
-    .bind(entry.correlation_id.clone())
-    .bind(entry.previous_hash.clone())
-    .bind(entry.hash.clone())
-    .execute(connection)
-    .await?;
+pub async fn insert(connection: &mut Connection, entries: &[Entry]) -> Result<(), Error> {
+    const COLUMNS: usize = 13;
+    for portion in entries.chunks(VALUES_PER_STATEMENT / COLUMNS) {
+        let text = format!(
+            "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, targets, \
+             remote_ip, user_agent, correlation_id, previous_hash, hash) VALUES {}",
+            rows_of_placeholders(portion.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for entry in portion {
+            query = query
+                .bind(entry.id.clone())
+                .bind(entry.workspace_id.clone())
+                .bind(entry.sequence)
+                .bind(entry.time)
+                .bind(entry.event.clone())
+                .bind(entry.description.clone())
+                .bind(entry.actor.clone())
+                .bind(entry.targets.clone())
+                .bind(entry.remote_ip.clone())
+                .bind(entry.user_agent.clone())
+                .bind(entry.correlation_id.clone())
+                .bind(entry.previous_hash.clone())
+                .bind(entry.hash.clone());
+        }
+        query.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

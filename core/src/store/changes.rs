@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Connection, VALUES_PER_STATEMENT, placeholders};
+use super::{Connection, VALUES_PER_STATEMENT, rows_of_placeholders};
 use crate::changes::Subject;
 use crate::error::Error;
 
@@ -20,10 +20,9 @@ pub async fn insert(
     const COLUMNS: usize = 6;
     let mut positions = 0_i64..;
     for portion in subjects.chunks(VALUES_PER_STATEMENT / COLUMNS) {
-        let row = |at: usize| format!("({})", placeholders(at * COLUMNS + 1, COLUMNS));
         let text = format!(
             "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id, time) VALUES {}",
-            (0..portion.len()).map(row).collect::<Vec<_>>().join(", ")
+            rows_of_placeholders(portion.len(), COLUMNS)
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
         for (subject, position) in portion.iter().zip(&mut positions) {

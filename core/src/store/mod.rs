@@ -323,6 +323,12 @@ fn placeholders(first: usize, count: usize) -> String {
     texts.join(", ")
 }
 
+/// `($1, $2), ($3, $4), …`: placeholders for rows to insert in one statement.
+fn rows_of_placeholders(rows: usize, columns: usize) -> String {
+    let texts: Vec<_> = (0..rows).map(|at| format!("({})", placeholders(at * columns + 1, columns))).collect();
+    texts.join(", ")
+}
+
 /// The pattern that finds a search text literally: `%`, `_` and `\` stand for themselves.
 fn like_pattern(search: &str) -> String {
     let mut pattern = String::from("%");
