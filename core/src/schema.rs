@@ -165,7 +165,7 @@ impl RequestSchema {
         if faults.is_empty() { Ok(body) } else { Err(invalid(faults)) }
     }
 
-    /// The faults of a body, at most one per place, and the first [`MOST_FAULTS`] of very many.
+    /// The faults of a body, at most one per place, and the first `MOST_FAULTS` of very many.
     pub fn faults(&self, body: &Value) -> Vec<Fault> {
         let mut places = HashSet::new();
         let mut faults: Vec<Fault> = Vec::new();
