@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use keyrack_core::health::Reason;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
 use keyrack_http_api::guard::Guard;
 use keyrack_http_api::metrics::{self, HttpMetrics};
-use keyrack_http_api::{FollowTrace, Readiness, Server, Settings as ApiSettings};
+use keyrack_http_api::{FollowTrace, Server, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
@@ -38,10 +39,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let instance = instance::open_with(settings, counters).await?;
     kept.taken_over();
     let keyrack = instance.keyrack.clone();
-    let readiness = Readiness::new();
     let requests = Arc::new(HttpMetrics::default());
     let follow_trace = traces.is_some().then_some(traces::follow as FollowTrace);
-    let server = build_server(settings, &keyrack, address, &readiness, &requests, follow_trace)?;
+    let server = build_server(settings, &keyrack, address, &requests, follow_trace)?;
     let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(listener) = metrics_listener {
@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     instance::start_background_work(settings, &keyrack)?;
     banner(settings, &instance, address, metrics_address).await?;
     let drain = settings.drain()?;
-    tokio::spawn(stop_on_signals(readiness, stop.clone(), drain));
+    tokio::spawn(stop_on_signals(keyrack.clone(), stop.clone(), drain));
     accept(listener, Arc::new(server), &stop, drain).await;
     keyrack.close().await;
     kept.save(keyrack).await;
@@ -65,7 +65,6 @@ fn build_server(
     settings: &Settings,
     keyrack: &Keyrack,
     address: SocketAddr,
-    readiness: &Readiness,
     requests: &Arc<HttpMetrics>,
     follow_trace: Option<FollowTrace>,
 ) -> anyhow::Result<Server> {
@@ -77,7 +76,6 @@ fn build_server(
     let api = ApiSettings {
         public_url: public_url.unwrap_or_else(|| format!("http://{address}")),
         max_body_bytes: settings.max_body_bytes()?,
-        readiness: readiness.clone(),
     };
     let literal_addresses = !address.ip().is_loopback();
     let mcp = HttpSettings {
@@ -166,7 +164,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: 
 }
 
 /// Stops gently at the first SIGTERM or Ctrl-C, at once at the second.
-async fn stop_on_signals(readiness: Readiness, stop: Stop, drain: Duration) {
+async fn stop_on_signals(keyrack: Keyrack, stop: Stop, drain: Duration) {
     if let Err(error) = stop_signal().await {
         tracing::error!(%error, "cannot wait for signals");
         return;
@@ -175,7 +173,7 @@ async fn stop_on_signals(readiness: Readiness, stop: Stop, drain: Duration) {
         "stopping: no new connections, {} s for requests in flight; a second signal stops at once",
         drain.as_secs()
     );
-    readiness.drain();
+    keyrack.health().note(Reason::ShuttingDown, true);
     stop.gently.cancel();
     if stop_signal().await.is_ok() {
         stop.at_once.cancel();

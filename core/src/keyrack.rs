@@ -16,6 +16,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::credits::ledger::Ledger;
 use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
+use crate::health::{self, Health};
 use crate::keys::secret;
 use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
@@ -56,6 +57,7 @@ struct Open {
     /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
     seen: Mutex<HashMap<String, i64>>,
     following: Following,
+    health: Health,
     counters: MemoryCounters,
     metrics: Arc<Metrics>,
     ledger: Ledger,
@@ -144,6 +146,7 @@ impl Keyrack {
             resident,
             seen,
             following,
+            health: Health::default(),
             counters,
             metrics,
             ledger,
@@ -175,6 +178,7 @@ impl Keyrack {
             tracing::error!(%error, "no thread for events: those of an overload will be lost");
         }
         tokio::spawn(changes::follow(self.clone()));
+        schedule::start(self, health::Look);
         schedule::start(self, Refills::default());
         schedule::start(self, Usage);
         schedule::start(self, writing::KeyUses);
@@ -191,6 +195,11 @@ impl Keyrack {
     /// The resident state.
     pub fn resident(&self) -> &Resident {
         &self.0.resident
+    }
+
+    /// What is known against sending requests to this process.
+    pub fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// The counters of rate limits.

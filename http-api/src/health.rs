@@ -1,58 +1,38 @@
 //! Whether the process lives and whether it is ready: `/healthz`, `/readyz`, `/v2/liveness`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Extension, State};
 use http::StatusCode;
-use serde_json::json;
-
+use keyrack_core::health::Reason;
 use keyrack_core::ids::RequestId;
+use serde_json::{Value, json};
 
 use crate::envelope::{self, Answer};
 use crate::router::Shared;
 
-/// Whether the server takes work; turned off while it drains.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// A server that takes work.
-    pub fn new() -> Self {
-        Readiness::default()
-    }
-
-    /// The server drains from now on: readiness answers 503.
-    pub fn drain(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    fn is_draining(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-fn status(status: StatusCode, word: &str) -> Answer {
-    envelope::json(status, json!({ "status": word }).to_string())
-}
-
 /// 200 as long as the process runs.
 pub(crate) async fn health() -> Answer {
-    status(StatusCode::OK, "ok")
+    envelope::json(StatusCode::OK, json!({ "status": "ok" }).to_string())
 }
 
-/// 200 when requests can be served: the database answers and the server does not drain.
+/// 200 when requests can be served, else 503 with the reasons. What is known is answered, without a look.
 pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
-    if shared.readiness.is_draining() {
-        return status(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
+    let reasons = shared.keyrack.reasons_against_work();
+    if reasons.is_empty() {
+        return health().await;
     }
-    match shared.keyrack.store().ping().await {
-        Ok(()) if shared.keyrack.is_stale() => {
-            status(StatusCode::SERVICE_UNAVAILABLE, "catching up with the changes of other processes")
-        }
-        Ok(()) => status(StatusCode::OK, "ok"),
-        Err(_) => status(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
+    let reasons: Vec<Value> = reasons.into_iter().map(told).collect();
+    let body = json!({ "status": "unavailable", "reasons": reasons });
+    envelope::json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+}
+
+fn told(reason: Reason) -> Value {
+    let mut told = json!({ "reason": reason.name(), "message": reason.message() });
+    if let Some(fix) = reason.fix() {
+        told["fix"] = fix.into();
     }
+    told
 }
 
 /// The v2 API's own sign of life.

@@ -19,7 +19,6 @@ mod router;
 mod server;
 mod traces;
 
-pub use health::Readiness;
 pub use router::Settings;
 pub use server::Server;
 pub use traces::FollowTrace;

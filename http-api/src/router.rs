@@ -23,8 +23,6 @@ pub struct Settings {
     pub public_url: String,
     /// Bytes that a body may have.
     pub max_body_bytes: usize,
-    /// Whether the server takes work.
-    pub readiness: crate::Readiness,
 }
 
 impl Settings {
@@ -39,7 +37,6 @@ pub(crate) struct Shared {
     pub(crate) keyrack: Keyrack,
     pub(crate) docs: String,
     pub(crate) max_body_bytes: usize,
-    pub(crate) readiness: crate::Readiness,
     pub(crate) public_url: String,
     pub(crate) pages: OnceLock<docs::Pages>,
     openapi: OnceLock<Bytes>,
@@ -51,7 +48,6 @@ impl Shared {
             keyrack,
             docs: settings.docs(),
             max_body_bytes: settings.max_body_bytes,
-            readiness: settings.readiness,
             public_url: settings.public_url,
             pages: OnceLock::new(),
             openapi: OnceLock::new(),

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use crate::program;
 
+/// Whoever asks is told what is known: a check of a load balancer waits for no database.
 async fn ready(server: &Server) -> u16 {
-    server.get("/readyz").await.status
+    let answer = tokio::time::timeout(Duration::from_secs(1), server.get("/readyz")).await;
+    answer.expect("readiness is answered at once").status
 }
 
 async fn wait_for_readiness(server: &Server, due: u16) {
@@ -35,6 +37,8 @@ async fn a_database_that_is_away_is_503_until_it_is_back() {
         refused.detail()
     );
     wait_for_readiness(&server, 503).await;
+    let told = server.get("/readyz").await.expect(503);
+    assert_eq!(told.body["reasons"][0]["reason"], "database_away", "{}", told.text);
     assert!(server.is_running());
     road.set(Traffic::Flows);
     wait_for_readiness(&server, 200).await;

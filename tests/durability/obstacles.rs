@@ -76,6 +76,29 @@ impl Scene {
         self.expect_no_panic();
     }
 
+    /// Readiness says why, in words and with a mend.
+    async fn expect_unready(&self, reason: &str) {
+        let answer = self.readiness(503).await;
+        let reasons = answer.body["reasons"].as_array().expect("a list");
+        let told = reasons.iter().find(|told| told["reason"] == reason);
+        let told = told.unwrap_or_else(|| panic!("{reason} is not in {}", answer.text));
+        assert!(told["message"].is_string() && told["fix"].is_string(), "{}", answer.text);
+    }
+
+    /// Waits until readiness is answered with this status, without doing anything else.
+    async fn readiness(&self, due: u16) -> Answer {
+        let started = Instant::now();
+        loop {
+            let answer = self.server.get("/readyz").await;
+            if answer.status == due {
+                return answer;
+            }
+            let passed = started.elapsed();
+            assert!(passed < Duration::from_secs(20), "{passed:?}: {}\n{}", answer.text, self.server.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     fn expect_no_panic(&mut self) {
         assert!(self.server.is_running());
         let log = self.server.log();
@@ -111,7 +134,9 @@ async fn a_file_that_cannot_grow_refuses_writes_until_it_can() {
     limit_files(&scene.server, "20000");
     scene.expect_writes_to_be_refused().await;
     scene.expect_reading_to_go_on().await;
+    scene.expect_unready("disk_full").await;
     limit_files(&scene.server, "unlimited");
+    scene.readiness(200).await;
     scene.expect_all_to_be_well().await;
 }
 
@@ -151,7 +176,9 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     }
     scene.expect_writes_to_be_refused().await;
     scene.expect_reading_to_go_on().await;
+    scene.expect_unready("disk_full").await;
     beside(&scene.server, r#"rm "$0/filler""#);
+    scene.readiness(200).await;
     scene.expect_all_to_be_well().await;
 }
 
@@ -180,7 +207,9 @@ async fn a_lock_that_another_program_keeps_refuses_writes_until_it_is_released()
     scene.expect_writes_to_be_refused().await;
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     scene.expect_reading_to_go_on().await;
+    scene.expect_unready("writes_fail").await;
     held.rollback().await.expect("it can be released");
+    scene.readiness(200).await;
     scene.expect_all_to_be_well().await;
 }
 

@@ -7,7 +7,7 @@
 //!
 //! It begins with the first deduction: a program that only reads has none.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     store: Store,
     durability: Durability,
     metrics: Arc<Metrics>,
+    /// What makes the deductions, until they begin.
+    prepared: Mutex<Option<Debits>>,
     running: OnceLock<Running>,
 }
 
@@ -55,7 +57,8 @@ struct Waiter {
 
 impl Ledger {
     pub(crate) fn new(store: Store, durability: Durability, metrics: Arc<Metrics>) -> Self {
-        Ledger { store, durability, metrics, running: OnceLock::new() }
+        let prepared = Mutex::new(Some(store.debits(durability)));
+        Ledger { store, durability, metrics, prepared, running: OnceLock::new() }
     }
 
     /// Makes a deduction from the balance of `key` with others in a group.
@@ -91,13 +94,18 @@ impl Ledger {
         let _ = running.queue.send(Message::Stop).await;
         let mut ended = running.ended.clone();
         while ended.changed().await.is_ok() {}
+        drop(self.take_prepared());
+    }
+
+    fn take_prepared(&self) -> Option<Debits> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn start(&self) -> Running {
         let (queue, messages) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let writer = Writer { messages, metrics: self.metrics.clone(), is_failing: false, _alive: alive };
-        match self.store.debits(self.durability) {
+        match self.take_prepared().unwrap_or_else(|| self.store.debits(self.durability)) {
             Debits::Sqlite(debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
                 if let Err(error) = thread.spawn(move || writer.run_blocking(debits)) {

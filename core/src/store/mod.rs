@@ -29,6 +29,7 @@ pub mod tombstones;
 mod transaction;
 pub mod usage;
 pub mod workspaces;
+mod write_fault;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub use debits::Durability;
 use debits::{Debits, PostgresDebits, SqliteDebits};
 pub use transaction::Transaction;
 use transaction::{LOCK_ATTEMPT, Turn};
+use write_fault::LastWrite;
+pub use write_fault::WriteFault;
 
 use crate::error::{Code, Error};
 
@@ -123,6 +126,7 @@ pub struct Store {
     readers: AnyPool,
     writers: AnyPool,
     turn: Turn,
+    last_write: LastWrite,
 }
 
 impl Store {
@@ -155,6 +159,7 @@ impl Store {
                     readers: pool.clone(),
                     writers: pool,
                     turn: Turn::default(),
+                    last_write: LastWrite::default(),
                 })
             }
         }
@@ -182,7 +187,7 @@ impl Store {
     /// When the database does not answer, or stays locked by another process.
     pub async fn write(&self) -> Result<Transaction, Error> {
         match self.engine() {
-            Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn).await,
+            Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn, &self.last_write).await,
             Engine::Postgres => Transaction::begin(&self.writers).await,
         }
     }
@@ -191,7 +196,8 @@ impl Store {
     pub(crate) fn debits(&self, durability: Durability) -> Debits {
         match &self.location {
             Location::Sqlite(path) => {
-                Debits::Sqlite(SqliteDebits::new(path.clone(), durability, self.turn.clone()))
+                let (turn, last_write) = (self.turn.clone(), self.last_write.clone());
+                Debits::Sqlite(SqliteDebits::new(path.clone(), durability, turn, last_write))
             }
             Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability)),
         }
@@ -204,6 +210,23 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&mut *self.read().await?).await?;
         Ok(())
+    }
+
+    /// Why the last write of this process failed, if it did; not known of PostgreSQL.
+    pub fn write_fault(&self) -> Option<WriteFault> {
+        self.last_write.fault()
+    }
+
+    /// Writes a page of a SQLite file as it is, to see whether that works.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) async fn write_the_same(&self) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
+        let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        sqlx::query(set).execute(&mut *transaction).await?;
+        transaction.commit().await
     }
 
     /// Whether [`Store::close`] was called.
@@ -241,9 +264,11 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     // From here on writers ask for the lock in a way of their own.
     let writers = sqlite_pool(1, LOCK_ATTEMPT).connect(&url).await?;
     let readers = sqlite_pool(SQLITE_READERS, BUSY_TIMEOUT).connect(&url).await?;
+    // All of them at once: later there may be no file descriptor left for one.
+    drop(futures_util::future::try_join_all((0..SQLITE_READERS).map(|_| readers.acquire())).await?);
     drop(lock);
     let location = Location::Sqlite(path.to_owned());
-    Ok(Store { location, readers, writers, turn: Turn::default() })
+    Ok(Store { location, readers, writers, turn: Turn::default(), last_write: LastWrite::default() })
 }
 
 /// Creates a folder, and those above it, for its owner alone; one that exists stays as it is.

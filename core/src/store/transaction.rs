@@ -13,6 +13,7 @@ use sqlx::AnyPool;
 use sqlx::any::Any;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::write_fault::LastWrite;
 use super::{ACQUIRE_TIMEOUT, Connection};
 use crate::error::Error;
 
@@ -47,19 +48,27 @@ impl Turn {
 pub struct Transaction {
     // Before the turn: fields are dropped in order, and the next writer must not find this one unfinished.
     begun: sqlx::Transaction<'static, Any>,
+    last_write: Option<LastWrite>,
     _turn: Option<Taken>,
 }
 
 impl Transaction {
     /// Begins on SQLite, with the write lock from the start: a deferred read-then-write would fail at once
     /// under contention.
-    pub(super) async fn begin_in_turn(writers: &AnyPool, turn: &Turn) -> Result<Transaction, Error> {
+    pub(super) async fn begin_in_turn(
+        writers: &AnyPool,
+        turn: &Turn,
+        last_write: &LastWrite,
+    ) -> Result<Transaction, Error> {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             let taken = turn.take().await?;
             match writers.begin_with("BEGIN IMMEDIATE").await {
                 Err(error) if is_locked(&error) && Instant::now() < deadline => drop(taken),
-                begun => return Ok(Transaction { begun: begun?, _turn: Some(taken) }),
+                begun => {
+                    let begun = begun.inspect_err(|error| last_write.failed(sqlite_code(error)))?;
+                    return Ok(Transaction { begun, last_write: Some(last_write.clone()), _turn: Some(taken) });
+                }
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
@@ -67,7 +76,7 @@ impl Transaction {
 
     /// Begins on PostgreSQL, which has locks per row.
     pub(super) async fn begin(pool: &AnyPool) -> Result<Transaction, Error> {
-        Ok(Transaction { begun: pool.begin().await?, _turn: None })
+        Ok(Transaction { begun: pool.begin().await?, last_write: None, _turn: None })
     }
 
     /// Makes it durable.
@@ -75,14 +84,25 @@ impl Transaction {
     /// # Errors
     /// Says whether nothing was changed or that this is not known.
     pub async fn commit(self) -> Result<(), Error> {
-        self.begun.commit().await.map_err(Error::failed_commit)
+        let committed = self.begun.commit().await;
+        if let Some(last_write) = &self.last_write {
+            match &committed {
+                Ok(()) => last_write.worked(),
+                Err(error) => last_write.failed(sqlite_code(error)),
+            }
+        }
+        committed.map_err(Error::failed_commit)
     }
 }
 
 /// Whether another process holds the lock.
 fn is_locked(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+    sqlite_code(error).is_some_and(|code| code & 0xff == 5)
+}
+
+/// The extended result code of SQLite.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 impl Deref for Transaction {

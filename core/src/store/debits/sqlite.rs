@@ -9,20 +9,27 @@ use super::{Applied, Debit, Durability, Outcome};
 use crate::credits::calendar::Calendar;
 use crate::error::{Error, sqlite_is_unavailable, sqlite_refused_commit};
 use crate::store::transaction::{LOCK_ATTEMPT, LOCK_PAUSE, LOCK_TIMEOUT, Taken, Turn};
+use crate::store::write_fault::LastWrite;
 use crate::store::{credits, refills};
 
-/// The connection that deductions are made on. It is opened when the first group comes.
+/// The connection that deductions are made on.
 #[derive(Debug)]
 pub(crate) struct SqliteDebits {
     path: PathBuf,
     durability: Durability,
     turn: Turn,
+    last_write: LastWrite,
     connection: Option<Connection>,
 }
 
 impl SqliteDebits {
-    pub(in crate::store) fn new(path: PathBuf, durability: Durability, turn: Turn) -> Self {
-        SqliteDebits { path, durability, turn, connection: None }
+    /// With an open connection, if there can be one now: when the first group comes, there may be no file
+    /// descriptor left for it.
+    pub(in crate::store) fn new(path: PathBuf, durability: Durability, turn: Turn, last_write: LastWrite) -> Self {
+        let connection = open(&path, durability)
+            .inspect_err(|error| tracing::warn!(%error, "no connection for deductions yet"))
+            .ok();
+        SqliteDebits { path, durability, turn, last_write, connection }
     }
 
     /// Makes a group of deductions in one transaction, and returns once it is committed.
@@ -32,15 +39,41 @@ impl SqliteDebits {
     pub(crate) fn apply(&mut self, group: &[Debit]) -> Result<Applied, Error> {
         let connection = match self.connection.take() {
             Some(open) => open,
-            None => open(&self.path, self.durability).map_err(|error| unavailable(&error))?,
+            None => open(&self.path, self.durability).map_err(|error| self.failed(&error))?,
         };
-        let applied = apply(&connection, &self.turn, group);
+        let applied = self.apply_on(&connection, group);
         // A connection that was opened while the file could not be written stays like that; one whose
         // transaction cannot be ended is of no use. A new one tells the truth.
         if applied.is_ok() || (connection.is_autocommit() && !is_read_only(&connection)) {
             self.connection = Some(connection);
         }
         applied
+    }
+
+    fn apply_on(&self, connection: &Connection, group: &[Debit]) -> Result<Applied, Error> {
+        let _turn = begin(connection, &self.turn).map_err(|error| self.failed(&error))?;
+        let outcomes: Result<Vec<Outcome>, _> = group.iter().map(|debit| deduct(connection, debit)).collect();
+        let outcomes = outcomes.map_err(|error| {
+            roll_back(connection);
+            self.failed(&error)
+        })?;
+        let committing = Instant::now();
+        connection.execute_batch("COMMIT").map_err(|error| {
+            roll_back(connection);
+            let refusal = self.failed(&error);
+            let is_refused = code(&error).is_some_and(sqlite_refused_commit);
+            if is_refused { refusal } else { Error::unknown_outcome(error) }
+        })?;
+        self.last_write.worked();
+        Ok(Applied { outcomes, commit_took: committing.elapsed() })
+    }
+
+    /// Notes that a write failed, if it did so for want of the file: what callers read.
+    fn failed(&self, error: &rusqlite::Error) -> Error {
+        if code(error).is_some_and(sqlite_is_unavailable) {
+            self.last_write.failed(code(error));
+        }
+        unavailable(error)
     }
 }
 
@@ -54,27 +87,13 @@ fn open(path: &Path, durability: Durability) -> Result<Connection, rusqlite::Err
         Durability::Normal => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // The files beside it are opened by the first question.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
     Ok(connection)
 }
 
 fn is_read_only(connection: &Connection) -> bool {
     connection.is_readonly("main").unwrap_or(true)
-}
-
-fn apply(connection: &Connection, turn: &Turn, group: &[Debit]) -> Result<Applied, Error> {
-    let _turn = begin(connection, turn).map_err(|error| unavailable(&error))?;
-    let outcomes: Result<Vec<Outcome>, _> = group.iter().map(|debit| deduct(connection, debit)).collect();
-    let outcomes = outcomes.map_err(|error| {
-        roll_back(connection);
-        unavailable(&error)
-    })?;
-    let committing = Instant::now();
-    connection.execute_batch("COMMIT").map_err(|error| {
-        roll_back(connection);
-        let is_refused = code(&error).is_some_and(sqlite_refused_commit);
-        if is_refused { unavailable(&error) } else { Error::unknown_outcome(error) }
-    })?;
-    Ok(Applied { outcomes, commit_took: committing.elapsed() })
 }
 
 /// Begins a transaction with the write lock; the turn lasts as long as it.

@@ -1,0 +1,148 @@
+//! Whether this process should get requests, and if not, why: what readiness answers from.
+//!
+//! Whoever finds a reason notes it here, and takes it back when it is over; whoever asks reads what is known
+//! and waits for nothing. A reason stands for something that requests fail of, in words that may be read by
+//! anybody: no addresses, no paths, no names.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::schedule::Job;
+use crate::store::WriteFault;
+
+/// How long the database may take for a sign of life.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a process should get no requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It was told to stop.
+    ShuttingDown,
+    /// The database gives no sign of life.
+    DatabaseAway,
+    /// The last write failed because there is no room.
+    DiskFull,
+    /// The last write failed for another reason.
+    WritesFail,
+    /// What it holds in memory may be older than is promised.
+    Stale,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 5] =
+        [Reason::ShuttingDown, Reason::DatabaseAway, Reason::DiskFull, Reason::WritesFail, Reason::Stale];
+
+    /// For programs: `database_away`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::ShuttingDown => "shutting_down",
+            Reason::DatabaseAway => "database_away",
+            Reason::DiskFull => "disk_full",
+            Reason::WritesFail => "writes_fail",
+            Reason::Stale => "stale",
+        }
+    }
+
+    /// For people: what is wrong.
+    pub fn message(self) -> &'static str {
+        match self {
+            Reason::ShuttingDown => "The server is shutting down.",
+            Reason::DatabaseAway => "The database does not answer.",
+            Reason::DiskFull => "The disk is full: nothing can be written to the database.",
+            Reason::WritesFail => "The database cannot be written.",
+            Reason::Stale => "The server is catching up with the changes of other processes.",
+        }
+    }
+
+    /// For people: what they can do, unless it ends by itself.
+    pub fn fix(self) -> Option<&'static str> {
+        match self {
+            Reason::ShuttingDown | Reason::Stale => None,
+            Reason::DatabaseAway => {
+                Some("See that it runs and can be reached. The server goes on by itself when it is back.")
+            }
+            Reason::DiskFull => Some("Make room on the disk of the database. The server goes on by itself."),
+            Reason::WritesFail => Some(
+                "The server's log names the cause: a lock of another program, permissions, a disk that is read-only. \
+                 The server goes on by itself when it is gone.",
+            ),
+        }
+    }
+}
+
+/// The reasons that are known, if any.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<BTreeSet<Reason>>);
+
+impl Health {
+    /// Notes whether a reason holds. A change is logged.
+    pub fn note(&self, reason: Reason, holds: bool) {
+        let changed = if holds { self.known().insert(reason) } else { self.known().remove(&reason) };
+        match (changed, holds) {
+            (true, true) => tracing::error!(reason = reason.name(), "not ready: {}", reason.message()),
+            (true, false) => tracing::info!(reason = reason.name(), "over: {}", reason.message()),
+            (false, _) => {}
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<Reason>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keyrack {
+    /// Why this process should get no requests now; empty when it should. It waits for nothing.
+    pub fn reasons_against_work(&self) -> Vec<Reason> {
+        let stale = self.is_stale().then_some(Reason::Stale);
+        self.health().known().iter().copied().chain(stale).collect()
+    }
+}
+
+/// Looks at the database again and again.
+pub(crate) struct Look;
+
+impl Job for Look {
+    const NAME: &'static str = "health";
+    const PERIOD: Duration = Duration::from_millis(500);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        let (store, health) = (keyrack.store(), keyrack.health());
+        let answered = tokio::time::timeout(ANSWER_LIMIT, store.ping()).await;
+        if store.is_closed() {
+            return Ok(());
+        }
+        health.note(Reason::DatabaseAway, !matches!(answered, Ok(Ok(()))));
+        if store.write_fault().is_some() {
+            // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
+            // they work again.
+            let _ = tokio::time::timeout(ANSWER_LIMIT, store.write_the_same()).await;
+        }
+        let fault = store.write_fault();
+        health.note(Reason::DiskFull, fault == Some(WriteFault::DiskFull));
+        health.note(Reason::WritesFail, fault == Some(WriteFault::Other));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_holds_until_it_is_taken_back() {
+        let health = Health::default();
+        for reason in Reason::ALL {
+            health.note(reason, true);
+            health.note(reason, true);
+        }
+        assert_eq!(health.known().iter().copied().collect::<Vec<_>>(), Reason::ALL);
+        for reason in Reason::ALL {
+            health.note(reason, false);
+        }
+        assert!(health.known().is_empty());
+    }
+}
