@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::instance::{ROOT_KEY_FILE, told};
 use crate::remote;
 use crate::settings::{Settings, read_secret};
-use crate::stdout;
+use crate::{printable, stdout, traces};
 
 /// 2026-01-01: no clock that is right shows an earlier time.
 const PROGRAM_WRITTEN_MS: i64 = 1_767_225_600_000;
@@ -79,7 +79,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> ExitCode {
     };
     let mut report = String::new();
     for Line { finding, subject, text, mend } in &lines {
-        report.push_str(&format!("{finding:<5} {subject:<12} {text}\n"));
+        report.push_str(&format!("{finding:<5} {subject:<12} {}\n", printable::line(text)));
         if !mend.is_empty() {
             report.push_str(&format!("{:<18} {mend}\n", ""));
         }
@@ -115,11 +115,11 @@ async fn examine(settings: &Settings) -> Vec<Line> {
 
 /// Reads every setting, so that all faults are said at once.
 fn check_settings(settings: &Settings) -> Vec<Line> {
-    let faults = settings.faults().into_iter().chain(settings.root_key().err());
+    let faults = settings.faults().into_iter().chain(settings.root_key().err()).chain(traces::fault());
     let mut lines: Vec<Line> =
         faults.map(|fault| fail("settings", format!("{fault:#}"), "correct it where it was set")).collect();
-    let odd = settings.warnings().iter();
-    lines.extend(odd.map(|warning| warn("settings", warning, "remove it, or correct its name")));
+    let odd = settings.warnings().iter().cloned().chain(settings.oddities()).chain(traces::oddities());
+    lines.extend(odd.map(|oddity| warn("settings", oddity, "correct it where it was set, or remove it")));
     lines.extend(SECRET_FILES.iter().filter_map(|name| exposed(settings.text(name)?)));
     if lines.is_empty() {
         lines.push(ok("settings", "all readable"));
@@ -287,12 +287,13 @@ async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64
     }
     let key = match read_secret(file) {
         Ok(key) => key,
-        Err(error) => {
+        Err(error) if error.is::<std::io::Error>() => {
             return fail(SUBJECT, format!("{error:#}"), format!("make it yours: chown, chmod 600 {shown}"));
         }
+        Err(error) => return fail(SUBJECT, format!("{error:#}"), ANOTHER),
     };
     let text = key.expose();
-    if text.is_empty() || (text.starts_with(ROOT_KEY_PREFIX) && !root_key_checksum_is_right(text)) {
+    if text.starts_with(ROOT_KEY_PREFIX) && !root_key_checksum_is_right(text) {
         return fail(SUBJECT, format!("{shown} holds no whole root key: its checksum is wrong"), ANOTHER);
     }
     let standing = match database {

@@ -14,12 +14,12 @@ use keyrack_core::setup;
 use keyrack_core::store::create_private_folder;
 use keyrack_core::traces::TARGET;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Settings;
-use crate::traces::Traces;
+use crate::traces::{self, Traces};
 
 /// The file of the data folder that holds the root key of the first start.
 pub(crate) const ROOT_KEY_FILE: &str = "root-key";
@@ -56,7 +56,7 @@ pub(crate) fn start_log_and_traces(settings: &Settings) -> anyhow::Result<Option
 }
 
 fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(settings.log()).context("the log filter makes no sense")?;
+    let filter = settings.log_filter()?;
     // rmcp logs tool arguments at DEBUG, plaintext included, and the exporter of traces what its receiver answers:
     // no filter of the user's lowers this cap.
     let cap = Targets::new()
@@ -74,7 +74,9 @@ fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Resul
     };
     let layers: Vec<_> = traces.map(Traces::layer).into_iter().chain([layer]).collect();
     tracing_subscriber::registry().with(layers).init();
-    for warning in settings.warnings() {
+    for warning in
+        settings.warnings().iter().cloned().chain(traces.map(|_| traces::oddities()).unwrap_or_default())
+    {
         tracing::warn!("{warning}");
     }
     Ok(())

@@ -13,6 +13,7 @@ mod instance;
 mod mcp;
 mod mcp_config;
 mod migration;
+mod printable;
 mod remote;
 mod root_key;
 mod serve;
@@ -20,6 +21,7 @@ mod settings;
 mod stdout;
 mod traces;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -60,7 +62,10 @@ fn command() -> Command {
 }
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return unparsed(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error)),
@@ -92,12 +97,29 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     outcome.unwrap_or_else(|error| failed(&error))
 }
 
+/// Shows help, the version, or what is wrong with the command line.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    match printable::lines(&text) {
+        // Arguments are quoted in it, as they came.
+        Cow::Owned(text) if error.use_stderr() => {
+            eprint!("{text}");
+            ExitCode::from(USAGE)
+        }
+        _ => error.exit(),
+    }
+}
+
 fn misused(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    complain(error);
     ExitCode::from(USAGE)
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    complain(error);
     ExitCode::FAILURE
+}
+
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {}", printable::lines(&format!("{error:#}")));
 }

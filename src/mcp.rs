@@ -15,6 +15,7 @@ use keyrack_mcp_server::{Catalogue, is_visible};
 use tokio_util::sync::CancellationToken;
 
 use crate::instance::{self, Instance};
+use crate::printable;
 use crate::serve::stop_signal;
 use crate::settings::{self, Settings};
 
@@ -26,6 +27,14 @@ const NO_ROOT_KEY: u8 = 2;
 /// # Errors
 /// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    if std::env::var_os("KEYRACK_URL").is_some_and(|url| !url.is_empty()) {
+        // Whoever set it means a server elsewhere, and would act on this machine's database instead.
+        eprintln!(
+            "error: KEYRACK_URL is set, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. \
+             Unset it, or connect the assistant to the server's own /mcp."
+        );
+        return Ok(ExitCode::from(crate::USAGE));
+    }
     let calls_per_minute = settings.mcp_calls_per_minute()?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings, &instance) {
@@ -73,6 +82,7 @@ fn introduction(keyrack: &Keyrack, root_key: &Secret) -> Result<String, Error> {
 }
 
 fn refused(reason: &str) -> ExitCode {
+    let reason = printable::line(reason);
     eprintln!("error: {reason} Set KEYRACK_ROOT_KEY or --root-key-file to a root key of this database.");
     ExitCode::from(NO_ROOT_KEY)
 }

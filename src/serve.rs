@@ -29,6 +29,9 @@ use crate::traces;
 /// When a setting makes no sense, the database cannot be opened, or the address is taken.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let traces = instance::start_log_and_traces(settings)?;
+    for oddity in settings.oddities() {
+        tracing::warn!("{oddity}");
+    }
     let listen = settings.listen()?;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
@@ -69,7 +72,7 @@ fn build_server(
     follow_trace: Option<FollowTrace>,
 ) -> anyhow::Result<Server> {
     let public_url = settings.public_url()?;
-    let mut hosts = settings.allowed_hosts();
+    let mut hosts = settings.allowed_hosts()?;
     hosts.push(address.ip().to_string());
     let uri = public_url.as_ref().and_then(|url| url.parse::<axum::http::Uri>().ok());
     hosts.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));

@@ -25,6 +25,13 @@ use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{Layer, filter};
 
+/// `true` switches traces off, whatever else is said.
+const DISABLED: &str = "OTEL_SDK_DISABLED";
+/// Any other value than `otlp` switches this exporter off.
+const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+/// Only `http/protobuf` is spoken.
+const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const PROTOCOL: &str = "http/protobuf";
 /// Either of them switches traces on.
 const ENDPOINTS: [&str; 2] =
     [opentelemetry_otlp::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, opentelemetry_otlp::OTEL_EXPORTER_OTLP_ENDPOINT];
@@ -44,8 +51,10 @@ impl Traces {
     /// # Errors
     /// When what the environment says makes no sense.
     pub(crate) fn from_environment() -> anyhow::Result<Option<Traces>> {
-        let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name, value));
-        let Some((variable, endpoint)) = ENDPOINTS.into_iter().find_map(value) else { return Ok(None) };
+        let Some((variable, endpoint)) = endpoint() else { return Ok(None) };
+        if let Some(fault) = fault() {
+            return Err(fault);
+        }
         let sender = Sender { http: client(&endpoint)?, runtime: Handle::current() };
         let exporter = SpanExporter::builder().with_http().with_http_client(sender).build();
         let exporter = exporter.with_context(|| format!("no traces can be sent to where {variable} says"))?;
@@ -78,6 +87,38 @@ impl Traces {
             tracing::warn!("the last traces could not be sent");
         }
     }
+}
+
+/// Where traces go, and which variable says so; `None` where they are off.
+fn endpoint() -> Option<(&'static str, String)> {
+    let is_off = value(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || value(EXPORTER).is_some_and(|value| value != "otlp");
+    if is_off {
+        return None;
+    }
+    ENDPOINTS.into_iter().find_map(|name| Some((name, value(name)?)))
+}
+
+/// A variable that is not empty.
+fn value(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// What makes a start end, if traces are on.
+pub(crate) fn fault() -> Option<anyhow::Error> {
+    let (variable, endpoint) = endpoint()?;
+    let is_http = reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    (!is_http).then(|| anyhow::anyhow!("{variable}: must be a URL such as http://127.0.0.1:4318"))
+}
+
+/// What the environment says of traces that has no effect here.
+pub(crate) fn oddities() -> Vec<String> {
+    if endpoint().is_none() {
+        return Vec::new();
+    }
+    let spoken = PROTOCOLS.into_iter().find_map(|name| Some((name, value(name)?)));
+    let odd = spoken.filter(|(_, protocol)| protocol != PROTOCOL);
+    odd.map(|(name, _)| format!("{name}: has no effect, traces are sent as {PROTOCOL}")).into_iter().collect()
 }
 
 /// Makes a span part of the trace that `traceparent` names, if there is one.

@@ -72,6 +72,11 @@ impl Vault {
         Vault { master, previous }
     }
 
+    /// Whether the master key before is the master key: nothing was changed.
+    pub fn is_its_own_previous(&self) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.id == self.master.id)
+    }
+
     /// Stores the plaintext of a key within a change of its workspace, whose lock is held.
     ///
     /// # Errors

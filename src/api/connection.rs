@@ -11,6 +11,7 @@ use keyrack_core::keys::secret::Secret;
 use super::failure::Failure;
 use super::input::Inputs;
 use crate::instance::ROOT_KEY_FILE;
+use crate::printable;
 use crate::remote::{self, Remote};
 use crate::settings::{self, Settings};
 
@@ -44,16 +45,15 @@ pub(super) fn connect(matches: &ArgMatches, inputs: &mut Inputs) -> Result<Remot
     let address = given(URL).map_or(DEFAULT_URL, String::as_str);
     let base = remote::parse_base(address).map_err(|what| Failure::Usage(format!("--url {what}")))?;
     if let Some("-") = given(ROOT_KEY_FILE_FLAG).map(String::as_str) {
-        return Ok(Remote::new(base, &inputs.secret("--root-key-file", Some("-"))?)?);
+        let piped = inputs.secret("--root-key-file", Some("-"))?;
+        let root_key = settings::secret_in(piped.expose().as_bytes());
+        return Ok(Remote::new(base, &root_key.map_err(|what| Failure::Usage(format!("the root key {what}")))?)?);
     }
     let settings = Settings::read(matches).map_err(unreadable)?;
     for warning in settings.warnings() {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", printable::lines(warning));
     }
     let root_key = match settings.root_key().map_err(unreadable)? {
-        Some(root_key) if root_key.expose().is_empty() => {
-            return Err(no_root_key("the one that is given is empty"));
-        }
         Some(root_key) => root_key,
         None if remote::is_loopback(&base) => from_data_dir(&settings.data_dir().map_err(unreadable)?)?,
         None => return Err(no_root_key("the server is not on this machine, so its root-key file is not here")),
@@ -69,7 +69,6 @@ fn unreadable(error: anyhow::Error) -> Failure {
 fn from_data_dir(data_dir: &Path) -> Result<Secret, Failure> {
     let path = data_dir.join(ROOT_KEY_FILE);
     match settings::read_secret(&path) {
-        Ok(secret) if secret.expose().is_empty() => Err(no_root_key(&format!("{} is empty", path.display()))),
         Ok(secret) => Ok(secret),
         Err(error) => Err(no_root_key(&format!("{error:#}"))),
     }

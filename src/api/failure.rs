@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::printable;
 use crate::remote::{Answer, Unanswered};
 
 /// Why a command was not done.
@@ -46,7 +47,7 @@ impl Failure {
 
     /// Tells it on stderr.
     pub(super) fn report(&self) -> ExitCode {
-        eprintln!("{}", self.text().trim_end());
+        eprintln!("{}", printable::lines(self.text().trim_end()));
         ExitCode::from(self.exit_code())
     }
 
@@ -63,7 +64,8 @@ impl Failure {
 
 fn refusal(answer: &Answer) -> String {
     let error = &answer.body["error"];
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    // Lines of the report are ours: a text of the server, which may quote somebody's name, makes none.
+    let text = |value: &Value| value.as_str().map(|text| printable::line(text).into_owned());
     let title = text(&error["title"]).unwrap_or_else(|| format!("status {}", answer.status));
     let mut report = format!("error: {title}: {}\n", text(&error["detail"]).unwrap_or_default());
     for fault in error["errors"].as_array().into_iter().flatten() {
@@ -75,7 +77,7 @@ fn refusal(answer: &Answer) -> String {
         }
     }
     if let Some(request_id) = &answer.request_id {
-        let _ = writeln!(report, "request id: {request_id}");
+        let _ = writeln!(report, "request id: {}", printable::line(request_id));
     }
     report
 }

@@ -1,9 +1,10 @@
 //! Answers for people: lists as aligned columns, single things as lines of name and value.
 //!
-//! Texts come from whoever named a key: control characters are spelled out, so that none reaches the
-//! terminal.
+//! Texts come from whoever named a key: what is more than to be seen is spelled out.
 
 use serde_json::{Map, Value};
+
+use crate::printable::line;
 
 /// Characters of a cell; longer values end in `…`. `--output json` has them whole.
 const WIDEST_CELL: usize = 48;
@@ -27,14 +28,15 @@ fn list(items: &[Value]) -> String {
             columns.push(name);
         }
     }
-    let header = columns.iter().map(|name| (*name).to_owned()).collect();
+    let header = columns.iter().map(|name| line(name).into_owned()).collect();
     let row = |item: &Value| columns.iter().map(|name| item.get(*name).map_or_else(String::new, short)).collect();
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(items.iter().map(row)).collect();
     aligned(&rows)
 }
 
 fn single(members: &Map<String, Value>) -> String {
-    let rows: Vec<Vec<String>> = members.iter().map(|(name, value)| vec![printable(name), text(value)]).collect();
+    let rows: Vec<Vec<String>> =
+        members.iter().map(|(name, value)| vec![line(name).into_owned(), text(value)]).collect();
     aligned(&rows)
 }
 
@@ -42,20 +44,20 @@ fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
+    let row_line = |row: &Vec<String>| {
         let cells =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
         cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    rows.iter().map(row_line).collect::<Vec<_>>().join("\n")
 }
 
 /// A text as it is, anything else as compact JSON.
 fn text(value: &Value) -> String {
     match value {
-        Value::String(text) => printable(text),
-        // JSON escapes all but the control characters above ASCII.
-        other => printable(&other.to_string()),
+        Value::String(text) => line(text).into_owned(),
+        // JSON escapes the control characters of ASCII only.
+        other => line(&other.to_string()).into_owned(),
     }
 }
 
@@ -65,13 +67,6 @@ fn short(value: &Value) -> String {
         return text;
     }
     text.chars().take(WIDEST_CELL - 1).chain(['…']).collect()
-}
-
-fn printable(text: &str) -> String {
-    let spelled = |character: char| {
-        if character.is_control() { character.escape_unicode().to_string() } else { character.to_string() }
-    };
-    text.chars().map(spelled).collect()
 }
 
 fn length(text: &str) -> usize {
@@ -112,6 +107,7 @@ mod tests {
     #[test]
     fn nothing_reaches_the_terminal_as_a_command() {
         assert_eq!(render(&json!({ "name": "a\u{1b}[2J\nb\u{9b}c" })), "name  a\\u{1b}[2J\\u{a}b\\u{9b}c");
+        assert_eq!(render(&json!([{ "a\u{202e}b": "c\u{200b}d" }])), "a\\u{202e}b\nc\\u{200b}d");
         assert_eq!(render(&json!([])), "");
         assert_eq!(render(&json!({})), "");
         assert_eq!(render(&json!(["a", 1])), "a\n1");

@@ -4,26 +4,40 @@
 //! `drain-seconds` is `--drain-seconds`, `KEYRACK_DRAIN_SECONDS` and `drain_seconds`. Secrets have no flag
 //! for their value, because argument lists are public; they come from the environment, or from a file
 //! that the setting `…-file` names.
+//!
+//! A value that can have no effect is refused, or said: nobody finds out later that a setting never counted.
 
+mod hosts;
+mod oddities;
+mod secrets;
 mod table;
 mod values;
 
+pub(crate) use secrets::{read_secret, secret_in};
 pub(crate) use table::{Flags, add_flags};
-pub(crate) use values::read_secret;
 
 use std::collections::BTreeMap;
+use std::env::VarError;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::ArgMatches;
 
-use table::{OTHER_VARIABLES, SETTINGS, TEST_VARIABLES, variable};
+use crate::printable::is_invisible;
+
+use table::{OTHER_VARIABLES, SETTINGS, Setting, TEST_VARIABLES, variable};
+
+/// Bytes of the longest value: no list of names or addresses is longer.
+const LONGEST_VALUE: usize = 16 << 10;
 
 /// The settings of one run.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// From flags, then the environment, then the file; secrets among them, so never print it whole.
     values: BTreeMap<&'static str, Value>,
+    /// Values that could not be taken at all.
+    refused: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -58,19 +72,18 @@ impl Settings {
     /// # Errors
     /// Those of the settings file.
     pub(crate) fn read_unchecked(matches: &ArgMatches) -> anyhow::Result<Settings> {
-        let mut settings = Settings { values: BTreeMap::new(), warnings: Vec::new() };
+        let mut settings = Settings { values: BTreeMap::new(), refused: Vec::new(), warnings: Vec::new() };
         for setting in SETTINGS {
             if let Ok(Some(text)) = matches.try_get_one::<String>(setting.name) {
-                settings.set(setting.name, text.clone(), format!("--{}", setting.name));
+                settings.set(setting, text, format!("--{}", setting.name));
                 continue;
             }
             let own = variable(setting.name);
-            let found = [Some(own.as_str()), setting.alias].into_iter().flatten().find_map(|name| {
-                let text = std::env::var(name).ok().filter(|text| setting.may_be_empty || !text.is_empty())?;
-                Some((text, name.to_owned()))
-            });
-            if let Some((text, source)) = found {
-                settings.set(setting.name, text, source);
+            for name in [Some(own.as_str()), setting.alias].into_iter().flatten() {
+                if let Some(text) = settings.variable(setting, name) {
+                    settings.set(setting, &text, name.to_owned());
+                    break;
+                }
             }
         }
         settings.read_file()?;
@@ -78,40 +91,70 @@ impl Settings {
         Ok(settings)
     }
 
-    fn set(&mut self, name: &'static str, text: String, source: String) {
-        self.values.insert(name, Value { text, source });
+    /// The value of an environment variable, if it has one.
+    fn variable(&mut self, setting: &Setting, name: &str) -> Option<String> {
+        match std::env::var(name) {
+            Ok(text) if text.trim().is_empty() && !setting.may_be_empty => {
+                // Compose files and scripts set what they have no value for: that is no mistake to stop for.
+                self.warnings.push(format!("{name} is empty and counts as not set"));
+                None
+            }
+            Ok(text) => Some(text),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => {
+                self.refused.push(format!("{name}: is not text in UTF-8"));
+                None
+            }
+        }
+    }
+
+    /// Takes a value, without the white space around it, unless no setting could mean it.
+    fn set(&mut self, setting: &'static Setting, text: &str, source: String) {
+        let text = text.trim();
+        if text.is_empty() && !setting.may_be_empty {
+            self.refused.push(format!("{source}: is empty; leave it out instead"));
+        } else if text.len() > LONGEST_VALUE {
+            self.refused.push(format!("{source}: is longer than {LONGEST_VALUE} bytes"));
+        } else if let Some((at, odd)) = text.chars().enumerate().find(|(_, character)| is_invisible(*character)) {
+            let odd = u32::from(odd);
+            self.refused.push(format!("{source}: has an invisible character, U+{odd:04X}, at place {}", at + 1));
+        } else {
+            self.values.insert(setting.name, Value { text: text.to_owned(), source });
+        }
     }
 
     fn read_file(&mut self) -> anyhow::Result<()> {
-        let named = self.text("config").map(PathBuf::from);
+        let named =
+            self.values.get("config").map(|value| (PathBuf::from(&value.text), format!("{}: ", value.source)));
         let is_named = named.is_some();
-        let Some(path) = named.or_else(default_file) else { return Ok(()) };
+        let Some((path, source)) = named.or_else(|| Some((default_file()?, String::new()))) else { return Ok(()) };
+        let shown = path.display();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => return Ok(()),
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot read the settings file {}", path.display()));
+                return Err(error).with_context(|| format!("{source}cannot read the settings file {shown}"));
             }
         };
-        let table: toml::Table =
-            text.parse().with_context(|| format!("the settings file {} is not valid TOML", path.display()))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let table = text.parse::<toml::Table>().map_err(|error| {
+            // The error's own text shows the line, which may hold a secret.
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            anyhow!("{source}the settings file {shown} is not valid TOML: line {line}: {}", error.message())
+        })?;
         for (entry, value) in table {
             let name = entry.replace('_', "-");
             let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name && name != "config") else {
-                bail!(
-                    "{}: unknown entry `{entry}`{}",
-                    path.display(),
-                    nearest(&name, |known| known.replace('-', "_"))
-                );
+                bail!("{shown}: unknown entry `{entry}`{}", nearest(&name, |known| known.replace('-', "_")));
             };
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(flag) => flag.to_string(),
-                _ => bail!("{}: `{entry}` must be a text or a number", path.display()),
+                _ => bail!("{shown}: `{entry}` must be a text or a whole number"),
             };
             if !self.values.contains_key(setting.name) {
-                self.set(setting.name, text, format!("`{entry}` in {}", path.display()));
+                self.set(setting, &text, format!("`{entry}` in {shown}"));
             }
         }
         Ok(())
@@ -119,7 +162,8 @@ impl Settings {
 
     fn warn_of_unknown_variables(&mut self) {
         let known: Vec<String> = SETTINGS.iter().map(|setting| variable(setting.name)).collect();
-        for (name, _) in std::env::vars() {
+        for (name, _) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
             let ours = name.starts_with("KEYRACK_") && !name.starts_with(TEST_VARIABLES);
             if ours && !known.contains(&name) && !OTHER_VARIABLES.contains(&name.as_str()) {
                 let wanted = name.trim_start_matches("KEYRACK_").to_ascii_lowercase().replace('_', "-");
@@ -128,7 +172,7 @@ impl Settings {
         }
     }
 
-    /// What is odd about the settings and stops nothing.
+    /// What is odd about how the settings were given, and stops nothing.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -144,8 +188,11 @@ impl Settings {
         read(&value.text).map(Some).map_err(|reason| anyhow::anyhow!("{}: {reason}", value.source))
     }
 
-    fn number(&self, name: &str, default: u64) -> anyhow::Result<u64> {
-        let read = |text: &str| text.parse().map_err(|_| "must be a whole number".to_owned());
+    fn number(&self, name: &str, default: u64, range: RangeInclusive<u64>) -> anyhow::Result<u64> {
+        let read = |text: &str| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+        };
         Ok(self.parsed(name, read)?.unwrap_or(default))
     }
 }
@@ -196,8 +243,8 @@ mod tests {
     fn a_secret_file_that_is_a_flag_beats_a_secret_from_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let (settings_file, key_file) = (folder.path().join("keyrack.toml"), folder.path().join("key"));
-        std::fs::write(&settings_file, "root_key = 'from the settings'").unwrap();
-        std::fs::write(&key_file, "from the flag\n").unwrap();
+        std::fs::write(&settings_file, "root_key = 'from-the-settings'").unwrap();
+        std::fs::write(&key_file, "from-the-flag\n").unwrap();
         let command = add_flags(Command::new("mcp"), Flags::Mcp);
         let read = |flags: &[&str]| {
             let line =
@@ -205,8 +252,8 @@ mod tests {
             let settings = Settings::read(&command.clone().get_matches_from(line)).unwrap();
             settings.root_key().unwrap().unwrap().expose().to_owned()
         };
-        assert_eq!(read(&[]), "from the settings");
-        assert_eq!(read(&["--root-key-file", key_file.to_str().unwrap()]), "from the flag");
+        assert_eq!(read(&[]), "from-the-settings");
+        assert_eq!(read(&["--root-key-file", key_file.to_str().unwrap()]), "from-the-flag");
     }
 
     #[test]

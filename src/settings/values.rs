@@ -1,36 +1,67 @@
 //! What the settings say, read: each with its default and an error that says what is allowed.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::ratelimit::counters::memory::DEFAULT_ROOM;
 use keyrack_core::retention::Retention;
+use keyrack_core::setup::MIN_BOOTSTRAP_CHARACTERS;
 use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::{MasterKey, Vault};
 use tracing_subscriber::EnvFilter;
 
-use super::table::variable;
-use super::{Settings, project_folders};
+use super::{Settings, hosts, project_folders, read_secret, secret_in};
 
 /// With fewer, ordinary use would lose counts.
-const MIN_RATELIMIT_CELLS: usize = 1000;
+const MIN_RATELIMIT_CELLS: u64 = 1000;
+const MAX_RATELIMIT_CELLS: u64 = 1_000_000_000;
+/// Small enough to be refused by mistake, and larger than any body means something.
+const MAX_BODY_BYTES: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
+const MAX_DRAIN_SECONDS: u64 = 3600;
+/// A smaller log of events would be all beginnings.
+const MIN_EVENT_LOG_BYTES: u64 = 16 << 10;
+const MAX_EVENT_LOG_BYTES: u64 = 1 << 50;
+/// A root key travels in a header, and heads are bounded.
+const LONGEST_ROOT_KEY: usize = 1024;
+/// No system opens longer paths.
+const LONGEST_PATH: usize = 4096;
+/// What a PostgreSQL URL may say after `?`.
+const POSTGRES_PARAMETERS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+];
 const METRICS_ADDRESS: &str = "must be an address and a port, such as 127.0.0.1:9090, or empty";
 
 impl Settings {
     /// Reads every value once, so that those that make no sense are found before anything is done.
     pub(crate) fn faults(&self) -> Vec<anyhow::Error> {
-        let filter = EnvFilter::try_new(self.log()).context("the log filter makes no sense");
         let read = [
-            filter.err(),
+            self.log_filter().err(),
             self.log_is_json().err(),
             self.data_dir().err(),
             self.database().err(),
             self.listen().err(),
             self.metrics_listen().err(),
             self.public_url().err(),
+            self.allowed_hosts().err(),
             self.trusted_proxies().err(),
             self.max_body_bytes().err(),
             self.drain().err(),
@@ -42,21 +73,34 @@ impl Settings {
             self.vault().err(),
             self.retention().err(),
         ];
-        read.into_iter().flatten().collect()
+        let refused = self.refused.iter().map(|fault| anyhow::anyhow!("{fault}"));
+        refused.chain(read.into_iter().flatten()).collect()
     }
 
     /// How large the log of events may become; 0: there is none.
     ///
     /// # Errors
-    /// When it is no whole number.
+    /// When it is no whole number, or too small to be meant.
     pub(crate) fn event_log_bytes(&self) -> anyhow::Result<u64> {
-        self.number("event-log-bytes", 1 << 30)
+        let read = |text: &str| {
+            let is_meant =
+                |bytes: &u64| *bytes == 0 || (MIN_EVENT_LOG_BYTES..=MAX_EVENT_LOG_BYTES).contains(bytes);
+            text.parse().ok().filter(is_meant).ok_or_else(|| {
+                format!("must be 0 or a whole number from {MIN_EVENT_LOG_BYTES} to {MAX_EVENT_LOG_BYTES}")
+            })
+        };
+        Ok(self.parsed("event-log-bytes", read)?.unwrap_or(1 << 30))
     }
 
     /// The filter of the log.
-    pub(crate) fn log(&self) -> &str {
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn log_filter(&self) -> anyhow::Result<EnvFilter> {
+        let read =
+            |text: &str| EnvFilter::try_new(text).map_err(|error| format!("is no filter of a log: {error}"));
         // rmcp says five lines about each HTTP request at `info`.
-        self.text("log").unwrap_or("info,rmcp=warn")
+        Ok(self.parsed("log", read)?.unwrap_or_else(|| EnvFilter::new("info,rmcp=warn")))
     }
 
     /// Whether log lines are JSON.
@@ -77,8 +121,8 @@ impl Settings {
     /// # Errors
     /// When the system knows no data folder.
     pub(crate) fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        if let Some(folder) = self.text("data-dir") {
-            return Ok(PathBuf::from(folder));
+        if let Some(folder) = self.path("data-dir")? {
+            return Ok(folder);
         }
         let folders = project_folders().context("there is no home folder; set --data-dir or KEYRACK_DATA_DIR")?;
         Ok(folders.data_dir().to_owned())
@@ -89,7 +133,12 @@ impl Settings {
     /// # Errors
     /// Says which forms of URL are known.
     pub(crate) fn database(&self) -> anyhow::Result<Location> {
-        match self.parsed("database-url", Location::parse)? {
+        let read = |url: &str| match Location::parse(url)? {
+            Location::Postgres(url) => postgres_url(url).map(Location::Postgres),
+            Location::Sqlite(path) if path.as_os_str().len() > LONGEST_PATH => Err(too_long()),
+            sqlite @ Location::Sqlite(_) => Ok(sqlite),
+        };
+        match self.parsed("database-url", read)? {
             Some(location) => Ok(location),
             None => Ok(Location::Sqlite(self.data_dir()?.join("keyrack.db"))),
         }
@@ -126,19 +175,29 @@ impl Settings {
     pub(crate) fn public_url(&self) -> anyhow::Result<Option<String>> {
         self.parsed("public-url", |text| {
             let is_http = text.starts_with("http://") || text.starts_with("https://");
-            let has_host = text.parse::<axum::http::Uri>().is_ok_and(|uri| uri.host().is_some());
-            if is_http && has_host {
-                Ok(text.trim_end_matches('/').to_owned())
-            } else {
-                Err("must be a URL such as https://keys.example.com".to_owned())
+            let url = reqwest::Url::parse(text).ok().filter(|_| is_http);
+            // The stricter reader too: what it cannot read, clients may not understand.
+            let url = url.filter(|_| text.parse::<axum::http::Uri>().is_ok());
+            let host = url.as_ref().and_then(|url| url.host_str().filter(|host| hosts::name(host).is_ok()));
+            let Some((url, _)) = url.as_ref().zip(host) else {
+                return Err("must be a URL such as https://keys.example.com".to_owned());
+            };
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("must have no user and no password".to_owned());
             }
+            if url.query().is_some() || url.fragment().is_some() {
+                return Err("must end with the host, the port or a path".to_owned());
+            }
+            Ok(text.trim_end_matches('/').to_owned())
         })
     }
 
     /// More names that a `Host` header may have.
-    pub(crate) fn allowed_hosts(&self) -> Vec<String> {
-        let names = self.text("allowed-hosts").unwrap_or_default().split(',');
-        names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+    ///
+    /// # Errors
+    /// Names one that could never match, and what to write.
+    pub(crate) fn allowed_hosts(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.parsed("allowed-hosts", hosts::names)?.unwrap_or_default())
     }
 
     /// Proxies whose `X-Forwarded-For` counts.
@@ -146,24 +205,28 @@ impl Settings {
     /// # Errors
     /// Names the entry that is no address.
     pub(crate) fn trusted_proxies(&self) -> anyhow::Result<AddressList> {
-        let read = |text: &str| AddressList::parse(text).map_err(|error| error.to_string());
+        let read = |text: &str| match AddressList::parse(text) {
+            Ok(list) if list.is_empty() => Err("names no address; leave it out to trust nobody".to_owned()),
+            Ok(list) => Ok(list),
+            Err(error) => Err(error.to_string()),
+        };
         Ok(self.parsed("trusted-proxies", read)?.unwrap_or_default())
     }
 
     /// Bytes that a request body may have.
     ///
     /// # Errors
-    /// When it is no number.
+    /// When it is no number in its range.
     pub(crate) fn max_body_bytes(&self) -> anyhow::Result<usize> {
-        Ok(usize::try_from(self.number("max-body-bytes", 10 * 1024 * 1024)?)?)
+        Ok(usize::try_from(self.number("max-body-bytes", 10 << 20, MAX_BODY_BYTES)?)?)
     }
 
     /// How long requests in flight may take after SIGTERM.
     ///
     /// # Errors
-    /// When it is no number.
+    /// When it is no number in its range.
     pub(crate) fn drain(&self) -> anyhow::Result<std::time::Duration> {
-        Ok(std::time::Duration::from_secs(self.number("drain-seconds", 30)?))
+        Ok(std::time::Duration::from_secs(self.number("drain-seconds", 30, 0..=MAX_DRAIN_SECONDS)?))
     }
 
     /// When deductions of credits count as committed.
@@ -182,9 +245,9 @@ impl Settings {
     /// Tool calls per root key and minute; 0 means no limit.
     ///
     /// # Errors
-    /// When it is no number.
+    /// When it is no number in its range.
     pub(crate) fn mcp_calls_per_minute(&self) -> anyhow::Result<u32> {
-        Ok(u32::try_from(self.number("mcp-calls-per-minute", 300)?)?)
+        Ok(u32::try_from(self.number("mcp-calls-per-minute", 300, 0..=u32::MAX.into())?)?)
     }
 
     /// How long what nobody can use is kept.
@@ -209,61 +272,99 @@ impl Settings {
     /// # Errors
     /// When it is no number, or too small to be meant.
     pub(crate) fn ratelimit_cells(&self) -> anyhow::Result<usize> {
-        let read = |text: &str| {
-            let room = text.parse().ok().filter(|room| *room >= MIN_RATELIMIT_CELLS);
-            room.ok_or_else(|| format!("must be a whole number of at least {MIN_RATELIMIT_CELLS}"))
-        };
-        Ok(self.parsed("ratelimit-cells", read)?.unwrap_or(DEFAULT_ROOM))
+        let range = MIN_RATELIMIT_CELLS..=MAX_RATELIMIT_CELLS;
+        Ok(usize::try_from(self.number("ratelimit-cells", DEFAULT_ROOM as u64, range)?)?)
     }
 
     /// The bootstrap root key, if one was given.
     ///
     /// # Errors
-    /// When its file cannot be read.
+    /// When its file cannot be read, or no header can carry it, or it is easily guessed.
     pub(crate) fn bootstrap_root_key(&self) -> anyhow::Result<Option<Secret>> {
-        self.secret("bootstrap-root-key", "bootstrap-root-key-file")
+        let Some((key, source)) = self.secret("bootstrap-root-key", "bootstrap-root-key-file")? else {
+            return Ok(None);
+        };
+        let bytes = key.expose().len();
+        if !(MIN_BOOTSTRAP_CHARACTERS..=LONGEST_ROOT_KEY).contains(&bytes) {
+            bail!(
+                "{source}: the bootstrap root key must have {MIN_BOOTSTRAP_CHARACTERS} to {LONGEST_ROOT_KEY} \
+                 characters, and has {bytes}"
+            );
+        }
+        Ok(Some(key))
     }
 
     /// The root key to act with, if one was given.
     ///
     /// # Errors
-    /// When its file cannot be read.
+    /// When its file cannot be read, or no header can carry it.
     pub(crate) fn root_key(&self) -> anyhow::Result<Option<Secret>> {
-        self.secret("root-key", "root-key-file")
+        let Some((key, source)) = self.secret("root-key", "root-key-file")? else { return Ok(None) };
+        if key.expose().len() > LONGEST_ROOT_KEY {
+            bail!("{source}: no root key is longer than {LONGEST_ROOT_KEY} characters");
+        }
+        Ok(Some(key))
     }
 
     /// Where plaintexts of recoverable keys go, if a master key was given.
     ///
     /// # Errors
-    /// Says what a master key is.
+    /// Says what a master key is, or that one is missing.
     pub(crate) fn vault(&self) -> anyhow::Result<Option<Vault>> {
-        let Some(master) = self.master_key("master-key", "master-key-file")? else { return Ok(None) };
+        let master = self.master_key("master-key", "master-key-file")?;
         let previous = self.master_key("master-key-previous", "master-key-previous-file")?;
-        Ok(Some(Vault::new(master, previous)))
+        match (master, previous) {
+            (Some((master, _)), previous) => Ok(Some(Vault::new(master, previous.map(|(previous, _)| previous)))),
+            (None, Some((_, source))) => {
+                bail!("{source}: the master key before has no effect without a master key; set KEYRACK_MASTER_KEY")
+            }
+            (None, None) => Ok(None),
+        }
     }
 
-    fn master_key(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<MasterKey>> {
-        let text = self.secret(value, file)?;
-        let read =
-            |text| MasterKey::parse(&text).map_err(|reason| anyhow::anyhow!("{}: {reason}", variable(value)));
-        text.map(read).transpose()
+    fn master_key(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<(MasterKey, String)>> {
+        let Some((text, source)) = self.secret(value, file)? else { return Ok(None) };
+        let key = MasterKey::parse(&text).map_err(|reason| anyhow::anyhow!("{source}: {reason}"))?;
+        Ok(Some((key, source)))
     }
 
-    fn secret(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<Secret>> {
+    /// A secret, and which setting it is from.
+    fn secret(&self, value: &'static str, file: &'static str) -> anyhow::Result<Option<(Secret, String)>> {
+        let source = |name| self.values.get(name).map(|value| value.source.clone()).unwrap_or_default();
         // Values have no flag, so a file that is a flag beats a value from anywhere else.
         let file_is_flag = self.values.get(file).is_some_and(|named| named.source.starts_with("--"));
-        if let Some(text) = self.text(value).filter(|_| !file_is_flag) {
-            return Ok(Some(Secret::from_string(text.trim().to_owned())));
+        if !file_is_flag && let Some(secret) = self.parsed(value, |text| secret_in(text.as_bytes()))? {
+            return Ok(Some((secret, source(value))));
         }
-        self.text(file).map(|path| read_secret(Path::new(path))).transpose()
+        let Some(path) = self.path(file)? else { return Ok(None) };
+        let secret = read_secret(&path).with_context(|| source(file))?;
+        Ok(Some((secret, source(file))))
+    }
+
+    fn path(&self, name: &str) -> anyhow::Result<Option<PathBuf>> {
+        let read = |text: &str| if text.len() > LONGEST_PATH { Err(too_long()) } else { Ok(PathBuf::from(text)) };
+        self.parsed(name, read)
     }
 }
 
-/// Reads a file that holds a secret and nothing else.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Secret::from_string(text.trim().to_owned()))
+fn too_long() -> String {
+    format!("is longer than {LONGEST_PATH} bytes, which no path is")
+}
+
+/// A PostgreSQL URL of which every part means something. No message shows any of it.
+fn postgres_url(url: String) -> Result<String, String> {
+    let parsed = reqwest::Url::parse(&url).map_err(|error| {
+        format!(
+            "is no URL ({error}); write postgres://USER:PASSWORD@HOST:PORT/NAME, with % codes for what is special"
+        )
+    })?;
+    if parsed.fragment().is_some() {
+        return Err("ends in a `#…` that means nothing; in a password write it as %23".to_owned());
+    }
+    let known =
+        |name: &str| POSTGRES_PARAMETERS.contains(&name) || name == "options" || name.starts_with("options[");
+    match parsed.query_pairs().find(|(name, _)| !known(name)) {
+        Some((name, _)) => Err(format!("has the parameter `{name}`, which has no effect")),
+        None => Ok(url),
+    }
 }

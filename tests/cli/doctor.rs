@@ -96,7 +96,8 @@ async fn a_root_key_that_others_can_read_or_that_is_wrong_is_a_failure() {
     shell.doctor(0);
     for (text, finding) in [
         (key.trim()[..key.trim().len() - 1].to_owned(), "checksum"),
-        (String::new(), "checksum"),
+        (String::new(), "is empty"),
+        (format!("\u{feff}{}", key.trim()), "byte-order mark"),
         ("a-bootstrap-key-that-this-database-does-not-know".to_owned(), "does not know"),
     ] {
         fs::write(&file, &text).expect("written");

@@ -9,6 +9,7 @@ mod mcp_config;
 mod migrations;
 mod readme;
 mod root_keys;
+mod settings;
 
 use std::io::Write as _;
 use std::process::Stdio;

@@ -46,6 +46,15 @@ impl AddressList {
         let address = address.to_canonical();
         self.ranges.iter().any(|range| range.contains(&address))
     }
+
+    /// Whether a range is wider than any network is: wider than 10.0.0.0/8, or fc00::/7.
+    #[must_use]
+    pub fn contains_nearly_everybody(&self) -> bool {
+        self.ranges.iter().any(|range| match range {
+            IpNet::V4(range) => range.prefix_len() < 8,
+            IpNet::V6(range) => range.prefix_len() < 7,
+        })
+    }
 }
 
 /// An entry of an address list that is neither an address nor a CIDR range.
@@ -160,6 +169,19 @@ mod tests {
             ("", "10.0.0.2", false),
         ] {
             assert_eq!(list(entries).contains(ip(address)), expected, "{address} in {entries:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_that_no_network_has_are_told_apart() {
+        for (text, expected) in [
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("10.0.0.1, 128.0.0.0/1", true),
+            ("10.0.0.0/8, fc00::/7, 192.0.2.1", false),
+            ("", false),
+        ] {
+            assert_eq!(list(text).contains_nearly_everybody(), expected, "{text}");
         }
     }
 
