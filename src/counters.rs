@@ -5,9 +5,9 @@
 
 use keyrack_core::Keyrack;
 use keyrack_core::clock::Clock;
+use keyrack_core::files::create_private_folder;
 use keyrack_core::ratelimit::counters::memory::MemoryCounters;
 use keyrack_core::ratelimit::counters::saved::CountersFile;
-use keyrack_core::store::create_private_folder;
 
 use crate::settings::Settings;
 

@@ -3,15 +3,17 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::clock::Clock;
 use keyrack_core::error::{Code, Error};
+use keyrack_core::files::{self, create_private_folder};
 use keyrack_core::keyrack::{Keyrack, Options};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::ratelimit::counters::memory::MemoryCounters;
 use keyrack_core::setup;
-use keyrack_core::store::create_private_folder;
+use keyrack_core::store::Location;
+use keyrack_core::store::inspection::{Condition, Inspection};
 use keyrack_core::traces::TARGET;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
@@ -98,6 +100,7 @@ pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> 
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
     let options = Options { vault: settings.vault()?, durability: settings.credits_durability()?, counters };
+    refuse_lost_database(&location, &root_key_file).await?;
     let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
     let keep = |secret: &Secret| {
         write_root_key(&root_key_file, secret).map_err(|error| {
@@ -109,6 +112,31 @@ pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> 
         setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
     }
     Ok(Instance { keyrack, is_first_start, root_key_file })
+}
+
+/// Stops where a first start would hide a loss: there is no database, and the root key of one.
+///
+/// A first start that was cut off made the tables before the root key.
+async fn refuse_lost_database(location: &Location, root_key_file: &Path) -> anyhow::Result<()> {
+    // The file first: another process may set the database up just now.
+    if !root_key_file.exists() {
+        return Ok(());
+    }
+    let is_empty = match Inspection::open(location).await {
+        Ok(None) => true,
+        Ok(Some(mut inspection)) => matches!(inspection.condition().await, Ok(Condition::Empty)),
+        // Opening it says more.
+        Err(_) => false,
+    };
+    ensure!(
+        !is_empty,
+        "there is no database ({}), but the root key of one in {}. If the database is lost, put a backup back with \
+         `keyrack restore FILE`; if it is elsewhere, set KEYRACK_DATABASE_URL or KEYRACK_DATA_DIR; to begin anew, move \
+         the root-key file away",
+        location.label(),
+        root_key_file.display()
+    );
+    Ok(())
 }
 
 /// Starts what runs beside requests, the log of events included.
@@ -129,6 +157,8 @@ pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> a
 /// An error of core in words, with its cause: on this side of the wire its reader owns the server.
 pub(crate) fn told(error: Error) -> anyhow::Error {
     match error.cause() {
+        // Its sentence sends callers to whoever reads this.
+        Some(cause) if error.code() == Code::UnexpectedError => anyhow::anyhow!("{cause}"),
         Some(cause) => anyhow::anyhow!("{} ({cause})", error.detail()),
         None => anyhow::anyhow!("{}", error.detail()),
     }
@@ -143,12 +173,6 @@ fn write_root_key(path: &Path, secret: &Secret) -> anyhow::Result<()> {
         let kept = path.with_extension(format!("old-{}", Clock::system().now()));
         std::fs::rename(path, &kept).with_context(|| format!("cannot keep {}", path.display()))?;
     }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
-    writeln!(file, "{}", secret.expose())?;
-    file.sync_all()?;
-    Ok(())
+    files::replace(path, |mut file| writeln!(file, "{}", secret.expose()).map(|()| (file, ())))
+        .with_context(|| format!("cannot create {}", path.display()))
 }

@@ -23,6 +23,8 @@ pub enum Reason {
     ShuttingDown,
     /// The database gives no sign of life.
     DatabaseAway,
+    /// The database file was removed or replaced.
+    DatabaseFileMoved,
     /// The last write failed because there is no room.
     DiskFull,
     /// The last write failed for another reason.
@@ -33,14 +35,21 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 5] =
-        [Reason::ShuttingDown, Reason::DatabaseAway, Reason::DiskFull, Reason::WritesFail, Reason::Stale];
+    pub const ALL: [Reason; 6] = [
+        Reason::ShuttingDown,
+        Reason::DatabaseAway,
+        Reason::DatabaseFileMoved,
+        Reason::DiskFull,
+        Reason::WritesFail,
+        Reason::Stale,
+    ];
 
     /// For programs: `database_away`.
     pub fn name(self) -> &'static str {
         match self {
             Reason::ShuttingDown => "shutting_down",
             Reason::DatabaseAway => "database_away",
+            Reason::DatabaseFileMoved => "database_file_moved",
             Reason::DiskFull => "disk_full",
             Reason::WritesFail => "writes_fail",
             Reason::Stale => "stale",
@@ -52,6 +61,7 @@ impl Reason {
         match self {
             Reason::ShuttingDown => "The server is shutting down.",
             Reason::DatabaseAway => "The database does not answer.",
+            Reason::DatabaseFileMoved => "The database file was removed or replaced: nothing is written.",
             Reason::DiskFull => "The disk is full: nothing can be written to the database.",
             Reason::WritesFail => "The database cannot be written.",
             Reason::Stale => "The server is catching up with the changes of other processes.",
@@ -65,6 +75,9 @@ impl Reason {
             Reason::DatabaseAway => {
                 Some("See that it runs and can be reached. The server goes on by itself when it is back.")
             }
+            Reason::DatabaseFileMoved => Some(
+                "Put the file back where it was, and the server goes on. To go on with another one, stop the server first.",
+            ),
             Reason::DiskFull => Some("Make room on the disk of the database. The server goes on by itself."),
             Reason::WritesFail => Some(
                 "The server's log names the cause: a lock of another program, permissions, a disk that is read-only. \
@@ -116,6 +129,7 @@ impl Job for Look {
             return Ok(());
         }
         health.note(Reason::DatabaseAway, !matches!(answered, Ok(Ok(()))));
+        health.note(Reason::DatabaseFileMoved, store.check_file().is_err());
         if store.write_fault().is_some() {
             // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
             // they work again.

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod credits;
 pub mod docs;
 pub mod error;
+pub mod files;
 pub mod health;
 pub mod ids;
 pub mod keyrack;

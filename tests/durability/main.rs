@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod database_down;
+mod files;
 mod first_start;
 mod kills;
 mod limits_flood;
@@ -15,6 +16,7 @@ mod retention;
 mod soak;
 mod staleness;
 mod two_processes;
+mod upgrade;
 
 use keyrack_test_harness::{Program, Server};
 use sqlx::Connection as _;

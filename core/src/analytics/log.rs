@@ -20,8 +20,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::event::Record;
+use crate::files::{create_private_folder, private};
 use crate::ids::RequestId;
-use crate::store::{create_private_file, create_private_folder};
 
 /// The first line of every file: the format and its version.
 pub const HEADER: &[u8] = b"keyrack events 1\n";
@@ -153,8 +153,7 @@ impl Log {
 /// Makes a file; one that cannot get its header is no file.
 fn begin(folder: &Path, now: i64) -> io::Result<Current> {
     let path = folder.join(format!("{now:013}-{}.{EXTENSION}", RequestId::new()));
-    create_private_file(&path)?;
-    let mut file = File::options().append(true).open(&path)?;
+    let mut file = private(File::options().append(true).create_new(true)).open(&path)?;
     if let Err(error) = file.write_all(HEADER) {
         let _ = fs::remove_file(&path);
         return Err(error);

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Row as _};
 
-use super::{Connection, Location, Only, migrations, root_keys};
+use super::{Connection, Location, Only, file, migrations, root_keys};
 use crate::error::Error;
 use crate::keys::secret::KeyHash;
 
@@ -45,7 +45,7 @@ impl Inspection {
         sqlx::any::install_default_drivers();
         let url = match location {
             Location::Sqlite(path) if !path.exists() => return Ok(None),
-            Location::Sqlite(path) => format!("sqlite://{}?mode=ro", path.display()),
+            Location::Sqlite(path) => file::url(path, "ro"),
             Location::Postgres(url) => url.clone(),
         };
         let mut connection = Connection::connect(&url).await?;

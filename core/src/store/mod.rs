@@ -11,6 +11,7 @@ pub mod credits;
 pub(crate) mod debits;
 pub mod encrypted_keys;
 pub mod facts;
+pub(crate) mod file;
 pub mod identities;
 pub mod inspection;
 pub mod key_migrations;
@@ -32,9 +33,10 @@ pub mod workspaces;
 mod write_fault;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, fs};
 
 use sqlx::any::{Any, AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
@@ -42,6 +44,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 
 pub use debits::Durability;
 use debits::{Debits, PostgresDebits, SqliteDebits};
+use file::{DatabaseFile, Opening, cannot_open};
 pub use transaction::Transaction;
 use transaction::{LOCK_ATTEMPT, Turn};
 use write_fault::LastWrite;
@@ -127,6 +130,8 @@ pub struct Store {
     writers: AnyPool,
     turn: Turn,
     last_write: LastWrite,
+    /// The file of a SQLite database.
+    file: Option<Arc<DatabaseFile>>,
 }
 
 impl Store {
@@ -160,6 +165,7 @@ impl Store {
                     writers: pool,
                     turn: Turn::default(),
                     last_write: LastWrite::default(),
+                    file: None,
                 })
             }
         }
@@ -186,6 +192,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer, or stays locked by another process.
     pub async fn write(&self) -> Result<Transaction, Error> {
+        self.check_file()?;
         match self.engine() {
             Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn, &self.last_write).await,
             Engine::Postgres => Transaction::begin(&self.writers).await,
@@ -196,11 +203,20 @@ impl Store {
     pub(crate) fn debits(&self, durability: Durability) -> Debits {
         match &self.location {
             Location::Sqlite(path) => {
-                let (turn, last_write) = (self.turn.clone(), self.last_write.clone());
-                Debits::Sqlite(SqliteDebits::new(path.clone(), durability, turn, last_write))
+                let (file, turn, last_write) = (self.file.clone(), self.turn.clone(), self.last_write.clone());
+                Debits::Sqlite(SqliteDebits::new(path.clone(), file, durability, turn, last_write))
             }
             Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability)),
         }
+    }
+
+    /// Whether the database is still where it was opened: a SQLite file can be removed or replaced. It costs next to
+    /// nothing.
+    ///
+    /// # Errors
+    /// 503, with the reason for the log.
+    pub fn check_file(&self) -> Result<(), Error> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
     /// Asks the database for a sign of life.
@@ -242,17 +258,8 @@ impl Store {
 }
 
 async fn open_sqlite(path: &Path) -> Result<Store, Error> {
-    if let Some(folder) = path.parent() {
-        create_private_folder(folder).map_err(|error| cannot_open(path, &error))?;
-    }
-    // SQLite itself does not order two processes that both find no tables; a lock on a file beside it does.
-    let lock = fs::File::create(path.with_extension("lock")).map_err(|error| cannot_open(path, &error))?;
-    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
-        .await
-        .map_err(Error::unexpected)?
-        .map_err(|error| cannot_open(path, &error))?;
-    create_private_file(path).map_err(|error| cannot_open(path, &error))?;
-    let url = format!("sqlite://{}?mode=rwc", percent_encoded(path));
+    let opening = Opening::begin(path).await?;
+    let url = file::url(path, "rw");
     // Once without a pool, which would try again and again and then say less.
     let mut first = AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     // The file itself is not read before the first question.
@@ -266,47 +273,9 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     let readers = sqlite_pool(SQLITE_READERS, BUSY_TIMEOUT).connect(&url).await?;
     // All of them at once: later there may be no file descriptor left for one.
     drop(futures_util::future::try_join_all((0..SQLITE_READERS).map(|_| readers.acquire())).await?);
-    drop(lock);
-    let location = Location::Sqlite(path.to_owned());
-    Ok(Store { location, readers, writers, turn: Turn::default(), last_write: LastWrite::default() })
-}
-
-/// Creates a folder, and those above it, for its owner alone; one that exists stays as it is.
-///
-/// # Errors
-/// When it cannot be created.
-pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Creates a file, unless it is there, for its owner alone; what SQLite puts beside it has the same mode.
-pub(crate) fn create_private_file(path: &Path) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-/// A path as part of a URL.
-fn percent_encoded(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-~".contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
-}
-
-fn cannot_open(path: &Path, error: &dyn std::error::Error) -> Error {
-    Error::new(Code::ServiceUnavailable, format!("The database {} cannot be opened: {error}.", path.display()))
+    let (location, file) = (Location::Sqlite(path.to_owned()), Arc::new(opening.finish()?));
+    let (turn, last_write) = (Turn::default(), LastWrite::default());
+    Ok(Store { location, readers, writers, turn, last_write, file: Some(file) })
 }
 
 /// Connections to a SQLite file, of which each asks for a lock for as long as `busy_timeout`.

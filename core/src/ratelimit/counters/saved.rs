@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use super::fingerprint::{Fingerprint, Seed};
 use super::memory::MemoryCounters;
 use super::shard::Cell;
+use crate::files;
 
 const FILE: &str = "ratelimit-counters";
 const MAGIC: &[u8; 16] = b"KEYRACK COUNTERS";
@@ -62,8 +63,7 @@ impl CountersFile {
     /// # Errors
     /// When the lock beside it cannot be made.
     pub fn claim(folder: &Path) -> io::Result<Option<CountersFile>> {
-        let lock =
-            private(File::options().create(true).append(true)).open(folder.join(FILE).with_extension("lock"))?;
+        let lock = files::open_lock(&files::beside(&folder.join(FILE), ".lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(CountersFile { path: folder.join(FILE), _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -89,11 +89,7 @@ impl CountersFile {
     /// # Errors
     /// When the file system does not let it.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => self.sync_folder(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        if files::remove(&self.path)? { files::sync_folder_of(&self.path) } else { Ok(()) }
     }
 
     /// Writes all counts that are not over at `now_ms` (Unix ms), and says how many they were. Checks may go on
@@ -102,34 +98,12 @@ impl CountersFile {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, counters: &MemoryCounters, now_ms: i64) -> io::Result<usize> {
-        let unfinished = self.path.with_extension("new");
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = private(File::options().create_new(true).write(true)).open(&unfinished)?;
-        let mut out = Summed { file: BufWriter::with_capacity(1 << 20, file), sum: crc32fast::Hasher::new() };
-        let count = encode(&mut out, counters, now_ms)?;
-        out.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&unfinished, &self.path)?;
-        self.sync_folder()?;
-        Ok(count)
+        files::replace(&self.path, |file| {
+            let mut out = Summed { file: BufWriter::with_capacity(1 << 20, file), sum: crc32fast::Hasher::new() };
+            let count = encode(&mut out, counters, now_ms)?;
+            Ok((out.file.into_inner().map_err(io::IntoInnerError::into_error)?, count))
+        })
     }
-
-    /// Makes a rename or a removal last; only POSIX needs it, and knows how.
-    fn sync_folder(&self) -> io::Result<()> {
-        match self.path.parent() {
-            Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// For the owner's eyes only.
-fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
 }
 
 /// A file and the checksum of what was written to it.

@@ -1,6 +1,7 @@
 //! Groups of deductions on SQLite: a connection of their own, called directly on the thread that owns it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, named_params};
@@ -8,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, named_p
 use super::{Applied, Debit, Durability, Outcome};
 use crate::credits::calendar::Calendar;
 use crate::error::{Error, sqlite_is_unavailable, sqlite_refused_commit};
+use crate::store::file::DatabaseFile;
 use crate::store::transaction::{LOCK_ATTEMPT, LOCK_PAUSE, LOCK_TIMEOUT, Taken, Turn};
 use crate::store::write_fault::LastWrite;
 use crate::store::{credits, refills};
@@ -16,6 +18,7 @@ use crate::store::{credits, refills};
 #[derive(Debug)]
 pub(crate) struct SqliteDebits {
     path: PathBuf,
+    file: Option<Arc<DatabaseFile>>,
     durability: Durability,
     turn: Turn,
     last_write: LastWrite,
@@ -25,11 +28,17 @@ pub(crate) struct SqliteDebits {
 impl SqliteDebits {
     /// With an open connection, if there can be one now: when the first group comes, there may be no file
     /// descriptor left for it.
-    pub(in crate::store) fn new(path: PathBuf, durability: Durability, turn: Turn, last_write: LastWrite) -> Self {
+    pub(in crate::store) fn new(
+        path: PathBuf,
+        file: Option<Arc<DatabaseFile>>,
+        durability: Durability,
+        turn: Turn,
+        last_write: LastWrite,
+    ) -> Self {
         let connection = open(&path, durability)
             .inspect_err(|error| tracing::warn!(%error, "no connection for deductions yet"))
             .ok();
-        SqliteDebits { path, durability, turn, last_write, connection }
+        SqliteDebits { path, file, durability, turn, last_write, connection }
     }
 
     /// Makes a group of deductions in one transaction, and returns once it is committed.
@@ -37,6 +46,9 @@ impl SqliteDebits {
     /// # Errors
     /// Says whether nothing was changed or that this is not known.
     pub(crate) fn apply(&mut self, group: &[Debit]) -> Result<Applied, Error> {
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
         let connection = match self.connection.take() {
             Some(open) => open,
             None => open(&self.path, self.durability).map_err(|error| self.failed(&error))?,
