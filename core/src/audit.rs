@@ -1,21 +1,30 @@
 //! The audit log: who changed what, in the same transaction as the change.
 //!
 //! Entries of a workspace form a hash chain in the order of its generations. The hash of an entry is the
-//! lower-case hex SHA-256 of the JSON array
-//! `[previousHash, id, workspaceId, sequence, time, event, description, actor, targets, remoteIp,
-//! userAgent, correlationId]`, in which actor and targets are their stored JSON texts and what is
-//! absent is null. The first entry's previous hash is the empty text. Key material is in no field.
+//! lower-case hex SHA-256 of a JSON array, which the entry's format tells. Format 2:
+//! `[2, previousHash, id, workspaceId, sequence, time, event, description, actor, targets, changes, remoteIp,
+//! userAgent, correlationId]`; format 1, of Keyrack 0.1: the same without the number and `changes`. In it, actor,
+//! targets and changes are their stored JSON texts and what is absent is null. The first entry's previous hash is
+//! the empty text. Key material is in no field.
 
 pub mod chain;
+mod changes;
+pub mod filing;
+pub mod heads;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use self::changes::Changes;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::ids::{self, Kind};
-use crate::store::{Connection, audit_logs};
+use crate::store::Connection;
+use crate::store::audit_logs::{self, Filed};
+
+/// The format of new entries.
+const FORMAT: i64 = 2;
 
 /// What happened, as an operation states it.
 #[derive(Debug, Clone)]
@@ -23,18 +32,26 @@ pub struct Event {
     name: &'static str,
     description: String,
     targets: Vec<Target>,
+    changes: Changes,
 }
 
 impl Event {
     /// An event such as `key.create`, with a sentence that names the ids.
     pub fn new(name: &'static str, description: impl Into<String>) -> Self {
-        Event { name, description: description.into(), targets: Vec::new() }
+        Event { name, description: description.into(), targets: Vec::new(), changes: Changes::default() }
     }
 
     /// Adds what it was done to; the primary thing first.
     #[must_use]
     pub fn on(mut self, target: Target) -> Self {
         self.targets.push(target);
+        self
+    }
+
+    /// Adds what was changed.
+    #[must_use]
+    pub fn changing(mut self, changes: Changes) -> Self {
+        self.changes = changes;
         self
     }
 }
@@ -55,6 +72,19 @@ impl Target {
     /// A thing of a kind such as `key`, by its id.
     pub fn new(kind: &'static str, id: &str) -> Self {
         Target { kind, id: id.to_owned(), name: None, meta: None }
+    }
+
+    /// A key, by what people know it by: its name, its first characters, and whose it is.
+    pub fn key(id: &str, name: Option<&str>, start: &str, external_id: Option<&str>) -> Self {
+        let mut meta = serde_json::Map::new();
+        if !start.is_empty() {
+            meta.insert("start".to_owned(), start.into());
+        }
+        if let Some(external_id) = external_id {
+            meta.insert("externalId".to_owned(), external_id.into());
+        }
+        let target = Target::new("key", id).named(name.unwrap_or(id));
+        if meta.is_empty() { target } else { target.with(meta.into()) }
     }
 
     /// Adds its name.
@@ -124,6 +154,8 @@ pub struct Entry {
     pub actor: String,
     /// JSON text `[{type, id, name?, meta?}]`.
     pub targets: String,
+    /// JSON text `[{path, before?, after?}]`.
+    pub changes: Option<String>,
     /// The client's address.
     pub remote_ip: Option<String>,
     /// The client's `User-Agent`.
@@ -134,27 +166,61 @@ pub struct Entry {
     pub previous_hash: String,
     /// Hash of this entry.
     pub hash: String,
+    /// How the hash was made.
+    pub format: i64,
 }
 
 impl Entry {
-    /// The hash that this entry must have.
-    pub fn computed_hash(&self) -> String {
-        let text = json!([
-            self.previous_hash,
-            self.id,
-            self.workspace_id,
-            self.sequence,
-            self.time,
-            self.event,
-            self.description,
-            self.actor,
-            self.targets,
-            self.remote_ip,
-            self.user_agent,
-            self.correlation_id,
-        ])
-        .to_string();
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    /// The hash that this entry must have; `None` when this program does not know its format.
+    pub fn computed_hash(&self) -> Option<String> {
+        let text = match self.format {
+            1 => json!([
+                self.previous_hash,
+                self.id,
+                self.workspace_id,
+                self.sequence,
+                self.time,
+                self.event,
+                self.description,
+                self.actor,
+                self.targets,
+                self.remote_ip,
+                self.user_agent,
+                self.correlation_id,
+            ]),
+            FORMAT => json!([
+                self.format,
+                self.previous_hash,
+                self.id,
+                self.workspace_id,
+                self.sequence,
+                self.time,
+                self.event,
+                self.description,
+                self.actor,
+                self.targets,
+                self.changes,
+                self.remote_ip,
+                self.user_agent,
+                self.correlation_id,
+            ]),
+            _ => return None,
+        };
+        Some(Sha256::digest(text.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// By what the entry is found.
+    pub(crate) fn filed(&self) -> Filed {
+        let actor: Value = serde_json::from_str(&self.actor).unwrap_or_default();
+        let targets: Vec<Value> = serde_json::from_str(&self.targets).unwrap_or_default();
+        let id = |thing: &Value| thing["id"].as_str().unwrap_or_default().to_owned();
+        Filed {
+            workspace_id: self.workspace_id.clone(),
+            time: self.time,
+            sequence: self.sequence,
+            actor_id: id(&actor),
+            target_ids: targets.iter().map(id).collect(),
+        }
     }
 }
 
@@ -186,15 +252,68 @@ pub(crate) async fn append(
             description: event.description,
             actor: actor.actor.to_string(),
             targets: serde_json::to_string(&event.targets).map_err(Error::unexpected)?,
+            changes: event.changes.to_text(),
             remote_ip: actor.remote_ip.clone(),
             user_agent: actor.user_agent.clone(),
             correlation_id: correlation_id.clone(),
             previous_hash,
             hash: String::new(),
+            format: FORMAT,
         };
-        entry.hash = entry.computed_hash();
+        entry.hash = entry.computed_hash().unwrap_or_default();
         previous_hash = entry.hash.clone();
         entries.push(entry);
     }
-    audit_logs::insert(connection, &entries).await
+    audit_logs::insert(connection, &entries).await?;
+    audit_logs::note_head(connection, workspace_id, (sequence, previous_hash)).await
+}
+
+#[cfg(test)]
+impl Entry {
+    /// An entry at a place in the chain of `ws_1`, for tests.
+    pub(crate) fn at(sequence: i64, time: i64, previous_hash: &str, format: i64) -> Entry {
+        let mut entry = Entry {
+            id: format!("log_{sequence}"),
+            workspace_id: "ws_1".to_owned(),
+            sequence,
+            time,
+            event: "key.create".to_owned(),
+            description: "Created".to_owned(),
+            actor: "{}".to_owned(),
+            targets: "[]".to_owned(),
+            changes: None,
+            remote_ip: None,
+            user_agent: None,
+            correlation_id: None,
+            previous_hash: previous_hash.to_owned(),
+            hash: String::new(),
+            format,
+        };
+        entry.hash = entry.computed_hash().unwrap_or_default();
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed by another program from what the top of this file says.
+    #[test]
+    fn a_hash_is_made_as_its_format_says() {
+        let mut entry = Entry::at(1, 1000, "", 1);
+        entry.description = "Created „k“".to_owned();
+        entry.actor = r#"{"id":"setup","type":"system"}"#.to_owned();
+        entry.targets = r#"[{"type":"key","id":"key_1"}]"#.to_owned();
+        entry.user_agent = Some("curl/8".to_owned());
+        entry.correlation_id = Some("cor_1".to_owned());
+        let old = "f4679f4369ca5406909dffb322616432c34a6093f2f56a63c29b3e216404960c";
+        assert_eq!(entry.computed_hash().as_deref(), Some(old));
+        entry.changes = Some(r#"[{"path":"name","after":"a"}]"#.to_owned());
+        entry.format = 2;
+        let new = "fe3118ee95a398fb4452e977873a181432c8e01bb3b3f5d38a5f40e10cb14ebd";
+        assert_eq!(entry.computed_hash().as_deref(), Some(new));
+        entry.format = 3;
+        assert_eq!(entry.computed_hash(), None);
+    }
 }

@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 
 use crate::analytics::recorder::Recorder;
 use crate::analytics::writing;
+use crate::audit::filing;
+use crate::audit::heads::{self, Heads};
 use crate::caller::{Caller, Origin};
 use crate::changes::forgetting::Forgetting;
 use crate::changes::{self, Subject};
@@ -126,6 +128,7 @@ impl Keyrack {
         let resident = Resident::load(&store).await?;
         tracing::info!(keys = resident.key_count(), ms = started.elapsed().as_millis(), "the keys are in memory");
         drop(connection);
+        filing::file_all(&store).await?;
         if let Some(vault) = &vault {
             let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
             if rewrapped > 0 {
@@ -166,6 +169,9 @@ impl Keyrack {
         if let Err(error) = self.write_usage().await {
             tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
         }
+        if let Err(error) = heads::write_all(self).await {
+            tracing::warn!(%error, "the newest hashes of the audit logs could not be read");
+        }
         if let Err(error) = writing::write_key_uses(self).await {
             tracing::warn!(%error, "the last uses of keys could not be written");
         }
@@ -184,6 +190,7 @@ impl Keyrack {
         schedule::start(self, writing::KeyUses);
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
+        schedule::start(self, Heads::default());
         schedule::start(self, Removal::new(retention));
     }
 

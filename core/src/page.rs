@@ -24,9 +24,14 @@ impl<const DEFAULT: i64> PageSize<DEFAULT> {
         self.0 + 1
     }
 
+    /// How many items a page has at most.
+    pub fn items(self) -> usize {
+        usize::try_from(self.0).unwrap_or_default()
+    }
+
     /// Makes a page from what was read.
     pub fn page<T>(self, mut rows: Vec<T>, id: impl Fn(&T) -> &str) -> Reply<Vec<T>> {
-        let limit = usize::try_from(self.0).unwrap_or(usize::MAX);
+        let limit = self.items();
         let cursor = rows.get(limit).map(|first_of_next| id(first_of_next).to_owned());
         rows.truncate(limit);
         Reply { data: rows, pagination: Some(Pagination { has_more: cursor.is_some(), cursor }) }

@@ -1,7 +1,9 @@
 //! What happens outside requests: the first start, the bootstrap root key, and root keys and migrations of
 //! keys made offline.
 
-use crate::audit::{Actor, Event, Target};
+use serde_json::json;
+
+use crate::audit::{Actor, Changes, Event, Target};
 use crate::changes::{Mutation, Subject};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
@@ -93,7 +95,11 @@ async fn add_workspace(
 /// When the store does not answer.
 pub async fn add_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(String, Secret), Error> {
     let (key, secret) = issue_root_key(mutation, new).await?;
-    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target(&key)));
+    mutation.record(
+        Event::new("rootKey.create", format!("Created root key {}", key.id))
+            .on(target(&key))
+            .changing(changes(None, Some(&key))),
+    );
     Ok((key.id, secret))
 }
 
@@ -111,6 +117,18 @@ pub(crate) fn target(key: &RootKey) -> Target {
         Some(name) => target.named(name),
         None => target,
     }
+}
+
+/// What in two states of a root key differs, as the audit log says it; before it is made and after it is deleted it has
+/// none.
+pub(crate) fn changes(before: Option<&RootKey>, after: Option<&RootKey>) -> Changes {
+    let view = |key: &RootKey| {
+        json!({
+            "name": key.name, "enabled": key.enabled, "operator": key.operator, "permissions": key.permissions,
+            "expires": key.expires_at,
+        })
+    };
+    Changes::between(&before.map(view), &after.map(view))
 }
 
 async fn insert_root_key(
@@ -184,7 +202,11 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
         expires_at: None,
     };
     let key = insert_root_key(&mut mutation, secret, hash, new, true).await?;
-    mutation.record(Event::new("rootKey.create", format!("Created root key {}", key.id)).on(target(&key)));
+    mutation.record(
+        Event::new("rootKey.create", format!("Created root key {}", key.id))
+            .on(target(&key))
+            .changing(changes(None, Some(&key))),
+    );
     mutation.commit().await
 }
 

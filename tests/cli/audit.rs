@@ -1,5 +1,7 @@
 //! `keyrack audit verify`: whether the audit log is what was written.
 
+use std::time::Duration;
+
 use keyrack_test_harness::Server;
 use serde_json::json;
 use sqlx::Connection as _;
@@ -11,7 +13,15 @@ async fn tamper(server: &Server, statement: &'static str) {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}", server.data_dir().join("keyrack.db").display());
     let mut connection = sqlx::AnyConnection::connect(&url).await.expect("the database can be opened");
+    sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut connection).await.expect("whatever refers to it");
     sqlx::query(statement).execute(&mut connection).await.expect("it can be changed");
+}
+
+/// The hashes of newest entries that a text shows, as `--expect` takes them.
+fn heads(text: &str) -> Vec<String> {
+    let is_head = |word: &&str| word.starts_with("ws_") && word.split(':').count() == 3;
+    let words = text.split(|letter: char| letter.is_whitespace() || "\"=\u{1b}".contains(letter));
+    words.filter(is_head).map(str::to_owned).collect()
 }
 
 async fn with_entries() -> Server {
@@ -80,7 +90,7 @@ async fn a_log_that_retention_cut_is_whole_from_its_anchor_on() {
     tamper(&server, "DELETE FROM audit_logs WHERE sequence <= 2").await;
     let done = Shell::beside(&server).run(&["audit", "verify"]).expect(0);
     assert!(done.stdout.contains(": whole, entries 3 to "), "{done:?}");
-    assert!(done.stdout.contains(", 1 to 2 removed by retention; last hash "), "{done:?}");
+    assert!(done.stdout.contains(", 1 to 2 removed by retention; head "), "{done:?}");
 }
 
 #[test]
@@ -88,4 +98,58 @@ fn there_must_be_a_log_to_check() {
     let done = Shell::alone().run(&["audit", "verify"]).expect(1);
     assert!(done.stderr.contains("no database"), "{done:?}");
     Shell::alone().run(&["audit", "verify", "--workspace", "ws_unknown"]).expect(1);
+}
+
+#[tokio::test]
+async fn what_is_gone_altogether_is_missed() {
+    for (statement, reason) in [
+        ("DELETE FROM workspaces", "the workspace itself is gone"),
+        ("DELETE FROM audit_logs", "entries were written up to 6, and are gone from here on"),
+        ("DELETE FROM audit_logs WHERE sequence > 4", "entries were written up to 6, and are gone from here on"),
+    ] {
+        let server = with_entries().await;
+        tamper(&server, statement).await;
+        let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+        assert!(done.stdout.contains("BROKEN") && done.stdout.contains(reason), "{statement}: {done:?}");
+    }
+    let server = with_entries().await;
+    for table in ["workspaces", "audit_logs", "audit_heads"] {
+        let statement: &'static str = format!("DELETE FROM {table}").leak();
+        tamper(&server, statement).await;
+    }
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains("neither a workspace nor an entry"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_hash_that_was_kept_is_compared() {
+    let server = with_entries().await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(0);
+    let head = heads(&done.stdout).remove(0);
+    server.call("apis.createApi", json!({ "name": "payments" })).await.expect(200);
+    Shell::beside(&server).run(&["audit", "verify", "--expect", &head, "--expect", &head]).expect(0);
+    let (place, hash) = head.rsplit_once(':').expect("three parts");
+    let other = format!("{place}:{}", hash.chars().rev().collect::<String>());
+    let done = Shell::beside(&server).run(&["audit", "verify", "--expect", &other]).expect(1);
+    assert!(done.stdout.contains("its hash is not the one that was kept"), "{done:?}");
+    let elsewhere = format!("ws_unknown:3:{hash}");
+    let done = Shell::beside(&server).run(&["audit", "verify", "--expect", &elsewhere]).expect(1);
+    assert!(done.stdout.contains("ws_unknown: BROKEN"), "{done:?}");
+    for wrong in ["x", "ws_1:0:0", "ws_1:1:abc", &format!("ws_1:-1:{hash}"), &format!(":1:{hash}")] {
+        Shell::beside(&server).run(&["audit", "verify", "--expect", wrong]).expect(2);
+    }
+    Shell::beside(&server).run(&["audit", "verify", "--expect", &head, "--expect", &other]).expect(2);
+}
+
+#[tokio::test]
+async fn the_server_writes_the_newest_hashes_to_its_log() {
+    let mut server = with_entries().await;
+    let at_start = heads(&server.log());
+    assert_eq!(at_start.len(), 1, "{}", server.log());
+    server.signal("TERM");
+    server.wait_for_exit(Duration::from_secs(20)).await;
+    let kept = heads(&server.log());
+    assert!(kept.len() == 2 && kept[0] != kept[1], "{kept:?}");
+    let arguments: Vec<&str> = kept.iter().flat_map(|head| ["--expect", head]).collect();
+    Shell::beside(&server).run(&[&["audit", "verify"], &*arguments].concat()).expect(0);
 }

@@ -31,7 +31,15 @@ async fn an_entry_says_who_did_what_to_what_and_when() {
     let id = log["id"].as_str().expect("an id");
     assert!(id.starts_with("log_"), "{id}");
     let same = server.call("audit.getLog", json!({"logId": id})).await.expect(200);
-    assert_eq!(same.data(), &log);
+    let mut same = same.data().clone();
+    let chain = ["sequence", "hash", "previousHash"].map(|member| same[member].take());
+    same.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+    assert_eq!(same, log);
+    let before = logs(&server, json!({"limit": 2})).await[1]["id"].clone();
+    let before = server.call("audit.getLog", json!({"logId": before})).await.expect(200);
+    assert_eq!(chain[0].as_i64(), before.data()["sequence"].as_i64().map(|sequence| sequence + 1));
+    assert_eq!(chain[2], before.data()["hash"], "it follows the one before it");
+    assert!(chain[1].as_str().is_some_and(|hash| hash.len() == 64), "{chain:?}");
     let unknown = server.call("audit.getLog", json!({"logId": "log_unknown"})).await;
     unknown.expect_error(404, "unkey/data/audit_log_not_found");
 }
@@ -44,6 +52,9 @@ async fn calls_of_the_command_line_are_marked() {
     let log = logs(&server, json!({"limit": 1})).await.remove(0);
     assert_eq!(log["actor"]["meta"], json!({"via": "cli"}));
     assert_eq!(log["meta"]["userAgent"], "keyrack-cli/9");
+    let through = async |via: &str| ids(&logs(&server, json!({"via": via})).await);
+    assert_eq!(through("cli").await, ids(std::slice::from_ref(&log)));
+    assert!(through("mcp").await.is_empty() && !through("http").await.contains(&ids(&[log])[0]));
 }
 
 #[tokio::test]
@@ -86,6 +97,20 @@ async fn filters_match_exactly_and_together() {
     assert_eq!(events(logs(&server, json!({"targetId": second})).await), ["api.create"]);
     let both = json!({"targetId": api, "event": "api.create"});
     assert_eq!(logs(&server, both).await.len(), 1);
+    let some = |filter: Value| async { events(logs(&server, filter).await) };
+    assert_eq!(some(json!({"events": ["key.create", "api.create"], "limit": 3})).await.len(), 3);
+    assert_eq!(some(json!({"events": ["key.create", "api.update"]})).await, ["key.create"]);
+    assert_eq!(some(json!({"events": ["key.create"], "event": "api.create"})).await, Vec::<String>::new());
+    assert_eq!(some(json!({"events": ["key.create", "api.create"], "event": "key.create"})).await, ["key.create"]);
+    assert_eq!(some(json!({"targetType": "key"})).await, ["key.create"]);
+    assert_eq!(some(json!({"targetType": "key", "targetId": api})).await, Vec::<String>::new(), "it is an API");
+    let of_key = logs(&server, json!({"targetId": key.id})).await.remove(0);
+    let correlation = &of_key["meta"]["correlationId"];
+    assert_eq!(some(json!({"correlationId": correlation})).await, ["key.create"]);
+    assert_eq!(
+        some(json!({"correlationId": format!("{}x", correlation.as_str().unwrap_or_default())})).await.len(),
+        0
+    );
     let by_second = logs(&server, json!({"targetId": second})).await[0]["actor"]["id"].clone();
     assert_eq!(logs(&server, json!({"actorId": by_second})).await.len(), 1);
     for nothing in [
@@ -121,4 +146,75 @@ async fn each_workspace_reads_its_own_log() {
     let foreign = client.call("audit.getLog", json!({"logId": own[0]})).await;
     foreign.expect_error(404, "unkey/data/audit_log_not_found");
     assert_eq!(logs(&client, json!({"cursor": own[0]})).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_known_by_its_name_its_start_and_its_customer() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let members = json!({"name": "Berlin", "prefix": "live", "externalId": "customer_7"});
+    let key = new_key(&server, &api, members).await;
+    let start = server.call("keys.getKey", json!({"keyId": key.id})).await.expect(200).text_of("start");
+    server.call("keys.updateKey", json!({"keyId": key.id, "enabled": false})).await.expect(200);
+    for permanent in [true, false] {
+        server.call("keys.deleteKey", json!({"keyId": key.id, "permanent": permanent})).await;
+    }
+    let known = json!({
+        "type": "key", "id": key.id, "name": "Berlin", "meta": {"start": start, "externalId": "customer_7"},
+    });
+    let entries = logs(&server, json!({"targetId": key.id})).await;
+    let events: Vec<&Value> = entries.iter().map(|log| &log["event"]).collect();
+    assert_eq!(events, ["key.delete", "key.update", "key.create"]);
+    assert!(entries.iter().all(|log| log["targets"][0] == known), "{entries:?}");
+}
+
+#[tokio::test]
+async fn entries_say_what_was_changed_from_what_to_what() {
+    let server = keyrack().await;
+    let made = server.call("rootKeys.createKey", json!({"name": "ops", "permissions": ["api.*.read_api"]})).await;
+    let root_key = made.expect(200).text_of("keyId");
+    let body = json!({"keyId": root_key, "permissions": ["*"]});
+    server.call("rootKeys.updateKey", body).await.expect(200);
+    let log = logs(&server, json!({"targetId": root_key, "event": "rootKey.update"})).await.remove(0);
+    let widened = json!([{"path": "permissions", "before": ["api.*.read_api"], "after": ["*"]}]);
+    assert_eq!(log["changes"], widened);
+
+    let api = new_api(&server).await;
+    let members = json!({"meta": {"plan": "planted-in-meta", "same": 1}, "credits": {"remaining": 5}});
+    let key = new_key(&server, &api, members).await;
+    let body = json!({
+        "keyId": key.id, "name": "new", "meta": {"plan": "planted-too", "same": 1, "seats": 2}, "roles": [],
+        "credits": {"refill": {"interval": "daily", "amount": 9}}, "permissions": ["a", "b"],
+    });
+    server.call("keys.updateKey", body).await.expect(200);
+    let log = logs(&server, json!({"targetId": key.id, "event": "key.update"})).await.remove(0);
+    let changes = json!([
+        {"path": "credits.refill.amount", "after": 9},
+        {"path": "credits.refill.interval", "after": "daily"},
+        {"path": "meta", "before": ["plan"], "after": ["plan", "seats"]},
+        {"path": "name", "after": "new"},
+        {"path": "permissions", "before": [], "after": ["a", "b"]},
+    ]);
+    assert_eq!(log["changes"], changes);
+    let body = json!({"keyId": key.id, "operation": "decrement", "value": 2});
+    server.call("keys.updateCredits", body).await.expect(200);
+    let log = logs(&server, json!({"limit": 1})).await.remove(0);
+    assert_eq!(log["changes"], json!([{"path": "credits.remaining", "before": 5, "after": 3}]));
+    let text = json!(logs(&server, json!({})).await).to_string();
+    assert!(!text.contains("planted"), "of meta only names: {text}");
+}
+
+#[tokio::test]
+async fn a_list_of_a_thousand_is_told_as_what_differs() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let slugs = |range: std::ops::Range<u32>| range.map(|n| format!("p{n:04}")).collect::<Vec<_>>();
+    let key = new_key(&server, &api, json!({"permissions": slugs(0..999)})).await;
+    server.call("keys.updateKey", json!({"keyId": key.id, "permissions": slugs(1..1000)})).await.expect(200);
+    let log = logs(&server, json!({"targetId": key.id, "event": "key.update"})).await.remove(0);
+    assert_eq!(log["changes"], json!([{"path": "permissions", "before": ["p0000"], "after": ["p0999"]}]));
+    server.call("keys.updateKey", json!({"keyId": key.id, "permissions": []})).await.expect(200);
+    let log = logs(&server, json!({"targetId": key.id, "event": "key.update"})).await.remove(0);
+    let before = log["changes"][0]["before"].as_array().expect("a list");
+    assert_eq!((before.len(), &before[50]), (51, &json!({"more": 949})));
 }

@@ -77,6 +77,22 @@ fn written_event(log: &Value) -> (String, Value) {
     (log["event"].as_str().expect("a name").to_owned(), targets.collect())
 }
 
+/// What is wrong with how an entry says what was changed: every one of an update says something, and none
+/// more than a path and what was and is there.
+fn unexplained(log: &Value) -> Option<String> {
+    const CHANGING: [&str; 2] = [".update", "_override"];
+    let event = log["event"].as_str().expect("a name");
+    let is_change = CHANGING.iter().any(|ending| event.ends_with(ending)) || event.starts_with("authorization.");
+    let changes = log["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_right = |change: &Value| {
+        let members = change.as_object().expect("an object");
+        let known = members.keys().all(|name| ["path", "before", "after"].contains(&name.as_str()));
+        known && change["path"].is_string() && change.get("before") != change.get("after")
+    };
+    let is_explained = !(is_change && changes.is_empty()) && changes.iter().all(is_right);
+    (!is_explained).then(|| format!("{event} does not say what was changed: {log}"))
+}
+
 #[track_caller]
 fn assert_envelope(log: &Value, actor: &Value, started: i64, operation: &str) {
     assert_eq!((&log["actor"], &log["location"]), (actor, &json!(ADDRESS)), "{operation}: {log}");
@@ -132,6 +148,7 @@ async fn every_change_writes_the_events_of_the_contract() {
         }
         assert!(matches!(change.log, Log::Own) || of_own.is_empty(), "{}: not in this log", change.operation);
         logs.iter().for_each(|log| assert_envelope(log, &actor, started, change.operation));
+        faults.extend(logs.iter().filter_map(unexplained));
         assert_correlation(&logs, change.operation, &mut used);
         met.entry(change.operation).or_default().extend(written.into_iter().map(|(event, _)| event));
     }

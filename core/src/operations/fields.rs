@@ -239,7 +239,8 @@ pub(super) async fn add_ratelimits(
 #[derive(Debug)]
 pub(super) struct ReplacedRatelimits {
     pub(super) deleted: Vec<Ratelimit>,
-    pub(super) updated: Vec<Ratelimit>,
+    /// What was there, and what is there now.
+    pub(super) updated: Vec<(Ratelimit, Ratelimit)>,
     pub(super) created: Vec<Ratelimit>,
 }
 
@@ -260,9 +261,9 @@ pub(super) async fn replace_ratelimits(
     for (_, known) in stored {
         match wanted.iter().position(|limit| limit.name == known.name) {
             Some(at) => {
-                let limit = Ratelimit { id: known.id, ..wanted.remove(at) };
+                let limit = Ratelimit { id: known.id.clone(), ..wanted.remove(at) };
                 ratelimits::update(mutation.connection(), &limit, now).await?;
-                updated.push(limit);
+                updated.push((known, limit));
             }
             None => {
                 ratelimits::delete(mutation.connection(), &known.id).await?;

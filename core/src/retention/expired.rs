@@ -35,12 +35,12 @@ async fn is_due(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<bo
 async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let expired = keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
-    let ids: Vec<String> = expired.iter().map(|(id, _)| id.clone()).collect();
+    let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     keys::purge(mutation.connection(), &ids).await?;
-    for (id, expired_at) in expired {
-        let at = rfc3339(expired_at);
+    for key in expired {
+        let (id, at) = (key.id, rfc3339(key.expired_at));
         let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
-        mutation.record(event.on(Target::new("key", &id).named(&id)));
+        mutation.record(event.on(Target::key(&id, key.name.as_deref(), &key.start, key.external_id.as_deref())));
         mutation.touch(Subject::Key(id));
     }
     Ok(ids.len() as u64)

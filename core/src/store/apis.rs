@@ -111,10 +111,14 @@ pub async fn update(connection: &mut Connection, api: &Api, now: i64) -> Result<
     Ok(())
 }
 
-/// Marks an API as deleted; its keys become unreachable with it.
+/// Marks an API as deleted; its keys become unreachable with it, and their plaintexts go.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("DELETE FROM encrypted_keys WHERE key_id IN (SELECT id FROM keys WHERE api_id = $1)")
+        .bind(id.to_owned())
+        .execute(&mut *connection)
+        .await?;
     mark_deleted(connection, "apis", id, now).await
 }

@@ -3,24 +3,74 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, VALUES_PER_STATEMENT, rows_of_placeholders};
+use super::{Connection, VALUES_PER_STATEMENT, placeholders, rows_of_placeholders};
 use crate::audit::Entry;
 use crate::error::Error;
 
 /// A place in the chain of a workspace and the hash of the entry that is or was there.
 pub type Link = (i64, String);
 
-/// Where the next entry of a workspace follows: its newest entry, or its anchor when retention has removed
-/// all of them; `None` when there was no entry yet.
+/// By what an entry is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// Its workspace.
+    pub workspace_id: String,
+    /// Unix ms.
+    pub time: i64,
+    /// Its place in the chain.
+    pub sequence: i64,
+    /// Who did it.
+    pub actor_id: String,
+    /// What it was done to.
+    pub target_ids: Vec<String>,
+}
+
+/// Where the next entry of a workspace follows: its newest entry, also when that is there no more; `None` when
+/// there was none yet.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn head(connection: &mut Connection, workspace_id: &str) -> Result<Option<Link>, Error> {
-    let newest = "SELECT sequence, hash FROM audit_logs WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1";
-    match link(connection, newest, workspace_id).await? {
-        Some(newest) => Ok(Some(newest)),
-        None => anchor(connection, workspace_id).await,
-    }
+    // The note comes first: what was cut off behind its back must stay a gap. A program older than the note may
+    // have gone on without it.
+    let text = "SELECT sequence, hash FROM \
+                (SELECT sequence, hash, 0 AS position FROM audit_heads WHERE workspace_id = $1 \
+                UNION ALL SELECT sequence, hash, 1 FROM (SELECT sequence, hash FROM audit_logs \
+                WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1) AS newest \
+                UNION ALL SELECT sequence, hash, 2 FROM audit_anchors WHERE workspace_id = $1) AS links \
+                ORDER BY sequence DESC, position LIMIT 1";
+    link(connection, text, workspace_id).await
+}
+
+/// The newest entry of a workspace, as it was noted when it was written; `None` when none was.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn noted_head(connection: &mut Connection, workspace_id: &str) -> Result<Option<Link>, Error> {
+    link(connection, "SELECT sequence, hash FROM audit_heads WHERE workspace_id = $1", workspace_id).await
+}
+
+/// The newest entry of each workspace, as it was noted when it was written.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn noted_heads(connection: &mut Connection) -> Result<Vec<(String, Link)>, Error> {
+    let text = "SELECT workspace_id, sequence, hash FROM audit_heads ORDER BY workspace_id";
+    let rows = sqlx::query(text).fetch_all(connection).await?;
+    let read = |row: &AnyRow| Ok((row.try_get("workspace_id")?, (row.try_get("sequence")?, row.try_get("hash")?)));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Notes which entry of a workspace is the newest.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn note_head(
+    connection: &mut Connection,
+    workspace_id: &str,
+    (sequence, hash): Link,
+) -> Result<(), Error> {
+    set_link(connection, "audit_heads", workspace_id, sequence, hash).await
 }
 
 /// The last entry of a workspace that retention has removed; `None` when it has removed none.
@@ -36,28 +86,71 @@ async fn link(connection: &mut Connection, text: &'static str, workspace_id: &st
     Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("sequence")?, row.try_get("hash")?))).transpose()?)
 }
 
-/// Removes the entries of a workspace up to this one, and notes it as the anchor that the rest of the chain
+async fn set_link(
+    connection: &mut Connection,
+    table: &'static str,
+    workspace_id: &str,
+    sequence: i64,
+    hash: String,
+) -> Result<(), Error> {
+    let text = format!(
+        "INSERT INTO {table} (workspace_id, sequence, hash) VALUES ($1, $2, $3) \
+         ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(sequence)
+        .bind(hash)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Every workspace that has a row or of whose audit log there is anything, and whether it has a row.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn workspaces(connection: &mut Connection) -> Result<Vec<(String, bool)>, Error> {
+    let rows = sqlx::query(
+        "SELECT named.id, w.id AS row_id FROM (SELECT id FROM workspaces \
+         UNION SELECT workspace_id FROM audit_heads UNION SELECT workspace_id FROM audit_anchors \
+         UNION SELECT DISTINCT workspace_id FROM audit_logs) AS named \
+         LEFT JOIN workspaces w ON w.id = named.id ORDER BY w.created_at, named.id",
+    )
+    .fetch_all(connection)
+    .await?;
+    let read = |row: &AnyRow| {
+        let row_id: Option<String> = row.try_get("row_id")?;
+        Ok((row.try_get("id")?, row_id.is_some()))
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Removes the oldest entries of a workspace, and notes the last of them as the anchor that the rest of the chain
 /// follows: how many were removed. The transaction holds the workspace's lock.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn remove_up_to(
-    connection: &mut Connection,
-    workspace_id: &str,
-    (sequence, hash): Link,
-) -> Result<u64, Error> {
-    sqlx::query(
-        "INSERT INTO audit_anchors (workspace_id, sequence, hash) VALUES ($1, $2, $3) \
-         ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
-    )
-    .bind(workspace_id.to_owned())
-    .bind(sequence)
-    .bind(hash)
-    .execute(&mut *connection)
-    .await?;
+pub async fn remove(connection: &mut Connection, workspace_id: &str, oldest: &[Entry]) -> Result<u64, Error> {
+    let Some(last) = oldest.last() else { return Ok(0) };
+    set_link(connection, "audit_anchors", workspace_id, last.sequence, last.hash.clone()).await?;
+    let newest = oldest.iter().map(|entry| entry.time).max().unwrap_or(last.time);
+    let mut targets: Vec<String> = oldest.iter().flat_map(|entry| entry.filed().target_ids).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    for portion in targets.chunks(VALUES_PER_STATEMENT) {
+        let text = format!(
+            "DELETE FROM audit_targets WHERE workspace_id = $1 AND time <= $2 AND sequence <= $3 AND target_id IN ({})",
+            placeholders(4, portion.len())
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        query = query.bind(workspace_id.to_owned()).bind(newest).bind(last.sequence);
+        query = portion.iter().fold(query, |query, id| query.bind(id.clone()));
+        query.execute(&mut *connection).await?;
+    }
     let done = sqlx::query("DELETE FROM audit_logs WHERE workspace_id = $1 AND sequence <= $2")
         .bind(workspace_id.to_owned())
-        .bind(sequence)
+        .bind(last.sequence)
         .execute(connection)
         .await?;
     Ok(done.rows_affected())
@@ -68,15 +161,17 @@ pub async fn remove_up_to(
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(connection: &mut Connection, entries: &[Entry]) -> Result<(), Error> {
-    const COLUMNS: usize = 13;
+    const COLUMNS: usize = 16;
+    let mut targets = Vec::new();
     for portion in entries.chunks(VALUES_PER_STATEMENT / COLUMNS) {
         let text = format!(
-            "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, targets, \
-             remote_ip, user_agent, correlation_id, previous_hash, hash) VALUES {}",
+            "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, actor_id, targets, \
+             changes, remote_ip, user_agent, correlation_id, previous_hash, hash, format) VALUES {}",
             rows_of_placeholders(portion.len(), COLUMNS)
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
         for entry in portion {
+            let filed = entry.filed();
             query = query
                 .bind(entry.id.clone())
                 .bind(entry.workspace_id.clone())
@@ -85,22 +180,79 @@ pub async fn insert(connection: &mut Connection, entries: &[Entry]) -> Result<()
                 .bind(entry.event.clone())
                 .bind(entry.description.clone())
                 .bind(entry.actor.clone())
+                .bind(filed.actor_id.clone())
                 .bind(entry.targets.clone())
+                .bind(entry.changes.clone())
                 .bind(entry.remote_ip.clone())
                 .bind(entry.user_agent.clone())
                 .bind(entry.correlation_id.clone())
                 .bind(entry.previous_hash.clone())
-                .bind(entry.hash.clone());
+                .bind(entry.hash.clone())
+                .bind(entry.format);
+            targets.push(filed);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    file_targets(connection, &targets).await
+}
+
+/// Files entries under what they were done to.
+async fn file_targets(connection: &mut Connection, filed: &[Filed]) -> Result<(), Error> {
+    const COLUMNS: usize = 4;
+    let rows: Vec<_> = filed.iter().flat_map(|one| one.target_ids.iter().map(move |id| (one, id))).collect();
+    for portion in rows.chunks(VALUES_PER_STATEMENT / COLUMNS) {
+        let text = format!(
+            "INSERT INTO audit_targets (workspace_id, target_id, time, sequence) VALUES {} ON CONFLICT DO NOTHING",
+            rows_of_placeholders(portion.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
+        for (one, target_id) in portion {
+            query =
+                query.bind(one.workspace_id.clone()).bind((*target_id).clone()).bind(one.time).bind(one.sequence);
         }
         query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-const ANY: &str = "SELECT id, workspace_id, sequence, time, event, description, actor, targets, remote_ip, \
-                   user_agent, correlation_id, previous_hash, hash FROM audit_logs WHERE workspace_id = $1";
+/// Entries of a workspace that are not filed yet, in no order.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unfiled(connection: &mut Connection, workspace_id: &str, count: i64) -> Result<Vec<Entry>, Error> {
+    let text = format!("{ENTRIES} {OF_WORKSPACE} AND l.actor_id IS NULL LIMIT $2");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
 
-fn read(row: &AnyRow) -> Result<Entry, sqlx::Error> {
+/// Files entries under who did it and what it was done to.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn file(connection: &mut Connection, filed: &[Filed]) -> Result<(), Error> {
+    file_targets(connection, filed).await?;
+    for one in filed {
+        sqlx::query("UPDATE audit_logs SET actor_id = $3 WHERE workspace_id = $1 AND sequence = $2")
+            .bind(one.workspace_id.clone())
+            .bind(one.sequence)
+            .bind(one.actor_id.clone())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Entries, from wherever they are selected; ends before `FROM`.
+pub(super) const ENTRIES: &str = "SELECT l.id, l.workspace_id, l.sequence, l.time, l.event, l.description, l.actor, \
+                                  l.targets, l.changes, l.remote_ip, l.user_agent, l.correlation_id, \
+                                  l.previous_hash, l.hash, l.format";
+const OF_WORKSPACE: &str = "FROM audit_logs l WHERE l.workspace_id = $1";
+
+pub(super) fn read(row: &AnyRow) -> Result<Entry, sqlx::Error> {
     Ok(Entry {
         id: row.try_get("id")?,
         workspace_id: row.try_get("workspace_id")?,
@@ -110,11 +262,13 @@ fn read(row: &AnyRow) -> Result<Entry, sqlx::Error> {
         description: row.try_get("description")?,
         actor: row.try_get("actor")?,
         targets: row.try_get("targets")?,
+        changes: row.try_get("changes")?,
         remote_ip: row.try_get("remote_ip")?,
         user_agent: row.try_get("user_agent")?,
         correlation_id: row.try_get("correlation_id")?,
         previous_hash: row.try_get("previous_hash")?,
         hash: row.try_get("hash")?,
+        format: row.try_get("format")?,
     })
 }
 
@@ -123,7 +277,7 @@ fn read(row: &AnyRow) -> Result<Entry, sqlx::Error> {
 /// # Errors
 /// When the store does not answer.
 pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> Result<Option<Entry>, Error> {
-    let text = format!("{ANY} AND id = $2");
+    let text = format!("{ENTRIES} {OF_WORKSPACE} AND l.id = $2");
     let row = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(workspace_id.to_owned())
         .bind(id.to_owned())
@@ -132,58 +286,14 @@ pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> 
     Ok(row.as_ref().map(read).transpose()?)
 }
 
-/// Which entries are wanted; what is absent does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Its name.
-    pub event: Option<String>,
-    /// Id of who did it.
-    pub actor_id: Option<String>,
-    /// Id of something that it was done to.
-    pub target_id: Option<String>,
-    /// Unix ms, inclusive.
-    pub start: Option<i64>,
-    /// Unix ms, exclusive.
-    pub end: Option<i64>,
-}
-
-/// Entries of a workspace, newest first, from the one with the id `cursor` on. An unknown cursor belonged to
-/// an entry that retention has removed, and with it all older ones: nothing follows.
+/// The first entry of a workspace, whatever its place.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(
-    connection: &mut Connection,
-    workspace_id: &str,
-    cursor: &str,
-    wanted: Wanted,
-    count: i64,
-) -> Result<Vec<Entry>, Error> {
-    // An id is found by its JSON. Texts of users cannot imitate it: their quotation marks are escaped.
-    // Removing it and comparing respects case on both engines, which LIKE does not.
-    let text = format!(
-        "{ANY} AND ($2 = '' OR sequence <= (SELECT c.sequence FROM audit_logs c WHERE c.workspace_id = $1 AND \
-         c.id = $2)) AND ($3 = '' OR event = $3) AND ($4 = '' OR REPLACE(actor, $4, '') <> actor) \
-         AND ($5 = '' OR REPLACE(targets, $5, '') <> targets) AND time >= $6 AND time < $7 \
-         ORDER BY sequence DESC LIMIT $8"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(cursor.to_owned())
-        .bind(wanted.event.unwrap_or_default())
-        .bind(wanted.actor_id.map_or_else(String::new, |id| id_as_json(&id)))
-        .bind(wanted.target_id.map_or_else(String::new, |id| id_as_json(&id)))
-        .bind(wanted.start.unwrap_or(0))
-        .bind(wanted.end.unwrap_or(i64::MAX))
-        .bind(count)
-        .fetch_all(connection)
-        .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
-}
-
-/// `"id":"key_…"`
-fn id_as_json(id: &str) -> String {
-    format!("\"id\":{}", serde_json::Value::from(id))
+pub async fn first(connection: &mut Connection, workspace_id: &str) -> Result<Option<Entry>, Error> {
+    let text = format!("{ENTRIES} {OF_WORKSPACE} ORDER BY l.sequence LIMIT 1");
+    let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned());
+    Ok(query.fetch_optional(connection).await?.as_ref().map(read).transpose()?)
 }
 
 /// Entries of a workspace after a place in its chain, in the order of the chain.
@@ -196,7 +306,7 @@ pub async fn after(
     sequence: i64,
     count: i64,
 ) -> Result<Vec<Entry>, Error> {
-    let text = format!("{ANY} AND sequence > $2 ORDER BY sequence LIMIT $3");
+    let text = format!("{ENTRIES} {OF_WORKSPACE} AND l.sequence > $2 ORDER BY l.sequence LIMIT $3");
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(workspace_id.to_owned())
         .bind(sequence)

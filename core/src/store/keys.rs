@@ -227,11 +227,12 @@ pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, 
     Ok(())
 }
 
-/// Marks a key as deleted; its hash stays taken.
+/// Marks a key as deleted; its hash stays taken, its plaintext goes.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    delete_of(connection, "encrypted_keys", "key_id", &[id.to_owned()]).await?;
     mark_deleted(connection, "keys", id, now).await
 }
 
@@ -249,7 +250,22 @@ pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<(), Er
     Ok(())
 }
 
-/// Live keys of a workspace that expired before a Unix ms, each with when it did, at most `count`.
+/// A key that expired, as people know it.
+#[derive(Debug)]
+pub struct Expired {
+    /// `key_…`
+    pub id: String,
+    /// Unix ms.
+    pub expired_at: i64,
+    /// For people.
+    pub name: Option<String>,
+    /// Its first characters.
+    pub start: String,
+    /// Whose it is, if that identity is live.
+    pub external_id: Option<String>,
+}
+
+/// Live keys of a workspace that expired before a Unix ms, at most `count`.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -258,17 +274,25 @@ pub async fn expired(
     workspace_id: &str,
     before: i64,
     count: i64,
-) -> Result<Vec<(String, i64)>, Error> {
+) -> Result<Vec<Expired>, Error> {
     let rows = sqlx::query(
-        "SELECT k.id, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id WHERE k.workspace_id = $1 \
-         AND k.expires_at < $2 AND k.deleted_at IS NULL AND a.deleted_at IS NULL LIMIT $3",
+        "SELECT k.id, k.expires_at, k.name, k.start, i.external_id FROM keys k JOIN apis a ON a.id = k.api_id \
+         LEFT JOIN identities i ON i.id = k.identity_id AND i.deleted_at IS NULL WHERE k.workspace_id = $1 AND k.expires_at < $2 AND k.deleted_at IS NULL AND a.deleted_at IS NULL LIMIT $3",
     )
     .bind(workspace_id.to_owned())
     .bind(before)
     .bind(count)
     .fetch_all(connection)
     .await?;
-    let read = |row: &AnyRow| Ok((row.try_get("id")?, row.try_get("expires_at")?));
+    let read = |row: &AnyRow| {
+        Ok(Expired {
+            id: row.try_get("id")?,
+            expired_at: row.try_get("expires_at")?,
+            name: row.try_get("name")?,
+            start: row.try_get("start")?,
+            external_id: row.try_get("external_id")?,
+        })
+    };
     Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 

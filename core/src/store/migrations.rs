@@ -46,6 +46,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0009_usage.sql"),
         include_str!("migrations/postgres/0009_usage.sql"),
     ),
+    (
+        10,
+        "audit",
+        include_str!("migrations/sqlite/0010_audit.sql"),
+        include_str!("migrations/postgres/0010_audit.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

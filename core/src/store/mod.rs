@@ -6,6 +6,7 @@
 
 pub mod apis;
 pub mod audit_logs;
+pub mod audit_search;
 pub mod changes;
 pub mod credits;
 pub(crate) mod debits;

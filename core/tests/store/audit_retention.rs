@@ -1,6 +1,6 @@
 //! Retention of the audit log: what goes, and how the rest is still a chain.
 
-use keyrack_core::audit::chain::{self, Chain};
+use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::{Actor, Event};
 use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
@@ -8,8 +8,9 @@ use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::workspace::UpdateWorkspace;
 use keyrack_core::retention::{self, Retention};
 use serde_json::{Value, json};
+use sqlx::Row as _;
 
-use crate::{Database, Instance, on_both_engines};
+use crate::{Database, Instance, count, on_both_engines};
 
 on_both_engines!(
     old_entries_go_and_the_rest_follows_the_anchor,
@@ -48,7 +49,12 @@ impl Scene {
     }
 
     async fn check(&self) -> Chain {
-        chain::verify(self.instance.keyrack.store(), &self.instance.workspace_id, |_| ()).await.unwrap()
+        self.check_with(|_| ()).await
+    }
+
+    async fn check_with(&self, progress: impl FnMut(u64)) -> Chain {
+        let named = Named { workspace_id: self.instance.workspace_id.clone(), has_row: true };
+        chain::verify(self.instance.keyrack.store(), &named, Expected::new(), progress).await.unwrap()
     }
 
     /// The place of the entry that is not right, if any.
@@ -88,6 +94,14 @@ async fn old_entries_go_and_the_rest_follows_the_anchor(database: Database) {
     assert_ne!(whole.last, fourth.last);
     let removed = scene.instance.keyrack.metrics().rows_removed().find(|(kind, _)| *kind == "audit_logs");
     assert_eq!(removed, Some(("audit_logs", 7)));
+    let filed = "SELECT COUNT(*) AS total FROM audit_targets t JOIN audit_logs l ON l.sequence = t.sequence";
+    let mut connection = scene.instance.keyrack.store().read().await.unwrap();
+    let row = sqlx::query(filed).fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(
+        row.get::<i64, _>("total"),
+        count(&scene.instance, "audit_targets").await,
+        "what they were found by"
+    );
 }
 
 async fn a_log_of_which_nothing_is_left_goes_on_where_it_was(database: Database) {
@@ -134,7 +148,7 @@ async fn a_check_beside_a_removal_finds_a_whole_log(database: Database) {
         checked.push(entries);
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(scene.remove(13 * DAY)));
     };
-    let chain = chain::verify(keyrack.store(), &scene.instance.workspace_id, progress).await.unwrap();
+    let chain = scene.check_with(progress).await;
     assert_eq!(checked, [1000, 2000]);
     assert_eq!(extent(&chain), (2003, 2000, 3003));
     assert_eq!(extent(&scene.check().await), (2003, 1000, 3003));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit_events;
+mod audit_log;
 mod audit_retention;
 mod changes;
 mod credits;

@@ -1,16 +1,16 @@
 //! `apis.updateApi`
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::audit::{Event, Target};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::error::Fault;
 use crate::keys::address_list::AddressList;
 use crate::operations::fields::ID_PATTERN;
-use crate::store::apis;
+use crate::store::apis::{self, Api};
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -75,7 +75,8 @@ impl Operation for UpdateApi {
         check_addresses(ip_whitelist.as_ref().and_then(Option::as_deref).unwrap_or_default())?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
-        let mut api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let before = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let mut api = before.clone();
         api.name = request.name.unwrap_or(api.name);
         api.delete_protection = request.delete_protection.unwrap_or(api.delete_protection);
         api.store_encrypted_keys = request.store_encrypted_keys.unwrap_or(api.store_encrypted_keys);
@@ -92,11 +93,37 @@ impl Operation for UpdateApi {
         apis::update(mutation.connection(), &api, now).await?;
         mutation.record(
             Event::new("api.update", format!("Updated API {}", api.id))
-                .on(Target::new("api", &api.id).named(&api.name)),
+                .on(Target::new("api", &api.id).named(&api.name))
+                .changing(Changes::between(&Settings::from(&before), &Settings::from(&api))),
         );
         mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
         Ok(Empty {}.into())
+    }
+}
+
+/// What the audit log says of an API.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings<'a> {
+    name: &'a str,
+    delete_protection: bool,
+    ip_whitelist: Option<Vec<&'a str>>,
+    store_encrypted_keys: bool,
+    default_prefix: Option<&'a str>,
+    default_bytes: Option<i64>,
+}
+
+impl<'a> From<&'a Api> for Settings<'a> {
+    fn from(api: &'a Api) -> Self {
+        Settings {
+            name: &api.name,
+            delete_protection: api.delete_protection,
+            ip_whitelist: api.ip_whitelist.as_deref().map(|list| list.split(',').collect()),
+            store_encrypted_keys: api.store_encrypted_keys,
+            default_prefix: api.default_prefix.as_deref(),
+            default_bytes: api.default_bytes,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `audit.getLog`
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
@@ -23,12 +23,28 @@ pub struct Request {
     log_id: String,
 }
 
+/// An entry of the audit log, and its place in the chain of hashes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    #[serde(flatten)]
+    log: Log,
+    /// Its place in the chain of the workspace, from 1.
+    sequence: i64,
+    /// Made of its content and the hash before it.
+    hash: String,
+    /// The hash of the entry before it; empty for the first one.
+    previous_hash: String,
+}
+
 impl Operation for GetLog {
     const ABOUT: About = About {
         name: "audit.getLog",
         title: "Get an entry of the audit log",
         summary: "Reads one entry of the audit log by its id.",
-        description: "",
+        description: "With its place in the chain of hashes and the hash. `keyrack audit verify --expect` takes what you \
+                      keep of them, as `<workspaceId>:<sequence>:<hash>`, and shows later that the log was not \
+                      written anew.",
         hint: "logId from audit_listLogs.",
         example: r#"{"logId": "<logId>"}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
@@ -37,13 +53,14 @@ impl Operation for GetLog {
     };
 
     type Request = Request;
-    type Response = Log;
+    type Response = Response;
 
-    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Log>, Error> {
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
         let found = audit_logs::find(&mut connection, caller.workspace_id(), &request.log_id).await?;
         let entry = found.ok_or_else(|| Error::not_found(Code::AuditLogNotFound))?;
-        Ok(Log::try_from(entry)?.into())
+        let (sequence, hash, previous_hash) = (entry.sequence, entry.hash.clone(), entry.previous_hash.clone());
+        Ok(Response { log: Log::try_from(entry)?, sequence, hash, previous_hash }.into())
     }
 }

@@ -5,9 +5,11 @@ use serde::Deserialize;
 
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
+use crate::caller::Via;
 use crate::catalogue::{About, Operation, Reply};
-use crate::page::PageSize;
-use crate::store::audit_logs::{self, Wanted};
+use crate::operations::fields::distinct;
+use crate::page::{PageSize, Pagination};
+use crate::store::audit_search::{self, Wanted};
 use crate::{Caller, Error, Keyrack};
 
 /// Lists the audit log.
@@ -27,12 +29,23 @@ pub struct Request {
     /// Only this event, such as key.create.
     #[schemars(length(min = 1, max = 256))]
     event: Option<String>,
+    /// Only these events.
+    #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 256)))]
+    events: Option<Vec<String>>,
     /// Only what this root key did, or this part of the server.
     #[schemars(length(min = 1, max = 256))]
     actor_id: Option<String>,
     /// Only what was done to the thing with this id.
     #[schemars(length(min = 1, max = 256))]
     target_id: Option<String>,
+    /// Only what was done to this kind of thing, such as key.
+    #[schemars(length(min = 1, max = 64))]
+    target_type: Option<String>,
+    /// Only the entries of the request with this `meta.correlationId`.
+    #[schemars(length(min = 1, max = 256))]
+    correlation_id: Option<String>,
+    /// Only what came through this door.
+    via: Option<Door>,
     /// Unix ms of the earliest entry.
     #[schemars(range(min = 0))]
     start: Option<i64>,
@@ -41,13 +54,38 @@ pub struct Request {
     end: Option<i64>,
 }
 
+/// Which door a change came through.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Door {
+    Http,
+    Mcp,
+    Cli,
+}
+
+impl Door {
+    /// As in `actor.meta.via`.
+    fn label(self) -> &'static str {
+        let via = match self {
+            Door::Http => Via::Http,
+            Door::Mcp => Via::Mcp,
+            Door::Cli => Via::CommandLine,
+        };
+        via.label().unwrap_or_default()
+    }
+}
+
 impl Operation for ListLogs {
     const ABOUT: About = About {
         name: "audit.listLogs",
         title: "List the audit log",
         summary: "Lists who changed what in the workspace, newest first, by event, actor, target and time.",
         description: "Every change writes its entries together with itself. Reads, verifications and refusals are not in \
-                      it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not.",
+                      it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not. A \
+                      request looks at a bounded number of entries: where few of them match, a page may be short or \
+                      empty and have more behind it. With `targetId` and `targetType` one thing must be both. \
+                      `changes` names what was changed, before and after; of `meta` only names of members, and of \
+                      lists of more than 50 only what the other side has not.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         is_list: true,
@@ -59,18 +97,29 @@ impl Operation for ListLogs {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Log>>, Error> {
         caller.authorize::<Self>(&[])?;
+        let mut events = request.events.unwrap_or_default();
+        if let Some(event) = request.event {
+            if !events.is_empty() && !events.contains(&event) {
+                let pagination = Pagination { has_more: false, cursor: None };
+                return Ok(Reply { data: Vec::new(), pagination: Some(pagination) });
+            }
+            events = vec![event];
+        }
         let wanted = Wanted {
-            event: request.event,
+            events: distinct(events),
             actor_id: request.actor_id,
             target_id: request.target_id,
+            target_type: request.target_type,
+            correlation_id: request.correlation_id,
+            via: request.via.map(|door| door.label().to_owned()),
             start: request.start,
             end: request.end,
         };
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
-        let rows = audit_logs::list(&mut connection, caller.workspace_id(), &cursor, wanted, request.limit.rows())
-            .await?;
-        let logs = rows.into_iter().map(Log::try_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(request.limit.page(logs, |log| &log.id))
+        let (workspace_id, limit) = (caller.workspace_id(), request.limit.items());
+        let (entries, next) = audit_search::list(&mut connection, workspace_id, &cursor, &wanted, limit).await?;
+        let logs = entries.into_iter().map(Log::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(Reply { data: logs, pagination: Some(Pagination { has_more: next.is_some(), cursor: next }) })
     }
 }

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Error;
 use crate::audit::Entry;
@@ -25,6 +26,9 @@ pub struct Log {
     targets: Vec<Target>,
     /// A sentence that names the ids.
     description: String,
+    /// What was changed, member by member.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Change>,
     /// What else is known of the request.
     #[serde(skip_serializing_if = "Context::is_empty")]
     meta: Context,
@@ -57,6 +61,22 @@ struct Target {
     /// Its name at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// Facts about it at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+}
+
+/// A member that was changed.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Change {
+    /// Such as credits.refill.amount.
+    path: String,
+    /// What it was; absent when it was not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    /// What it is since; absent when it is not there any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
 }
 
 /// What else is known of a request.
@@ -84,6 +104,10 @@ impl TryFrom<Entry> for Log {
         Ok(Log {
             actor: serde_json::from_str(&entry.actor).map_err(Error::unexpected)?,
             targets: serde_json::from_str(&entry.targets).map_err(Error::unexpected)?,
+            changes: match &entry.changes {
+                Some(text) => serde_json::from_str(text).map_err(Error::unexpected)?,
+                None => Vec::new(),
+            },
             id: entry.id,
             time: entry.time,
             event: entry.event,

@@ -12,7 +12,7 @@ pub use get_identity::GetIdentity;
 pub use list_identities::ListIdentities;
 pub use update_identity::UpdateIdentity;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::{Event, Target};
 use crate::store::identities::Identity;
@@ -25,8 +25,12 @@ fn identity_target(identity: &Identity) -> Target {
 
 /// An event about a limit of an identity; `done` is what happened, such as `Created`.
 fn ratelimit_event(name: &'static str, done: &str, identity: &Identity, limit: &Ratelimit) -> Event {
-    let facts = json!({ "limit": limit.limit, "duration": limit.duration_ms, "autoApply": limit.auto_apply });
     Event::new(name, format!("{done} rate limit {} of {}", limit.id, identity.id))
         .on(identity_target(identity))
-        .on(Target::new("ratelimit", &limit.id).named(&limit.name).with(facts))
+        .on(Target::new("ratelimit", &limit.id).named(&limit.name).with(limit_facts(limit)))
+}
+
+/// What the audit log says of a limit.
+fn limit_facts(limit: &Ratelimit) -> Value {
+    json!({ "limit": limit.limit, "duration": limit.duration_ms, "autoApply": limit.auto_apply })
 }

@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::{identity_target, ratelimit_event};
-use crate::audit::Event;
+use super::{identity_target, limit_facts, ratelimit_event};
+use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -69,6 +70,8 @@ impl Operation for UpdateIdentity {
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
         let mut identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        let view = |identity: &Identity| json!({ "meta": identity.meta.as_deref().and_then(Meta::from_text) });
+        let before = view(&identity);
         if let Some(meta) = meta {
             identity.meta = Some(meta);
         }
@@ -76,7 +79,8 @@ impl Operation for UpdateIdentity {
         identities::update(mutation.connection(), &identity, now).await?;
         mutation.record(
             Event::new("identity.update", format!("Updated identity {}", identity.id))
-                .on(identity_target(&identity)),
+                .on(identity_target(&identity))
+                .changing(Changes::between(&before, &view(&identity))),
         );
         if let Some(limits) = request.ratelimits {
             replace_ratelimits(&mut mutation, &identity, limits).await?;
@@ -105,14 +109,15 @@ async fn replace_ratelimits(
 ) -> Result<(), Error> {
     let owner = Owner::Identity(identity.id.clone());
     let replaced = fields::replace_ratelimits(mutation, &owner, requested).await?;
-    for (limits, name, done) in [
-        (&replaced.deleted, "ratelimit.delete", "Deleted"),
-        (&replaced.updated, "ratelimit.update", "Updated"),
-        (&replaced.created, "ratelimit.create", "Created"),
-    ] {
-        for limit in limits {
-            mutation.record(ratelimit_event(name, done, identity, limit));
-        }
+    for limit in &replaced.deleted {
+        mutation.record(ratelimit_event("ratelimit.delete", "Deleted", identity, limit));
+    }
+    for (before, limit) in &replaced.updated {
+        let changes = Changes::between(&limit_facts(before), &limit_facts(limit));
+        mutation.record(ratelimit_event("ratelimit.update", "Updated", identity, limit).changing(changes));
+    }
+    for limit in &replaced.created {
+        mutation.record(ratelimit_event("ratelimit.create", "Created", identity, limit));
     }
     Ok(())
 }

@@ -138,7 +138,8 @@ impl Operation for CreateKey {
         if apis::find(mutation.connection(), caller.workspace_id(), &api.id).await?.is_none() {
             return Err(Error::not_found(Code::ApiNotFound));
         }
-        let identity_id = match request.external_id {
+        let external_id = request.external_id;
+        let identity_id = match external_id.clone() {
             Some(external_id) => Some(identity_by_external_id(&mut mutation, external_id).await?),
             None => None,
         };
@@ -174,9 +175,10 @@ impl Operation for CreateKey {
         connect_permissions(&mut mutation, &key.id, &permissions).await?;
         let roles = roles_by_name(&mut mutation, request.roles.unwrap_or_default()).await?;
         connect_roles(&mut mutation, &key.id, &roles).await?;
+        let target = Target::key(&key.id, key.name.as_deref(), &key.start, external_id.as_deref());
         mutation.record(
             Event::new("key.create", format!("Created key {} of API {}", key.id, api.id))
-                .on(Target::new("key", &key.id).named(&key.id))
+                .on(target)
                 .on(Target::new("api", &api.id).named(&api.name)),
         );
         mutation.touch(Subject::Key(key.id.clone()));

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{locate, locate_for};
-use crate::audit::{Event, Target};
+use super::{locate, locate_for, recorded};
+use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -57,7 +57,7 @@ impl Operation for DeleteKey {
         locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
-        let now = mutation.now();
+        let (now, target) = (mutation.now(), recorded::target(&mut mutation, &key).await?);
         let description = if request.permanent {
             keys::purge(mutation.connection(), std::slice::from_ref(&key.id)).await?;
             format!("Permanently deleted key {}", key.id)
@@ -65,7 +65,7 @@ impl Operation for DeleteKey {
             keys::delete(mutation.connection(), &key.id, now).await?;
             format!("Deleted key {}", key.id)
         };
-        mutation.record(Event::new("key.delete", description).on(Target::new("key", &key.id).named(&key.id)));
+        mutation.record(Event::new("key.delete", description).on(target));
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
         Ok(Empty {}.into())

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Error;
+use crate::audit::Target;
 use crate::keys::secret::{Revealed, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
 use crate::store::keys::{self, Key};
@@ -63,6 +64,12 @@ impl KeyObject {
     /// The key's id.
     pub fn id(&self) -> &str {
         &self.key_id
+    }
+
+    /// The key as the target of an event.
+    pub(super) fn target(&self) -> Target {
+        let external_id = self.identity.as_ref().map(|identity| identity.external_id.as_str());
+        Target::key(&self.key_id, self.name.as_deref(), &self.start, external_id)
     }
 
     /// Shows the key's plaintext in it.

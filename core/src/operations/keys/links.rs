@@ -8,7 +8,7 @@ use std::hash::Hash;
 use serde_json::json;
 
 use super::{locate, locate_for};
-use crate::audit::{Event, Target};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
 use crate::catalogue::{Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -246,6 +246,16 @@ pub(super) async fn identity_by_external_id(
     Ok(identity.id)
 }
 
+/// That a list has one more.
+pub(in crate::operations) fn gained(list: &str, item: &str) -> Changes {
+    Changes::between(&(), &json!({ list: [item] }))
+}
+
+/// That a list has one less.
+pub(in crate::operations) fn lost(list: &str, item: &str) -> Changes {
+    Changes::between(&json!({ list: [item] }), &())
+}
+
 /// Gives a key permissions that it does not hold yet, with an event for each.
 pub(super) async fn connect_permissions(
     mutation: &mut Mutation,
@@ -256,7 +266,8 @@ pub(super) async fn connect_permissions(
     keys::link_permissions(mutation.connection(), key_id, ids).await?;
     for permission in permissions {
         let description = format!("Connected permission {} and key {key_id}", permission.id);
-        let event = Event::new("authorization.connect_permission_and_key", description);
+        let event = Event::new("authorization.connect_permission_and_key", description)
+            .changing(gained("permissions", &permission.slug));
         mutation.record(event.on(Target::new("key", key_id)).on(permission_target(permission)));
     }
     Ok(())
@@ -271,7 +282,8 @@ async fn disconnect_permissions(
     for permission in permissions {
         keys::unlink_permission(mutation.connection(), key_id, &permission.id).await?;
         let description = format!("Disconnected permission {} and key {key_id}", permission.id);
-        let event = Event::new("authorization.disconnect_permission_and_key", description);
+        let event = Event::new("authorization.disconnect_permission_and_key", description)
+            .changing(lost("permissions", &permission.slug));
         mutation.record(event.on(Target::new("key", key_id)).on(permission_target(permission)));
     }
     Ok(())
@@ -282,7 +294,8 @@ pub(super) async fn connect_roles(mutation: &mut Mutation, key_id: &str, roles: 
     keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
     for role in roles {
         let description = format!("Connected role {} and key {key_id}", role.id);
-        let event = Event::new("authorization.connect_role_and_key", description);
+        let event =
+            Event::new("authorization.connect_role_and_key", description).changing(gained("roles", &role.name));
         mutation.record(event.on(Target::new("key", key_id)).on(role_target(role)));
     }
     Ok(())
@@ -293,7 +306,8 @@ async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role])
     for role in roles {
         keys::unlink_role(mutation.connection(), key_id, &role.id).await?;
         let description = format!("Disconnected role {} and key {key_id}", role.id);
-        let event = Event::new("authorization.disconnect_role_and_key", description);
+        let event =
+            Event::new("authorization.disconnect_role_and_key", description).changing(lost("roles", &role.name));
         mutation.record(event.on(Target::new("key", key_id)).on(role_target(role)));
     }
     Ok(())

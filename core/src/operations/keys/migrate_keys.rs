@@ -169,7 +169,8 @@ async fn import(
     if hash_is_taken(mutation, &hash).await? {
         return Ok(None);
     }
-    let identity_id = match imported.external_id {
+    let external_id = imported.external_id;
+    let identity_id = match external_id.clone() {
         Some(external_id) => Some(identity_by_external_id(mutation, external_id).await?),
         None => None,
     };
@@ -204,10 +205,7 @@ async fn import(
     connect_permissions(mutation, &key.id, &permissions).await?;
     let roles = roles_by_name_or_new(mutation, imported.roles.unwrap_or_default()).await?;
     connect_roles(mutation, &key.id, &roles).await?;
-    let mut target = Target::new("key", &key.id);
-    if let Some(name) = &key.name {
-        target = target.named(name);
-    }
+    let target = Target::key(&key.id, key.name.as_deref(), &key.start, external_id.as_deref());
     mutation.record(
         Event::new("key.create", format!("Imported key {} of API {}", key.id, api.id))
             .on(target)

@@ -8,6 +8,7 @@ mod get_key;
 mod key_object;
 mod links;
 mod migrate_keys;
+mod recorded;
 mod remove_permissions;
 mod remove_roles;
 mod reroll_key;
@@ -24,7 +25,7 @@ pub use create_key::CreateKey;
 pub use delete_key::DeleteKey;
 pub use get_key::GetKey;
 pub use key_object::KeyObject;
-pub(super) use links::{permission_created, permission_target, permissions_by_slug, role_target};
+pub(super) use links::{gained, lost, permission_created, permission_target, permissions_by_slug, role_target};
 pub use migrate_keys::MigrateKeys;
 pub use remove_permissions::RemovePermissions;
 pub use remove_roles::RemoveRoles;
@@ -38,7 +39,7 @@ pub use whoami::Whoami;
 
 use std::sync::Arc;
 
-use crate::audit::{Event, Target};
+use crate::audit::Event;
 use crate::catalogue::Operation;
 use crate::changes::Mutation;
 use crate::resident::Api;
@@ -135,8 +136,7 @@ pub(super) async fn reveal(keyrack: &Keyrack, caller: &Caller, objects: &mut [Ke
     for object in objects {
         let Some(secret) = opened.remove(object.id()) else { continue };
         let description = format!("Read the plaintext of key {}", object.id());
-        let target = Target::new("key", object.id()).named(object.id());
-        mutation.record(Event::new("key.decrypt", description).on(target));
+        mutation.record(Event::new("key.decrypt", description).on(object.target()));
         object.reveal(secret);
     }
     mutation.commit().await

@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::{add, locate, locate_for, scope_of, stores_plaintexts, vault};
-use crate::audit::{Event, Target};
+use super::{add, locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -102,12 +103,16 @@ impl Operation for RerollKey {
             let (workspace_id, now) = (caller.workspace_id(), mutation.now());
             vault(keyrack)?.keep(mutation.connection(), workspace_id, &new.id, &generated.secret, now).await?;
         }
-        end(&mut mutation, &old, request.expiration.0).await?;
+        let ended = end(&mut mutation, &old, request.expiration.0).await?;
+        let (new_target, old_target) =
+            (recorded::target(&mut mutation, &new).await?, recorded::target(&mut mutation, &old).await?);
+        let view = |key: &Key| json!({ "expires": key.expires_at });
         mutation.record(
             Event::new("key.reroll", format!("Rerolled key {} to key {}", old.id, new.id))
-                .on(Target::new("key", &new.id).named(&new.id))
-                .on(Target::new("key", &old.id).named(&old.id))
-                .on(Target::new("api", &api.stored.id).named(&api.stored.name)),
+                .on(new_target)
+                .on(old_target)
+                .on(Target::new("api", &api.stored.id).named(&api.stored.name))
+                .changing(Changes::between(&view(&old), &view(&ended))),
         );
         mutation.touch(Subject::Key(new.id.clone()));
         mutation.touch(Subject::Key(old.id));
@@ -153,16 +158,17 @@ async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> R
     Ok(new)
 }
 
-/// Brings the old key's end forward, never back.
-async fn end(mutation: &mut Mutation, old: &Key, expiration_ms: Option<i64>) -> Result<(), Error> {
-    let Some(expiration_ms) = expiration_ms else { return Ok(()) };
+/// Brings the old key's end forward, never back: the old key as it is then.
+async fn end(mutation: &mut Mutation, old: &Key, expiration_ms: Option<i64>) -> Result<Key, Error> {
+    let Some(expiration_ms) = expiration_ms else { return Ok(old.clone()) };
     let now = mutation.now();
     let due = end_of_grace(now, expiration_ms);
     if old.expires_at.is_some_and(|expires_at| expires_at <= due) {
-        return Ok(());
+        return Ok(old.clone());
     }
     let ended = Key { expires_at: Some(due), ..old.clone() };
-    keys::update(mutation.connection(), &ended, now).await
+    keys::update(mutation.connection(), &ended, now).await?;
+    Ok(ended)
 }
 
 /// Now, or the end of the grace period at the next whole minute.

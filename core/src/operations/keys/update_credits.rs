@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::{locate, locate_for};
-use crate::audit::{Event, Target};
+use super::{locate, locate_for, recorded};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -73,15 +74,19 @@ impl Operation for UpdateCredits {
         let value = request.value.into_change().flatten();
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let before = credits::find(mutation.connection(), &key.id).await?;
         change(&mut mutation, &key.id, request.operation, value).await?;
         let now = mutation.now();
         keys::update(mutation.connection(), &key, now).await?;
         let credits = credits::find(mutation.connection(), &key.id).await?;
         let balance = credits.remaining.map_or_else(|| "unlimited".to_owned(), |remaining| remaining.to_string());
+        let target = recorded::target(&mut mutation, &key).await?;
+        let view = |credits: Credits| json!({ "credits": KeyCredits::from(credits) });
         mutation.record(
             Event::new("key.update", format!("Changed the credits of key {}; they are now {balance}", key.id))
                 .on(Target::new("keySpace", &api.stored.key_space_id))
-                .on(Target::new("key", &key.id).named(&key.id)),
+                .on(target)
+                .changing(Changes::between(&view(before), &view(credits))),
         );
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;

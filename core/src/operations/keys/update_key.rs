@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use super::create_key::monthly_needs_a_day;
 use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
+use super::recorded::{self, Facts, Parts};
 use super::{locate, locate_for};
-use crate::audit::{Event, Target};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -123,6 +124,13 @@ impl Operation for UpdateKey {
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         mutation.correlate();
         let (mut key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
+        let parts = Parts {
+            credits: !request.credits.is_absent(),
+            ratelimits: !request.ratelimits.is_absent(),
+            permissions: request.permissions.is_some(),
+            roles: request.roles.is_some(),
+        };
+        let before = Facts::read(&mut mutation, &key, parts).await?;
         if let Some(change) = request.external_id.into_change() {
             key.identity_id = match change {
                 Some(external_id) => Some(identity_by_external_id(&mut mutation, external_id).await?),
@@ -147,10 +155,13 @@ impl Operation for UpdateKey {
             fields::replace_ratelimits(&mut mutation, &owner, change.unwrap_or_default()).await?;
         }
         replace_links(&mut mutation, &key.id, request.permissions, request.roles).await?;
+        let after = Facts::read(&mut mutation, &key, parts).await?;
+        let target = recorded::target(&mut mutation, &key).await?;
         mutation.record(
             Event::new("key.update", format!("Updated key {}", key.id))
-                .on(Target::new("key", &key.id).named(&key.id))
-                .on(Target::new("api", &api.stored.id).named(&api.stored.name)),
+                .on(target)
+                .on(Target::new("api", &api.stored.id).named(&api.stored.name))
+                .changing(Changes::between(&before, &after)),
         );
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;

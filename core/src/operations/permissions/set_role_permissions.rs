@@ -11,7 +11,7 @@ use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
-use crate::operations::keys::{permission_target, permissions_by_slug, role_target};
+use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
 use crate::store::Connection;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
@@ -115,7 +115,8 @@ async fn replace(
         mutation.record(
             Event::new("authorization.disconnect_role_and_permissions", description)
                 .on(role_target(role))
-                .on(permission_target(permission)),
+                .on(permission_target(permission))
+                .changing(lost("permissions", &permission.slug)),
         );
     }
     for permission in without(wanted, held) {
@@ -139,4 +140,5 @@ pub(super) fn connected(role: &Role, permission: &Permission) -> Event {
     Event::new("authorization.connect_role_and_permission", description)
         .on(role_target(role))
         .on(permission_target(permission))
+        .changing(gained("permissions", &permission.slug))
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{find_permission, slug_is_taken};
-use crate::audit::Event;
+use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -72,6 +72,7 @@ impl Operation for UpdatePermission {
         if request.name.is_none() && request.slug.is_none() && request.description.is_absent() {
             return Ok(PermissionResponse::from(permission).into());
         }
+        let before = PermissionResponse::from(permission.clone());
         if let Some(slug) = request.slug.filter(|slug| *slug != permission.slug) {
             let slugs = std::slice::from_ref(&slug);
             let workspace_id = caller.workspace_id();
@@ -88,7 +89,8 @@ impl Operation for UpdatePermission {
         permissions::update(mutation.connection(), &permission, now).await?;
         mutation.record(
             Event::new("permission.update", format!("Updated permission {}", permission.id))
-                .on(permission_target(&permission)),
+                .on(permission_target(&permission))
+                .changing(Changes::between(&before, &PermissionResponse::from(permission.clone()))),
         );
         mutation.touch(Subject::Permission(permission.id.clone()));
         mutation.commit().await?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{find_role, name_is_taken};
-use crate::audit::Event;
+use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -83,6 +83,7 @@ impl Operation for UpdateRole {
         if request.name.is_none() && request.description.is_absent() {
             return Ok(Response::from(role).into());
         }
+        let before = Response::from(role.clone());
         if let Some(name) = request.name.filter(|name| *name != role.name) {
             let names = std::slice::from_ref(&name);
             if !roles::find_by_names(mutation.connection(), caller.workspace_id(), names).await?.is_empty() {
@@ -95,7 +96,8 @@ impl Operation for UpdateRole {
         }
         let now = mutation.now();
         roles::update(mutation.connection(), &role, now).await?;
-        mutation.record(Event::new("role.update", format!("Updated role {}", role.id)).on(role_target(&role)));
+        let event = Event::new("role.update", format!("Updated role {}", role.id)).on(role_target(&role));
+        mutation.record(event.changing(Changes::between(&before, &Response::from(role.clone()))));
         mutation.touch(Subject::Role(role.id.clone()));
         mutation.commit().await?;
         Ok(Response::from(role).into())

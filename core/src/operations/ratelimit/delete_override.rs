@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::namespace::{begin_change, find_live, target};
-use crate::audit::{Event, Target};
+use super::namespace::{begin_change, find_live, rule_facts, target};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::Subject;
@@ -62,7 +62,8 @@ impl Operation for DeleteOverride {
             format!("Deleted override {} of namespace {namespace_id}", rule.id),
         );
         let primary = Target::new("ratelimitOverride", &rule.id).named(&*rule.pattern);
-        mutation.record(event.on(primary).on(target(&namespace.stored)));
+        let changes = Changes::between(&rule_facts(&rule), &());
+        mutation.record(event.on(primary).on(target(&namespace.stored)).changing(changes));
         mutation.touch(Subject::Namespace(namespace_id.clone()));
         mutation.commit().await?;
         Ok(Empty {}.into())

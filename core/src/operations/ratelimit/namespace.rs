@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::audit::{Event, Target};
 use crate::catalogue::Operation;
 use crate::changes::{Mutation, Subject};
 use crate::ids::{self, Kind};
+use crate::ratelimit::override_rules::OverrideRule;
 use crate::resident::Namespace;
 use crate::store::namespaces;
 use crate::{Caller, Code, Error, Keyrack};
@@ -90,6 +93,11 @@ async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<
 /// A namespace as a target of audit events.
 pub(super) fn target(namespace: &namespaces::Namespace) -> Target {
     Target::new("ratelimitNamespace", &namespace.id).named(&namespace.name)
+}
+
+/// What the audit log says of an override.
+pub(super) fn rule_facts(rule: &OverrideRule) -> Value {
+    json!({ "limit": rule.limit, "duration": rule.duration_ms })
 }
 
 /// Refuses limits in a deleted namespace.

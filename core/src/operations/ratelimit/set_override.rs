@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::namespace::{begin_change, find_live};
-use crate::audit::{Event, Target};
+use super::namespace::{begin_change, find_live, rule_facts};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::Subject;
@@ -78,9 +78,11 @@ impl Operation for SetOverride {
             created_at: mutation.now(),
         };
         let namespace_id = &namespace.stored.id;
+        let before = overrides::find_by_pattern(mutation.connection(), namespace_id, &rule.pattern).await?;
         let id = overrides::set(mutation.connection(), caller.workspace_id(), namespace_id, &rule).await?;
         let event = Event::new("ratelimit.set_override", format!("Set override {id} in namespace {namespace_id}"));
-        mutation.record(event.on(Target::new("ratelimitOverride", &id).named(&*rule.pattern)));
+        let changes = Changes::between(&before.as_ref().map(rule_facts), &rule_facts(&rule));
+        mutation.record(event.on(Target::new("ratelimitOverride", &id).named(&*rule.pattern)).changing(changes));
         mutation.touch(Subject::Namespace(namespace_id.clone()));
         mutation.commit().await?;
         Ok(Response { override_id: id }.into())

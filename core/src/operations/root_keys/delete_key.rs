@@ -58,7 +58,7 @@ impl Operation for DeleteKey {
         let now = mutation.now();
         root_keys::delete(mutation.connection(), &key.id, now).await?;
         let event = Event::new("rootKey.delete", format!("Deleted root key {}", key.id));
-        mutation.record(event.on(setup::target(&key)));
+        mutation.record(event.on(setup::target(&key)).changing(setup::changes(Some(&key), None)));
         mutation.touch(Subject::RootKey(key.id));
         mutation.commit().await?;
         Ok(Empty {}.into())

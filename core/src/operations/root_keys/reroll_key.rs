@@ -12,7 +12,7 @@ use crate::changes::{Mutation, Subject};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
 use crate::setup::{self, NewRootKey};
-use crate::store::root_keys::{self, RootKey};
+use crate::store::root_keys;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -96,14 +96,16 @@ impl Operation for RerollKey {
             new.enabled = false;
             root_keys::update(mutation.connection(), &new, now).await?;
         }
+        let mut ended = old.clone();
         if let Some(grace) = request.expiration.0 {
             // A key is still good in the very millisecond of its expiry.
             let end = if grace == 0 { now - 1 } else { now.saturating_add(grace) };
-            let expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
-            root_keys::update(mutation.connection(), &RootKey { expires_at, ..old.clone() }, now).await?;
+            ended.expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
+            root_keys::update(mutation.connection(), &ended, now).await?;
         }
         let event = Event::new("rootKey.reroll", format!("Rerolled root key {} to {}", old.id, new.id));
-        mutation.record(event.on(setup::target(&new)).on(setup::target(&old)));
+        let changes = setup::changes(Some(&old), Some(&ended));
+        mutation.record(event.on(setup::target(&new)).on(setup::target(&old)).changing(changes));
         mutation.touch(Subject::RootKey(old.id));
         mutation.commit().await?;
         Ok(Response { key_id: new.id, key: Revealed(secret) }.into())

@@ -77,7 +77,7 @@ impl Operation for UpdateKey {
         let now = mutation.now();
         root_keys::update(mutation.connection(), &after, now).await?;
         let event = Event::new("rootKey.update", format!("Updated root key {}", after.id));
-        mutation.record(event.on(setup::target(&after)));
+        mutation.record(event.on(setup::target(&after)).changing(setup::changes(Some(&before), Some(&after))));
         mutation.touch(Subject::RootKey(after.id));
         mutation.commit().await?;
         Ok(Empty {}.into())

@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::audit::{Actor, Event, Target};
+use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -67,7 +68,7 @@ impl Operation for UpdateWorkspace {
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
         let after = Workspace {
-            name: request.name.unwrap_or(before.name),
+            name: request.name.unwrap_or_else(|| before.name.clone()),
             enabled: request.enabled.unwrap_or(before.enabled),
             requests_per_minute: request.requests_per_minute.into_change().unwrap_or(before.requests_per_minute),
             log_retention_days: request.log_retention_days.into_change().unwrap_or(before.log_retention_days),
@@ -75,7 +76,7 @@ impl Operation for UpdateWorkspace {
                 .audit_retention_days
                 .into_change()
                 .unwrap_or(before.audit_retention_days),
-            ..before
+            ..before.clone()
         };
         if after.id == caller.workspace_id() && (!after.enabled || after.requests_per_minute == Some(0)) {
             return Err(Error::new(
@@ -87,9 +88,24 @@ impl Operation for UpdateWorkspace {
         let now = mutation.now();
         workspaces::update(mutation.connection(), &after, now).await?;
         let event = Event::new("workspace.update", format!("Updated workspace {}", after.id));
-        mutation.record(event.on(Target::new("workspace", &after.id).named(&after.name)));
+        let target = Target::new("workspace", &after.id).named(&after.name);
+        mutation.record(event.on(target).changing(changes(&before, &after)));
         mutation.touch(Subject::Workspace(after.id));
         mutation.commit().await?;
         Ok(Empty {}.into())
     }
+}
+
+/// What in two states of a workspace differs, as the audit log says it.
+fn changes(before: &Workspace, after: &Workspace) -> Changes {
+    let view = |workspace: &Workspace| {
+        json!({
+            "name": workspace.name,
+            "enabled": workspace.enabled,
+            "requestsPerMinute": workspace.requests_per_minute,
+            "logRetentionDays": workspace.log_retention_days,
+            "auditRetentionDays": workspace.audit_retention_days,
+        })
+    };
+    Changes::between(&view(before), &view(after))
 }
