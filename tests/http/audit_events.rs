@@ -87,7 +87,9 @@ fn unexplained(log: &Value) -> Option<String> {
     let is_right = |change: &Value| {
         let members = change.as_object().expect("an object");
         let known = members.keys().all(|name| ["path", "before", "after"].contains(&name.as_str()));
-        known && change["path"].is_string() && change.get("before") != change.get("after")
+        // Of `meta` there are only names, and a value may have changed.
+        let differs = change["path"] == "meta" || change.get("before") != change.get("after");
+        known && change["path"].is_string() && differs
     };
     let is_explained = !(is_change && changes.is_empty()) && changes.iter().all(is_right);
     (!is_explained).then(|| format!("{event} does not say what was changed: {log}"))
