@@ -118,7 +118,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "ratelimit-cells",
         "NUMBER",
         For::Running,
-        "Rate-limit counts kept at most, 75 bytes of memory each; then the lowest go [default: 1000000]",
+        "Rate-limit counts kept at most, 75 bytes of memory each; then the workspace with most pays [default: 1000000]",
     ),
     secret(
         "master-key",

@@ -1,6 +1,9 @@
-//! A flood of identifiers: memory stays bounded, and whoever counted more keeps their count.
+//! A flood of identifiers: memory stays bounded, whoever is nearer to the limit keeps their count, and nobody
+//! loses a count to another workspace.
 
-use keyrack_test_harness::{Client, http_client};
+use std::time::Duration;
+
+use keyrack_test_harness::{Client, Server, http_client};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -51,7 +54,7 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_flood_of_identifiers_does_not_grow_memory_and_spares_those_who_count_more() {
+async fn a_flood_of_identifiers_does_not_grow_memory_and_spares_those_near_their_limit() {
     let settings =
         [("KEYRACK_RATELIMIT_CELLS", ROOM.to_string()), ("KEYRACK_METRICS_LISTEN", "127.0.0.1:0".into())];
     let program = settings.iter().fold(program(), |program, (name, value)| program.env(name, value));
@@ -71,4 +74,67 @@ async fn a_flood_of_identifiers_does_not_grow_memory_and_spares_those_who_count_
     assert_eq!(evicted + cells, BATCHES * PER_BATCH + 1);
     let busy = server.call("ratelimit.limit", check("busy", 0)).await.expect(200);
     assert_eq!(busy.data()["remaining"], 2);
+}
+
+/// A new workspace: its id, and a root key with full access to it.
+async fn workspace(operator: &Server, name: &str) -> (String, String) {
+    let made = operator.call("workspace.createWorkspace", json!({"name": name})).await.expect(200);
+    (made.text_of("workspaceId"), made.text_of("rootKey"))
+}
+
+async fn new_key(client: &Client, members: Value) -> Value {
+    let api = client.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    let mut body = json!({"apiId": api});
+    body.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+    json!(client.call("keys.createKey", body).await.expect(200).text_of("key"))
+}
+
+/// One verification with a hundred limits that nobody has, each used up at once, for a month.
+fn ad_hoc(key: &Value, number: usize) -> Value {
+    let limit = |at| json!({"name": format!("{number} {at}"), "limit": u64::MAX >> 1, "duration": MONTH_MS, "cost": u64::MAX >> 1});
+    json!({"key": key, "ratelimits": (0..100).map(limit).collect::<Vec<_>>()})
+}
+
+/// What the victim has counted: 8 of 10, and a key whose limit is used up.
+async fn is_limited(victim: &Client, key: &Value) {
+    let busy = victim.call("ratelimit.limit", check("busy", 0)).await.expect(200);
+    assert_eq!(busy.data()["remaining"], 2);
+    let verified = victim.call("keys.verifyKey", json!({"key": key})).await.expect(200);
+    assert_eq!(verified.data()["code"], "RATE_LIMITED");
+}
+
+/// Somebody who may only verify keys tries to push out the counts of another workspace, and the throttle of
+/// their own.
+#[tokio::test]
+async fn a_flood_by_one_workspace_resets_no_limit_of_another_and_not_its_own_throttle() {
+    const PER_MINUTE: usize = 30;
+    let server = program().env("KEYRACK_RATELIMIT_CELLS", "1000").start().await;
+    let (_, root_key) = workspace(&server, "victim").await;
+    let victim = server.with_key(&root_key);
+    let limit = json!([{"name": "requests", "limit": 1, "duration": MONTH_MS, "autoApply": true}]);
+    let limited = new_key(&victim, json!({"ratelimits": limit})).await;
+    victim.call("ratelimit.limit", check("busy", 8)).await.expect(200);
+    victim.call("keys.verifyKey", json!({"key": limited})).await.expect(200);
+    is_limited(&victim, &limited).await;
+
+    let (id, attacker) = workspace(&server, "attacker").await;
+    let attacker = server.with_key(&attacker);
+    let key = new_key(&attacker, json!({})).await;
+    let throttle = json!({"workspaceId": id, "requestsPerMinute": PER_MINUTE});
+    server.call("workspace.updateWorkspace", throttle).await.expect(200);
+    let mut served = 0;
+    for number in 0..4 * PER_MINUTE {
+        let answer = attacker.call("keys.verifyKey", ad_hoc(&key, number)).await;
+        served += usize::from(answer.status == 200);
+    }
+    // The window slides: a few are served while the flood goes on.
+    assert!((16..2 * PER_MINUTE).contains(&served), "{served} requests of {PER_MINUTE} per minute");
+    is_limited(&victim, &limited).await;
+
+    // A start reads the counts in any order, with as little room.
+    let mut stopped = server;
+    stopped.signal("TERM");
+    assert!(stopped.wait_for_exit(Duration::from_secs(20)).await.success(), "{}", stopped.log());
+    let again = stopped.program().start().await;
+    is_limited(&again.with_key(&root_key), &limited).await;
 }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::shard::LONGEST_MS;
 use crate::ratelimit::window::{Decision, Window};
 
 /// What one count belongs to. The limit is not part of it: checks with different limits and
@@ -15,8 +16,15 @@ pub struct CellKey<'a> {
     /// Who is limited: the request's identifier, the id of a key or identity, or the workspace
     /// id again for the throttle. Byte-exact.
     pub identifier: &'a str,
-    /// Length of the window in ms, at least 1000.
+    /// Length of the window in ms, at least 1000. Windows of more than 34 years are taken as that long.
     pub duration_ms: i64,
+}
+
+impl CellKey<'_> {
+    /// Length of the window in ms as it is counted by.
+    pub(super) fn window_ms(&self) -> i64 {
+        self.duration_ms.clamp(1, LONGEST_MS)
+    }
 }
 
 /// The kinds of limits that are counted. Limits of different kinds never share a cell.
@@ -43,15 +51,15 @@ pub struct Check<'a> {
 
 impl Check<'_> {
     pub(super) fn decide(&self, window: Window, now_ms: i64) -> Decision {
-        window.decide(now_ms, self.limit, self.cell.duration_ms, self.cost)
+        window.decide(now_ms, self.limit, self.cell.window_ms(), self.cost)
     }
 
     pub(super) fn remaining(&self, window: Window, now_ms: i64) -> i64 {
-        window.remaining(now_ms, self.limit, self.cell.duration_ms)
+        window.remaining(now_ms, self.limit, self.cell.window_ms())
     }
 
     pub(super) fn count(&self, window: Window, now_ms: i64) -> Window {
-        window.count(now_ms, self.cell.duration_ms, self.cost)
+        window.count(now_ms, self.cell.window_ms(), self.cost)
     }
 }
 

@@ -9,10 +9,14 @@ use std::hash::{Hash, Hasher};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use super::accounts::Owner;
 use super::check::{CellKey, CellScope};
 
 /// Cannot occur inside a text, so that texts in a row cannot be cut in two ways.
 const END_OF_TEXT: [u8; 1] = [0xff];
+
+/// This bit of a fingerprint says what it is of, so that throttles lie behind everything else.
+const THROTTLE: u64 = 1 << 63;
 
 /// The key of the hash.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +57,18 @@ impl Seed {
         }
         hasher.write(&[kind]);
         let hash = hasher.finish128();
-        Fingerprint { shard: hash.h1, place: hash.h2 }
+        let shard = if key.scope == CellScope::Workspace { hash.h1 | THROTTLE } else { hash.h1 & !THROTTLE };
+        Fingerprint { shard, place: hash.h2 }
+    }
+
+    /// Whom a cell is charged to. Saved with the counts, like fingerprints.
+    pub(super) fn owner(&self, key: &CellKey<'_>) -> Owner {
+        if key.scope == CellScope::Workspace {
+            return Owner::SERVER;
+        }
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write(key.workspace.as_bytes());
+        Owner(hasher.finish128().h1)
     }
 }
 
@@ -75,10 +90,20 @@ impl Fingerprint {
         number.to_le_bytes()
     }
 
-    /// Which of `count` shards the cell is in: the larger the fingerprint, the later.
+    /// Whether it is of the throttle of a workspace.
+    pub(super) fn is_throttle(self) -> bool {
+        self.shard & THROTTLE != 0
+    }
+
+    /// The fingerprint as that of a limit, whose bits are otherwise random.
+    pub(super) fn of_a_limit(self) -> Fingerprint {
+        Fingerprint { shard: self.shard & !THROTTLE, ..self }
+    }
+
+    /// Which of `count` shards of its sort the cell is in: the larger the fingerprint, the later.
     pub(super) fn shard(self, count: usize) -> usize {
-        // The fraction that `shard` is of 2^64, times `count`: always less than that.
-        ((u128::from(self.shard) * count as u128) >> 64) as usize
+        // The fraction that the lower bits are of 2^63, times `count`: always less than that.
+        ((u128::from(self.shard & !THROTTLE) * count as u128) >> 63) as usize
     }
 }
 
@@ -89,7 +114,7 @@ impl Hash for Fingerprint {
     }
 }
 
-/// Hashes a [`Fingerprint`] to itself.
+/// Hashes what is random already to itself.
 #[derive(Debug, Default)]
 pub(super) struct Unhashed(u64);
 
@@ -120,7 +145,7 @@ mod tests {
         let fingerprint = Seed([7; 16]).fingerprint(&key);
         assert_eq!(
             (fingerprint.shard, fingerprint.place),
-            (17_081_566_401_202_119_471, 10_332_134_349_438_932_020)
+            (17_081_566_401_202_119_471 & !THROTTLE, 10_332_134_349_438_932_020)
         );
     }
 
@@ -136,9 +161,11 @@ mod tests {
     #[test]
     fn fingerprints_fill_every_shard_in_their_own_order() {
         let at = |shard| Fingerprint { shard, place: 0 };
-        for count in [1, 3, 1_302] {
-            assert_eq!((at(0).shard(count), at(u64::MAX).shard(count)), (0, count - 1));
+        for sort in [0, THROTTLE] {
+            for count in [1, 3, 1_302] {
+                assert_eq!((at(sort).shard(count), at(sort | (THROTTLE - 1)).shard(count)), (0, count - 1));
+            }
+            assert_eq!([0, 1, 2, 3].map(|quarter| at(sort | quarter << 61).shard(4)), [0, 1, 2, 3]);
         }
-        assert_eq!([0, 1, 2, 3].map(|quarter| at(quarter << 62).shard(4)), [0, 1, 2, 3]);
     }
 }

@@ -6,8 +6,10 @@
 //! stores them only if everything passed: nobody ever sees a half-counted batch, and two batches can never
 //! wait for each other.
 //!
-//! Memory is bounded: where there is no more room, a new cell takes the place of others of its shard, which
-//! are as good as a random sample, those with the lowest counts first. Below that, no count is ever lost.
+//! Memory is bounded: where there is no more room, a new cell takes the place of others that belong to the
+//! workspace with most cells, in one shard after the other, those first that used least of their limit. So a
+//! workspace with no more than an equal share of the room loses nothing, whatever others do. Below the room, no
+//! count is ever lost. Throttles of whole workspaces have shards of their own, from which nothing has to go.
 //! Shards are as many as the room needs, so a full one has a map of a good size: all counts together take about
 //! 75 bytes per cell that there is room for.
 //!
@@ -18,9 +20,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::accounts::{Accounts, Owner};
 pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions};
 use super::fingerprint::{Fingerprint, Seed};
-use super::shard::{Cell, Shard};
+use super::shard::{Cell, RoughLimit, Shard};
 use crate::metrics::{Counter, LimitDecisions};
 use crate::ratelimit::window::{Decision, Window};
 
@@ -29,6 +32,8 @@ pub const DEFAULT_ROOM: usize = 1_000_000;
 /// How many cells a shard has when there is no more room: its map is then three quarters full, and gone through
 /// in some ten microseconds.
 const CELLS_PER_SHARD: usize = 768;
+/// Shards for the throttles of workspaces, of which there is one cell each.
+const THROTTLE_SHARDS: usize = 16;
 /// Batches up to this size take no memory but the stack's. Verifications have one or two limits.
 const USUAL_BATCH: usize = 8;
 
@@ -36,9 +41,13 @@ const USUAL_BATCH: usize = 8;
 #[derive(Debug)]
 pub struct MemoryCounters {
     seed: Seed,
+    /// Those of tenants, then those of throttles.
     shards: Box<[Mutex<Shard>]>,
-    cells: AtomicUsize,
+    /// Locked after shards, never before.
+    accounts: Mutex<Accounts>,
     room: usize,
+    /// Which shard gives room next.
+    next_payer: AtomicUsize,
     /// Cells that had to go, although they still counted, because there was no more room.
     pub evicted: Counter,
     /// How often which kind of limit passed and refused.
@@ -65,12 +74,13 @@ impl MemoryCounters {
     }
 
     pub(super) fn seeded(seed: Seed, room: usize) -> Self {
-        let shards = (0..room.div_ceil(CELLS_PER_SHARD).max(1)).map(|_| Mutex::default()).collect();
+        let shards = room.div_ceil(CELLS_PER_SHARD).max(1) + THROTTLE_SHARDS;
         Self {
             seed,
-            shards,
-            cells: AtomicUsize::new(0),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            accounts: Mutex::default(),
             room: room.max(1),
+            next_payer: AtomicUsize::new(0),
             evicted: Counter::default(),
             decisions: LimitDecisions::default(),
         }
@@ -87,19 +97,26 @@ impl MemoryCounters {
 
     fn decide(&self, check: &Check<'_>, now_ms: i64) -> Decision {
         let place = self.seed.fingerprint(&check.cell);
-        let mut shard = self.lock(place);
-        let counted = |window| Cell::new(check.cell.duration_ms, check.count(window, now_ms), now_ms);
+        let mut shard = self.shard(place);
+        let limit = RoughLimit::of(check.limit);
         let Some(cell) = shard.cell(place) else {
             let decision = check.decide(Window::default(), now_ms);
             if decision.passed && check.cost > 0 {
-                self.create(&mut shard, place, counted(Window::default()), now_ms);
+                let owner = self.seed.owner(&check.cell);
+                let window = check.count(Window::default(), now_ms);
+                let cell = Cell::new(check.cell.window_ms()).counted(window, limit, now_ms);
+                let is_over_room = self.create(&mut shard, place, owner, cell);
+                drop(shard);
+                if is_over_room {
+                    self.make_room(owner, now_ms);
+                }
             }
             return decision;
         };
         let window = cell.window();
         let decision = check.decide(window, now_ms);
         if decision.passed && check.cost > 0 {
-            *cell = counted(window);
+            *cell = cell.counted(check.count(window, now_ms), limit, now_ms);
         }
         decision
     }
@@ -127,27 +144,21 @@ impl MemoryCounters {
     fn decide_all(&self, checks: &[Check<'_>], now_ms: i64) -> BatchDecision {
         let places: SmallVec<[Fingerprint; USUAL_BATCH]> =
             checks.iter().map(|check| self.seed.fingerprint(&check.cell)).collect();
-        let (mut shards, mut cells) = self.lock_all(checks, &places);
-        let at = |cells: &[BatchCell], place| cells.partition_point(|cell| cell.place < place);
+        let (shards, mut cells) = self.lock_all(checks, &places);
+        let at = |cells: &[BatchCell<'_>], place| cells.partition_point(|cell| cell.place < place);
 
         let mut decisions = Decisions::with_capacity(checks.len());
         for (check, place) in checks.iter().zip(&places) {
             let index = at(&cells, *place);
-            let window = &mut cells[index].after;
-            decisions.push(check.decide(*window, now_ms));
-            *window = check.count(*window, now_ms);
+            let cell = &mut cells[index];
+            decisions.push(check.decide(cell.after, now_ms));
+            cell.after = check.count(cell.after, now_ms);
+            cell.limit = check.limit;
         }
 
         let passed = decisions.iter().all(|decision| decision.passed);
         if passed {
-            for cell in cells.iter().filter(|cell| cell.after != cell.before) {
-                let counted = Cell::new(cell.duration_ms, cell.after, now_ms);
-                let shard = &mut shards[cell.shard];
-                match shard.cell(cell.place) {
-                    Some(known) => *known = counted,
-                    None => self.create(shard, cell.place, counted, now_ms),
-                }
-            }
+            self.store(&cells, shards, now_ms);
         } else {
             for ((check, place), decision) in checks.iter().zip(&places).zip(&mut decisions) {
                 if decision.passed {
@@ -158,28 +169,52 @@ impl MemoryCounters {
         BatchDecision { passed, decisions }
     }
 
+    /// Stores what a batch has counted, and makes room for its new cells.
+    fn store(&self, cells: &[BatchCell<'_>], mut shards: LockedShards<'_>, now_ms: i64) {
+        let mut over_room = None;
+        for cell in cells.iter().filter(|cell| cell.after != cell.before) {
+            let counted = |of: Cell| of.counted(cell.after, RoughLimit::of(cell.limit), now_ms);
+            let shard = &mut shards[cell.shard];
+            match shard.cell(cell.place) {
+                Some(known) => *known = counted(*known),
+                None => {
+                    let owner = self.seed.owner(&cell.key);
+                    let created = counted(Cell::new(cell.key.window_ms()));
+                    if self.create(shard, cell.place, owner, created) {
+                        over_room = Some(owner);
+                    }
+                }
+            }
+        }
+        drop(shards);
+        if let Some(newest) = over_room {
+            self.make_room(newest, now_ms);
+        }
+    }
+
     /// Locks the shards of a batch, each once, in ascending order, and reads its cells, each once.
-    fn lock_all<'c>(
+    fn lock_all<'c, 'k>(
         &'c self,
-        checks: &[Check<'_>],
+        checks: &[Check<'k>],
         places: &[Fingerprint],
-    ) -> (SmallVec<[MutexGuard<'c, Shard>; USUAL_BATCH]>, SmallVec<[BatchCell; USUAL_BATCH]>) {
-        let unread = |(check, place): (&Check<'_>, &Fingerprint)| BatchCell {
+    ) -> (LockedShards<'c>, SmallVec<[BatchCell<'k>; USUAL_BATCH]>) {
+        let unread = |(check, place): (&Check<'k>, &Fingerprint)| BatchCell {
             place: *place,
-            duration_ms: check.cell.duration_ms,
+            key: check.cell,
+            limit: check.limit,
             shard: 0,
             before: Window::default(),
             after: Window::default(),
         };
-        let mut cells: SmallVec<[BatchCell; USUAL_BATCH]> = checks.iter().zip(places).map(unread).collect();
+        let mut cells: SmallVec<[BatchCell<'k>; USUAL_BATCH]> = checks.iter().zip(places).map(unread).collect();
         cells.sort_unstable_by_key(|cell| cell.place);
         cells.dedup_by_key(|cell| cell.place);
-        let mut shards: SmallVec<[MutexGuard<'c, Shard>; USUAL_BATCH]> = SmallVec::new();
+        let mut shards = LockedShards::new();
         let mut last = None;
         for cell in &mut cells {
-            let shard = cell.place.shard(self.shards.len());
+            let shard = self.shard_of(cell.place);
             if last.replace(shard) != Some(shard) {
-                shards.push(self.lock(cell.place));
+                shards.push(lock(&self.shards[shard]));
             }
             cell.shard = shards.len() - 1;
             cell.before = shards[cell.shard].window(cell.place);
@@ -188,15 +223,52 @@ impl MemoryCounters {
         (shards, cells)
     }
 
-    /// Puts a new cell into its shard, making room there first if there is none.
-    pub(super) fn create(&self, shard: &mut Shard, place: Fingerprint, cell: Cell, now_ms: i64) {
-        if self.len() >= self.room {
-            let (over, evicted) = shard.make_room(now_ms);
-            self.cells.fetch_sub(over + evicted, Ordering::Relaxed);
-            self.evicted.add(evicted as u64);
+    /// How many shards the cells of tenants are in.
+    fn tenant_shards(&self) -> usize {
+        self.shards.len() - THROTTLE_SHARDS
+    }
+
+    /// Where a place is. The larger the place, the later its shard.
+    fn shard_of(&self, place: Fingerprint) -> usize {
+        let tenants = self.tenant_shards();
+        if place.is_throttle() { tenants + place.shard(THROTTLE_SHARDS) } else { place.shard(tenants) }
+    }
+
+    fn shard(&self, place: Fingerprint) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.shard_of(place)])
+    }
+
+    /// Puts a new cell into its shard, and says whether there are too many now: then whoever did makes room, once
+    /// no shard is locked any more.
+    fn create(&self, shard: &mut Shard, place: Fingerprint, owner: Owner, cell: Cell) -> bool {
+        let mut accounts = self.accounts();
+        shard.create(place, cell.of(accounts.charge(owner)));
+        accounts.taken() > self.room
+    }
+
+    /// Puts back a cell that was saved.
+    pub(super) fn restore(&self, place: Fingerprint, owner: Owner, cell: Cell, now_ms: i64) {
+        let is_over_room = self.create(&mut self.shard(place), place, owner, cell);
+        if is_over_room {
+            self.make_room(owner, now_ms);
         }
-        shard.create(place, cell);
-        self.cells.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes cells out while there are more than there is room for, from one shard after the other. Threads that
+    /// do so at the same time may leave each other nothing, hence the end after a round.
+    fn make_room(&self, newest: Owner, now_ms: i64) {
+        let mut in_vain = 0;
+        while in_vain < self.tenant_shards() {
+            let accounts = self.accounts();
+            let payer = if accounts.taken() > self.room { accounts.largest(newest) } else { None };
+            drop(accounts);
+            let Some(payer) = payer else { return };
+            let at = self.next_payer.fetch_add(1, Ordering::Relaxed) % self.tenant_shards();
+            let (gone, evicted) = lock(&self.shards[at]).make_room(payer, now_ms);
+            self.accounts().discharge(&gone);
+            self.evicted.add(evicted as u64);
+            in_vain = if gone.is_empty() { in_vain + 1 } else { 0 };
+        }
     }
 
     pub(super) fn seed(&self) -> Seed {
@@ -208,18 +280,18 @@ impl MemoryCounters {
         self.shards.iter().map(lock)
     }
 
-    /// Locks the shard of a place.
-    pub(super) fn lock(&self, place: Fingerprint) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[place.shard(self.shards.len())])
+    /// Whose the cells are. Nobody who holds this locks a shard.
+    pub(super) fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        lock(&self.accounts)
     }
 
     /// Forgets every cell whose two windows are both over at `now_ms` (Unix time in ms), and
     /// says how many there were. Safe to run at any time beside checks.
     pub fn forget_idle(&self, now_ms: i64) -> usize {
-        let forget = |shard| {
-            let forgotten = lock(shard).forget_idle(now_ms);
-            self.cells.fetch_sub(forgotten, Ordering::Relaxed);
-            forgotten
+        let forget = |shard: &Mutex<Shard>| {
+            let gone = lock(shard).forget_idle(now_ms);
+            self.accounts().discharge(&gone);
+            gone.len()
         };
         self.shards.iter().map(forget).sum()
     }
@@ -227,7 +299,7 @@ impl MemoryCounters {
     /// How many cells there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cells.load(Ordering::Relaxed)
+        self.accounts().total()
     }
 
     /// Whether there is no cell at all.
@@ -237,11 +309,16 @@ impl MemoryCounters {
     }
 }
 
+/// The shards of a batch, locked in ascending order.
+type LockedShards<'c> = SmallVec<[MutexGuard<'c, Shard>; USUAL_BATCH]>;
+
 /// A cell that a batch counts in.
 #[derive(Debug)]
-struct BatchCell {
+struct BatchCell<'k> {
     place: Fingerprint,
-    duration_ms: i64,
+    key: CellKey<'k>,
+    /// Of the last check on it.
+    limit: i64,
     /// Which of the batch's locked shards it is in.
     shard: usize,
     before: Window,
@@ -251,238 +328,6 @@ struct BatchCell {
 
 /// A panic cannot leave a cell half-written, since cells are stored whole; so a poisoned lock is as good as
 /// any.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicI64, Ordering};
-    use std::thread;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const D: i64 = 10_000;
-    const START: i64 = 178_000_000 * D;
-
-    fn check(identifier: &str, limit: i64, cost: i64) -> Check<'_> {
-        let scope = CellScope::Namespace("rlns_1");
-        Check { cell: CellKey { workspace: "ws_1", scope, identifier, duration_ms: D }, limit, cost }
-    }
-
-    /// Asks one by one at `START`: whether it passed and what remains.
-    fn ask(counters: &MemoryCounters, identifier: &str, limit: i64, cost: i64) -> (bool, i64) {
-        let decision = counters.check(&check(identifier, limit, cost), START);
-        (decision.passed, decision.remaining)
-    }
-
-    /// Asks all at once at `START`: what remains for each, -1 if it was denied.
-    fn ask_all(counters: &MemoryCounters, checks: &[Check<'_>]) -> (bool, Vec<i64>) {
-        let batch = counters.check_all(checks, START);
-        let rest = |one: &Decision| if one.passed { one.remaining } else { -1 };
-        (batch.passed, batch.decisions.iter().map(rest).collect())
-    }
-
-    fn used(counters: &MemoryCounters, identifier: &str) -> i64 {
-        i64::MAX - ask(counters, identifier, i64::MAX, 0).1
-    }
-
-    #[test]
-    fn a_denied_check_consumes_nothing() {
-        let counters = MemoryCounters::new();
-        assert_eq!(ask(&counters, "a", 10, 9), (true, 1));
-        assert_eq!(ask(&counters, "a", 10, 2), (false, 0));
-        assert_eq!(ask(&counters, "a", 10, 1), (true, 0));
-    }
-
-    #[test]
-    fn reads_and_denials_create_no_cell() {
-        let counters = MemoryCounters::new();
-        assert_eq!(ask(&counters, "a", 10, 0), (true, 10));
-        assert_eq!(ask(&counters, "b", 10, 11), (false, 0));
-        assert_eq!(ask(&counters, "c", 0, 1), (false, 0));
-        let reads = [check("d", 1, 0), check("d", 2, 0)];
-        assert_eq!(ask_all(&counters, &reads), (true, vec![1, 2]));
-        assert!(counters.is_empty());
-    }
-
-    #[test]
-    fn cells_differ_in_every_part_of_their_key_and_not_in_the_limit() {
-        let key =
-            |workspace, scope, identifier, duration_ms| CellKey { workspace, scope, identifier, duration_ms };
-        let namespace = CellScope::Namespace;
-        let cells = [
-            key("ws_1", namespace("x"), "a", D),
-            key("ws_2", namespace("x"), "a", D),
-            key("ws_1", namespace("y"), "a", D),
-            key("ws_1", CellScope::Key("x"), "a", D),
-            key("ws_1", CellScope::Workspace, "a", D),
-            key("ws_1", namespace("x"), "A", D),
-            key("ws_1", namespace("x"), "a", D + 1),
-        ];
-        let counters = MemoryCounters::new();
-        for cell in &cells {
-            let passes = |limit| counters.check(&Check { cell: *cell, limit, cost: 5 }, START).passed;
-            let answers = [passes(5), passes(5), passes(10)];
-            assert_eq!(answers, [true, false, true], "{cell:?}");
-        }
-        assert_eq!(counters.len(), cells.len());
-    }
-
-    #[test]
-    fn a_failed_batch_consumes_nothing_and_reports_each_verdict() {
-        let counters = MemoryCounters::new();
-        ask(&counters, "full", 5, 5);
-        let batch = [check("a", 10, 1), check("full", 5, 1)];
-        assert_eq!(ask_all(&counters, &batch), (false, vec![10, -1]));
-        assert_eq!((used(&counters, "a"), used(&counters, "full")), (0, 5));
-    }
-
-    #[test]
-    fn a_passed_batch_consumes_everything() {
-        let counters = MemoryCounters::new();
-        let batch = [("b", 10, 3), ("a", 5, 1), ("b", 10, 4), ("c", 1, 0)];
-        let batch = batch.map(|(identifier, limit, cost)| check(identifier, limit, cost));
-        assert_eq!(ask_all(&counters, &batch), (true, vec![7, 4, 3, 1]));
-        assert_eq!((used(&counters, "a"), used(&counters, "b")), (1, 7));
-        assert_eq!(ask_all(&counters, &[]), (true, vec![]));
-    }
-
-    #[test]
-    fn the_same_cell_several_times_sees_earlier_costs() {
-        let counters = MemoryCounters::new();
-        let twice = [1; 2].map(|cost| check("a", 1, cost));
-        assert_eq!(ask_all(&counters, &twice), (false, vec![1, -1]));
-        let thrice = [2; 3].map(|cost| check("a", 5, cost));
-        assert_eq!(ask_all(&counters, &thrice), (false, vec![5, 5, -1]));
-        let after_denial = [check("a", 5, 6), check("a", 5, 1)];
-        assert_eq!(ask_all(&counters, &after_denial), (false, vec![-1, -1]));
-        assert_eq!(used(&counters, "a"), 0);
-    }
-
-    #[test]
-    fn only_cells_with_both_windows_over_are_forgotten() {
-        let counters = MemoryCounters::new();
-        counters.check(&check("old", 10, 1), START);
-        counters.check(&check("young", 10, 1), START + D);
-        let forget = |now| (counters.forget_idle(now), counters.len());
-        assert_eq!(forget(START + 2 * D - 1), (0, 2));
-        assert_eq!(forget(START + 2 * D), (1, 1));
-        assert_eq!(forget(START + 3 * D), (1, 0));
-    }
-
-    #[test]
-    fn concurrent_checks_admit_exactly_the_limit() {
-        let counters = MemoryCounters::new();
-        let admitted = AtomicI64::new(0);
-        let barrier = Barrier::new(10);
-        thread::scope(|scope| {
-            for _ in 0..10 {
-                scope.spawn(|| {
-                    barrier.wait();
-                    for _ in 0..50 {
-                        let (passed, _) = ask(&counters, "a", 100, 1);
-                        admitted.fetch_add(i64::from(passed), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(admitted.into_inner(), 100);
-    }
-
-    #[test]
-    fn batches_in_opposite_orders_neither_deadlock_nor_over_admit() {
-        let counters = MemoryCounters::new();
-        let forward = ["a", "b", "c", "d"].map(|identifier| check(identifier, 700, 1));
-        let mut backward = forward;
-        backward.reverse();
-        let admitted = AtomicI64::new(0);
-        thread::scope(|scope| {
-            for batch in [&forward, &backward, &forward, &backward] {
-                let (counters, admitted) = (&counters, &admitted);
-                scope.spawn(move || {
-                    for _ in 0..500 {
-                        let (passed, rests) = ask_all(counters, batch);
-                        assert_eq!(rests, [rests[0]; 4], "half a batch was visible");
-                        admitted.fetch_add(i64::from(passed), Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(admitted.into_inner(), 700);
-        let counts = ["a", "b", "c", "d"].map(|cell| used(&counters, cell));
-        assert_eq!(counts, [700; 4]);
-    }
-
-    /// In every round the cells are over when it begins, so the janitor takes them away, or the
-    /// new and still empty ones, while the callers are about to count in them.
-    #[test]
-    fn a_janitor_at_work_loses_no_count() {
-        let (counters, barrier) = (MemoryCounters::new(), Barrier::new(3));
-        let batch = [check("b", 9, 1), check("a", 9, 1)];
-        for round in 0..1_000 {
-            let now = START + round * 2 * D;
-            let call = || {
-                barrier.wait();
-                [1, 2, 3].map(|_| counters.check_all(&batch, now).passed)
-            };
-            thread::scope(|scope| {
-                let callers = [call; 2].map(|call| scope.spawn(call));
-                barrier.wait();
-                while callers.iter().any(|caller| !caller.is_finished()) {
-                    counters.forget_idle(now);
-                }
-            });
-            let rests = ["a", "b"].map(|cell| counters.check(&check(cell, 9, 0), now).remaining);
-            assert_eq!((rests, counters.len()), ([3, 3], 2), "round {round}");
-        }
-    }
-
-    /// The rules of 1.4, one check after the other, over windows in an ordinary map.
-    fn model<'a>(windows: &mut BTreeMap<CellKey<'a>, Window>, checks: &[Check<'a>], now: i64) -> BatchDecision {
-        let before = windows.clone();
-        let mut decisions = Decisions::new();
-        for check in checks {
-            let window = windows.entry(check.cell).or_default();
-            decisions.push(check.decide(*window, now));
-            *window = window.count(now, D, check.cost);
-        }
-        let passed = decisions.iter().all(|decision| decision.passed);
-        if !passed {
-            *windows = before;
-            for (check, decision) in checks.iter().zip(&mut decisions) {
-                let window = windows.get(&check.cell).copied().unwrap_or_default();
-                let alone = window.decide(now, check.limit, D, 0);
-                decision.remaining = if decision.passed { alone.remaining } else { 0 };
-            }
-        }
-        BatchDecision { passed, decisions }
-    }
-
-    proptest! {
-        #[test]
-        fn checks_batches_and_forgetting_agree_with_a_sequential_model(
-            steps in prop::collection::vec(
-                (0_i64..8_000, prop::collection::vec((0_usize..4, 0_i64..12, 0_i64..6), 0..5)),
-                1..60,
-            ),
-        ) {
-            let (counters, mut windows, mut now) = (MemoryCounters::new(), BTreeMap::new(), START);
-            for (later, entries) in steps {
-                now += later;
-                let one = |(name, limit, cost): &(usize, _, _)| check(["a", "b", "c", "d"][*name], *limit, *cost);
-                let checks: Vec<Check> = entries.iter().map(one).collect();
-                let expected = model(&mut windows, &checks, now);
-                match checks.as_slice() {
-                    [] => { counters.forget_idle(now); }
-                    [one] => prop_assert_eq!(counters.check(one, now), expected.decisions[0]),
-                    _ => prop_assert_eq!(counters.check_all(&checks, now), expected),
-                }
-            }
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

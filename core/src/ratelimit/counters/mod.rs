@@ -1,5 +1,6 @@
 //! Counters: where the admitted cost of every limit is kept.
 
+mod accounts;
 mod check;
 #[cfg(test)]
 mod exactness;
@@ -7,3 +8,7 @@ mod fingerprint;
 pub mod memory;
 pub mod saved;
 mod shard;
+#[cfg(test)]
+mod tenants;
+#[cfg(test)]
+mod tests;

@@ -10,29 +10,33 @@
 //!
 //! ```text
 //! 16 bytes  "KEYRACK COUNTERS"
-//!  4        version, 1
+//!  4        version, 2
 //! 16        key of the fingerprints
-//! 48 each   cells: fingerprint (2 × 8), length of the window in ms, Unix time in ms of the last count,
-//!           cost in the current window, cost in the one before (8 each)
+//! 58 each   cells: fingerprint (2 × 8), length of the window in ms, Unix time in ms of the last count,
+//!           cost in the current window, cost in the one before, owner (8 each), rough limit (2)
 //!  4        CRC-32 (ISO-HDLC) of everything before
 //! ```
 //!
-//! It holds no names: a fingerprint cannot be turned back into what it stands for.
+//! It holds no names: a fingerprint cannot be turned back into what it stands for. Version 1 had no owners and
+//! no limits; its counts are charged to one owner who is nobody, and taken as limits that are used up.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::accounts::Owner;
 use super::fingerprint::{Fingerprint, Seed};
 use super::memory::MemoryCounters;
-use super::shard::Cell;
+use super::shard::{Cell, LONGEST_MS, RoughLimit};
 use crate::files;
 
 const FILE: &str = "ratelimit-counters";
 const MAGIC: &[u8; 16] = b"KEYRACK COUNTERS";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const WITHOUT_OWNERS: u32 = 1;
 const HEAD: usize = 16 + 4 + 16;
-const CELL: usize = 48;
+const CELL: usize = 58;
+const CELL_WITHOUT_OWNER: usize = 48;
 const CHECKSUM: usize = 4;
 
 /// The file of a data directory, for the one process that may use it.
@@ -128,9 +132,12 @@ fn encode(out: &mut Summed, counters: &MemoryCounters, now_ms: i64) -> io::Resul
         bytes.clear();
         for (place, cell) in shard.cells().filter(|(_, cell)| !cell.is_over(now_ms)) {
             bytes.extend(place.to_bytes());
-            for number in [cell.duration_ms, cell.last_ms, cell.current, cell.previous] {
+            for number in [cell.duration_ms(), cell.last_ms(), cell.current, cell.previous] {
                 bytes.extend(number.to_le_bytes());
             }
+            // Shards first, then accounts: as whoever creates a cell locks them.
+            bytes.extend(counters.accounts().owner(cell.account()).0.to_le_bytes());
+            bytes.extend(cell.limit().0.to_le_bytes());
             count += 1;
         }
         // Nobody who counts waits for the disk.
@@ -148,27 +155,59 @@ fn decode(bytes: &[u8], room: usize, now_ms: i64) -> Result<MemoryCounters, Unre
     }
     let (content, sum) = bytes.split_at(bytes.len() - CHECKSUM);
     let (head, cells) = content.split_at(HEAD);
-    if head[16..20] != VERSION.to_le_bytes() {
-        return Err(Unreadable::Foreign);
-    }
-    if crc32fast::hash(content).to_le_bytes() != sum || cells.len() % CELL != 0 {
+    let (size, read): (usize, Read) = match u32::from_le_bytes(array(&head[16..])) {
+        VERSION => (CELL, Saved::read),
+        WITHOUT_OWNERS => (CELL_WITHOUT_OWNER, Saved::read_without_owner),
+        _ => return Err(Unreadable::Foreign),
+    };
+    if crc32fast::hash(content).to_le_bytes() != sum || cells.len() % size != 0 {
         return Err(Unreadable::Damaged);
     }
     let counters = MemoryCounters::seeded(Seed::from_bytes(array(&head[20..])), room);
-    for cell in cells.chunks_exact(CELL) {
-        let place = Fingerprint::from_bytes(array(&cell[..16]));
-        let number = |at: usize| i64::from_le_bytes(array(&cell[at..at + 8]));
-        let cell =
-            Cell { duration_ms: number(16), last_ms: number(24), current: number(32), previous: number(40) };
-        // No program writes these; taken as they are they would stay for ever.
-        if cell.duration_ms < 1 || cell.current < 0 || cell.previous < 0 {
-            return Err(Unreadable::Damaged);
-        }
-        if !cell.is_over(now_ms) {
-            counters.create(&mut counters.lock(place), place, cell, now_ms);
+    for bytes in cells.chunks_exact(size) {
+        let saved = read(bytes).ok_or(Unreadable::Damaged)?;
+        if !saved.cell.is_over(now_ms) {
+            counters.restore(saved.place, saved.owner, saved.cell, now_ms);
         }
     }
     Ok(counters)
+}
+
+/// Reads one cell of a version.
+type Read = fn(&[u8]) -> Option<Saved>;
+
+/// One cell of the file.
+struct Saved {
+    place: Fingerprint,
+    owner: Owner,
+    cell: Cell,
+}
+
+impl Saved {
+    fn read(bytes: &[u8]) -> Option<Saved> {
+        let owner = Owner(u64::from_le_bytes(array(&bytes[CELL_WITHOUT_OWNER..])));
+        let limit = RoughLimit(u16::from_le_bytes(array(&bytes[CELL_WITHOUT_OWNER + 8..])));
+        let (place, cell) = read_counts(bytes, Some(limit))?;
+        Some(Saved { place, owner, cell })
+    }
+
+    fn read_without_owner(bytes: &[u8]) -> Option<Saved> {
+        let (place, cell) = read_counts(bytes, None)?;
+        Some(Saved { place: place.of_a_limit(), owner: Owner::UNKNOWN, cell })
+    }
+}
+
+/// What both versions have. `None` for numbers that no program writes: taken as they are they would stay for
+/// ever, or be nobody's.
+fn read_counts(bytes: &[u8], limit: Option<RoughLimit>) -> Option<(Fingerprint, Cell)> {
+    let number = |at: usize| i64::from_le_bytes(array(&bytes[at..at + 8]));
+    let [duration_ms, last_ms, current, previous] = [16, 24, 32, 40].map(number);
+    if duration_ms < 1 || last_ms < 0 || current < 0 || previous < 0 {
+        return None;
+    }
+    let limit = limit.unwrap_or_else(|| RoughLimit::of(current.saturating_add(previous)));
+    let cell = Cell::new(duration_ms.min(LONGEST_MS)).last_counted(last_ms, limit, current, previous);
+    Some((Fingerprint::from_bytes(array(bytes)), cell))
 }
 
 /// The first `N` bytes, which are there.
@@ -237,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn more_counts_than_there_is_room_for_are_the_largest() {
+    fn more_counts_than_there_is_room_for_are_those_nearest_to_their_limit() {
         let (_folder, file) = claimed();
         let counters = MemoryCounters::with_room_for(10_000);
         let names: Vec<String> = (1..=100).map(|cost| cost.to_string()).collect();
@@ -248,6 +287,24 @@ mod tests {
         let restored = file.load(50, START).unwrap().expect("there is a file");
         assert!(restored.len() <= 50, "{}", restored.len());
         assert_eq!((used(&restored, "1", D, START), used(&restored, "100", D, START)), (0, 100));
+    }
+
+    #[test]
+    fn counts_of_a_version_without_owners_come_back_and_make_room_before_those_of_tenants() {
+        let (_folder, file, bytes) = saved();
+        let (content, _) = bytes.split_at(bytes.len() - CHECKSUM);
+        let without_owner = |cell: &[u8]| cell[..CELL_WITHOUT_OWNER].to_vec();
+        let cells: Vec<u8> = content[HEAD..].chunks_exact(CELL).flat_map(without_owner).collect();
+        let mut old = [&content[..16], &WITHOUT_OWNERS.to_le_bytes(), &content[20..HEAD], &cells].concat();
+        old.extend(crc32fast::hash(&old).to_le_bytes());
+        fs::write(&file.path, old).unwrap();
+        let restored = file.load(4, START).unwrap().expect("there is a file");
+        assert_eq!(["a", "b", "c"].map(|name| used(&restored, name, D, START)), [7; 3]);
+        for name in ["d", "e"] {
+            assert!(restored.check(&check(name, D, 1), START).passed);
+        }
+        assert_eq!((restored.len(), restored.evicted.value()), (4, 1));
+        assert_eq!(["d", "e"].map(|name| used(&restored, name, D, START)), [1; 2]);
     }
 
     #[cfg(unix)]
@@ -275,7 +332,7 @@ mod tests {
     #[test]
     fn another_version_and_numbers_that_nobody_writes_are_refused() {
         let (_folder, _file, bytes) = saved();
-        for (at, byte) in [(16, 2), (HEAD + 16 + 7, 0x80), (HEAD + 32 + 7, 0x80), (HEAD + 40 + 7, 0x80)] {
+        for (at, byte) in [(16, 3), (HEAD + 16 + 7, 0x80), (HEAD + 32 + 7, 0x80), (HEAD + 40 + 7, 0x80)] {
             let mut changed = bytes.clone();
             changed[at] = byte;
             let end = changed.len() - CHECKSUM;
