@@ -1,11 +1,12 @@
 //! A change is done as a whole or not at all, its events and the memory of the process included: real faults of
 //! the database before, at and after the commit, for every changing operation of the catalogue.
 
-use keyrack_test_harness::{Road, Server, Traffic, fresh_postgres_database};
+use keyrack_test_harness::{
+    Database, Dump, Fault, Road, Server, Traffic, differing, event_count, fresh_postgres_database,
+};
 use serde_json::json;
 
 use crate::changes::{Change, able_program, changes, observed};
-use crate::database::{Database, Dump, Fault, differing, event_count};
 use crate::fixture::{new_api, new_key, read_key, verify};
 use crate::keyrack;
 

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use keyrack_test_harness::{Client, ROOT_KEY, Server};
+use keyrack_test_harness::{Client, Database, ROOT_KEY, Server, event_count};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::changes::{Change, able_program, changes, observed};
-use crate::database::{Database, event_count};
 
 /// How often each change is asked for, each time cut off at another moment.
 const ROUNDS: u32 = 4;

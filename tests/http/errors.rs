@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 
 use keyrack_core::Code;
-use keyrack_test_harness::{Answer, Server};
+use keyrack_test_harness::{Answer, Database, Fault, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::database::{Database, Fault};
 use crate::fixture::{WINDOW, limited_client, merged, new_api, new_key, new_workspace};
 use crate::{keyrack, on_engine, program, responses};
 

@@ -13,7 +13,6 @@ mod catalogue;
 mod changes;
 mod concurrency;
 mod contract;
-mod database;
 mod disconnects;
 mod docs;
 mod errors;

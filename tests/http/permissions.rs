@@ -1,17 +1,13 @@
 //! What a root key must hold, from the contract's permission expressions: each minimal set of permissions that
 //! satisfies an expression is enough, and each lack of one leg is refused as the contract says.
 
-use std::collections::BTreeMap;
-
-use keyrack_test_harness::{Answer, Client, Server};
+use keyrack_test_harness::{Answer, Client, Ids, Scene, Server, scene};
 use serde_json::{Value, json};
 
 use crate::catalogue::operations;
 use crate::facts::facts;
-use crate::fixture::{limited_client, new_api, new_identity, new_key, verify, workspace_id};
+use crate::fixture::{limited_client, workspace_id};
 use crate::keyrack;
-
-pub(crate) type Ids = BTreeMap<&'static str, String>;
 
 /// Operations that are refused to no root key, or to all but operators.
 const WITHOUT_EXPRESSION: [(&str, &str); 7] = [
@@ -62,120 +58,6 @@ pub(crate) fn for_another_resource(permission: &str, ids: &Ids) -> Option<String
 fn strange_id(name: &str, ids: &Ids) -> String {
     // Another workspace would be no valid grant.
     if name == "workspaceId" { ids[name].clone() } else { "api_other1234567".to_owned() }
-}
-
-/// Resources for one call of an operation, made anew for each call because some calls consume them.
-pub(crate) struct Scene {
-    pub(crate) ids: Ids,
-    pub(crate) body: Value,
-}
-
-/// Makes what one call of an operation needs.
-pub(crate) async fn scene(server: &Server, operation: &str) -> Scene {
-    let workspace = workspace_id(server).await;
-    let api = new_api(server).await;
-    let key = new_key(server, &api, json!({})).await;
-    let space = verify(server, &key, json!({})).await["keyspaceId"].as_str().expect("an id").to_owned();
-    let unique = api.replace("api_", "n");
-    let mut ids = Ids::from([
-        ("workspaceId", workspace),
-        ("keySpaceId", space),
-        ("keyId", key.id.clone()),
-        ("apiId", api.clone()),
-    ]);
-    let body = match operation {
-        "apis.createApi" => json!({"name": "payments"}),
-        "apis.getApi" | "apis.deleteApi" | "apis.listKeys" | "keys.createKey" => {
-            json!({"apiId": api})
-        }
-        "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
-        "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key.id}),
-        "keys.updateCredits" => json!({"keyId": key.id, "operation": "set", "value": 5}),
-        "keys.migrateKeys" => {
-            let migration = crate::keys_migrate::new_migration(server, "sha256");
-            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": unique}]})
-        }
-        "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
-        "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
-            let slug = json!({"name": "n", "slug": unique});
-            server.call("permissions.createPermission", slug).await.expect(200);
-            json!({"keyId": key.id, "permissions": [unique]})
-        }
-        "keys.addRoles" | "keys.removeRoles" | "keys.setRoles" => {
-            server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
-            json!({"keyId": key.id, "roles": [unique]})
-        }
-        "keys.verifyKey" | "keys.whoami" => json!({"key": key.key}),
-        "permissions.createPermission" => json!({"name": "n", "slug": unique}),
-        "permissions.createRole" => json!({"name": unique}),
-        "identities.createIdentity" => json!({"externalId": unique}),
-        "identities.getIdentity" => {
-            ids.insert("identityId", new_identity(server, &unique, json!({})).await);
-            json!({"identity": unique})
-        }
-        "identities.deleteIdentity" | "identities.listIdentities" | "identities.updateIdentity" => {
-            ids.insert("identityId", new_identity(server, &unique, json!({})).await);
-            let member = if operation == "identities.listIdentities" { "search" } else { "identity" };
-            json!({member: unique})
-        }
-        "permissions.deletePermission"
-        | "permissions.getPermission"
-        | "permissions.listPermissions"
-        | "permissions.updatePermission" => {
-            let body = json!({"name": "n", "slug": unique});
-            let id = server.call("permissions.createPermission", body).await.expect(200).text_of("permissionId");
-            ids.insert("permissionId", id.clone());
-            if operation == "permissions.listPermissions" { json!({}) } else { json!({"permission": id}) }
-        }
-        "permissions.deleteRole"
-        | "permissions.getRole"
-        | "permissions.listRoles"
-        | "permissions.setRolePermissions"
-        | "permissions.updateRole" => {
-            let id = server.call("permissions.createRole", json!({"name": unique})).await.expect(200);
-            let id = id.text_of("roleId");
-            ids.insert("roleId", id.clone());
-            match operation {
-                "permissions.listRoles" => json!({}),
-                "permissions.setRolePermissions" => json!({"role": id, "permissions": []}),
-                _ => json!({"role": id}),
-            }
-        }
-        "rootKeys.createKey" => json!({"permissions": []}),
-        "rootKeys.updateKey" | "rootKeys.rerollKey" | "rootKeys.deleteKey" => {
-            let made = server.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
-            ids.insert("keyId", made.text_of("keyId"));
-            match operation {
-                "rootKeys.updateKey" => json!({"keyId": ids["keyId"], "name": "renamed"}),
-                "rootKeys.rerollKey" => json!({"keyId": ids["keyId"], "expiration": null}),
-                _ => json!({"keyId": ids["keyId"]}),
-            }
-        }
-        "workspace.getLimits" | "workspace.getUsage" | "audit.listLogs" | "ratelimit.listNamespaces" => json!({}),
-        "audit.getLog" => {
-            let logs = server.call("audit.listLogs", json!({"limit": 1})).await.expect(200);
-            json!({"logId": logs.data()[0]["id"]})
-        }
-        name if name.starts_with("ratelimit.") => ratelimit_scene(server, name, &unique, &mut ids).await,
-        other => panic!("no scene for {other}"),
-    };
-    Scene { ids, body }
-}
-
-/// A namespace with an override, and a request that is about them.
-async fn ratelimit_scene(server: &Server, operation: &str, name: &str, ids: &mut Ids) -> Value {
-    let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
-    server.call("ratelimit.limit", check.clone()).await.expect(200);
-    let set = server.call("ratelimit.setOverride", check.clone()).await.expect(200);
-    let found = server.call("ratelimit.listNamespaces", json!({"search": name})).await.expect(200);
-    ids.insert("namespaceId", found.data()[0]["id"].as_str().expect("an id").to_owned());
-    ids.insert("overrideId", set.text_of("overrideId"));
-    match operation {
-        "ratelimit.multiLimit" => json!([check]),
-        "ratelimit.limit" | "ratelimit.setOverride" => check,
-        "ratelimit.getOverride" | "ratelimit.deleteOverride" => json!({"namespace": name, "identifier": "i"}),
-        _ => json!({"namespace": name}),
-    }
 }
 
 fn granted(answer: &Answer) -> bool {

@@ -1,14 +1,14 @@
 //! What a root key must hold besides, when a request asks for more: from the contract's conditional expressions,
 //! each minimal set is enough, and each lack of one leg is refused as the contract says.
 
-use keyrack_test_harness::Server;
+use keyrack_test_harness::{Ids, Scene, Server};
 use serde_json::{Value, json};
 
 use crate::catalogue::operations;
 use crate::changes::able_program;
 use crate::facts::facts;
 use crate::fixture::{new_api, new_key, verify, workspace_id};
-use crate::permissions::{Ids, Scene, assert_denied, concrete, for_another_resource, holding, minimal_sets};
+use crate::permissions::{assert_denied, concrete, for_another_resource, holding, minimal_sets};
 
 /// The conditions of an operation that are expressions over permissions; that nobody hands out more than they hold
 /// is about permissions themselves, and tested with root keys.

@@ -31,6 +31,16 @@ impl Client {
         Self { inspect: Some(inspect), ..self.clone() }
     }
 
+    /// Its root key.
+    pub fn root_key(&self) -> &str {
+        &self.root_key
+    }
+
+    /// The same client for another server, such as the same one after a restart.
+    pub fn moved_to(&self, server: &Client) -> Self {
+        Self { base: server.base.clone(), ..self.clone() }
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn base(&self) -> &str {
         &self.base
@@ -62,6 +72,18 @@ impl Client {
             request = request.header(*name, *value);
         }
         let answer = self.send(operation, request).await;
+        self.checked(answer)
+    }
+
+    /// Calls an operation of a server that may be gone: `None` when no whole answer came.
+    pub async fn call_if_there(&self, operation: &str, body: Value) -> Option<Answer> {
+        let request =
+            self.request(Method::POST, &format!("/v2/{operation}")).bearer_auth(&self.root_key).json(&body);
+        let answer = received(operation, request).await.ok()?;
+        Some(self.checked(answer))
+    }
+
+    fn checked(&self, answer: Answer) -> Answer {
         answer.check_envelope();
         if let Some(inspect) = self.inspect {
             inspect(&answer);
@@ -76,22 +98,20 @@ impl Client {
 
     /// Sends any request. The envelope is not checked: not every path has one.
     pub async fn send(&self, asked: &str, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap_or_else(|fault| panic!("{asked} was not answered: {fault:?}"));
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let text =
-            response.text().await.unwrap_or_else(|fault| panic!("{asked}: the answer broke off: {fault:?}"));
-        Answer {
-            asked: asked.to_owned(),
-            status,
-            headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        }
+        received(asked, request).await.unwrap_or_else(|fault| panic!("{asked} was not answered: {fault:?}"))
     }
 
     /// GET of a path, without credentials.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(&format!("GET {path}"), self.request(Method::GET, path)).await
     }
+}
+
+/// Sends a request and takes the whole answer.
+async fn received(asked: &str, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer { asked: asked.to_owned(), status, headers, body, text })
 }

@@ -16,15 +16,21 @@
 
 mod answer;
 mod client;
+mod cluster;
+mod database;
 mod postgres;
 mod program;
 mod road;
+mod scene;
 
 pub use answer::Answer;
 pub use client::Client;
+pub use cluster::Cluster;
+pub use database::{Database, Dump, Fault, differing, event_count};
 pub use postgres::fresh_postgres_database;
 pub use program::{Program, ROOT_KEY, Server, free_port};
 pub use road::{Road, Traffic};
+pub use scene::{Ids, Scene, scene, scene_in};
 
 /// An HTTP client that never leaves the machine: no proxy, no pool shared with another test.
 pub fn http_client() -> reqwest::Client {

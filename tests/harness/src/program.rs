@@ -55,6 +55,12 @@ impl Program {
         }
     }
 
+    /// The same program with an empty data directory of its own.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        Self { folder: Self::new("").folder, ..self.clone() }
+    }
+
     /// Starts it through another program, which gets it and its arguments as its own last arguments and becomes it.
     #[must_use]
     pub fn through(mut self, launcher: &[&str]) -> Self {

@@ -1,8 +1,8 @@
-//! The database behind a server, looked at and made to fail from outside.
+//! The database behind servers, looked at and made to fail from outside.
 
 use std::collections::BTreeMap;
 
-use keyrack_test_harness::Server;
+use crate::Server;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 /// Columns that are written in the background.
@@ -11,10 +11,11 @@ const BACKGROUND: [&str; 1] = ["last_used_at"];
 const BACKGROUND_TABLE: &str = "usage_hours";
 
 /// All rows of all tables, as text.
-pub(crate) type Dump = BTreeMap<String, Vec<String>>;
+pub type Dump = BTreeMap<String, Vec<String>>;
 
-/// A connection to the database of a server.
-pub(crate) struct Database {
+/// A connection to a database of the program.
+#[derive(Debug)]
+pub struct Database {
     connection: AnyConnection,
     is_postgres: bool,
     /// Reads the rows of all tables.
@@ -23,7 +24,7 @@ pub(crate) struct Database {
 
 /// Where a change is made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The change feed refuses its row.
     ChangeFeed,
     /// The audit log refuses its row.
@@ -36,12 +37,12 @@ pub(crate) enum Fault {
 
 impl Database {
     /// The database of a server.
-    pub(crate) async fn of(server: &Server) -> Self {
+    pub async fn of(server: &Server) -> Self {
         Database::at(&server.program().database_url()).await
     }
 
     /// The database of a connection URL.
-    pub(crate) async fn at(url: &str) -> Self {
+    pub async fn at(url: &str) -> Self {
         sqlx::any::install_default_drivers();
         let connection = AnyConnection::connect(url).await.expect("the database can be opened");
         Database { connection, is_postgres: url.starts_with("postgres"), query: String::new() }
@@ -52,13 +53,14 @@ impl Database {
         rows.expect("the query works").iter().map(|row| row.get(0)).collect()
     }
 
-    async fn execute(&mut self, statement: &str) {
+    /// Executes statements, behind the back of the program.
+    pub async fn execute(&mut self, statement: &str) {
         let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut self.connection).await;
         done.unwrap_or_else(|fault| panic!("{statement}: {fault}"));
     }
 
     /// Every row of every table of the program.
-    pub(crate) async fn dump(&mut self) -> Dump {
+    pub async fn dump(&mut self) -> Dump {
         if self.query.is_empty() {
             self.query = self.query_of_all_tables().await;
         }
@@ -100,7 +102,7 @@ impl Database {
     }
 
     /// Makes every change fail there until [`Database::mend`].
-    pub(crate) async fn break_at(&mut self, fault: Fault) {
+    pub async fn break_at(&mut self, fault: Fault) {
         let raise = if self.is_postgres {
             self.execute(
                 "CREATE OR REPLACE FUNCTION _fault() RETURNS trigger LANGUAGE plpgsql AS \
@@ -134,7 +136,7 @@ impl Database {
     }
 
     /// Takes the fault away.
-    pub(crate) async fn mend(&mut self, fault: Fault) {
+    pub async fn mend(&mut self, fault: Fault) {
         let table = match fault {
             Fault::ChangeFeed => "changes",
             Fault::AuditLog | Fault::Commit => "audit_logs",
@@ -146,11 +148,11 @@ impl Database {
 }
 
 /// How many events the audit logs have.
-pub(crate) fn event_count(dump: &Dump) -> usize {
+pub fn event_count(dump: &Dump) -> usize {
     dump.get("audit_logs").map_or(0, Vec::len)
 }
 
 /// The tables in which two dumps differ.
-pub(crate) fn differing<'a>(one: &'a Dump, other: &'a Dump) -> Vec<&'a String> {
+pub fn differing<'a>(one: &'a Dump, other: &'a Dump) -> Vec<&'a String> {
     one.keys().chain(other.keys()).filter(|table| one.get(*table) != other.get(*table)).collect()
 }
