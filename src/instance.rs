@@ -99,7 +99,12 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
 pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> anyhow::Result<Instance> {
     let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let location = settings.database()?;
-    let options = Options { vault: settings.vault()?, durability: settings.credits_durability()?, counters };
+    let options = Options {
+        vault: settings.vault()?,
+        durability: settings.credits_durability()?,
+        counters,
+        stale_after: Some(settings.stale_after()?),
+    };
     refuse_lost_database(&location, &root_key_file).await?;
     let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
     let keep = |secret: &Secret| {

@@ -108,12 +108,6 @@ impl Caller {
         Caller { root_key, origin, authorized: AtomicBool::new(false) }
     }
 
-    /// The same caller for another call: whether a rule was asked is a fact of each call.
-    #[must_use]
-    pub fn again(&self) -> Self {
-        Caller::new(self.root_key.clone(), Origin { request_id: RequestId::new(), ..self.origin.clone() })
-    }
-
     /// The root key.
     pub fn root_key(&self) -> &RootKey {
         &self.root_key

@@ -9,6 +9,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use schemars::JsonSchema;
@@ -26,6 +27,9 @@ use crate::schema::RequestSchema;
 use crate::traces;
 
 pub use crate::operations::each;
+
+/// How long a change may wait for the store before it is given up.
+const LONGEST_CHANGE: Duration = Duration::from_secs(60);
 
 /// What an operation does to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,7 +300,10 @@ pub async fn run_read<O: Operation>(
     let outcome = match O::ABOUT.effect {
         Effect::Read => std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|_| "panicked".to_owned()),
         Effect::Write | Effect::Destroy => {
-            tokio::spawn(work.in_current_span()).await.map_err(|error| error.to_string())
+            let work = tokio::time::timeout(LONGEST_CHANGE, work);
+            let outcome = tokio::spawn(work.in_current_span()).await.map_err(|error| error.to_string());
+            // Not committed then, or the commit itself would have said so.
+            outcome.map(|in_time| in_time.unwrap_or_else(|late| Err(Error::database_unavailable(late))))
         }
     };
     outcome.unwrap_or_else(|cause| Err(Error::unexpected(format!("{}: {cause}", O::ABOUT.name))))

@@ -2,25 +2,38 @@
 //!
 //! A mutation takes its workspace's row first, which serialises it with every other mutation of the
 //! workspace on both engines: what it reads stays true until it commits, so "look, then insert" is
-//! safe. In the same transaction it writes what it touched to the change feed and what it did to the
-//! audit log. After the commit this process's resident state is brought up to date before the answer
-//! is sent; other processes follow the feed.
+//! safe. Then it looks whether the caller still may: a root key that was revoked while a request was on its
+//! way changes nothing any more. In the same transaction it writes what it touched to the change feed and what
+//! it did to the audit log. After the commit this process's memory is brought up to date before the answer is
+//! sent, in the way in which it learns of the changes of others: from the feed (see `state.rs`).
 //!
 //! Credit deductions and last-used times do not take part.
 
 pub mod forgetting;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tracing::Instrument as _;
+
 use crate::audit::{self, Actor, Event};
+use crate::authentication;
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::{Connection, Transaction, changes, keys, refills, workspaces};
+use crate::schedule;
+use crate::state::State;
+use crate::store::{Connection, Transaction, changes, keys, refills, root_keys, workspaces};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
+/// How long a commit may take. What the database does not confirm until then it may still do.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A thing that a mutation touched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,8 +99,10 @@ impl Subject {
 /// A change in progress. Dropped without [`Mutation::commit`], it leaves nothing.
 #[derive(Debug)]
 pub struct Mutation {
-    keyrack: Keyrack,
+    state: Arc<State>,
+    // Before the turn: fields are dropped in order.
     transaction: Transaction,
+    _turn: Option<OwnedMutexGuard<()>>,
     workspace_id: String,
     generation: i64,
     now: i64,
@@ -101,9 +116,19 @@ impl Mutation {
     /// Begins a change of the caller's workspace.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or the caller may not do by now what it could when it was let in.
     pub async fn begin(keyrack: &Keyrack, caller: &Caller) -> Result<Mutation, Error> {
-        Mutation::begin_as(keyrack, caller.workspace_id(), Actor::of(caller)).await
+        Mutation::begin_in(keyrack, caller, caller.workspace_id()).await
+    }
+
+    /// Begins a change of any workspace by a caller who may.
+    ///
+    /// # Errors
+    /// As [`Mutation::begin`].
+    pub async fn begin_in(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
+        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::of(caller)).await?;
+        mutation.check_caller(caller).await?;
+        Ok(mutation)
     }
 
     /// Begins a change of a workspace by someone who is no caller, such as the program itself.
@@ -111,8 +136,15 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer.
     pub async fn begin_as(keyrack: &Keyrack, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
-        let transaction = keyrack.store().write().await?;
-        Mutation::adopt(keyrack, transaction, workspace_id, actor).await
+        let state = keyrack.state();
+        let turn = state.following.of(workspace_id).turn.clone().lock_owned();
+        let turn = tokio::time::timeout(state.store.longest_turn(), turn).await.map_err(|_| {
+            Error::database_unavailable("changes of this workspace waited for each other for too long")
+        })?;
+        let transaction = state.store.write().await?;
+        let mut mutation = Mutation::adopt(keyrack, transaction, workspace_id, actor).await?;
+        mutation._turn = Some(turn);
+        Ok(mutation)
     }
 
     /// Makes a transaction that has done something already a change of a workspace.
@@ -124,8 +156,9 @@ impl Mutation {
     ) -> Result<Mutation, Error> {
         let generation = workspaces::next_generation(&mut transaction, workspace_id).await?;
         Ok(Mutation {
-            keyrack: keyrack.clone(),
+            state: keyrack.state().clone(),
             transaction,
+            _turn: None,
             workspace_id: workspace_id.to_owned(),
             generation,
             now: keyrack.clock().now(),
@@ -134,6 +167,18 @@ impl Mutation {
             events: Vec::new(),
             correlated: false,
         })
+    }
+
+    /// Refuses a caller whose root key was deleted, disabled or narrowed, or whose workspace was disabled, since
+    /// it was let in. What is read here stays true until the commit.
+    pub(crate) async fn check_caller(&mut self, caller: &Caller) -> Result<(), Error> {
+        let id = &caller.root_key().id;
+        if caller.workspace_id() != self.workspace_id {
+            // The lock that this change holds is not that of those who change the root key.
+            root_keys::lock(&mut self.transaction, id).await?;
+        }
+        let standing = root_keys::standing(&mut self.transaction, id).await?;
+        authentication::check_standing(caller, standing, self.now)
     }
 
     /// The transaction, for queries.
@@ -191,7 +236,7 @@ impl Mutation {
         self.correlated = true;
     }
 
-    /// Makes the change durable and brings this process's resident state up to date with it.
+    /// Makes the change durable and brings this process's memory up to date with it.
     ///
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
@@ -207,35 +252,66 @@ impl Mutation {
             self.correlated,
         )
         .await?;
-        let outcome = self.transaction.commit().await;
-        // Read back even what may have failed: the database knows.
-        self.keyrack.changed_here(&self.workspace_id, self.generation, &self.subjects).await;
-        outcome
+        let Mutation { state, transaction, _turn: turn, workspace_id, .. } = self;
+        // In a task of its own: whoever stops waiting must not come between the commit and memory.
+        let committed = tokio::spawn(
+            async move {
+                let outcome = tokio::time::timeout(COMMIT_TIMEOUT, transaction.commit()).await;
+                drop(turn);
+                // Whatever became of it: the database knows.
+                state.follow_own(&workspace_id).await;
+                outcome.unwrap_or_else(|late| Err(Error::unknown_outcome(late)))
+            }
+            .in_current_span(),
+        );
+        committed.await.unwrap_or_else(|panicked| Err(Error::unknown_outcome(panicked)))
     }
 }
 
 /// Follows the changes of other processes on the same database until the program ends.
-pub async fn follow(keyrack: Keyrack) {
+pub(crate) async fn follow(state: Arc<State>) {
     let mut ticks = tokio::time::interval(POLL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    // Those that take long keep nobody from looking, nor other workspaces from being followed.
+    let (mut running, mut followed) = (HashSet::new(), JoinSet::new());
     loop {
         ticks.tick().await;
-        match keyrack.catch_up().await {
-            Ok(()) if failing => {
-                tracing::info!("following the changes of other processes again");
-                failing = false;
-            }
-            Ok(()) => {}
-            // The program stops.
-            Err(_) if keyrack.store().is_closed() => return,
-            Err(error) => {
-                keyrack.metrics().change_feed_failures.add(1);
-                if !failing {
-                    tracing::warn!(%error, "the changes of other processes cannot be read; trying again");
+        let mut outcomes = Vec::new();
+        while let Some(done) = followed.try_join_next() {
+            let (workspace_id, outcome) =
+                done.unwrap_or_else(|ended| (String::new(), Err(Error::unexpected(ended))));
+            running.remove(&workspace_id);
+            outcomes.push(outcome);
+        }
+        match schedule::caught(state.look()).await {
+            Ok(behind) => {
+                for workspace_id in behind {
+                    if running.insert(workspace_id.clone()) {
+                        let state = state.clone();
+                        followed.spawn(async move {
+                            let outcome = schedule::caught(state.follow(&workspace_id)).await;
+                            (workspace_id, outcome)
+                        });
+                    }
                 }
-                failing = true;
+                outcomes.push(Ok(()));
+            }
+            Err(error) => outcomes.push(Err(error)),
+        }
+        if state.store.is_closed() {
+            return;
+        }
+        let failed = outcomes.into_iter().find_map(Result::err);
+        if failing && failed.is_none() {
+            tracing::info!("following the changes of other processes again");
+        }
+        if let Some(error) = &failed {
+            state.metrics.change_feed_failures.add(1);
+            if !failing {
+                tracing::warn!(%error, cause = error.cause(), "the changes of other processes cannot be read; trying again");
             }
         }
+        failing = failed.is_some();
     }
 }

@@ -1,4 +1,4 @@
-//! Whether this process should get requests, and if not, why: what readiness answers from.
+//! Whether this process should get requests, and what is wrong with it: what readiness answers from.
 //!
 //! Whoever finds a reason notes it here, and takes it back when it is over; whoever asks reads what is known
 //! and waits for nothing. A reason stands for something that requests fail of, in words that may be read by
@@ -16,7 +16,12 @@ use crate::store::WriteFault;
 /// How long the database may take for a sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a process should get no requests.
+/// How long the database may take over a group of deductions.
+const DEDUCTION_LIMIT: Duration = Duration::from_secs(20);
+/// So many failures of a job in a row are more than bad luck.
+const FAILURES: u64 = 3;
+
+/// What may be wrong with a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// It was told to stop.
@@ -29,20 +34,32 @@ pub enum Reason {
     DiskFull,
     /// The last write failed for another reason.
     WritesFail,
+    /// Deductions of credits wait for the database for too long.
+    CreditsHang,
+    /// Work that is done beside requests fails, panics or hangs again and again.
+    WorkFails,
     /// What it holds in memory may be older than is promised.
     Stale,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 6] = [
+    pub const ALL: [Reason; 8] = [
         Reason::ShuttingDown,
         Reason::DatabaseAway,
         Reason::DatabaseFileMoved,
         Reason::DiskFull,
         Reason::WritesFail,
+        Reason::CreditsHang,
+        Reason::WorkFails,
         Reason::Stale,
     ];
+
+    /// Whether requests are better sent elsewhere. Otherwise it is only said: what fails everywhere for one bad row
+    /// must not take every process away.
+    pub fn is_against_work(self) -> bool {
+        self != Reason::WorkFails
+    }
 
     /// For programs: `database_away`.
     pub fn name(self) -> &'static str {
@@ -52,6 +69,8 @@ impl Reason {
             Reason::DatabaseFileMoved => "database_file_moved",
             Reason::DiskFull => "disk_full",
             Reason::WritesFail => "writes_fail",
+            Reason::CreditsHang => "credits_hang",
+            Reason::WorkFails => "work_fails",
             Reason::Stale => "stale",
         }
     }
@@ -64,6 +83,8 @@ impl Reason {
             Reason::DatabaseFileMoved => "The database file was removed or replaced: nothing is written.",
             Reason::DiskFull => "The disk is full: nothing can be written to the database.",
             Reason::WritesFail => "The database cannot be written.",
+            Reason::CreditsHang => "Credits cannot be spent: the database takes too long over them.",
+            Reason::WorkFails => "Work beside requests, such as refills, failed again and again.",
             Reason::Stale => "The server is catching up with the changes of other processes.",
         }
     }
@@ -77,6 +98,12 @@ impl Reason {
             }
             Reason::DatabaseFileMoved => Some(
                 "Put the file back where it was, and the server goes on. To go on with another one, stop the server first.",
+            ),
+            Reason::CreditsHang => Some(
+                "See what keeps the database from answering: a lock, a disk that hangs. The server goes on by itself.",
+            ),
+            Reason::WorkFails => Some(
+                "The server's log names the work and the cause. Requests are answered meanwhile; it is tried again.",
             ),
             Reason::DiskFull => Some("Make room on the disk of the database. The server goes on by itself."),
             Reason::WritesFail => Some(
@@ -108,8 +135,9 @@ impl Health {
 }
 
 impl Keyrack {
-    /// Why this process should get no requests now; empty when it should. It waits for nothing.
-    pub fn reasons_against_work(&self) -> Vec<Reason> {
+    /// What is wrong with this process now; whether it should get requests says [`Reason::is_against_work`]. It
+    /// waits for nothing.
+    pub fn reasons(&self) -> Vec<Reason> {
         let stale = self.is_stale().then_some(Reason::Stale);
         self.health().known().iter().copied().chain(stale).collect()
     }
@@ -130,6 +158,9 @@ impl Job for Look {
         }
         health.note(Reason::DatabaseAway, !matches!(answered, Ok(Ok(()))));
         health.note(Reason::DatabaseFileMoved, store.check_file().is_err());
+        health.note(Reason::CreditsHang, keyrack.deductions_busy_for() > DEDUCTION_LIMIT);
+        let runs = keyrack.metrics().scheduled_runs();
+        health.note(Reason::WorkFails, runs.iter().any(|(_, runs)| runs.failures_in_a_row >= FAILURES));
         if store.write_fault().is_some() {
             // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
             // they work again.

@@ -1,8 +1,6 @@
 //! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -11,30 +9,27 @@ use crate::analytics::recorder::Recorder;
 use crate::analytics::writing;
 use crate::audit::filing;
 use crate::audit::heads::{self, Heads};
-use crate::caller::{Caller, Origin};
+use crate::caller::Caller;
+use crate::changes;
 use crate::changes::forgetting::Forgetting;
-use crate::changes::{self, Subject};
-use crate::clock::{Clock, rfc3339};
+use crate::clock::Clock;
 use crate::credits::ledger::Ledger;
 use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
+use crate::following::STALE_AFTER;
 use crate::health::{self, Health};
-use crate::keys::secret;
 use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::resident::Resident;
 use crate::retention::{Removal, Retention};
 use crate::schedule::{self, Job};
+use crate::state::State;
 use crate::store::workspaces::Workspace;
-use crate::store::{Connection, Durability, Engine, Location, Store, changes as feed, root_keys, workspaces};
+use crate::store::{Durability, Location, Store, root_keys};
 use crate::vault::Vault;
 
 const MINUTE_MS: i64 = 60_000;
-/// How often a refresh after a commit is tried before the feed has to make up for it.
-const REFRESH_TRIES: u32 = 3;
-/// How old the last look at other nodes' changes may be. They are looked for several times a second.
-const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// An open Keyrack. Cloning it is cheap and gives the same one.
 #[derive(Debug, Clone)]
@@ -49,19 +44,15 @@ pub struct Options {
     pub durability: Durability,
     /// Counters of rate limits to go on with.
     pub counters: MemoryCounters,
+    /// For how long this process answers from memory while it cannot read the changes of others; 10 s by default.
+    pub stale_after: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Open {
-    store: Store,
-    resident: Resident,
-    /// The generation of each workspace that the resident state has seen. Whoever refreshes holds this
-    /// lock from before reading until the entries are in place, so an older state never overwrites a newer.
-    seen: Mutex<HashMap<String, i64>>,
-    following: Following,
+    state: Arc<State>,
     health: Health,
     counters: MemoryCounters,
-    metrics: Arc<Metrics>,
     ledger: Ledger,
     vault: Option<Vault>,
     last_used: LastUsed,
@@ -70,39 +61,6 @@ struct Open {
     count_writing: Mutex<()>,
     /// Held while times of last use do.
     use_writing: Mutex<()>,
-    clock: Clock,
-}
-
-/// How well this process follows the changes of others. Every request asks, so it is no lock.
-#[derive(Debug)]
-struct Following {
-    /// A change of this process could not be read back.
-    is_behind: AtomicBool,
-    /// When the changes of other processes were read last, in ms since `opened`; [`NEVER`] before the
-    /// background work began.
-    last_ms: AtomicU64,
-    opened: Instant,
-}
-
-const NEVER: u64 = u64::MAX;
-
-impl Following {
-    fn new() -> Self {
-        Following { is_behind: AtomicBool::new(false), last_ms: AtomicU64::new(NEVER), opened: Instant::now() }
-    }
-
-    /// How long ago the changes of other processes were read; `None` before the first time.
-    fn age(&self) -> Option<Duration> {
-        let last_ms = self.last_ms.load(Ordering::Acquire);
-        (last_ms != NEVER).then(|| self.opened.elapsed().saturating_sub(Duration::from_millis(last_ms)))
-    }
-
-    /// Notes that the changes of all processes were followed to their end just now.
-    fn caught_up(&self) {
-        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1);
-        self.last_ms.store(now_ms, Ordering::Release);
-        self.is_behind.store(false, Ordering::Release);
-    }
 }
 
 impl Keyrack {
@@ -119,18 +77,17 @@ impl Keyrack {
     /// # Errors
     /// When the database cannot be opened or read.
     pub async fn open_with(location: &Location, clock: Clock, options: Options) -> Result<Keyrack, Error> {
-        let Options { vault, durability, counters } = options;
+        let Options { vault, durability, counters, stale_after } = options;
         let store = Store::open(location).await?;
-        let mut connection = store.read().await?;
-        // Generations first: what changes while the rest loads is read again.
-        let seen = workspaces::generations(&mut connection).await?.into_iter().collect();
+        let metrics = Arc::new(Metrics::default());
         let started = Instant::now();
-        let resident = Resident::load(&store).await?;
-        tracing::info!(keys = resident.key_count(), ms = started.elapsed().as_millis(), "the keys are in memory");
-        drop(connection);
-        filing::file_all(&store).await?;
+        let stale_after = stale_after.unwrap_or(STALE_AFTER);
+        let state = State::load(store, metrics.clone(), clock, stale_after).await?;
+        let keys = state.resident.key_count();
+        tracing::info!(keys, ms = started.elapsed().as_millis(), "the keys are in memory");
+        filing::file_all(&state.store).await?;
         if let Some(vault) = &vault {
-            let (rewrapped, foreign) = vault.rewrap(&store, clock.now()).await?;
+            let (rewrapped, foreign) = vault.rewrap(&state.store, state.clock.now()).await?;
             if rewrapped > 0 {
                 tracing::info!(rewrapped, "data keys are sealed under the new master key now");
             }
@@ -141,24 +98,17 @@ impl Keyrack {
                 );
             }
         }
-        let (following, last_used) = (Following::new(), LastUsed::default());
-        let (seen, metrics) = (Mutex::new(seen), Arc::new(Metrics::default()));
-        let ledger = Ledger::new(store.clone(), durability, metrics.clone());
+        let ledger = Ledger::new(state.store.clone(), durability, metrics);
         Ok(Keyrack(Arc::new(Open {
-            store,
-            resident,
-            seen,
-            following,
+            state: Arc::new(state),
             health: Health::default(),
             counters,
-            metrics,
             ledger,
             vault,
-            last_used,
+            last_used: LastUsed::default(),
             recorder: Arc::default(),
             count_writing: Mutex::default(),
             use_writing: Mutex::default(),
-            clock,
         })))
     }
 
@@ -183,7 +133,7 @@ impl Keyrack {
         if let Err(error) = self.recorder().start(self.clock().clone()) {
             tracing::error!(%error, "no thread for events: those of an overload will be lost");
         }
-        tokio::spawn(changes::follow(self.clone()));
+        tokio::spawn(changes::follow(self.0.state.clone()));
         schedule::start(self, health::Look);
         schedule::start(self, Refills::default());
         schedule::start(self, Usage);
@@ -194,14 +144,19 @@ impl Keyrack {
         schedule::start(self, Removal::new(retention));
     }
 
+    /// The store, what of it is in memory, and how memory follows.
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.0.state
+    }
+
     /// The store.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.0.state.store
     }
 
     /// The resident state.
     pub fn resident(&self) -> &Resident {
-        &self.0.resident
+        &self.0.state.resident
     }
 
     /// What is known against sending requests to this process.
@@ -216,7 +171,7 @@ impl Keyrack {
 
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
+        &self.0.state.metrics
     }
 
     /// What makes deductions.
@@ -227,6 +182,11 @@ impl Keyrack {
     /// How many deductions wait to be made.
     pub fn waiting_deductions(&self) -> usize {
         self.ledger().waiting()
+    }
+
+    /// For how long the database takes over the deductions that are being made; zero when none are.
+    pub fn deductions_busy_for(&self) -> Duration {
+        self.ledger().busy_for()
     }
 
     /// Where the plaintexts of recoverable keys are, if the server has a master key.
@@ -251,43 +211,12 @@ impl Keyrack {
 
     /// The clock.
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.state.clock
     }
 
-    /// Finds the root key that a bearer value is.
-    ///
-    /// # Errors
-    /// 401 for what is no root key (an ordinary key reads the same), 403 for one that may not be used,
-    /// 404 when its workspace is gone, 503 while the resident state is stale.
-    pub fn authenticate(&self, bearer: &str, origin: Origin) -> Result<Caller, Error> {
-        if self.is_stale() {
-            return Err(Error::new(
-                Code::ServiceUnavailable,
-                "The server cannot read the changes of other processes, and would answer from an older state. Try \
-                 again shortly.",
-            )
-            .retry_after(1));
-        }
-        let invalid =
-            |code: Code, reason: &str| Error::new(code, format!("The provided root key is invalid. {reason}"));
-        let Some(root_key) = self.resident().root_key(&secret::hash(bearer)) else {
-            return Err(invalid(Code::RootKeyNotFound, "No root key has this value."));
-        };
-        let is_enabled = self.resident().look_at_workspace(&root_key.workspace_id, |workspace| workspace.enabled);
-        let Some(is_enabled) = is_enabled else {
-            return Err(invalid(Code::WorkspaceNotFound, "Its workspace does not exist any more."));
-        };
-        if !is_enabled {
-            return Err(invalid(Code::WorkspaceDisabled, "Its workspace is disabled."));
-        }
-        if !root_key.enabled {
-            return Err(invalid(Code::KeyDisabled, "It is disabled."));
-        }
-        if let Some(expires_at) = root_key.expires_at.filter(|expires_at| self.clock().now() > *expires_at) {
-            return Err(invalid(Code::Forbidden, &format!("It expired at {}.", rfc3339(expires_at))));
-        }
-        self.0.last_used.note(&root_key.id, self.clock().now());
-        Ok(Caller::new(root_key, origin))
+    /// Notes that a root key is used now.
+    pub(crate) fn note_use(&self, root_key_id: &str) {
+        self.0.last_used.note(root_key_id, self.clock().now());
     }
 
     /// When this process last saw a root key used, in Unix ms; 0 when never.
@@ -315,19 +244,32 @@ impl Keyrack {
         Ok(())
     }
 
-    /// Whether the resident state may be older than the answers that are promised from it: a change of this
-    /// process could not be read back, or those of other nodes could not be read for a while.
-    ///
-    /// On SQLite only the first counts: processes that share a file lose it together, and verifications go on.
+    /// Whether memory may be older than the answers that are promised from it: the changes of other processes
+    /// could not be read for a while, or in some workspace a change that is known of is not there yet.
     pub fn is_stale(&self) -> bool {
-        let following = &self.0.following;
-        following.is_behind.load(Ordering::Acquire)
-            || (self.store().engine() == Engine::Postgres && following.age().is_some_and(|age| age > STALE_AFTER))
+        self.state().following.is_stale() || self.state().following.is_stale_anywhere()
     }
 
-    /// How long ago the changes of all processes were followed to their end; `None` before the first time.
+    /// How long ago the changes of all processes were looked for; `None` before the first time.
     pub fn change_feed_age(&self) -> Option<Duration> {
-        self.0.following.age()
+        self.state().following.age()
+    }
+
+    /// Brings memory up to what the database says of a workspace: for what another process may have made a
+    /// moment ago.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn follow(&self, workspace_id: &str) -> Result<(), Error> {
+        self.state().follow(workspace_id).await
+    }
+
+    /// The same for every workspace.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        self.state().catch_up().await
     }
 
     /// Counts a request against the caller's workspace limit, if it has one.
@@ -358,74 +300,6 @@ impl Keyrack {
         } else {
             Err((refused().retry_after(reset_seconds), Some(throttle)))
         }
-    }
-
-    /// Brings the resident state up to date with a change that this process just committed.
-    pub(crate) async fn changed_here(&self, workspace_id: &str, generation: i64, subjects: &[Subject]) {
-        let mut seen = self.0.seen.lock().await;
-        for attempt in 1..=REFRESH_TRIES {
-            match self.refresh(subjects).await {
-                Ok(()) => {
-                    let known = seen.entry(workspace_id.to_owned()).or_insert(0);
-                    // With a gap, changes of another process come first; the feed brings all of them.
-                    if *known == generation - 1 {
-                        *known = generation;
-                    }
-                    return;
-                }
-                Err(error) => tracing::warn!(%error, attempt, "a committed change could not be read back"),
-            }
-        }
-        // Until the feed brings it, an answer would be one from before the change.
-        self.0.following.is_behind.store(true, Ordering::Release);
-    }
-
-    /// Applies the changes of other processes.
-    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
-        let mut seen = self.0.seen.lock().await;
-        let mut connection = self.store().read().await?;
-        let generations = workspaces::generations(&mut connection).await?;
-        let behind = generations.iter().map(|(workspace_id, generation)| {
-            let known = seen.get(workspace_id).copied().unwrap_or(0);
-            u64::try_from(generation - known).unwrap_or_default()
-        });
-        self.metrics().generations_behind.set(behind.sum());
-        for (workspace_id, generation) in generations {
-            let known = seen.get(&workspace_id).copied().unwrap_or(0);
-            if generation > known {
-                let Some(subjects) = feed::after(&mut connection, &workspace_id, known).await? else {
-                    *seen = self.reload(&mut connection).await?;
-                    break;
-                };
-                self.resident().refresh(&mut connection, &subjects).await?;
-                seen.insert(workspace_id, generation);
-            }
-        }
-        self.metrics().generations_behind.set(0);
-        self.0.following.caught_up();
-        Ok(())
-    }
-
-    /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended
-    /// machine is. Until that is done, an answer would be one from before. The generations that it then knows.
-    async fn reload(&self, connection: &mut Connection) -> Result<HashMap<String, i64>, Error> {
-        tracing::warn!("this process missed changes that the feed has forgotten; reading everything anew");
-        self.0.following.is_behind.store(true, Ordering::Release);
-        // Generations first: what changes while the rest loads is read again.
-        let generations = workspaces::generations(connection).await?;
-        self.resident().reload(self.store()).await?;
-        Ok(generations.into_iter().collect())
-    }
-
-    /// Reads these things anew, now.
-    pub(crate) async fn read_again(&self, subjects: &[Subject]) -> Result<(), Error> {
-        let _seen = self.0.seen.lock().await;
-        self.refresh(subjects).await
-    }
-
-    async fn refresh(&self, subjects: &[Subject]) -> Result<(), Error> {
-        let mut connection = self.store().read().await?;
-        self.resident().refresh(&mut connection, subjects).await
     }
 }
 

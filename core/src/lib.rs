@@ -12,6 +12,7 @@
 
 pub mod analytics;
 pub mod audit;
+mod authentication;
 pub mod authorization;
 pub mod bounds;
 pub mod caller;
@@ -22,6 +23,7 @@ pub mod credits;
 pub mod docs;
 pub mod error;
 pub mod files;
+mod following;
 pub mod health;
 pub mod ids;
 pub mod keyrack;
@@ -37,6 +39,7 @@ pub mod retention;
 mod schedule;
 pub mod schema;
 pub mod setup;
+mod state;
 pub mod store;
 pub mod traces;
 pub mod value;

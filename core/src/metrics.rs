@@ -167,6 +167,8 @@ pub struct ScheduledRuns {
     pub last_success: Option<i64>,
     /// How many runs failed.
     pub failures: u64,
+    /// How many of them failed since the last one that did all that was due.
+    pub failures_in_a_row: u64,
 }
 
 /// What core counts.
@@ -236,8 +238,10 @@ impl Metrics {
         let runs = scheduled.entry(job).or_default();
         if succeeded {
             runs.last_success = Some(at);
+            runs.failures_in_a_row = 0;
         } else {
             runs.failures += 1;
+            runs.failures_in_a_row += 1;
         }
     }
 

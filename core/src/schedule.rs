@@ -3,8 +3,10 @@
 //! Every process on a database does all of it. So a job is made such that two of them at once, a restart in
 //! the middle and a clock that jumps do no harm; nothing elects who does it.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::Error;
@@ -16,12 +18,15 @@ pub(crate) trait Job: Send + 'static {
     const NAME: &'static str;
     /// From the beginning of a run to that of the next, unless the run takes longer.
     const PERIOD: Duration;
+    /// A run that takes longer waits for something that does not come, and is ended.
+    const LONGEST_RUN: Duration = Duration::from_secs(15 * 60);
 
-    /// Does what is due. What was done before an error stays done.
+    /// Does what is due. What was done before an error or the end of the run stays done.
     fn run(&mut self, keyrack: &Keyrack) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Runs a job at once and then again and again, until the store is closed.
+/// Runs a job at once and then again and again, until the store is closed. A run that panics or hangs is one that
+/// failed.
 pub(crate) fn start<J: Job>(keyrack: &Keyrack, mut job: J) {
     let keyrack = keyrack.clone();
     tokio::spawn(async move {
@@ -30,7 +35,7 @@ pub(crate) fn start<J: Job>(keyrack: &Keyrack, mut job: J) {
         let mut failing = false;
         loop {
             ticks.tick().await;
-            let outcome = job.run(&keyrack).await;
+            let outcome = run_once(&mut job, &keyrack).await;
             if keyrack.store().is_closed() {
                 return;
             }
@@ -38,7 +43,7 @@ pub(crate) fn start<J: Job>(keyrack: &Keyrack, mut job: J) {
             match &outcome {
                 Ok(()) if failing => tracing::info!(job = J::NAME, "scheduled work goes on"),
                 Err(error) if !failing => {
-                    tracing::warn!(job = J::NAME, %error, "scheduled work failed; trying again");
+                    tracing::warn!(job = J::NAME, %error, cause = error.cause(), "scheduled work failed; trying again");
                 }
                 _ => {}
             }
@@ -47,8 +52,61 @@ pub(crate) fn start<J: Job>(keyrack: &Keyrack, mut job: J) {
     });
 }
 
+async fn run_once<J: Job>(job: &mut J, keyrack: &Keyrack) -> Result<(), Error> {
+    let running = tokio::time::timeout(J::LONGEST_RUN, caught(job.run(keyrack)));
+    running.await.unwrap_or_else(|late| Err(Error::unexpected(late)))
+}
+
+/// Makes a panic an error, so that whoever does something again and again goes on.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(Error::unexpected("panicked")))
+}
+
 /// Leaves the store to others between two portions of long work. Another process waits for SQLite's lock by
 /// trying again and again: it must find it free for a while.
 pub(crate) async fn give_way() {
     tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::Location;
+
+    /// Panics in its first run and hangs in its second.
+    struct Troubled(Arc<AtomicU32>);
+
+    impl Job for Troubled {
+        const NAME: &'static str = "troubled";
+        const PERIOD: Duration = Duration::from_millis(10);
+        const LONGEST_RUN: Duration = Duration::from_millis(50);
+
+        async fn run(&mut self, _: &Keyrack) -> Result<(), Error> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("of the test"),
+                1 => std::future::pending().await,
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_and_hangs_is_begun_again_and_its_failures_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("keyrack.db"));
+        let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
+        let runs = Arc::new(AtomicU32::new(0));
+        start(&keyrack, Troubled(runs.clone()));
+        let fares = || keyrack.metrics().scheduled_runs().into_iter().find(|(job, _)| *job == "troubled");
+        while fares().is_none_or(|(_, runs)| runs.last_success.is_none()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(fares().unwrap().1.failures, 2);
+        keyrack.close().await;
+    }
 }

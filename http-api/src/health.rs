@@ -16,15 +16,19 @@ pub(crate) async fn health() -> Answer {
     envelope::json(StatusCode::OK, json!({ "status": "ok" }).to_string())
 }
 
-/// 200 when requests can be served, else 503 with the reasons. What is known is answered, without a look.
+/// 200 when requests can be served, else 503; either with what is wrong. What is known is answered, without a look.
 pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
-    let reasons = shared.keyrack.reasons_against_work();
+    let reasons = shared.keyrack.reasons();
     if reasons.is_empty() {
         return health().await;
     }
+    let (status, word) = if reasons.iter().any(|reason| reason.is_against_work()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    } else {
+        (StatusCode::OK, "degraded")
+    };
     let reasons: Vec<Value> = reasons.into_iter().map(told).collect();
-    let body = json!({ "status": "unavailable", "reasons": reasons });
-    envelope::json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+    envelope::json(status, json!({ "status": word, "reasons": reasons }).to_string())
 }
 
 fn told(reason: Reason) -> Value {

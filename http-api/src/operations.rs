@@ -137,7 +137,12 @@ where
             return Err(refusal);
         }
     }
-    let body = read_body(body, shared.max_body_bytes).await?;
+    let mut reading = pin!(read_body(body, shared.max_body_bytes));
+    let (body, caller) = match futures_util::future::poll_immediate(reading.as_mut()).await {
+        Some(body) => (body?, caller),
+        // Whatever became of the root key while the body was on its way counts.
+        None => (reading.await?, shared.keyrack.renew(&caller)?),
+    };
     // What takes longer is in boxes, so that what does not carries no room for it around.
     let reply = match W::attempt(&shared.keyrack, &caller, &body) {
         Attempt::Answered(answer) => answer?.into(),

@@ -70,7 +70,8 @@ impl KeyrackMcp {
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Error> {
         let parts = context.extensions.get::<::http::request::Parts>();
         match parts.and_then(|parts| parts.extensions.get::<Arc<Caller>>()) {
-            Some(caller) => Ok(caller.again()),
+            // Its body may have been long on its way: whatever became of the root key meanwhile counts.
+            Some(caller) => self.0.keyrack.renew(caller),
             None => self.authenticate(),
         }
     }

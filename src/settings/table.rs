@@ -90,6 +90,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "How long requests in flight may take after SIGTERM [default: 30]",
     ),
     setting(
+        "stale-seconds",
+        "SECONDS",
+        For::Data,
+        "How long to answer from memory while the changes of other processes cannot be read, 1 to 86400 [default: 10]",
+    ),
+    setting(
         "event-log-bytes",
         "BYTES",
         For::Data,

@@ -65,6 +65,7 @@ impl Settings {
             self.trusted_proxies().err(),
             self.max_body_bytes().err(),
             self.drain().err(),
+            self.stale_after().err(),
             self.event_log_bytes().err(),
             self.credits_durability().err(),
             self.mcp_calls_per_minute().err(),
@@ -227,6 +228,14 @@ impl Settings {
     /// When it is no number in its range.
     pub(crate) fn drain(&self) -> anyhow::Result<std::time::Duration> {
         Ok(std::time::Duration::from_secs(self.number("drain-seconds", 30, 0..=MAX_DRAIN_SECONDS)?))
+    }
+
+    /// How long to answer from memory while the changes of other processes cannot be read.
+    ///
+    /// # Errors
+    /// When it is no number from 1 to 86400.
+    pub(crate) fn stale_after(&self) -> anyhow::Result<std::time::Duration> {
+        Ok(std::time::Duration::from_secs(self.number("stale-seconds", 10, 1..=86_400)?))
     }
 
     /// When deductions of credits count as committed.

@@ -7,8 +7,12 @@
 //!
 //! It begins with the first deduction: a program that only reads has none.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{Code, Error};
@@ -30,7 +34,24 @@ pub(crate) struct Ledger {
     metrics: Arc<Metrics>,
     /// What makes the deductions, until they begin.
     prepared: Mutex<Option<Debits>>,
+    shared: Arc<Shared>,
     running: OnceLock<Running>,
+}
+
+/// What others see of the one that writes.
+#[derive(Debug)]
+struct Shared {
+    opened: Instant,
+    /// When the group began that is made now, in ms since `opened`; [`IDLE`] when none is.
+    busy_since_ms: AtomicU64,
+}
+
+const IDLE: u64 = u64::MAX;
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(IDLE - 1)
+    }
 }
 
 /// A ledger that has begun.
@@ -58,7 +79,8 @@ struct Waiter {
 impl Ledger {
     pub(crate) fn new(store: Store, durability: Durability, metrics: Arc<Metrics>) -> Self {
         let prepared = Mutex::new(Some(store.debits(durability)));
-        Ledger { store, durability, metrics, prepared, running: OnceLock::new() }
+        let shared = Arc::new(Shared { opened: Instant::now(), busy_since_ms: AtomicU64::new(IDLE) });
+        Ledger { store, durability, metrics, prepared, shared, running: OnceLock::new() }
     }
 
     /// Makes a deduction from the balance of `key` with others in a group.
@@ -86,6 +108,14 @@ impl Ledger {
         self.running.get().map_or(0, |running| running.queue.max_capacity() - running.queue.capacity())
     }
 
+    /// For how long the group takes that is made now; zero when none is.
+    pub(crate) fn busy_for(&self) -> Duration {
+        match self.shared.busy_since_ms.load(Ordering::Acquire) {
+            IDLE => Duration::ZERO,
+            since_ms => Duration::from_millis(self.shared.now_ms().saturating_sub(since_ms)),
+        }
+    }
+
     /// Makes and answers what was taken so far, and takes no more.
     pub(crate) async fn close(&self) {
         // One that never began begins with nothing, so that it does not begin later.
@@ -104,7 +134,8 @@ impl Ledger {
     fn start(&self) -> Running {
         let (queue, messages) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
-        let writer = Writer { messages, metrics: self.metrics.clone(), is_failing: false, _alive: alive };
+        let (metrics, shared) = (self.metrics.clone(), self.shared.clone());
+        let writer = Writer { messages, metrics, is_failing: false, shared, _alive: alive };
         match self.take_prepared().unwrap_or_else(|| self.store.debits(self.durability)) {
             Debits::Sqlite(debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
@@ -132,6 +163,7 @@ struct Writer {
     messages: mpsc::Receiver<Message>,
     metrics: Arc<Metrics>,
     is_failing: bool,
+    shared: Arc<Shared>,
     _alive: watch::Sender<()>,
 }
 
@@ -140,9 +172,14 @@ impl Writer {
     fn run_blocking(mut self, mut debits: SqliteDebits) {
         let mut messages = Vec::new();
         while self.messages.blocking_recv_many(&mut messages, GROUP) > 0 {
-            let (group, waiters) = self.group(&mut messages);
-            let applied = debits.apply(&group);
-            self.answer(&group, waiters, applied);
+            let step = AssertUnwindSafe(|| {
+                let (group, waiters) = self.group(&mut messages);
+                self.began();
+                let applied = debits.apply(&group);
+                self.answer(&group, waiters, applied);
+            });
+            let outcome = std::panic::catch_unwind(step);
+            self.ended(outcome, &mut messages);
         }
     }
 
@@ -150,9 +187,28 @@ impl Writer {
     async fn run(mut self, mut debits: PostgresDebits) {
         let mut messages = Vec::new();
         while self.messages.recv_many(&mut messages, GROUP).await > 0 {
-            let (group, waiters) = self.group(&mut messages);
-            let applied = debits.apply(&group).await;
-            self.answer(&group, waiters, applied);
+            let step = AssertUnwindSafe(async {
+                let (group, waiters) = self.group(&mut messages);
+                self.began();
+                let applied = debits.apply(&group).await;
+                self.answer(&group, waiters, applied);
+            });
+            let outcome = step.catch_unwind().await;
+            self.ended(outcome, &mut messages);
+        }
+    }
+
+    fn began(&self) {
+        self.shared.busy_since_ms.store(self.shared.now_ms(), Ordering::Release);
+    }
+
+    /// After a group. Those who waited for one that panicked are told that its outcome is not known.
+    fn ended(&mut self, step: std::thread::Result<()>, messages: &mut Vec<Message>) {
+        self.shared.busy_since_ms.store(IDLE, Ordering::Release);
+        if step.is_err() {
+            messages.clear();
+            self.metrics.credit_group_failures.add(1);
+            tracing::error!("the ledger panicked over a group of deductions and goes on with the next");
         }
     }
 

@@ -30,6 +30,11 @@ impl<T: HasId> ById<T> {
         self.by_hash.pin().get(hash).cloned()
     }
 
+    pub(super) fn get_by_id(&self, id: &str) -> Option<Arc<T>> {
+        let hash = self.hashes.pin().get(id).copied()?;
+        self.get(&hash).filter(|thing| thing.id() == id)
+    }
+
     pub(super) fn insert(&self, id: &str, hash: KeyHash, thing: T) {
         let previous = self.hashes.pin().insert(id.into(), hash).copied();
         self.by_hash.pin().insert(hash, Arc::new(thing));

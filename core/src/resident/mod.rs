@@ -389,6 +389,11 @@ impl Resident {
         self.root_keys.get(hash)
     }
 
+    /// The same by its id.
+    pub fn root_key_by_id(&self, id: &str) -> Option<Arc<RootKey>> {
+        self.root_keys.get_by_id(id)
+    }
+
     /// A live API.
     pub fn api(&self, id: &str) -> Option<Arc<Api>> {
         self.look_at_api(id, Arc::clone)

@@ -39,36 +39,56 @@ pub async fn insert(
     Ok(())
 }
 
-/// What was touched in a workspace after `generation`, oldest first; `None` when the feed has forgotten some of
-/// it. Kinds of subjects that this program does not know, written by a newer one, are left out.
+/// What the feed says of a workspace to one who knows everything up to a generation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Since {
+    /// What was touched since, oldest first, and the generation with which that ends. Kinds of subjects that this
+    /// program does not know, written by a newer one, are left out.
+    Touched {
+        /// The generation of the workspace.
+        generation: i64,
+        /// What was touched.
+        subjects: Vec<Subject>,
+    },
+    /// The feed does not go back that far.
+    Forgotten,
+    /// The workspace is at an older generation, or is there no more: this is another state of the database, such
+    /// as a dump that was restored or a replica that was promoted before it had everything.
+    Older,
+}
+
+/// What was touched in a workspace after the generation `known`.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn after(
-    connection: &mut Connection,
-    workspace_id: &str,
-    generation: i64,
-) -> Result<Option<Vec<Subject>>, Error> {
-    // One statement, so that nothing is forgotten between the look at how far the feed goes back and the feed.
+pub async fn after(connection: &mut Connection, workspace_id: &str, known: i64) -> Result<Since, Error> {
+    // One statement, so that nothing is forgotten and nothing is added between the looks at the workspace and
+    // at the feed.
     let rows = sqlx::query(
-        "SELECT w.forgotten_generation, c.subject_kind, c.subject_id FROM workspaces w \
+        "SELECT w.generation, w.forgotten_generation, c.subject_kind, c.subject_id FROM workspaces w \
          LEFT JOIN changes c ON c.workspace_id = w.id AND c.generation > $2 \
          WHERE w.id = $1 ORDER BY c.generation, c.position",
     )
     .bind(workspace_id.to_owned())
-    .bind(generation)
+    .bind(known)
     .fetch_all(connection)
     .await?;
+    let Some(first) = rows.first() else { return Ok(Since::Older) };
+    let (generation, forgotten): (i64, i64) =
+        (first.try_get("generation")?, first.try_get("forgotten_generation")?);
+    if generation < known {
+        return Ok(Since::Older);
+    }
+    if forgotten > known {
+        return Ok(Since::Forgotten);
+    }
     let mut subjects = Vec::with_capacity(rows.len());
     for row in rows {
-        if row.try_get::<i64, _>("forgotten_generation")? > generation {
-            return Ok(None);
-        }
         let (kind, id): (Option<String>, Option<String>) =
             (row.try_get("subject_kind")?, row.try_get("subject_id")?);
         subjects.extend(kind.zip(id).and_then(|(kind, id)| Subject::new(&kind, id)));
     }
-    Ok(Some(subjects))
+    Ok(Since::Touched { generation, subjects })
 }
 
 /// The workspaces that have changes from before this Unix ms.

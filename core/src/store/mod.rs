@@ -1,8 +1,8 @@
 //! The store: SQLite for one machine, PostgreSQL for many, behind one set of queries.
 //!
 //! Every query is one text in the common subset of both engines. SQLite has one connection that writes,
-//! with `BEGIN IMMEDIATE`, besides that of deductions, and several that read; PostgreSQL has one pool. The store knows entities and
-//! SQL, not rules.
+//! with `BEGIN IMMEDIATE`, besides that of deductions, and several that read; PostgreSQL has a pool for each of the
+//! two. The change feed has connections of its own on both. The store knows entities and SQL, not rules.
 
 pub mod apis;
 pub mod audit_logs;
@@ -64,7 +64,22 @@ const PRAGMAS: [&str; 4] = [
     "PRAGMA foreign_keys = ON",
     "PRAGMA cache_size = -16384",
 ];
-const POSTGRES_CONNECTIONS: u32 = 16;
+/// What PostgreSQL's connections are for: mutations that wait for each other, and a feed that must never wait for
+/// either, keep no connection from those who only read.
+const POSTGRES_READERS: u32 = 12;
+const POSTGRES_WRITERS: u32 = 8;
+/// Connections of the change feed.
+pub(crate) const FEED_CONNECTIONS: u32 = 4;
+/// How long the feed waits for a connection.
+const FEED_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a mutation waits for those of its workspace in this process.
+const POSTGRES_TURN: Duration = Duration::from_secs(3);
+/// What a connection that writes is set to on PostgreSQL: how long a mutation waits for its workspace, how long one
+/// statement may take, and after how long one whose process was suspended is ended by the server.
+const POSTGRES_WRITER_SETTINGS: &str =
+    "SET lock_timeout = '2s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
+/// The same of the feed.
+const POSTGRES_FEED_SETTINGS: &str = "SET statement_timeout = '60s'";
 
 /// Where the data is.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,6 +144,7 @@ pub struct Store {
     location: Location,
     readers: AnyPool,
     writers: AnyPool,
+    feed: AnyPool,
     turn: Turn,
     last_write: LastWrite,
     /// The file of a SQLite database.
@@ -154,20 +170,14 @@ impl Store {
                 };
                 // Once without a pool, which would try again and again and then say less.
                 AnyConnection::connect(url).await.map_err(refused)?.close().await?;
-                let pool = AnyPoolOptions::new()
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect(url)
-                    .await?;
-                migrations::run(&pool, Engine::Postgres).await?;
-                Ok(Store {
-                    location: location.clone(),
-                    readers: pool.clone(),
-                    writers: pool,
-                    turn: Turn::default(),
-                    last_write: LastWrite::default(),
-                    file: None,
-                })
+                let readers = postgres_pool(POSTGRES_READERS, ACQUIRE_TIMEOUT, "").connect(url).await?;
+                migrations::run(&readers, Engine::Postgres).await?;
+                let writers = postgres_pool(POSTGRES_WRITERS, ACQUIRE_TIMEOUT, POSTGRES_WRITER_SETTINGS)
+                    .connect_lazy(url)?;
+                let feed =
+                    postgres_pool(FEED_CONNECTIONS, FEED_TIMEOUT, POSTGRES_FEED_SETTINGS).connect_lazy(url)?;
+                let (location, turn, last_write) = (location.clone(), Turn::default(), LastWrite::default());
+                Ok(Store { location, readers, writers, feed, turn, last_write, file: None })
             }
         }
     }
@@ -186,6 +196,22 @@ impl Store {
     /// When the database does not answer.
     pub async fn read(&self) -> Result<PoolConnection<Any>, Error> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// A connection to read the change feed with, and what it names. Nothing else takes these.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(crate) async fn feed(&self) -> Result<PoolConnection<Any>, Error> {
+        Ok(self.feed.acquire().await?)
+    }
+
+    /// How long a mutation waits for those before it in its workspace.
+    pub(crate) fn longest_turn(&self) -> Duration {
+        match self.engine() {
+            Engine::Sqlite => ACQUIRE_TIMEOUT,
+            Engine::Postgres => POSTGRES_TURN,
+        }
     }
 
     /// A transaction to write with.
@@ -255,6 +281,7 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writers.close().await;
+        self.feed.close().await;
     }
 }
 
@@ -272,11 +299,14 @@ async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     // From here on writers ask for the lock in a way of their own.
     let writers = sqlite_pool(1, LOCK_ATTEMPT).connect(&url).await?;
     let readers = sqlite_pool(SQLITE_READERS, BUSY_TIMEOUT).connect(&url).await?;
+    let feed = sqlite_pool(FEED_CONNECTIONS, BUSY_TIMEOUT).acquire_timeout(FEED_TIMEOUT).connect(&url).await?;
     // All of them at once: later there may be no file descriptor left for one.
-    drop(futures_util::future::try_join_all((0..SQLITE_READERS).map(|_| readers.acquire())).await?);
+    for (pool, count) in [(&readers, SQLITE_READERS), (&feed, FEED_CONNECTIONS)] {
+        drop(futures_util::future::try_join_all((0..count).map(|_| pool.acquire())).await?);
+    }
     let (location, file) = (Location::Sqlite(path.to_owned()), Arc::new(opening.finish()?));
     let (turn, last_write) = (Turn::default(), LastWrite::default());
-    Ok(Store { location, readers, writers, turn, last_write, file: Some(file) })
+    Ok(Store { location, readers, writers, feed, turn, last_write, file: Some(file) })
 }
 
 /// Connections to a SQLite file, of which each asks for a lock for as long as `busy_timeout`.
@@ -302,6 +332,20 @@ fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
                 Ok(())
             })
         })
+}
+
+/// Connections to PostgreSQL, each of which runs `settings` when it is made.
+fn postgres_pool(connections: u32, acquire_timeout: Duration, settings: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(connections).acquire_timeout(acquire_timeout).after_connect(
+        move |connection, _| {
+            Box::pin(async move {
+                if !settings.is_empty() {
+                    sqlx::raw_sql(settings).execute(connection).await?;
+                }
+                Ok(())
+            })
+        },
+    )
 }
 
 /// A connection or transaction that queries run on.

@@ -63,6 +63,60 @@ pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Roo
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
+/// What a change asks of its caller's root key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether its workspace is enabled; `None` when that is gone.
+    pub workspace_enabled: Option<bool>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Unix ms.
+    pub expires_at: Option<i64>,
+    /// Whether it may administer workspaces.
+    pub operator: bool,
+    /// Permission texts.
+    pub permissions: Vec<String>,
+}
+
+/// How a root key stands; `None` when it was deleted.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn standing(connection: &mut Connection, id: &str) -> Result<Option<Standing>, Error> {
+    let row = sqlx::query(
+        "SELECT k.enabled, k.expires_at, k.operator, k.permissions, w.enabled AS workspace_enabled \
+         FROM root_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id AND w.deleted_at IS NULL \
+         WHERE k.id = $1 AND k.deleted_at IS NULL",
+    )
+    .bind(id.to_owned())
+    .fetch_optional(connection)
+    .await?;
+    let read = |row: AnyRow| {
+        let permissions: String = row.try_get("permissions")?;
+        Ok::<_, sqlx::Error>(Standing {
+            workspace_enabled: row.try_get::<Option<i64>, _>("workspace_enabled")?.map(|flag| flag != 0),
+            enabled: flag(&row, "enabled")?,
+            expires_at: row.try_get("expires_at")?,
+            operator: flag(&row, "operator")?,
+            permissions: serde_json::from_str(&permissions).unwrap_or_default(),
+        })
+    };
+    Ok(row.map(read).transpose()?)
+}
+
+/// Keeps a root key as it is until the end of the transaction.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn lock(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    // The only lock of a row that both engines have a word for.
+    sqlx::query("UPDATE root_keys SET enabled = enabled WHERE id = $1")
+        .bind(id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Whether any root key, live or deleted, has this hash: its id, and whether the bootstrap setting made it.
 ///
 /// # Errors

@@ -10,7 +10,8 @@ use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
 use keyrack_core::retention::Retention;
-use keyrack_core::store::{apis, changes, workspaces};
+use keyrack_core::store::changes::{self, Since};
+use keyrack_core::store::{apis, workspaces};
 use serde_json::json;
 use sqlx::Row as _;
 
@@ -133,8 +134,12 @@ async fn changes_of_one_workspace_take_turns_and_count_up_without_gaps(database:
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let after = workspaces::find(&mut connection, &instance.workspace_id).await.unwrap().unwrap().generation;
     assert_eq!(after - before, 20);
-    let touched = changes::after(&mut connection, &instance.workspace_id, before).await.unwrap().unwrap();
-    assert_eq!(touched.len(), 20);
+    let Since::Touched { generation, subjects } =
+        changes::after(&mut connection, &instance.workspace_id, before).await.unwrap()
+    else {
+        panic!("the feed goes back that far");
+    };
+    assert_eq!((generation, subjects.len()), (after, 20));
     let rows = sqlx::query("SELECT DISTINCT generation FROM changes WHERE generation > $1")
         .bind(before)
         .fetch_all(&mut *connection)

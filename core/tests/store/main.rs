@@ -5,9 +5,11 @@
 mod audit_events;
 mod audit_log;
 mod audit_retention;
+mod authority;
 mod changes;
 mod credits;
 mod entities;
+mod following;
 mod holders;
 mod identities;
 mod instance;

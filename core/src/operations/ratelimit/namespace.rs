@@ -44,28 +44,26 @@ async fn read_unseen<'a>(
     unseen: BTreeSet<&'a str>,
 ) -> Result<Vec<&'a str>, Error> {
     let mut connection = keyrack.store().read().await?;
-    let (mut known, mut missing) = (Vec::new(), Vec::new());
+    let mut missing = Vec::new();
+    let count = unseen.len();
     for name in unseen {
-        match namespaces::find(&mut connection, caller.workspace_id(), name).await? {
-            Some(namespace) => known.push(Subject::Namespace(namespace.id)),
-            None => missing.push(name),
+        if namespaces::find(&mut connection, caller.workspace_id(), name).await?.is_none() {
+            missing.push(name);
         }
     }
     drop(connection);
-    if !known.is_empty() {
-        keyrack.read_again(&known).await?;
+    if missing.len() < count {
+        keyrack.follow(caller.workspace_id()).await?;
     }
     Ok(missing)
 }
 
 async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<(), Error> {
     let mut mutation = Mutation::begin(keyrack, caller).await?;
-    let mut made_by_others = Vec::new();
     let mut is_changed = false;
     for name in names {
         // A parallel request may have been first.
-        if let Some(known) = namespaces::find(mutation.connection(), caller.workspace_id(), name).await? {
-            made_by_others.push(Subject::Namespace(known.id));
+        if namespaces::find(mutation.connection(), caller.workspace_id(), name).await?.is_some() {
             continue;
         }
         let namespace = namespaces::Namespace {
@@ -83,11 +81,11 @@ async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<
         is_changed = true;
     }
     if is_changed {
-        mutation.commit().await?;
-    } else {
-        drop(mutation);
+        // Memory then has what others made, too.
+        return mutation.commit().await;
     }
-    if made_by_others.is_empty() { Ok(()) } else { keyrack.read_again(&made_by_others).await }
+    drop(mutation);
+    keyrack.follow(caller.workspace_id()).await
 }
 
 /// A namespace as a target of audit events.

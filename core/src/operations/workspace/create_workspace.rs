@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Actor;
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Operation, Reply, Tool};
+use crate::clock::rfc3339;
 use crate::keys::secret::Revealed;
 use crate::setup::{self, NewRootKey};
-use crate::{Caller, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack};
 
 /// Creates a workspace.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Operation for CreateWorkspace {
         name: "workspace.createWorkspace",
         title: "Create a workspace",
         summary: "Creates a workspace apart from all others, and a root key with full access to it, shown once.",
-        description: "For operators. The new root key is none, and nothing but it can reach what is in the workspace. \
+        description: "For operators without an expiry, since the new root key has none. It is no operator, and nothing but it \
+                      can reach what is in the workspace. \
                       The workspace's own audit log says who created it.",
         example: r#"{"name": "staging"}"#,
         rule: Rule::OPERATOR,
@@ -56,7 +58,18 @@ impl Operation for CreateWorkspace {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         caller.authorize::<Self>(&[])?;
+        if let Some(expires_at) = caller.root_key().expires_at {
+            return Err(Error::new(
+                Code::InsufficientPermissions,
+                format!(
+                    "The root key of a workspace does not expire, and the calling one does, at {}. Use an operator \
+                     without an expiry.",
+                    rfc3339(expires_at)
+                ),
+            ));
+        }
         let mut mutation = setup::begin_workspace(keyrack, &request.name, Actor::of(caller)).await?;
+        mutation.check_caller(caller).await?;
         let workspace_id = mutation.workspace_id().to_owned();
         let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
         let (_, root_key) = setup::add_root_key(&mut mutation, new).await?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::audit::{Actor, Changes, Event, Target};
+use crate::audit::{Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -64,7 +64,7 @@ impl Operation for UpdateWorkspace {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin_as(keyrack, &request.workspace_id, Actor::of(caller)).await?;
+        let mut mutation = Mutation::begin_in(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
         let after = Workspace {

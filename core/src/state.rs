@@ -1,0 +1,164 @@
+//! The state that every change and every decision works with: the store, what of it is in memory, and how memory
+//! learns of changes.
+//!
+//! It learns of them in one way only, the change feed: after each attempt to commit a change of this process,
+//! whatever became of it, and several times a second for the changes of others. Success, a failed commit, an
+//! unknown outcome, another process that was first, and a database that is another one than before are then the
+//! same case: memory is brought up to what the database says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::following::{Followed, Following};
+use crate::metrics::Metrics;
+use crate::resident::Resident;
+use crate::store::changes::{self, Since};
+use crate::store::{FEED_CONNECTIONS, Store, workspaces};
+
+/// How long a look at the feed may take. What takes longer is a connection that leads nowhere.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to read what was touched: a role may have a million keys.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a change that was committed is read back before the next look at the feed has to make up for it.
+const TRIES: u32 = 3;
+/// How many workspaces are followed at a time: one connection of the feed stays free for the next look.
+const AT_A_TIME: usize = FEED_CONNECTIONS as usize - 1;
+
+/// The store, what of it is in memory, and how memory follows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) resident: Resident,
+    pub(crate) following: Following,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    room: Semaphore,
+}
+
+impl State {
+    /// Reads everything into memory.
+    pub(crate) async fn load(
+        store: Store,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        stale_after: Duration,
+    ) -> Result<State, Error> {
+        // Generations first: what changes while the rest loads is read again.
+        let generations = workspaces::generations(&mut *store.read().await?).await?;
+        let resident = Resident::load(&store).await?;
+        let following = Following::new(generations, stale_after);
+        Ok(State { store, resident, following, metrics, clock, room: Semaphore::new(AT_A_TIME) })
+    }
+
+    /// Brings memory up to what the database says of a workspace.
+    pub(crate) async fn follow(&self, workspace_id: &str) -> Result<(), Error> {
+        let followed = self.following.of(workspace_id);
+        match self.follow_once(workspace_id, &followed).await? {
+            Feed::Followed => Ok(()),
+            Feed::OfNoUse => self.reload(&followed).await,
+        }
+    }
+
+    async fn follow_once(&self, workspace_id: &str, followed: &Followed) -> Result<Feed, Error> {
+        let _whole = self.following.whole.read().await;
+        let _memory = followed.memory.lock().await;
+        let _room = self.room.acquire().await.map_err(Error::unexpected)?;
+        let mut connection = self.store.feed().await?;
+        let known = followed.known();
+        let since = within(LOOK_TIMEOUT, changes::after(&mut connection, workspace_id, known)).await;
+        let outcome = match since {
+            Ok(Since::Touched { generation, subjects }) => {
+                let refreshing = self.resident.refresh(&mut connection, &subjects);
+                within(REFRESH_TIMEOUT, refreshing).await.map(|()| {
+                    self.following.caught_up(followed, generation);
+                    Feed::Followed
+                })
+            }
+            // A workspace that there never was.
+            Ok(Since::Older) if known == 0 => Ok(Feed::Followed),
+            Ok(Since::Older | Since::Forgotten) => Ok(Feed::OfNoUse),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            // What did not answer in time would still answer the next question.
+            drop(connection.detach());
+        }
+        outcome
+    }
+
+    /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended machine
+    /// is, or the database is another one than before.
+    async fn reload(&self, found_by: &Followed) -> Result<(), Error> {
+        let known = found_by.known();
+        let _whole = self.following.whole.write().await;
+        if found_by.known() != known {
+            // Somebody else has done it meanwhile.
+            return Ok(());
+        }
+        tracing::warn!(
+            "this process missed changes that the feed does not tell, or the database went back; reading everything \
+             anew"
+        );
+        self.following.is_reloading();
+        // Generations first: what changes while the rest loads is read again.
+        let generations = workspaces::generations(&mut *self.store.read().await?).await?;
+        self.resident.reload(&self.store).await?;
+        self.following.reloaded(generations);
+        Ok(())
+    }
+
+    /// Brings memory up to a change of this process, whatever became of it, before anybody is told.
+    pub(crate) async fn follow_own(&self, workspace_id: &str) {
+        for attempt in 1..=TRIES {
+            match self.follow(workspace_id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, attempt, "a change could not be read back"),
+            }
+        }
+        // Until the feed is read again, an answer would be one from before the change.
+        self.following.lost(&self.following.of(workspace_id));
+    }
+
+    /// The workspaces whose changes memory does not have yet.
+    pub(crate) async fn look(&self) -> Result<Vec<String>, Error> {
+        let mut connection = self.store.feed().await?;
+        let generations = match within(LOOK_TIMEOUT, workspaces::generations(&mut connection)).await {
+            Ok(generations) => generations,
+            Err(error) => {
+                drop(connection.detach());
+                return Err(error);
+            }
+        };
+        let behind = self.following.looked(&generations);
+        self.metrics.generations_behind.set(behind.iter().map(|(_, distance)| distance).sum());
+        Ok(behind.into_iter().map(|(workspace_id, _)| workspace_id).collect())
+    }
+
+    /// Brings memory up to what the database says of every workspace.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        for workspace_id in self.look().await? {
+            self.follow(&workspace_id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a look at the feed came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    /// Memory has what it says.
+    Followed,
+    /// It does not say what memory needs.
+    OfNoUse,
+}
+
+/// Gives up after `limit`, as if the store were away.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::database_unavailable(format!("no answer within {} s", limit.as_secs()))))
+}

@@ -1,0 +1,180 @@
+//! Memory is what the database says, whatever became of a commit, whoever was first, and whichever database it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use keyrack_core::audit::Actor;
+use keyrack_core::caller::{Origin, Via};
+use keyrack_core::changes::Mutation;
+use keyrack_core::operations::apis::CreateApi;
+use keyrack_core::operations::identities::CreateIdentity;
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey, VerifyKey};
+use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
+use keyrack_core::operations::ratelimit::Limit;
+use keyrack_core::operations::workspace::CreateWorkspace;
+use keyrack_core::retention::Retention;
+use serde_json::{Value, json};
+
+use crate::changes::within_a_second;
+use crate::{Database, Instance, on_both_engines};
+
+on_both_engines!(
+    after_a_commit_that_failed_the_change_of_another_process_is_not_skipped,
+    an_answer_rests_on_what_other_processes_did_before_it,
+    a_namespace_that_another_process_made_a_moment_ago_is_found,
+    a_generation_that_went_back_is_noticed,
+    a_workspace_that_is_gone_is_forgotten,
+    while_many_keys_of_one_workspace_are_read_again_others_change,
+);
+
+async fn execute(instance: &Instance, statements: &[&'static str]) {
+    let mut transaction = instance.keyrack.store().write().await.unwrap();
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut *transaction).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+}
+
+async fn new_key(instance: &Instance) -> Value {
+    let api = instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    instance.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap()
+}
+
+async fn code(instance: &Instance, key: &Value) -> Value {
+    instance.run::<VerifyKey>(json!({ "key": key["key"] })).await.unwrap()["code"].clone()
+}
+
+fn sees(instance: &Instance, key: &Value) -> bool {
+    let text = key["key"].as_str().unwrap();
+    keyrack_core::keys::verification::find(&instance.keyrack, &instance.workspace_id, text).is_some()
+}
+
+async fn after_a_commit_that_failed_the_change_of_another_process_is_not_skipped(database: Database) {
+    let here = database.set_up().await;
+    let key = new_key(&here).await;
+    execute(
+        &here,
+        &[
+            "CREATE TABLE _nothing (id TEXT PRIMARY KEY)",
+            "CREATE TABLE _dangling (id TEXT REFERENCES _nothing (id) DEFERRABLE INITIALLY DEFERRED)",
+        ],
+    )
+    .await;
+    let there = here.other_process(&database).await;
+    let actor = Actor::system("test");
+    let mut failing = Mutation::begin_as(&there.keyrack, &there.workspace_id, actor).await.unwrap();
+    // A row that refers to nothing is found out by the commit.
+    sqlx::query("INSERT INTO _dangling VALUES ('x')").execute(failing.connection()).await.unwrap();
+    failing.commit().await.unwrap_err();
+
+    // The number that the failed change would have had.
+    here.run::<DeleteKey>(json!({ "keyId": key["keyId"] })).await.unwrap();
+    there.keyrack.start_background_work(Retention::default());
+    within_a_second(|| !sees(&there, &key)).await;
+}
+
+async fn an_answer_rests_on_what_other_processes_did_before_it(database: Database) {
+    let here = database.set_up().await;
+    // A process that does not follow: it is asked before the changes of the other reach it.
+    let there = here.other_process(&database).await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let limits = json!([{ "name": "requests", "limit": 1, "duration": 60_000, "autoApply": true }]);
+    let identity = json!({ "externalId": "user_1", "ratelimits": limits });
+    here.run::<CreateIdentity>(identity).await.unwrap();
+    let key = there.run::<CreateKey>(json!({ "apiId": api["apiId"], "externalId": "user_1" })).await.unwrap();
+    assert_eq!(code(&there, &key).await, "VALID");
+    assert_eq!(code(&there, &key).await, "RATE_LIMITED", "by the limit of the identity");
+}
+
+async fn a_namespace_that_another_process_made_a_moment_ago_is_found(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    let body = json!({ "namespace": "requests", "identifier": "user_1", "limit": 5, "duration": 60_000 });
+    here.run::<Limit>(body.clone()).await.unwrap();
+    there.run::<Limit>(body).await.unwrap();
+    assert_eq!(crate::count(&here, "ratelimit_namespaces").await, 1);
+}
+
+async fn a_generation_that_went_back_is_noticed(database: Database) {
+    let here = database.set_up().await;
+    let (first, second) = (new_key(&here).await, new_key(&here).await);
+    let there = here.other_process(&database).await;
+    // As after a dump that was restored under running servers, or a replica that was promoted too early.
+    execute(&here, &["UPDATE workspaces SET generation = generation - 2", "DELETE FROM changes"]).await;
+    here.run::<UpdateKey>(json!({ "keyId": first["keyId"], "enabled": false })).await.unwrap();
+    assert_eq!(code(&here, &first).await, "DISABLED", "the answering process itself");
+    there.keyrack.start_background_work(Retention::default());
+    within_a_second(|| {
+        let found = keyrack_core::keys::verification::find(
+            &there.keyrack,
+            &there.workspace_id,
+            first["key"].as_str().unwrap(),
+        );
+        !found.unwrap().key.enabled
+    })
+    .await;
+    assert_eq!(code(&there, &second).await, "VALID");
+}
+
+async fn a_workspace_that_is_gone_is_forgotten(database: Database) {
+    let here = database.set_up().await;
+    let made = here.run::<CreateWorkspace>(json!({ "name": "staging" })).await.unwrap();
+    let root_key = made["rootKey"].as_str().unwrap();
+    let there = here.other_process(&database).await;
+    there.keyrack.authenticate(root_key, Origin::local(Via::Http)).unwrap();
+    // Nothing in the program removes a workspace: this is a database from before there was one.
+    execute(
+        &here,
+        &[
+            "DELETE FROM changes WHERE workspace_id IN (SELECT id FROM workspaces WHERE name = 'staging')",
+            "DELETE FROM audit_logs WHERE workspace_id IN (SELECT id FROM workspaces WHERE name = 'staging')",
+            "DELETE FROM root_keys WHERE workspace_id IN (SELECT id FROM workspaces WHERE name = 'staging')",
+            "DELETE FROM workspaces WHERE name = 'staging'",
+        ],
+    )
+    .await;
+    there.keyrack.start_background_work(Retention::default());
+    within_a_second(|| there.keyrack.authenticate(root_key, Origin::local(Via::Http)).is_err()).await;
+}
+
+async fn while_many_keys_of_one_workspace_are_read_again_others_change(database: Database) {
+    const KEYS: usize = 4_000;
+    let here = database.set_up().await;
+    here.run::<CreateRole>(json!({ "name": "admin" })).await.unwrap();
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let key = here.run::<CreateKey>(json!({ "apiId": api["apiId"], "roles": ["admin"] })).await.unwrap();
+    let mut transaction = here.keyrack.store().write().await.unwrap();
+    for n in 0..KEYS {
+        for text in [
+            "INSERT INTO keys (id, workspace_id, api_id, hash, start, created_at) \
+             SELECT 'key_copy' || $2, workspace_id, api_id, 'hash ' || $2, start, created_at FROM keys WHERE id = $1",
+            "INSERT INTO key_roles (key_id, role_id) SELECT 'key_copy' || $2, role_id FROM key_roles WHERE key_id = $1",
+        ] {
+            let query = sqlx::query(text).bind(key["keyId"].as_str().unwrap().to_owned()).bind(n.to_string());
+            query.execute(&mut *transaction).await.unwrap();
+        }
+    }
+    transaction.commit().await.unwrap();
+    let made = here.run::<CreateWorkspace>(json!({ "name": "other" })).await.unwrap();
+    let other = Instance { root_key: made["rootKey"].as_str().unwrap().to_owned(), ..here.clone() };
+    let other_api = other.run::<CreateApi>(json!({ "name": "orders" })).await.unwrap();
+
+    let (is_done, meanwhile) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let creations = tokio::spawn({
+        let (is_done, meanwhile) = (is_done.clone(), meanwhile.clone());
+        async move {
+            while !is_done.load(Ordering::SeqCst) {
+                other.run::<CreateKey>(json!({ "apiId": other_api["apiId"] })).await.unwrap();
+                if !is_done.load(Ordering::SeqCst) {
+                    meanwhile.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let role = json!({ "role": "admin", "permissions": ["documents.read"] });
+    here.run::<SetRolePermissions>(role).await.unwrap();
+    is_done.store(true, Ordering::SeqCst);
+    creations.await.unwrap();
+    let meanwhile = meanwhile.load(Ordering::SeqCst);
+    assert!(meanwhile >= 3, "only {meanwhile} keys of another workspace could be created");
+}
