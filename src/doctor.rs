@@ -7,12 +7,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use keyrack_core::clock::{Clock, rfc3339};
 use keyrack_core::keys::secret::{self, ROOT_KEY_PREFIX, root_key_checksum_is_right};
-use keyrack_core::store::Location;
 use keyrack_core::store::inspection::{Condition, Inspection, Standing};
+use keyrack_core::store::{Location, snapshot};
 use tokio::net::TcpListener;
 
 use crate::instance::{ROOT_KEY_FILE, told};
@@ -27,6 +28,8 @@ const CLOCK_SLACK_MS: i64 = 60_000;
 /// Settings that name a file with a secret.
 const SECRET_FILES: [&str; 4] =
     ["bootstrap-root-key-file", "master-key-file", "master-key-previous-file", "root-key-file"];
+/// How long the structure of a database is checked: some GB.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const MIB: u64 = 1024 * 1024;
 const LOW_SPACE: u64 = 1024 * MIB;
 const NO_SPACE: u64 = 64 * MIB;
@@ -216,7 +219,7 @@ async fn check_database(location: &Location) -> (Line, Option<Inspection>) {
     let label = location.label();
     let mend = match location {
         Location::Sqlite(_) => {
-            "check that the file is yours and is a Keyrack database; restore a backup if it is damaged"
+            "check that the file is yours and is a Keyrack database; restore a backup if it is damaged (`keyrack restore FILE`)"
         }
         Location::Postgres(_) => "check that the server runs, and user, password and name in KEYRACK_DATABASE_URL",
     };
@@ -230,7 +233,10 @@ async fn check_database(location: &Location) -> (Line, Option<Inspection>) {
         Err(error) => return unusable(error),
     };
     match inspection.condition().await {
-        Ok(Condition::Ready) => (ok(SUBJECT, format!("{label} answers and is up to date")), Some(inspection)),
+        Ok(Condition::Ready) => match check_structure(location) {
+            Ok(checked) => (ok(SUBJECT, format!("{label} answers and is up to date{checked}")), Some(inspection)),
+            Err(faults) => (fail(SUBJECT, format!("{label} is malformed: {faults}"), mend), None),
+        },
         Ok(Condition::Empty) => {
             (warn(SUBJECT, format!("{label} answers and is empty"), "`keyrack serve` sets it up"), None)
         }
@@ -246,6 +252,17 @@ async fn check_database(location: &Location) -> (Line, Option<Inspection>) {
             (fail(SUBJECT, text, "use the newer program, or restore a backup from before"), None)
         }
         Err(error) => unusable(error),
+    }
+}
+
+/// Checks a SQLite file page by page, for a while: what to say of it, or what is wrong.
+fn check_structure(location: &Location) -> Result<&'static str, String> {
+    let Location::Sqlite(path) = location else { return Ok("") };
+    match snapshot::quick_check(path, CHECK_LIMIT) {
+        Ok(Some(faults)) if faults.is_empty() => Ok(", and its structure is whole"),
+        Ok(Some(faults)) => Err(faults.join("; ")),
+        Ok(None) => Ok("; it is too large for a check of all its structure here"),
+        Err(error) => Err(error.detail().to_owned()),
     }
 }
 

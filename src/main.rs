@@ -1,11 +1,15 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself, `events` on the log beside it.
+//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself, `events` on the log beside it,
+//! `backup`, `restore` and `copy` on all of it.
 
 mod api;
+mod archive;
 mod audit;
+mod backup;
 mod connections;
+mod copy;
 mod counters;
 mod doctor;
 mod events;
@@ -15,6 +19,7 @@ mod mcp_config;
 mod migration;
 mod printable;
 mod remote;
+mod restore;
 mod root_key;
 mod serve;
 mod settings;
@@ -53,6 +58,9 @@ fn command() -> Command {
         .subcommand(migration::command())
         .subcommand(audit::command())
         .subcommand(events::command())
+        .subcommand(backup::command())
+        .subcommand(restore::command())
+        .subcommand(copy::command())
         .subcommand(settings::add_flags(
             Command::new("doctor").about(
                 "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
@@ -82,6 +90,9 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         "api" => return api::run(matches).await,
         "audit" => audit::run(matches).await,
         "events" => events::run(matches),
+        "backup" => backup::run(matches),
+        "restore" => restore::run(matches).await,
+        "copy" => copy::run(matches).await,
         "root-key" => root_key::run(matches).await,
         "migration" => migration::run(matches).await,
         "doctor" => return doctor::run(matches).await,

@@ -264,6 +264,17 @@ impl Error {
         .caused_by(cause)
     }
 
+    /// A 503 for a SQLite file that is damaged.
+    pub(crate) fn malformed_database(cause: impl fmt::Display) -> Self {
+        Error::new(
+            Code::ServiceUnavailable,
+            "The server's database file is damaged, and nothing was changed. Tell whoever runs this server: `keyrack \
+             doctor` says what is wrong, and `keyrack restore FILE` puts a backup back.",
+        )
+        .retry_after(60)
+        .caused_by(cause)
+    }
+
     /// A commit that failed: only some of the reasons tell that nothing was changed.
     pub(crate) fn failed_commit(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
@@ -339,6 +350,10 @@ impl From<sqlx::Error> for Error {
             // PostgreSQL cannot store it; every other character is fine.
             return Error::new(Code::InvalidInput, "Texts must not hold the character U+0000. Remove it.");
         }
+        let code = error.as_database_error().and_then(|e| e.code());
+        if code.and_then(|code| sqlite_code(&code)).is_some_and(sqlite_is_malformed) {
+            return Error::malformed_database(error);
+        }
         let busy = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
             sqlite_code(&code).is_some_and(sqlite_is_unavailable)
                 // PostgreSQL: serialization and deadlock, connection, resources, shutdown, a lock that is not free.
@@ -368,6 +383,11 @@ fn sqlite_code(code: &str) -> Option<u32> {
 /// BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
 pub(crate) fn sqlite_is_unavailable(code: u32) -> bool {
     matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14 | 26)
+}
+
+/// Whether a result code of SQLite, extended or not, says that the file is damaged: CORRUPT, NOTADB.
+pub(crate) fn sqlite_is_malformed(code: u32) -> bool {
+    matches!(code & 0xff, 11 | 26)
 }
 
 /// Whether a commit that ended with this result code of SQLite, extended or not, was refused before it was

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyrack_test_harness::{Program, Server, free_port};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::program;
@@ -87,4 +88,17 @@ async fn a_first_start_that_was_cut_off_is_completed_by_the_next_on_postgres() {
     for _ in 0..3 {
         assert_usable_after_cuts(program().on_postgres().await).await;
     }
+}
+
+#[tokio::test]
+async fn a_postgres_database_that_cannot_hold_every_character_stops_the_start() {
+    let program = program().on_postgres().await;
+    let url = program.database_url();
+    let (server, name) = url.rsplit_once('/').expect("the URL names a database");
+    let text =
+        format!("CREATE DATABASE {name}_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    let mut admin = PgConnection::connect(&url).await.expect("the database can be opened");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut admin).await.expect("it can be created");
+    let told = program.env("KEYRACK_DATABASE_URL", &format!("{server}/{name}_latin1")).start_refused().await;
+    assert!(told.contains("as LATIN1") && told.contains("ENCODING 'UTF8'"), "{told}");
 }

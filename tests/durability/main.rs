@@ -1,6 +1,7 @@
 //! What survives: kills, a database that cannot be written, a second process on the same data, an orderly
 //! stop, a changed bootstrap key; and what does not grow.
 
+mod backups;
 mod bootstrap;
 mod database_down;
 mod files;

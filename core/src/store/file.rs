@@ -35,10 +35,8 @@ impl Opening {
         }
         let turn = lock(path).await.map_err(|error| cannot_open(path, &error))?;
         let in_use = files::open_lock(&in_use_path(path)).map_err(|error| cannot_open(path, &error))?;
-        match in_use.try_lock_shared() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(cannot_open(path, &"another program restores it")),
-            Err(TryLockError::Error(error)) => return Err(cannot_open(path, &error)),
+        if !is_locked(in_use.try_lock_shared()).map_err(|error| cannot_open(path, &error))? {
+            return Err(cannot_open(path, &"another program restores it"));
         }
         create(path).map_err(|error| cannot_open(path, &error))?;
         Ok(Opening { path: path.to_owned(), _turn: turn, in_use })
@@ -58,18 +56,53 @@ impl Opening {
 async fn lock(path: &Path) -> io::Result<File> {
     let path = lock_path(path);
     let lock = files::open_lock(&path)?;
-    match lock.try_lock() {
-        Ok(()) => return Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            tracing::warn!(
-                "waiting for another process that opens, upgrades or restores this database: it has {} locked",
-                path.display()
-            );
-        }
-        Err(TryLockError::Error(error)) => return Err(error),
+    if is_locked(lock.try_lock())? {
+        return Ok(lock);
     }
+    tracing::warn!(
+        "waiting for another process that opens, upgrades or restores this database: it has {} locked",
+        path.display()
+    );
     let waiting = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
     waiting.await.map_err(io::Error::other).flatten()
+}
+
+/// A claim on a database file. The system ends it however the process ends.
+#[derive(Debug)]
+pub struct Claim {
+    _turn: Option<File>,
+    _in_use: File,
+}
+
+/// Claims a database for this process alone, to put another file in its place; `None` while it is open anywhere.
+///
+/// # Errors
+/// When a lock beside it cannot be made.
+pub fn claim_alone(path: &Path) -> io::Result<Option<Claim>> {
+    if let Some(folder) = path.parent() {
+        files::create_private_folder(folder)?;
+    }
+    let (turn, in_use) = (files::open_lock(&lock_path(path))?, files::open_lock(&in_use_path(path))?);
+    let is_free = is_locked(turn.try_lock())? && is_locked(in_use.try_lock())?;
+    Ok(is_free.then_some(Claim { _turn: Some(turn), _in_use: in_use }))
+}
+
+/// Claims a database together with the processes that have it open, so that it stays where it is; `None` while it is
+/// restored.
+///
+/// # Errors
+/// When the lock beside it cannot be made.
+pub fn claim_shared(path: &Path) -> io::Result<Option<Claim>> {
+    let in_use = files::open_lock(&in_use_path(path))?;
+    Ok(is_locked(in_use.try_lock_shared())?.then_some(Claim { _turn: None, _in_use: in_use }))
+}
+
+fn is_locked(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn lock_path(path: &Path) -> PathBuf {
@@ -165,7 +198,18 @@ pub(super) fn url(path: &Path, mode: &str) -> String {
     format!("{text}?mode={mode}")
 }
 
-/// What a start says of a file that it cannot use.
+/// What a command says of a file that it cannot use.
 pub(super) fn cannot_open(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::new(Code::ServiceUnavailable, format!("The database {} cannot be opened: {error}.", path.display()))
+    let (path, error) = (path.display(), error.to_string());
+    // SQLite's words for the codes CORRUPT and NOTADB, which stay the same through every library.
+    let is_malformed = ["malformed", "not a database"].iter().any(|words| error.contains(words));
+    let text = if is_malformed {
+        format!(
+            "The database {path} is malformed: {error}. Stop what uses it and keep a copy of the file. `keyrack restore \
+             FILE` puts back what `keyrack backup FILE` saved, and keeps what is there beside it."
+        )
+    } else {
+        format!("The database {path} cannot be opened: {error}.")
+    };
+    Error::new(Code::ServiceUnavailable, text)
 }

@@ -59,6 +59,11 @@ pub(super) fn versions() -> Vec<i64> {
     STEPS.iter().map(|(version, ..)| *version).collect()
 }
 
+/// All steps as they are for SQLite, oldest first.
+pub(super) fn sqlite_steps() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|(_, _, sqlite, _)| *sqlite)
+}
+
 /// Runs the steps that have not run yet, each in a transaction.
 pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
     let steps = STEPS.iter().map(|(version, description, sqlite, postgres)| {
@@ -71,6 +76,7 @@ pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
     let migrator = Migrator::with_migrations(steps.collect());
     migrator.run(pool).await.map_err(|error| {
         let reason = match &error {
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => start_fault(cause),
             MigrateError::VersionMissing(_) => {
                 "it was written by a newer Keyrack; use that version or a newer one".to_owned()
             }
@@ -81,6 +87,19 @@ pub(super) async fn run(pool: &AnyPool, engine: Engine) -> Result<(), Error> {
             format!("The database's tables cannot be brought up to date: {reason}."),
         )
     })
+}
+
+/// Why a database cannot be used, for whoever starts the program: where the reason tells little, with what to do.
+pub(super) fn start_fault(error: &sqlx::Error) -> String {
+    match error.as_database_error().and_then(|error| error.code()).as_deref() {
+        // A prepared statement that another session has, or that this one does not.
+        Some("26000" | "42P05") => format!(
+            "{error}. A pooler such as PgBouncer in transaction mode stands before it; connect to PostgreSQL itself, or \
+             to a pooler in session mode"
+        ),
+        Some("11" | "26") => format!("{error}. The file is damaged; `keyrack restore FILE` puts a backup back"),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]

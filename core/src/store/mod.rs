@@ -12,7 +12,7 @@ pub mod credits;
 pub(crate) mod debits;
 pub mod encrypted_keys;
 pub mod facts;
-pub(crate) mod file;
+pub mod file;
 pub mod identities;
 pub mod inspection;
 pub mod key_migrations;
@@ -27,8 +27,10 @@ pub mod refills;
 pub mod roles;
 pub mod root_keys;
 pub(crate) mod scan;
+pub mod snapshot;
 pub mod tombstones;
 mod transaction;
+pub mod transfer;
 pub mod usage;
 pub mod workspaces;
 mod write_fault;
@@ -46,6 +48,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 pub use debits::Durability;
 use debits::{Debits, PostgresDebits, SqliteDebits};
 use file::{DatabaseFile, Opening, cannot_open};
+use migrations::start_fault;
 pub use transaction::Transaction;
 use transaction::{LOCK_ATTEMPT, Turn};
 use write_fault::LastWrite;
@@ -160,25 +163,7 @@ impl Store {
         sqlx::any::install_default_drivers();
         match location {
             Location::Sqlite(path) => open_sqlite(path).await,
-            Location::Postgres(url) => {
-                let refused = |error: sqlx::Error| {
-                    let label = location.label();
-                    Error::new(
-                        Code::ServiceUnavailable,
-                        format!("The database ({label}) cannot be opened: {error}."),
-                    )
-                };
-                // Once without a pool, which would try again and again and then say less.
-                AnyConnection::connect(url).await.map_err(refused)?.close().await?;
-                let readers = postgres_pool(POSTGRES_READERS, ACQUIRE_TIMEOUT, "").connect(url).await?;
-                migrations::run(&readers, Engine::Postgres).await?;
-                let writers = postgres_pool(POSTGRES_WRITERS, ACQUIRE_TIMEOUT, POSTGRES_WRITER_SETTINGS)
-                    .connect_lazy(url)?;
-                let feed =
-                    postgres_pool(FEED_CONNECTIONS, FEED_TIMEOUT, POSTGRES_FEED_SETTINGS).connect_lazy(url)?;
-                let (location, turn, last_write) = (location.clone(), Turn::default(), LastWrite::default());
-                Ok(Store { location, readers, writers, feed, turn, last_write, file: None })
-            }
+            Location::Postgres(url) => open_postgres(url).await,
         }
     }
 
@@ -285,13 +270,48 @@ impl Store {
     }
 }
 
+async fn open_postgres(url: &str) -> Result<Store, Error> {
+    let location = Location::Postgres(url.to_owned());
+    let refused = |error: &sqlx::Error| {
+        let text = format!("The database ({}) cannot be opened: {}.", location.label(), start_fault(error));
+        Error::new(Code::ServiceUnavailable, text)
+    };
+    // Once without a pool, which would try again and again and then say less.
+    let mut first = AnyConnection::connect(url).await.map_err(|error| refused(&error))?;
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut first)
+        .await
+        .map_err(|error| refused(&error))?;
+    first.close().await.map_err(|error| refused(&error))?;
+    if encoding != "UTF8" {
+        let text = format!(
+            "The database ({}) stores texts as {encoding}, which cannot hold every character. Create one with \
+             `CREATE DATABASE keyrack ENCODING 'UTF8' TEMPLATE template0`.",
+            location.label()
+        );
+        return Err(Error::new(Code::ServiceUnavailable, text));
+    }
+    let readers = postgres_pool(POSTGRES_READERS, ACQUIRE_TIMEOUT, "")
+        .connect(url)
+        .await
+        .map_err(|error| refused(&error))?;
+    migrations::run(&readers, Engine::Postgres).await?;
+    let writers = postgres_pool(POSTGRES_WRITERS, ACQUIRE_TIMEOUT, POSTGRES_WRITER_SETTINGS).connect_lazy(url)?;
+    let feed = postgres_pool(FEED_CONNECTIONS, FEED_TIMEOUT, POSTGRES_FEED_SETTINGS).connect_lazy(url)?;
+    let (turn, last_write) = (Turn::default(), LastWrite::default());
+    Ok(Store { location, readers, writers, feed, turn, last_write, file: None })
+}
+
 async fn open_sqlite(path: &Path) -> Result<Store, Error> {
     let opening = Opening::begin(path).await?;
     let url = file::url(path, "rw");
     // Once without a pool, which would try again and again and then say less.
     let mut first = AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?;
-    // The file itself is not read before the first question.
-    sqlx::query("PRAGMA schema_version").execute(&mut first).await.map_err(|error| cannot_open(path, &error))?;
+    // The file itself is not read before the first question; this one reads what all others begin with.
+    sqlx::query("SELECT COUNT(*) FROM sqlite_master")
+        .execute(&mut first)
+        .await
+        .map_err(|error| cannot_open(path, &error))?;
     first.close().await?;
     let migrating = sqlite_pool(1, BUSY_TIMEOUT).connect(&url).await.map_err(|error| cannot_open(path, &error))?;
     migrations::run(&migrating, Engine::Sqlite).await?;

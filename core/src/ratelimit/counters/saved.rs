@@ -30,7 +30,8 @@ use super::memory::MemoryCounters;
 use super::shard::{Cell, LONGEST_MS, RoughLimit};
 use crate::files;
 
-const FILE: &str = "ratelimit-counters";
+/// The name of the file in a data directory.
+pub const FILE: &str = "ratelimit-counters";
 const MAGIC: &[u8; 16] = b"KEYRACK COUNTERS";
 const VERSION: u32 = 2;
 const WITHOUT_OWNERS: u32 = 1;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, named_p
 
 use super::{Applied, Debit, Durability, Outcome};
 use crate::credits::calendar::Calendar;
-use crate::error::{Error, sqlite_is_unavailable, sqlite_refused_commit};
+use crate::error::{Error, sqlite_is_malformed, sqlite_is_unavailable, sqlite_refused_commit};
 use crate::store::file::DatabaseFile;
 use crate::store::transaction::{LOCK_ATTEMPT, LOCK_PAUSE, LOCK_TIMEOUT, Taken, Turn};
 use crate::store::write_fault::LastWrite;
@@ -174,7 +174,9 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 
 /// What callers read when the database does not do what it was asked.
 pub(crate) fn unavailable(error: &rusqlite::Error) -> Error {
-    if code(error).is_some_and(sqlite_is_unavailable) {
+    if code(error).is_some_and(sqlite_is_malformed) {
+        Error::malformed_database(error)
+    } else if code(error).is_some_and(sqlite_is_unavailable) {
         Error::database_unavailable(error)
     } else {
         Error::unexpected(error)
