@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use keyrack_core::json;
 use keyrack_core::keys::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Url, redirect};
@@ -100,7 +101,7 @@ impl Remote {
         let header = response.headers().get("x-request-id");
         let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let body: Value = json::read(&bytes).unwrap_or_default();
         if body.pointer("/meta/requestId").is_none() {
             return Err(Unanswered(format!(
                 "the server at {} answered with status {status} and not as Keyrack does; is the URL right?",
@@ -134,8 +135,7 @@ pub(crate) async fn keyrack_answers(address: SocketAddr) -> bool {
     let builder = Client::builder().user_agent(USER_AGENT).timeout(CONNECT_TIMEOUT).no_proxy().tls_certs_only([]);
     let Ok(http) = builder.redirect(redirect::Policy::none()).build() else { return false };
     let Ok(response) = http.get(format!("http://{address}/v2/liveness")).send().await else { return false };
-    let body: Value =
-        response.bytes().await.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let body: Value = response.bytes().await.ok().and_then(|bytes| json::read(&bytes).ok()).unwrap_or_default();
     body.pointer("/data/message").and_then(Value::as_str).is_some_and(|message| message.contains("Keyrack"))
 }
 

@@ -125,7 +125,7 @@ impl Actor {
         Actor {
             actor,
             remote_ip: caller.origin().address.map(|address| address.to_string()),
-            user_agent: caller.origin().user_agent.clone(),
+            user_agent: caller.origin().user_agent().map(str::to_owned),
         }
     }
 

@@ -72,6 +72,9 @@ impl Via {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
+/// Bytes that are kept of a `User-Agent`.
+pub const LONGEST_USER_AGENT: usize = 512;
+
 /// Where a call came from.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -79,8 +82,8 @@ pub struct Origin {
     pub via: Via,
     /// The client's address, if known.
     pub address: Option<IpAddr>,
-    /// The client's `User-Agent`, if it sent one.
-    pub user_agent: Option<String>,
+    /// What the client calls itself; only the beginning of what is longer.
+    user_agent: Option<String>,
     /// The request it is.
     pub request_id: RequestId,
     /// Whether decisions on rate limits are recorded for analytics.
@@ -88,9 +91,27 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// A call through a door, as this request.
+    pub fn new(via: Via, address: Option<IpAddr>, request_id: RequestId) -> Self {
+        Origin { via, address, user_agent: None, request_id, is_recorded: true }
+    }
+
     /// A call from this process's own standard input.
     pub fn local(via: Via) -> Self {
-        Origin { via, address: None, user_agent: None, request_id: RequestId::new(), is_recorded: true }
+        Origin::new(via, None, RequestId::new())
+    }
+
+    /// The same from a client that calls itself this, in its `User-Agent`. It goes into every audit entry of the
+    /// call, so of a long one the first [`LONGEST_USER_AGENT`] bytes are kept.
+    #[must_use]
+    pub fn of_client(mut self, user_agent: Option<&str>) -> Self {
+        self.user_agent = user_agent.map(|text| text[..text.floor_char_boundary(LONGEST_USER_AGENT)].to_owned());
+        self
+    }
+
+    /// What the client calls itself, if it does.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.user_agent.as_deref()
     }
 }
 

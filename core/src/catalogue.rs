@@ -78,6 +78,8 @@ pub struct About {
     /// The request member that an HTTP body consists of, where that body is not an object. Faces whose
     /// roots are objects, tools and commands, name it.
     pub bare_body: Option<&'static str>,
+    /// Bytes that the body of a request may have: enough for the maxima of its schema, as a test makes sure.
+    pub largest_body: usize,
     /// JSON pointers of request members whose values are secret.
     pub request_secrets: &'static [&'static str],
     /// JSON pointers of response members (from `data`) whose values are secret.
@@ -106,6 +108,7 @@ impl About {
         effect: Effect::Read,
         idempotent: true,
         bare_body: None,
+        largest_body: 256 * 1024,
         request_secrets: &[],
         response_secrets: &[],
         hidden_from_assistants: &[],
@@ -174,16 +177,18 @@ pub enum Attempt<O: Operation> {
     Answered(Result<O::Response, Error>),
     /// A request that is right, but whose answer takes [longer](run_read).
     Waits(O::Request),
-    /// The schema has to say what is wrong with the body, [if anything is](run_body).
+    /// The schema has to say what is wrong with the body, [if anything is](read_body).
     Unclear,
 }
 
 /// Tries to answer a hot operation from the text of an HTTP body, without waiting.
 pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O> {
-    let Ok(asked) = serde_json::from_slice(body) else { return Attempt::Unclear };
+    // Text that is known to be UTF-8 needs no look at each of its strings.
+    let Ok(text) = std::str::from_utf8(body) else { return Attempt::Unclear };
+    let Ok(asked) = serde_json::from_str(text) else { return Attempt::Unclear };
     match O::answer(keyrack, caller, asked) {
         Some(outcome) => Attempt::Answered(outcome.and_then(|response| checked::<O, _>(caller, response))),
-        None => serde_json::from_slice(body).map_or(Attempt::Unclear, Attempt::Waits),
+        None => serde_json::from_str(text).map_or(Attempt::Unclear, Attempt::Waits),
     }
 }
 
@@ -257,20 +262,15 @@ pub async fn run<O: Operation>(
     run_read::<O>(keyrack, caller, request).await
 }
 
-/// The same for an HTTP body.
+/// Checks and reads an HTTP body.
 ///
 /// # Errors
-/// As [`run`], faults with their places in the body.
-pub async fn run_body<O: Operation>(
-    keyrack: &Keyrack,
-    caller: Caller,
-    body: Value,
-) -> Result<Reply<O::Response>, Error> {
-    let request = match O::ABOUT.bare_body {
-        Some(member) => body_schema::<O>().read_member(member, body)?,
-        None => request_schema::<O>().read(body)?,
-    };
-    run_read::<O>(keyrack, caller, request).await
+/// `request_body_unreadable` for a text that is no JSON, else the faults of the body with their places in it.
+pub fn read_body<O: Operation>(body: &str) -> Result<O::Request, Error> {
+    match O::ABOUT.bare_body {
+        Some(member) => body_schema::<O>().read_member(member, body),
+        None => request_schema::<O>().read_text(body),
+    }
 }
 
 /// An answer, if the rule was asked before it was given.

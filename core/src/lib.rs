@@ -24,8 +24,11 @@ pub mod docs;
 pub mod error;
 pub mod files;
 mod following;
+#[cfg(test)]
+mod fuzz;
 pub mod health;
 pub mod ids;
+pub mod json;
 pub mod keyrack;
 pub mod keys;
 mod last_used;

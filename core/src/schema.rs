@@ -5,21 +5,21 @@
 //! allowed and what was got, and what to send. Values of secret fields, and long texts anywhere, are
 //! described and never shown.
 
-use std::collections::HashSet;
+mod check;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
+
+use check::{MOST_FAULTS, Node, Report};
+
+pub(crate) use check::ADDRESS_OR_NETWORK;
 
 use crate::error::{Code, Error, Fault};
+use crate::json;
 use crate::value::NULL_MEANS_SOMETHING;
-
-/// Texts up to this many characters may be shown in a fault; no issued key is that short.
-const SHOWN_CHARACTERS: usize = 15;
-/// A body with more faults than this is answered with the first of them.
-const MOST_FAULTS: usize = 50;
 
 /// The schema of what is sent, without references and without `null` where it means nothing.
 pub fn request_schema<T: JsonSchema>() -> Value {
@@ -104,30 +104,25 @@ fn drop_null(members: &mut Map<String, Value>) {
 #[derive(Debug)]
 pub struct RequestSchema {
     schema: Value,
-    validator: jsonschema::Validator,
-    secrets: &'static [&'static str],
+    node: Node,
 }
 
 impl RequestSchema {
     /// Compiles the schema of `T`. `secrets` are JSON pointers of members whose values are never shown.
     ///
     /// # Panics
-    /// When the generated schema is not one, which a test over all operations excludes.
-    pub fn of<T: JsonSchema>(secrets: &'static [&'static str]) -> Self {
+    /// When the generated schema has what requests are not checked for, which a test over all operations excludes.
+    pub fn of<T: JsonSchema>(secrets: &[&str]) -> Self {
         Self::compile(request_schema::<T>(), secrets)
     }
 
     /// Compiles a schema that a face derived from a generated one, such as one without some members.
     ///
     /// # Panics
-    /// When it is not a schema.
-    #[expect(clippy::expect_used, reason = "faces derive their schemas at start, from generated ones")]
-    pub fn compile(schema: Value, secrets: &'static [&'static str]) -> Self {
-        let validator = jsonschema::options()
-            .should_validate_formats(false)
-            .build(&schema)
-            .expect("a generated schema is a valid schema");
-        RequestSchema { schema, validator, secrets }
+    /// As [`RequestSchema::of`].
+    pub fn compile(schema: Value, secrets: &[&str]) -> Self {
+        let node = Node::compile(&schema, "", secrets);
+        RequestSchema { schema, node }
     }
 
     /// The schema itself.
@@ -140,123 +135,87 @@ impl RequestSchema {
         Self::compile(self.schema["properties"][member].clone(), &[])
     }
 
-    /// Checks a body and reads it into its type.
+    /// Checks a request and reads it into its type.
     ///
     /// # Errors
-    /// `invalid_input` with every fault of the body.
-    pub fn read<T: DeserializeOwned>(&self, body: Value) -> Result<T, Error> {
-        deserialised(self.checked(body)?)
+    /// `invalid_input` with every fault of the request.
+    pub fn read<T: DeserializeOwned>(&self, request: Value) -> Result<T, Error> {
+        self.checked(request).and_then(deserialised)
+    }
+
+    /// The same from JSON text, which never becomes a value in between: values take many times the memory.
+    ///
+    /// # Errors
+    /// As [`RequestSchema::read`]; `request_body_unreadable` for a text that is no JSON.
+    pub fn read_text<T: DeserializeOwned>(&self, text: &str) -> Result<T, Error> {
+        match self.look_at(text)? {
+            Spelling::OfTypes => deserialised_text(text),
+            Spelling::OfJsonSchema => self.read(parsed(text)?),
+        }
     }
 
     /// Checks a body that consists of one member of the request, and reads the request.
     ///
     /// # Errors
-    /// As [`RequestSchema::read`]; the member, which was not sent as such, is in no fault's place.
-    pub(crate) fn read_member<T: DeserializeOwned>(&self, member: &str, body: Value) -> Result<T, Error> {
-        let body = self.checked(body)?;
-        deserialised(Value::Object(Map::from_iter([(member.to_owned(), body)])))
-    }
-
-    fn checked(&self, mut body: Value) -> Result<Value, Error> {
-        let mut faults = self.faults(&body);
-        if faults.is_empty() {
-            whole_numbers(&self.schema, &mut body, "", &mut faults);
-        }
-        if faults.is_empty() { Ok(body) } else { Err(invalid(faults)) }
-    }
-
-    /// The faults of a body, at most one per place, and the first `MOST_FAULTS` of very many.
-    pub fn faults(&self, body: &Value) -> Vec<Fault> {
-        let mut places = HashSet::new();
-        let mut faults: Vec<Fault> = Vec::new();
-        for error in self.validator.iter_errors(body) {
-            let pointer = error.instance_path().to_string();
-            for fault in self.explain(&pointer, &error, body) {
-                if places.insert(fault.location.clone()) {
-                    faults.push(fault);
-                }
-                if faults.len() == MOST_FAULTS {
-                    return faults;
-                }
-            }
-        }
-        faults
-    }
-
-    fn explain(&self, pointer: &str, error: &jsonschema::ValidationError<'_>, body: &Value) -> Vec<Fault> {
-        use jsonschema::error::ValidationErrorKind as Kind;
-        let here = location(pointer);
-        let got = body.pointer(pointer).unwrap_or(&Value::Null);
-        match error.kind() {
-            Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } if self.choice(pointer).is_some() => {
-                let choice = self.choice(pointer).unwrap_or_default();
-                got.as_object().map(|sent| not_one_of(&here, &choice, sent)).into_iter().collect()
-            }
-            Kind::Required { property } => {
-                let name = property.as_str().unwrap_or_default();
-                let expected = self.expectation(&format!("{pointer}/{name}"));
-                vec![Fault {
-                    location: format!("{here}.{name}"),
-                    message: format!("is required and was not sent; it must be {expected}"),
-                    fix: Some(format!("Send `{name}` as {expected}.")),
-                }]
-            }
-            Kind::AdditionalProperties { unexpected } => {
-                let known = self.members(pointer);
-                unexpected.iter().map(|name| unknown_member(&here, name, &known)).collect()
-            }
-            _ => {
-                let expected = self.expectation(pointer);
-                let got = self.got(pointer, got);
-                vec![Fault {
-                    location: here,
-                    message: format!("must be {expected}; got {got}"),
-                    fix: Some(format!("Send {expected}.")),
-                }]
-            }
+    /// As [`RequestSchema::read_text`]; the member, which was not sent as such, is in no fault's place.
+    pub(crate) fn read_member<T: DeserializeOwned>(&self, member: &str, text: &str) -> Result<T, Error> {
+        let around = |body: &str| format!("{{\"{member}\":{body}}}");
+        match self.look_at(text)? {
+            Spelling::OfTypes => deserialised_text(&around(text)),
+            Spelling::OfJsonSchema => deserialised_text(&around(&self.checked(parsed(text)?)?.to_string())),
         }
     }
 
-    /// The schema of the place that a JSON pointer into the body names.
-    fn at(&self, pointer: &str) -> Option<&Value> {
-        pointer.split('/').skip(1).try_fold(&self.schema, |schema, segment| {
-            schema.get("properties").and_then(|properties| properties.get(segment)).or_else(|| schema.get("items"))
-        })
-    }
-
-    fn members(&self, pointer: &str) -> Vec<String> {
-        let properties = self.at(pointer).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
-        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    /// The members of which an object has exactly one: `oneOf` with a required member in each alternative.
-    fn choice(&self, pointer: &str) -> Option<Vec<&str>> {
-        let alternatives = self.at(pointer)?.get("oneOf")?.as_array()?;
-        alternatives.iter().map(|alternative| alternative["required"][0].as_str()).collect()
-    }
-
-    fn expectation(&self, pointer: &str) -> String {
-        self.at(pointer).map_or_else(|| "another value".to_owned(), describe)
-    }
-
-    fn got(&self, pointer: &str, value: &Value) -> String {
-        let secret = self.secrets.contains(&pointer);
-        match value {
-            Value::Number(_) if secret => "a number".to_owned(),
-            Value::Null => "null".to_owned(),
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            Value::String(text) => {
-                let length = text.chars().count();
-                if secret || length > SHOWN_CHARACTERS {
-                    format!("a string of {}", count(length as u64, "character"))
-                } else {
-                    format!("{value}")
-                }
-            }
-            Value::Array(items) => format!("an array of {}", count(items.len() as u64, "item")),
-            Value::Object(members) => format!("an object of {}", count(members.len() as u64, "member")),
+    fn look_at(&self, text: &str) -> Result<Spelling, Error> {
+        let mut report = Report::default();
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let outcome = self.node.check(&mut deserializer, &mut report);
+        match outcome.and_then(|()| deserializer.end()) {
+            Err(error) if !report.is_full() => Err(unreadable(format!("is not valid JSON: {error}"))),
+            _ if !report.faults.is_empty() => Err(invalid(report.faults)),
+            _ if report.is_respelled => Ok(Spelling::OfJsonSchema),
+            _ => Ok(Spelling::OfTypes),
         }
     }
+
+    fn checked(&self, mut request: Value) -> Result<Value, Error> {
+        let faults = self.faults(&request);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        whole_numbers(&self.schema, &mut request);
+        Ok(request)
+    }
+
+    /// The faults of a request, at most one per place, and the first of very many.
+    pub fn faults(&self, request: &Value) -> Vec<Fault> {
+        let mut report = Report::default();
+        // A value can be read to its end, unless the report is full.
+        let _ = self.node.check(request, &mut report);
+        report.faults
+    }
+}
+
+/// How the integers of a request are written.
+enum Spelling {
+    /// As types read them.
+    OfTypes,
+    /// Some as only JSON Schema takes them: `1.0`.
+    OfJsonSchema,
+}
+
+fn parsed(text: &str) -> Result<Value, Error> {
+    json::read(text.as_bytes()).map_err(|error| unreadable(format!("is not valid JSON: {error}")))
+}
+
+/// The error for a body that is no JSON, `what` it is.
+pub fn unreadable(what: String) -> Error {
+    let fault = Fault {
+        location: "body".to_owned(),
+        message: what.clone(),
+        fix: Some("Send one JSON value in UTF-8 and nothing after it.".to_owned()),
+    };
+    Error::new(Code::RequestBodyUnreadable, format!("The body {what}.")).with_faults(vec![fault])
 }
 
 /// A request that was checked, as its type. That they disagree is a fault of ours.
@@ -286,46 +245,6 @@ fn invalid(faults: Vec<Fault>) -> Error {
         many => format!("The request is not valid: it has {} faults, listed in `errors`.", many.len()),
     };
     Error::new(Code::InvalidInput, detail).with_faults(faults)
-}
-
-/// The fault of an object that has none, or several, of the members of which it must have one.
-fn not_one_of(here: &str, choice: &[&str], sent: &Map<String, Value>) -> Fault {
-    let either = choice.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
-    let mut sent = choice.iter().filter(|name| sent.contains_key(**name));
-    let (name, message) = match (sent.next(), sent.next()) {
-        (Some(first), Some(second)) => (*second, format!("must not be sent together with `{first}`")),
-        _ => (choice.first().copied().unwrap_or_default(), format!("is required and was not sent: {either}")),
-    };
-    Fault { location: format!("{here}.{name}"), message, fix: Some(format!("Send one of {either}.")) }
-}
-
-fn unknown_member(here: &str, name: &str, known: &[String]) -> Fault {
-    let shown: String = name.chars().take(64).collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&shown, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
-        .min();
-    let fix = match nearest {
-        Some((_, nearest)) => format!("Remove it, or did you mean `{nearest}`?"),
-        None if known.is_empty() => "Send an empty object.".to_owned(),
-        None => format!("Remove it; known here: {}.", known.join(", ")),
-    };
-    Fault { location: format!("{here}.{shown}"), message: "is not a known member".to_owned(), fix: Some(fix) }
-}
-
-/// `/ratelimits/0/limit` as `body.ratelimits[0].limit`.
-fn location(pointer: &str) -> String {
-    let mut text = "body".to_owned();
-    for segment in pointer.split('/').skip(1) {
-        if segment.bytes().all(|byte| byte.is_ascii_digit()) && !segment.is_empty() {
-            text.push_str(&format!("[{segment}]"));
-        } else {
-            text.push('.');
-            text.push_str(&segment.replace("~1", "/").replace("~0", "~"));
-        }
-    }
-    text
 }
 
 /// What a schema allows, in words: `an integer from 1 to 100`.
@@ -373,35 +292,25 @@ fn describe_kind(kind: &str, schema: &Value) -> String {
     }
 }
 
-fn count(number: u64, unit: &str) -> String {
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
-}
-
-/// JSON Schema takes `1.0` for an integer and serde does not: turn such numbers into integers, only
-/// where the schema asks for one. Those beyond 64 bits, which JSON Schema takes too, are faults.
-fn whole_numbers(schema: &Value, value: &mut Value, pointer: &str, faults: &mut Vec<Fault>) {
+/// JSON Schema takes `1.0` for an integer and serde does not: turns such numbers into integers, only where the
+/// schema asks for one.
+fn whole_numbers(schema: &Value, value: &mut Value) {
     match value {
-        Value::Number(number) if !number.is_i64() && is_integer_schema(schema) => match whole(number) {
-            Some(whole) => *value = whole.into(),
-            None if faults.len() < MOST_FAULTS => faults.push(Fault {
-                location: location(pointer),
-                message: "cannot be represented: the value does not fit into a 64-bit integer".to_owned(),
-                fix: Some(format!("Send an integer of at most {}.", i64::MAX)),
-            }),
-            None => {}
-        },
+        Value::Number(number) if is_integer_schema(schema) => {
+            if let Some(whole) = whole(number).filter(|_| !number.is_i64()) {
+                *value = whole.into();
+            }
+        }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                for (at, item) in items.iter_mut().enumerate() {
-                    whole_numbers(schema, item, &format!("{pointer}/{at}"), faults);
-                }
+                items.iter_mut().for_each(|item| whole_numbers(schema, item));
             }
         }
         Value::Object(members) => {
             if let Some(Value::Object(properties)) = schema.get("properties") {
                 for (name, member) in members {
                     if let Some(schema) = properties.get(name) {
-                        whole_numbers(schema, member, &format!("{pointer}/{name}"), faults);
+                        whole_numbers(schema, member);
                     }
                 }
             }
@@ -410,7 +319,8 @@ fn whole_numbers(schema: &Value, value: &mut Value, pointer: &str, faults: &mut 
     }
 }
 
-fn whole(number: &serde_json::Number) -> Option<i64> {
+/// A number as an integer of 64 bits, if it is one.
+fn whole(number: &Number) -> Option<i64> {
     let float =
         number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0)?;
     #[expect(clippy::cast_possible_truncation, reason = "whole and within 64 bits")]

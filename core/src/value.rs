@@ -4,8 +4,13 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::json;
 
 /// Marks a schema in which `null` means something; [`crate::schema`] drops `null` everywhere else.
 pub(crate) const NULL_MEANS_SOMETHING: &str = "x-null";
@@ -92,21 +97,46 @@ fn nullable(mut schema: Schema) -> Schema {
     schema
 }
 
-/// A JSON object that users attach and Keyrack only keeps. Integers of 64 bits stay exact; the order
-/// of members is not promised.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// A JSON object that users attach and Keyrack only keeps, as compact JSON text: never obeyed, and no larger in
+/// memory than it is. Integers of 64 bits stay exact; the order of members is not promised.
+#[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
-pub struct Meta(pub Map<String, Value>);
+pub struct Meta(Box<RawValue>);
 
 impl Meta {
-    /// As stored: compact JSON text.
-    pub fn to_text(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+    /// As stored.
+    pub fn text(&self) -> &str {
+        self.0.get()
     }
 
-    /// From the store. An empty object reads as absent, as does text that is not an object.
-    pub fn from_text(text: &str) -> Option<Meta> {
-        serde_json::from_str::<Map<String, Value>>(text).ok().filter(|members| !members.is_empty()).map(Meta)
+    /// From the store, shown as it is. An empty object reads as absent.
+    ///
+    /// # Errors
+    /// When the text is no JSON object: what is stored was damaged.
+    pub fn from_stored(text: &str) -> Result<Option<Meta>, Error> {
+        Ok(stored_object(text)?.map(Meta))
+    }
+}
+
+/// A stored JSON object; an empty one is `None`.
+///
+/// # Errors
+/// When the text is no JSON object.
+pub(crate) fn stored_object(text: &str) -> Result<Option<Box<RawValue>>, Error> {
+    let damaged = || Error::unexpected("stored metadata is no JSON object");
+    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    if !text.starts_with('{') {
+        return Err(damaged());
+    }
+    let object = RawValue::from_string(text.to_owned()).map_err(|_| damaged())?;
+    let is_empty = text.bytes().all(|byte| b"{} \t\n\r".contains(&byte));
+    Ok((!is_empty).then_some(object))
+}
+
+impl<'de> Deserialize<'de> for Meta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = json::compact_object(deserializer)?;
+        RawValue::from_string(text).map(Meta).map_err(D::Error::custom)
     }
 }
 
@@ -141,9 +171,27 @@ mod tests {
     }
 
     #[test]
-    fn meta_keeps_integers_of_64_bits_exact() {
-        let text = r#"{"big":9223372036854775807}"#;
-        assert_eq!(Meta::from_text(text).unwrap().to_text(), text);
-        assert_eq!(Meta::from_text("{}"), None);
+    fn meta_keeps_integers_of_64_bits_exact_and_its_names_are_data() {
+        for text in [
+            r#"{"big":9223372036854775807}"#,
+            r#"{"$serde_json::private::RawValue":"{\"a\":1}"}"#,
+            r#"{"$serde_json::private::Number":"1"}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<Meta>(text).unwrap().text(), text);
+            assert_eq!(serde_json::from_value::<Meta>(json::read(text.as_bytes()).unwrap()).unwrap().text(), text);
+            let stored = Meta::from_stored(text).unwrap().unwrap();
+            assert_eq!(serde_json::to_string(&stored).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn stored_metadata_is_shown_as_it_is_or_an_error_and_never_silently_absent() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(Meta::from_stored(&deep).unwrap().unwrap().text(), deep);
+        assert!(Meta::from_stored("{}").unwrap().is_none());
+        assert!(Meta::from_stored("{ }").unwrap().is_none());
+        for damaged in ["", "{", "[]", "null", "{\"a\":1}x", "1"] {
+            assert!(Meta::from_stored(damaged).is_err(), "{damaged}");
+        }
     }
 }

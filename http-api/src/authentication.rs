@@ -20,15 +20,11 @@ const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, Error> {
     let Head { id, headers, address, .. } = head;
     let bearer = bearer(headers)?;
-    let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
-    let from_command_line = user_agent.as_deref().is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
-    let origin = Origin {
-        via: if from_command_line { Via::CommandLine } else { Via::Http },
-        address,
-        user_agent,
-        request_id: id,
-        is_recorded: headers.get(METRICS).is_none_or(|value| value != "disabled"),
-    };
+    let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let from_command_line = user_agent.is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
+    let via = if from_command_line { Via::CommandLine } else { Via::Http };
+    let mut origin = Origin::new(via, address, id).of_client(user_agent);
+    origin.is_recorded = headers.get(METRICS).is_none_or(|value| value != "disabled");
     keyrack.authenticate(bearer, origin)
 }
 

@@ -1,7 +1,7 @@
 //! The shape of every answer: `{meta: {requestId}, data, pagination?}`, or `{meta, error}`.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use keyrack_core::catalogue::{Operation, Reply};
@@ -14,6 +14,9 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// An answer whose body is there as a whole, and in no box.
 pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Headers of most answers: these, the request id, and what the connection adds.
+const ANSWER_HEADERS: usize = 6;
 
 /// Most answers have fewer bytes.
 const USUAL_BYTES: usize = 1024;
@@ -56,6 +59,11 @@ pub(crate) fn success<O: Operation>(
 pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.reserve(ANSWER_HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers hold secrets and what is true at one moment: nobody between keeps them, nobody guesses what they are.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

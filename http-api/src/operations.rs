@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -20,6 +20,7 @@ use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
 use keyrack_core::error::{Code, Error, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::{Keyrack, Throttle};
+use keyrack_core::schema::unreadable;
 use keyrack_core::traces::TraceSpan;
 use serde_json::Value;
 use tracing::Span;
@@ -31,6 +32,12 @@ use crate::router::Shared;
 
 /// How long a request may take, reading its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Bytes of a body beyond which reading it is work for a thread of its own.
+const LARGE_BODY: usize = 64 * 1024;
+
+/// Bytes of the large bodies that are read at one time.
+pub(crate) const BUDGET: usize = 8 * 1024 * 1024;
 
 /// How long a body that is too large is read on, so that its sender gets to read the answer.
 const DISCARD_FOR: Duration = Duration::from_secs(1);
@@ -122,11 +129,9 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
-    if is_declared_larger(head.headers, shared.max_body_bytes) {
-        if !asks_before_sending(head.headers) {
-            Box::pin(discard(body)).await;
-        }
-        return Err(too_large(shared.max_body_bytes));
+    let limit = O::ABOUT.largest_body.min(shared.max_body_bytes);
+    if is_declared_larger(head.headers, limit) {
+        return Box::pin(refuse_larger(head.headers, body, limit)).await;
     }
     let caller = authenticate(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
@@ -137,18 +142,25 @@ where
             return Err(refusal);
         }
     }
-    let mut reading = pin!(read_body(body, shared.max_body_bytes));
+    let limit = limit.min(limit_of_caller::<O>(&caller, head.headers));
+    if is_declared_larger(head.headers, limit) {
+        return Box::pin(refuse_larger(head.headers, body, limit)).await;
+    }
+    let mut reading = pin!(read_body(body, limit));
     let (body, caller) = match futures_util::future::poll_immediate(reading.as_mut()).await {
         Some(body) => (body?, caller),
         // Whatever became of the root key while the body was on its way counts.
         None => (reading.await?, shared.keyrack.renew(&caller)?),
     };
+    let attempt =
+        if body.len() > LARGE_BODY { Attempt::Unclear } else { W::attempt(&shared.keyrack, &caller, &body) };
     // What takes longer is in boxes, so that what does not carries no room for it around.
-    let reply = match W::attempt(&shared.keyrack, &caller, &body) {
+    let reply = match attempt {
         Attempt::Answered(answer) => answer?.into(),
         Attempt::Waits(request) => Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?,
         Attempt::Unclear => {
-            Box::pin(catalogue::run_body::<O>(&shared.keyrack, caller, parse::<O>(&body)?)).await?
+            let request = Box::pin(read_request::<O>(shared, head.headers, body)).await?;
+            Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?
         }
     };
     envelope::success::<O>(&head.id, reply).map_err(Error::unexpected)
@@ -162,6 +174,14 @@ fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
 /// Whether the client sends its body only when it is told to go on.
 fn asks_before_sending(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Refuses a body for the size that its head declares.
+async fn refuse_larger<B: Body + Unpin, T>(headers: &HeaderMap, body: B, limit: usize) -> Result<T, Error> {
+    if !asks_before_sending(headers) {
+        discard(body).await;
+    }
+    Err(too_large(limit))
 }
 
 async fn read_body<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
@@ -205,29 +225,58 @@ async fn discard<B: Body + Unpin>(mut body: B) {
     let _ = tokio::time::timeout(DISCARD_FOR, rest).await;
 }
 
-fn parse<O: Operation>(body: &Bytes) -> Result<Value, Error> {
-    if body.is_empty() {
-        if takes_nothing::<O>() {
-            return Ok(Value::Object(serde_json::Map::new()));
-        }
-        let kind = if O::ABOUT.bare_body.is_some() { "array" } else { "object" };
-        let fault = Fault {
-            location: "body".to_owned(),
-            message: "is empty".to_owned(),
-            fix: Some(format!("Send a JSON {kind}, with `Content-Type: application/json`.")),
-        };
-        return Err(Error::new(Code::InvalidInput, format!("The body is empty. Send a JSON {kind}."))
-            .with_faults(vec![fault]));
-    }
-    serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
-        let message = format!("is not valid JSON: {error}");
-        let fault = Fault {
-            location: "body".to_owned(),
-            message: message.clone(),
-            fix: Some("Send one JSON value and nothing after it.".to_owned()),
-        };
-        Error::new(Code::RequestBodyUnreadable, format!("The body {message}.")).with_faults(vec![fault])
+/// Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the
+/// body is wrong.
+fn limit_of_caller<O: Operation>(caller: &Caller, headers: &HeaderMap) -> usize {
+    let is_declared_small = headers.contains_key(CONTENT_LENGTH) && !is_declared_larger(headers, LARGE_BODY);
+    if is_declared_small || caller.root_key().could_satisfy(&O::ABOUT.rule) { usize::MAX } else { LARGE_BODY }
+}
+
+/// Reads the request of a body. A large one takes long enough to keep others waiting: a thread of its own does
+/// it, when its bytes are within the budget for all bodies that are being read.
+async fn read_request<O: Operation>(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<O::Request, Error> {
+    let read = if body.len() <= LARGE_BODY {
+        parse::<O>(&body)
+    } else {
+        let bytes = u32::try_from(body.len().min(BUDGET)).map_err(Error::unexpected)?;
+        let _within_budget = shared.budget.acquire_many(bytes).await.map_err(Error::unexpected)?;
+        tokio::task::spawn_blocking(move || parse::<O>(&body)).await.map_err(Error::unexpected)?
+    };
+    read.map_err(|error| match encoding(headers) {
+        Some(encoding) if error.code() == Code::RequestBodyUnreadable => unreadable(format!(
+            "was sent with `Content-Encoding: {encoding}` and cannot be read: bodies are taken as they are, \
+             without compression"
+        )),
+        _ => error,
     })
+}
+
+/// What the client says that the body is encoded as. A body that is plain JSON is read whatever is said.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("?");
+    Some(encoding.chars().take(32).collect())
+}
+
+fn parse<O: Operation>(body: &Bytes) -> Result<O::Request, Error> {
+    let text = std::str::from_utf8(body);
+    let text = text.map_err(|error| unreadable(format!("is not UTF-8: byte {} is wrong", error.valid_up_to())))?;
+    if !text.is_empty() {
+        return catalogue::read_body::<O>(text);
+    }
+    if takes_nothing::<O>() {
+        return catalogue::read_body::<O>("{}");
+    }
+    let kind = if O::ABOUT.bare_body.is_some() { "array" } else { "object" };
+    let fault = Fault {
+        location: "body".to_owned(),
+        message: "is empty".to_owned(),
+        fix: Some(format!("Send a JSON {kind}, with `Content-Type: application/json`.")),
+    };
+    Err(Error::new(Code::InvalidInput, format!("The body is empty. Send a JSON {kind}.")).with_faults(vec![fault]))
 }
 
 /// Whether an operation's request has no members, so that no body says as much as `{}`.

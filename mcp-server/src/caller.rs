@@ -7,6 +7,7 @@
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use keyrack_core::caller::{ClientAddress, Origin, Via};
+use keyrack_core::ids::RequestId;
 use keyrack_core::keys::secret::Secret;
 
 /// Where a root key may be, in the order of precedence. The last two are those of Unkey's own clients;
@@ -76,8 +77,8 @@ fn token(value: &HeaderValue, is_authorization: bool) -> Option<&str> {
 
 /// Where an HTTP request came from.
 pub(crate) fn origin(headers: &HeaderMap, address: Option<&ClientAddress>) -> Origin {
-    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Origin { address: address.and_then(|address| address.0), user_agent, ..Origin::local(Via::Mcp) }
+    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    Origin::new(Via::Mcp, address.and_then(|address| address.0), RequestId::new()).of_client(user_agent)
 }
 
 #[cfg(test)]

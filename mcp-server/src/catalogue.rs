@@ -85,7 +85,9 @@ impl<O: Operation> Static<O> {
 fn run<O: Operation>(keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {
     Box::pin(async move {
         let reply = catalogue::run::<O>(&keyrack, caller, arguments).await?;
-        let data = serde_json::to_value(reply.data).map_err(Error::unexpected)?;
+        // What people attached is text in there: it is read as data.
+        let text = serde_json::to_vec(&reply.data).map_err(Error::unexpected)?;
+        let data = keyrack_core::json::read(&text).map_err(Error::unexpected)?;
         Ok(Answer { data, pagination: reply.pagination })
     })
 }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
 use axum::{Json, Router};
 use keyrack_core::caller::ClientAddress;
+use keyrack_core::json::Unfit;
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -46,6 +47,11 @@ pub struct HttpSettings {
     pub calls_per_minute: u32,
 }
 
+/// Values that a message may hold: the library reads a message twice over into trees of them.
+const MOST_VALUES: usize = 100_000;
+/// Levels of a message around the arguments of a tool: itself and its `params`.
+const AROUND_ARGUMENTS: usize = 2;
+
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
 ///
 /// No request here is longer than a call, so a listener that stops has nothing to tell them: it waits for
@@ -62,6 +68,7 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
     }
+    routes = routes.route_layer(middleware::from_fn(look_at_body));
     routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
     if literal_addresses {
         routes = routes.route_layer(middleware::map_request(name_literal_address));
@@ -128,6 +135,20 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
             next.run(request).await
         }
         Err(error) => rejected(&error, credential.is_bearer, credential.token.expose()),
+    }
+}
+
+/// Refuses a message that would cost more to read than a message may. What is no JSON is left to the library.
+async fn look_at_body(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        let message =
+            format!("The body is incomplete, or larger than the {MAX_BODY_BYTES} bytes that are allowed.");
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None);
+    };
+    match keyrack_core::json::look_at(&bytes, AROUND_ARGUMENTS, MOST_VALUES) {
+        Err(Unfit::TooMuch(why)) => refuse(StatusCode::BAD_REQUEST, &format!("The message {why}."), None),
+        Ok(()) | Err(Unfit::Malformed(_)) => next.run(Request::from_parts(parts, bytes.into())).await,
     }
 }
 

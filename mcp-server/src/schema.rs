@@ -108,9 +108,8 @@ fn portable(schema: &mut Value) {
     }
     let Some(members) = schema.as_object_mut() else { return };
     members.remove("$schema");
-    if members.get("format").and_then(Value::as_str).is_some_and(is_number_format) {
-        members.remove("format");
-    }
+    // Formats are those of OpenAPI and ours; the operation checks what they say.
+    members.remove("format");
     for bound in ["minimum", "maximum"] {
         if members.get(bound).and_then(Value::as_f64).is_some_and(|bound| bound.abs() >= EXACT_INTEGERS) {
             members.remove(bound);
@@ -170,10 +169,6 @@ fn fold_alternatives(members: &mut JsonObject) {
         members.insert("type".to_owned(), "string".into());
         members.insert("enum".to_owned(), values.into());
     }
-}
-
-fn is_number_format(format: &str) -> bool {
-    ["int", "uint", "float", "double"].iter().any(|prefix| format.starts_with(prefix))
 }
 
 #[cfg(test)]

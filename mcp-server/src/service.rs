@@ -165,7 +165,7 @@ fn client_name(context: &RequestContext<RoleServer>, caller: Option<&Caller>) ->
     let is_http = context.extensions.get::<::http::request::Parts>().is_some();
     let name = named.or_else(|| {
         if is_http {
-            caller.and_then(|caller| caller.origin().user_agent.clone())
+            caller.and_then(|caller| caller.origin().user_agent().map(str::to_owned))
         } else {
             context.client_info().map(|client| client.name)
         }

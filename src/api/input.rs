@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
+use keyrack_core::json;
 use keyrack_core::keys::secret::Secret;
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ impl Inputs {
             (_, Some(path)) => self.text(flag, path)?,
             (literal, None) => literal.to_owned(),
         };
-        serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("{flag} is not JSON: {error}")))
+        json::read(text.as_bytes()).map_err(|error| Failure::Usage(format!("{flag} is not JSON: {error}")))
     }
 
     fn text(&mut self, flag: &str, path: &str) -> Result<String, Failure> {

@@ -82,7 +82,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         For::Serve,
         "Proxies whose X-Forwarded-For counts: addresses and CIDR ranges, comma-separated [default: none]",
     ),
-    setting("max-body-bytes", "BYTES", For::Serve, "Largest request body [default: 10485760]"),
+    setting(
+        "max-body-bytes",
+        "BYTES",
+        For::Serve,
+        "Ceiling of the operations' own limits on request bodies [default: 10485760]",
+    ),
     setting(
         "drain-seconds",
         "SECONDS",

@@ -133,28 +133,12 @@ async fn any_content_type_is_accepted_if_the_body_is_json() {
 }
 
 #[tokio::test]
-async fn of_duplicate_members_the_last_one_wins() {
+async fn deep_nesting_does_no_harm() {
     let server = keyrack().await;
-    let body = r#"{"name":"ab","name":"the last one"}"#;
-    let created = server.call_text("apis.createApi", body, &[]).await.expect(200);
-    let api = server.call("apis.getApi", json!({"apiId": created.text_of("apiId")})).await;
-    assert_eq!(api.text_of("name"), "the last one");
-}
-
-#[tokio::test]
-async fn invalid_utf8_and_deep_nesting_do_no_harm() {
-    let server = keyrack().await;
-    let invalid = b"{\"name\":\"ab\xff\xfecd\"}".to_vec();
-    let answer = server.call_text("apis.createApi", invalid, &[]).await;
-    assert!([200, 400].contains(&answer.status), "{}", answer.text);
     for opening in ["[", "{\"a\":"] {
-        let body = format!("{{\"name\":{}", opening.repeat(200_000));
+        let body = format!("{{\"name\":{}", opening.repeat(60_000 / opening.len()));
         server.call_text("apis.createApi", body, &[]).await.expect(400);
     }
-    let nested =
-        format!("{{\"externalId\":\"deep\",\"meta\":{{\"a\":{}{}}}}}", "[".repeat(5000), "]".repeat(5000));
-    let answer = server.call_text("identities.createIdentity", nested, &[]).await;
-    assert!([200, 400].contains(&answer.status), "{}", answer.text);
     unharmed(&server).await;
 }
 
@@ -164,7 +148,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_body_full_of_faults_is_answered_in_time() {
     let server = keyrack().await;
-    let members: serde_json::Map<String, Value> = (0..100_000).map(|n| (format!("m{n}"), json!(n))).collect();
+    let members: serde_json::Map<String, Value> = (0..15_000).map(|n| (format!("m{n}"), json!(n))).collect();
     for (operation, body) in [
         ("keys.verifyKey", json!({"key": "x", "tags": vec![1; 100_000]})),
         ("apis.createApi", Value::Object(members)),
@@ -192,26 +176,6 @@ async fn a_role_with_very_many_permissions_does_not_hold_up_others() {
     assert!(started.elapsed() < PATIENCE, "another caller waited {:?}", started.elapsed());
     let status = large.await.expect("the call ends");
     assert!([200, 400].contains(&status), "{status}");
-}
-
-#[tokio::test]
-async fn the_character_nul_does_no_harm() {
-    let server = keyrack().await;
-    let api = server.call("apis.createApi", json!({"name": "payments"})).await.text_of("apiId");
-    for (operation, body) in [
-        ("apis.createApi", json!({"name": "ab\0c"})),
-        ("keys.createKey", json!({"apiId": api, "name": "\0", "meta": {"a\0": "\0"}, "roles": ["\0"]})),
-        ("identities.getIdentity", json!({"identity": "\0"})),
-        ("permissions.createRole", json!({"name": "\0", "description": "\0"})),
-        ("permissions.createPermission", json!({"name": "\0", "slug": "a"})),
-        ("rootKeys.createKey", json!({"name": "\0", "permissions": []})),
-        ("apis.listKeys", json!({"apiId": api, "cursor": "\0", "externalId": "\0"})),
-        ("ratelimit.limit", json!({"namespace": "\0", "identifier": "\0", "limit": 1, "duration": 60_000})),
-    ] {
-        let answer = server.call(operation, body).await;
-        assert!(answer.status < 500, "{operation}: {}", answer.text);
-    }
-    unharmed(&server).await;
 }
 
 /// The server still answers, and has not panicked so far.
@@ -252,7 +216,7 @@ async fn a_declared_oversize_is_refused_before_anything_is_read_or_asked() {
     let server = keyrack().await;
     for authorization in ["", "Authorization: Bearer nobody\r\n", &format!("Authorization: Bearer {ROOT_KEY}\r\n")]
     {
-        let head = request_head("/v2/keys.verifyKey", authorization, "Content-Length: 10485761\r\n");
+        let head = request_head("/v2/keys.verifyKey", authorization, "Content-Length: 262145\r\n");
         let answer = exchange(&server, &[&head]).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{authorization:?}: {answer}");
         assert!(answer.contains("user/bad_request/request_body_too_large"), "{answer}");
@@ -266,7 +230,7 @@ async fn a_declared_oversize_is_refused_before_anything_is_read_or_asked() {
 async fn a_client_that_asked_whether_to_send_is_refused_at_once() {
     let server = keyrack().await;
     for expect in ["Expect: 100-continue\r\n", "Expect: 100-Continue\r\n"] {
-        let more = format!("Content-Length: 10485761\r\n{expect}");
+        let more = format!("Content-Length: 262145\r\n{expect}");
         let started = Instant::now();
         let answer = exchange(&server, &[&request_head("/v2/keys.verifyKey", "", &more)]).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -294,10 +258,10 @@ async fn an_undeclared_oversize_is_refused_while_it_is_read() {
     let server = keyrack().await;
     let authorization = format!("Authorization: Bearer {ROOT_KEY}\r\n");
     let head = request_head("/v2/keys.verifyKey", &authorization, "Transfer-Encoding: chunked\r\n");
-    let filler = vec![b' '; 0x10_0000];
+    let filler = vec![b' '; 0x1_0000];
     let mut parts: Vec<&[u8]> = vec![&head];
-    for _ in 0..11 {
-        parts.extend_from_slice(&[b"100000\r\n", &filler, b"\r\n"]);
+    for _ in 0..5 {
+        parts.extend_from_slice(&[b"10000\r\n", &filler, b"\r\n"]);
     }
     let answer = exchange(&server, &parts).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -307,7 +271,7 @@ async fn an_undeclared_oversize_is_refused_while_it_is_read() {
 #[tokio::test]
 async fn a_stranger_makes_the_server_read_no_body() {
     let server = keyrack().await;
-    let head = request_head("/v2/keys.verifyKey", "", "Content-Length: 1000000\r\n");
+    let head = request_head("/v2/keys.verifyKey", "", "Content-Length: 200000\r\n");
     let answer = exchange(&server, &[&head]).await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     let head = request_head("/v2/keys.verifyKey", "", "Transfer-Encoding: chunked\r\n");

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::json as outside;
+
 /// The longest list that is kept whole. Of a longer one, what the other side has not is kept, up to as much.
 const LONGEST_LIST: usize = 50;
 /// The member of which only names are kept.
@@ -31,9 +33,8 @@ pub struct Changes(Vec<Change>);
 impl Changes {
     /// The members in which two views of one thing differ; a view of nothing is `()`.
     pub fn between(before: &impl Serialize, after: &impl Serialize) -> Changes {
-        let value = |view: Result<Value, _>| view.unwrap_or_default();
         let mut changes = Changes::default();
-        let (before, after) = (value(serde_json::to_value(before)), value(serde_json::to_value(after)));
+        let (before, after) = (view(before), view(after));
         changes.compare("", &before, &after);
         changes
     }
@@ -76,6 +77,11 @@ impl Changes {
         let kept = |value: &Value| (!value.is_null()).then(|| value.clone());
         self.0.push(Change { path: path.to_owned(), before: kept(before), after: kept(after) });
     }
+}
+
+/// A view as a value. Metadata is text in it, whose names are data.
+fn view(of: &impl Serialize) -> Value {
+    serde_json::to_vec(of).ok().and_then(|text| outside::read(&text).ok()).unwrap_or_default()
 }
 
 /// The names of members of `one` that `other` has not, or has with another value.

@@ -34,6 +34,12 @@ impl AddressList {
         Ok(Self { ranges })
     }
 
+    /// Whether a text is one address or one range.
+    #[must_use]
+    pub fn is_entry(text: &str) -> bool {
+        !text.contains(',') && AddressList::parse(text).is_ok_and(|list| !list.is_empty())
+    }
+
     /// Whether the list has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -22,8 +22,6 @@ use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
 use crate::store::workspaces::Workspace;
 
-const MIN_DURATION_MS: i64 = 1000;
-
 /// The verdict on a key. `VALID` is the only one with which a request should be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -201,7 +199,6 @@ pub fn decide_without_balance(
     question: &Question<'_>,
 ) -> Result<Decision, Error> {
     let query = question.permissions.map(read_query).transpose()?;
-    check_durations(question.limits)?;
     let decided = |verdict, limits| Decision { verdict, remaining: None, spent: 0, limits };
     if let Some(verdict) = refused_by_state(keyrack, found, question) {
         return Ok(decided(verdict, CheckedLimits::new()));
@@ -225,21 +222,6 @@ fn read_query(text: &str) -> Result<Query<'_>, Error> {
 }
 
 /// An ad-hoc window shorter than a second would never limit: refuse it instead of failing open.
-fn check_durations(limits: &[AskedLimit<'_>]) -> Result<(), Error> {
-    let too_short = limits.iter().enumerate().find_map(|(at, limit)| match (limit.limit, limit.duration_ms) {
-        (Some(_), Some(duration_ms)) if duration_ms < MIN_DURATION_MS => Some((at, duration_ms)),
-        _ => None,
-    });
-    match too_short {
-        Some((at, duration_ms)) => Err(Error::invalid(
-            &format!("body.ratelimits[{at}].duration"),
-            format!("must be an integer of at least {MIN_DURATION_MS} (ms); got {duration_ms}"),
-            "Send the length of the window in milliseconds, 1000 or more.",
-        )),
-        None => Ok(()),
-    }
-}
-
 fn refused_by_state(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Option<Verdict> {
     let is_enabled = |workspace: &Workspace| workspace.enabled;
     if !keyrack.resident().look_at_workspace(&found.key.place.workspace_id, is_enabled).unwrap_or(false) {

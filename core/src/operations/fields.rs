@@ -139,13 +139,15 @@ pub struct IdentityResponse {
 }
 
 impl IdentityResponse {
-    pub(super) fn new(identity: Identity, ratelimits: Vec<Ratelimit>) -> Self {
-        IdentityResponse {
+    /// # Errors
+    /// When its stored metadata cannot be read.
+    pub(super) fn new(identity: Identity, ratelimits: Vec<Ratelimit>) -> Result<Self, Error> {
+        Ok(IdentityResponse {
+            meta: stored_meta(identity.meta.as_deref(), &identity.id)?,
             id: identity.id,
             external_id: identity.external_id,
-            meta: identity.meta.as_deref().and_then(Meta::from_text),
             ratelimits: ratelimits.into_iter().map(RatelimitResponse::from).collect(),
-        }
+        })
     }
 }
 
@@ -275,6 +277,13 @@ pub(super) async fn replace_ratelimits(
     Ok(ReplacedRatelimits { deleted, updated, created: wanted })
 }
 
+/// The metadata of the thing `id` as it is shown.
+pub(super) fn stored_meta(text: Option<&str>, id: &str) -> Result<Option<Meta>, Error> {
+    let meta = text.map(Meta::from_stored).transpose();
+    meta.map(Option::flatten)
+        .map_err(|_| Error::unexpected(format!("the stored metadata of {id} is no JSON object")))
+}
+
 /// A key's metadata as stored.
 pub(super) fn key_meta(meta: &Meta) -> Result<String, Error> {
     key_meta_at(meta, "body")
@@ -291,9 +300,9 @@ pub(super) fn identity_meta(meta: &Meta) -> Result<String, Error> {
 }
 
 fn checked_meta(meta: &Meta, most: usize, at: &str) -> Result<String, Error> {
-    let text = meta.to_text();
+    let text = meta.text();
     if text.len() <= most {
-        return Ok(text);
+        return Ok(text.to_owned());
     }
     Err(Error::invalid(
         &format!("{at}.meta"),
@@ -345,7 +354,7 @@ mod tests {
 
     #[test]
     fn metadata_has_a_size_limit_that_the_error_names() {
-        let meta = Meta(serde_json::Map::from_iter([("a".to_owned(), "x".repeat(70_000).into())]));
+        let meta: Meta = serde_json::from_value(serde_json::json!({ "a": "x".repeat(70_000) })).unwrap();
         let error = key_meta(&meta).unwrap_err();
         assert!(error.detail().contains("68.3 KB serialized, at most 64.0 KB"), "{error}");
         assert!(identity_meta(&meta).is_ok());

@@ -91,7 +91,7 @@ pub(super) struct KeyRow<'a> {
     pub(super) pending_migration_id: Option<&'a str>,
     pub(super) name: Option<&'a str>,
     pub(super) identity_id: Option<&'a str>,
-    pub(super) meta: Option<&'a str>,
+    pub(super) meta: Option<Box<RawValue>>,
     pub(super) enabled: bool,
     pub(super) expires_at: Option<i64>,
 }
@@ -116,13 +116,13 @@ pub(super) struct Keys {
 impl Keys {
     /// Files a key under what it can be found by. What an importer sent may be any text: a key whose hash
     /// is none that we could compute is found by nothing.
-    pub(super) fn insert(&self, row: &KeyRow<'_>, belongings: Belongings, shared: &mut Sharing) {
+    pub(super) fn insert(&self, row: KeyRow<'_>, belongings: Belongings, shared: &mut Sharing) {
         let key = Key {
             id: row.id.into(),
-            place: shared.place(row),
+            place: shared.place(&row),
             name: row.name.map(CompactString::from),
             identity_id: row.identity_id.map(|id| shared.text(id)),
-            meta: raw_meta(row.meta),
+            meta: row.meta,
             enabled: row.enabled,
             expires_at: row.expires_at.unwrap_or(NEVER),
             balance: belongings.has_refill.map(|has_refill| KnownBalance::new(has_refill).into()),
@@ -160,12 +160,6 @@ impl Keys {
     pub(super) fn ids(&self) -> Vec<String> {
         [self.in_use.ids(), self.waiting.ids()].concat()
     }
-}
-
-/// Metadata that is no JSON reads as absent.
-pub(super) fn raw_meta(meta: Option<&str>) -> Option<Box<RawValue>> {
-    let text = meta.filter(|text| *text != "{}")?;
-    RawValue::from_string(text.to_owned()).ok()
 }
 
 /// Shares what is equal between the keys of one load.

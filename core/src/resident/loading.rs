@@ -10,8 +10,8 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::keys::{Access, Belongings, KeyRow, Keys, Sharing, raw_meta};
-use super::{Identity, Ratelimit, left_out};
+use super::keys::{Access, Belongings, KeyRow, Keys, Sharing};
+use super::{Identity, Ratelimit, left_out, read_meta};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::scan::{Collector, Row};
@@ -242,7 +242,7 @@ impl Identities {
         self.read.push(Identity {
             id: id.into(),
             external_id: row.text(1)?.into(),
-            meta: raw_meta(row.text_or_null(2)?),
+            meta: read_meta(row.text_or_null(2)?)?,
             ratelimits: self.limits.found.of(id),
         });
         Ok(())
@@ -336,7 +336,7 @@ impl Portion {
             pending_migration_id: row.text_or_null(4)?,
             name: row.text_or_null(5)?,
             identity_id: row.text_or_null(6)?,
-            meta: row.text_or_null(7)?,
+            meta: read_meta(row.text_or_null(7)?)?,
             enabled: row.number(8)? != 0,
             expires_at: row.number_or_null(9)?,
         };
@@ -352,7 +352,7 @@ impl Portion {
         if self.remembers_live {
             self.live.insert(row.id.into());
         }
-        self.keys.insert(&row, belongings, &mut self.shared);
+        self.keys.insert(row, belongings, &mut self.shared);
         Ok(())
     }
 

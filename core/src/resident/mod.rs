@@ -32,9 +32,10 @@ use crate::store::{
     Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
     overrides, ratelimits, root_keys, workspaces,
 };
+use crate::value::stored_object;
 use by_id::{ById, HasId};
 pub use keys::{Access, Key, NEVER, Place};
-use keys::{Belongings, KeyRow, Keys, Sharing, raw_meta};
+use keys::{Belongings, KeyRow, Keys, Sharing};
 use loading::{load_identities, load_keys};
 
 /// An API, with its address list read.
@@ -276,10 +277,19 @@ impl Resident {
             self.identities.pin().remove(id);
             return Ok(());
         };
+        let meta = match read_meta(stored.meta.as_deref()) {
+            Ok(meta) => meta,
+            Err(error) => {
+                left_out("identity", id, error.cause().unwrap_or_default());
+                self.identities.pin().remove(id);
+                self.unreadable_identities.pin().insert(id.into());
+                return Ok(());
+            }
+        };
         let resident = Identity {
             id: stored.id.as_str().into(),
             external_id: stored.external_id.into(),
-            meta: raw_meta(stored.meta.as_deref()),
+            meta,
             ratelimits: resident_limits(limits.remove(id)),
         };
         self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
@@ -298,6 +308,14 @@ impl Resident {
         }
         let mut shared = Sharing::default();
         for key in &found {
+            let meta = match read_meta(key.meta.as_deref()) {
+                Ok(meta) => meta,
+                Err(error) => {
+                    left_out("key", &key.id, error.cause().unwrap_or_default());
+                    self.keys.remove(&key.id);
+                    continue;
+                }
+            };
             let mut texts = |texts: Option<Vec<String>>| {
                 texts.unwrap_or_default().iter().map(|text| shared.text(text)).collect()
             };
@@ -315,11 +333,11 @@ impl Resident {
                 pending_migration_id: key.pending_migration_id.as_deref(),
                 name: key.name.as_deref(),
                 identity_id: key.identity_id.as_deref(),
-                meta: key.meta.as_deref(),
+                meta,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
             };
-            self.keys.insert(&row, belongings, &mut shared);
+            self.keys.insert(row, belongings, &mut shared);
         }
         Ok(())
     }
@@ -495,6 +513,14 @@ fn unless_unreadable(read: Result<(), Error>, kind: &str, id: &str, forget: impl
         }
         outcome => outcome,
     }
+}
+
+/// Metadata as it is shown, unless it is empty.
+///
+/// # Errors
+/// When it is no JSON object: its row is left out, for those who decide by it must not miss it.
+fn read_meta(meta: Option<&str>) -> Result<Option<Box<RawValue>>, Error> {
+    meta.map(stored_object).transpose().map(Option::flatten)
 }
 
 fn left_out(kind: &str, id: &str, reason: &str) {

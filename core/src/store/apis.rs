@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::listing::{self, Part};
+use super::listing::{self, Found, Part};
 use super::{Connection, Only, flag, mark_deleted, select};
 use crate::error::Error;
 
@@ -69,7 +69,7 @@ pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> 
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Api>, Error> {
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<Api>, Error> {
     listing::list(connection, LIVE, &["id", "name"], part, read).await
 }
 

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::listing::{self, Part};
+use super::listing::{self, Found, Part};
 use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
 
@@ -78,7 +78,7 @@ pub async fn find(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Identity>, Error> {
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<Identity>, Error> {
     listing::list(connection, LIVE, &["id", "external_id"], part, read).await
 }
 

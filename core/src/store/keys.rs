@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::listing::{Found, MOST_ROWS};
 use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
@@ -107,7 +108,8 @@ pub async fn hash_is_taken(connection: &mut Connection, hash: &str) -> Result<bo
     Ok(row.is_some())
 }
 
-/// Live keys of an API from `cursor` on, in the order of ids; those of one identity if given.
+/// Live keys of an API from `cursor` on, in the order of ids; those of one identity if given, among
+/// [`MOST_ROWS`] keys of it.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -117,16 +119,28 @@ pub async fn list(
     identity_id: Option<&str>,
     cursor: &str,
     count: i64,
-) -> Result<Vec<Key>, Error> {
-    let of_identity = if identity_id.is_some() { " AND k.identity_id = $4" } else { "" };
-    let text = format!("{LIVE} AND k.api_id = $1 AND k.id >= $2{of_identity} ORDER BY k.id LIMIT $3");
+) -> Result<Found<Key>, Error> {
+    let mut rest = None;
+    if let Some(identity_id) = identity_id {
+        let text = "SELECT id FROM keys WHERE identity_id = $1 AND id >= $2 ORDER BY id LIMIT 1 OFFSET $3";
+        let query = sqlx::query(text).bind(identity_id.to_owned()).bind(cursor.to_owned()).bind(MOST_ROWS);
+        let row = query.fetch_optional(&mut *connection).await?;
+        rest = row.map(|row| row.try_get::<String, _>("id")).transpose()?;
+    }
+    // The keys of an identity are few: they are not looked for among all keys of the API, so its index is hidden.
+    let wanted = match (identity_id, &rest) {
+        (None, _) => "k.api_id = $1",
+        (Some(_), None) => "k.api_id || '' = $1 AND k.identity_id = $4",
+        (Some(_), Some(_)) => "k.api_id || '' = $1 AND k.identity_id = $4 AND k.id < $5",
+    };
+    let text = format!("{LIVE} AND {wanted} AND k.id >= $2 ORDER BY k.id LIMIT $3");
     let mut query =
         sqlx::query(sqlx::AssertSqlSafe(text)).bind(api_id.to_owned()).bind(cursor.to_owned()).bind(count);
-    if let Some(identity_id) = identity_id {
-        query = query.bind(identity_id.to_owned());
+    for bound in identity_id.into_iter().chain(rest.as_deref()) {
+        query = query.bind(bound.to_owned());
     }
-    let rows = query.fetch_all(connection).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    let rows = query.fetch_all(connection).await?.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Found { rows, rest })
 }
 
 /// Adds a key, without its credits, limits and links: `false`, and nothing added, if any key, live or

@@ -23,7 +23,19 @@ pub struct Part<'a> {
     pub count: i64,
 }
 
-/// Reads a part of a list. `text` ends in a `WHERE` clause and its rows have `id`; `columns` are the
+/// How many rows one request looks at.
+pub const MOST_ROWS: i64 = 1000;
+
+/// Rows of a list that were found among those that were looked at.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// In the order of their ids.
+    pub rows: Vec<T>,
+    /// Where to look on, if the rows that were looked at were not all there are.
+    pub rest: Option<String>,
+}
+
+/// Reads a part of a list, looking at [`MOST_ROWS`] rows at most. `text` ends in a `WHERE` clause and its rows have `id`; `columns` are the
 /// texts that a search looks into.
 pub(super) async fn list<T>(
     connection: &mut Connection,
@@ -31,15 +43,23 @@ pub(super) async fn list<T>(
     columns: &[&str],
     part: Part<'_>,
     read: fn(&AnyRow) -> Result<T, sqlx::Error>,
-) -> Result<Vec<T>, Error> {
+) -> Result<Found<T>, Error> {
     let search = lower(part.search.trim());
     let candidates: String =
         like_pattern(&search).chars().map(|letter| if letter.is_ascii() { letter } else { '%' }).collect();
     let conditions: Vec<_> = columns.iter().map(|column| format!("LOWER({column}) LIKE $3 ESCAPE '\\'")).collect();
-    let text = format!(
-        "{text} AND workspace_id = $1 AND id >= $2 AND ({}) ORDER BY id LIMIT $4",
-        conditions.join(" OR ")
-    );
+    let of_workspace = format!("{text} AND workspace_id = $1 AND id >= $2");
+    let rest = if search.is_empty() {
+        None
+    } else {
+        let text = format!("SELECT id FROM ({of_workspace}) looked ORDER BY id LIMIT 1 OFFSET $3");
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(part.workspace_id.to_owned());
+        let row = query.bind(part.cursor.to_owned()).bind(MOST_ROWS).fetch_optional(&mut *connection).await?;
+        row.map(|row| row.try_get::<String, _>("id")).transpose()?
+    };
+    // No id sorts behind this one.
+    let end = rest.clone().unwrap_or_else(|| LAST_ID.to_owned());
+    let text = format!("{of_workspace} AND id < $5 AND ({}) ORDER BY id LIMIT $4", conditions.join(" OR "));
     let count = usize::try_from(part.count).unwrap_or_default();
     let mut cursor = part.cursor.to_owned();
     let mut found = Vec::new();
@@ -49,6 +69,7 @@ pub(super) async fn list<T>(
             .bind(cursor)
             .bind(candidates.clone())
             .bind(part.count)
+            .bind(end.clone())
             .fetch_all(&mut *connection)
             .await?;
         for row in &rows {
@@ -58,14 +79,21 @@ pub(super) async fn list<T>(
         }
         match rows.last() {
             Some(last) if rows.len() == count && found.len() < count => {
-                // The smallest id after the last one read: that id with the smallest character behind it.
-                cursor = format!("{}\u{1}", last.try_get::<String, _>("id")?);
+                cursor = after(&last.try_get::<String, _>("id")?);
             }
             _ => break,
         }
     }
     found.truncate(count);
-    Ok(found)
+    Ok(Found { rows: found, rest })
+}
+
+/// Behind every id.
+const LAST_ID: &str = "~";
+
+/// The smallest id after this one: with the smallest character behind it.
+pub(crate) fn after(id: &str) -> String {
+    format!("{id}\u{1}")
 }
 
 fn holds(row: &AnyRow, columns: &[&str], search: &str) -> Result<bool, sqlx::Error> {

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::listing::{self, Part};
+use super::listing::{self, Found, Part};
 use super::{Connection, Only, find_named, mark_deleted, select};
 use crate::error::Error;
 
@@ -90,7 +90,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Listed>, Error> {
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<Listed>, Error> {
     let live = "SELECT id, name, created_at FROM ratelimit_namespaces WHERE deleted_at IS NULL";
     let read = |row: &AnyRow| {
         Ok(Listed { id: row.try_get("id")?, name: row.try_get("name")?, created_at: row.try_get("created_at")? })

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::listing::{self, Part};
+use super::listing::{self, Found, Part};
 use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, select};
 use crate::error::Error;
 
@@ -104,7 +104,7 @@ pub async fn find(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Permission>, Error> {
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<Permission>, Error> {
     listing::list(connection, ANY, &["id", "slug", "name", "description"], part, read).await
 }
 

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::listing::{self, Part};
+use super::listing::{self, Found, Part};
 use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders};
 use crate::error::Error;
 
@@ -81,7 +81,7 @@ pub async fn find(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Vec<Role>, Error> {
+pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<Role>, Error> {
     listing::list(connection, ANY, &["id", "name", "description"], part, read).await
 }
 

@@ -55,10 +55,10 @@ async fn ids_page_in_the_order_of_bytes(database: Database) {
     .await;
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let listed = apis::list(&mut connection, part(&instance, "", "", 100)).await.unwrap();
-    let ids: Vec<_> = listed.iter().map(|api| api.id.as_str()).collect();
+    let ids: Vec<_> = listed.rows.iter().map(|api| api.id.as_str()).collect();
     assert_eq!(ids, ["api_1", "api_B", "api_Z", "api_a", "api_b"]);
     let from = apis::list(&mut connection, part(&instance, "api_Z", "", 2)).await.unwrap();
-    assert_eq!(from.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), ["api_Z", "api_a"]);
+    assert_eq!(from.rows.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), ["api_Z", "api_a"]);
 }
 
 async fn search_is_literal_and_ignores_case(database: Database) {
@@ -73,7 +73,7 @@ async fn search_is_literal_and_ignores_case(database: Database) {
         [("100%", "api_1"), ("SNAKE_", "api_3"), ("k\\s", "api_4"), (" 0 sure ", "api_2"), ("API_4", "api_4")]
     {
         let found = apis::list(&mut connection, part(&instance, "", search, 100)).await.unwrap();
-        let ids: Vec<_> = found.iter().map(|api| api.id.as_str()).collect();
+        let ids: Vec<_> = found.rows.iter().map(|api| api.id.as_str()).collect();
         assert_eq!(ids, [expected], "{search}");
     }
 }
@@ -92,7 +92,7 @@ async fn a_search_ignores_the_case_of_all_letters_and_fills_its_pages(database: 
         ("mäller", "", 100, &[]),
     ] {
         let found = apis::list(&mut connection, part(&instance, cursor, search, count)).await.unwrap();
-        assert_eq!(found.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), expected, "{search}");
+        assert_eq!(found.rows.iter().map(|api| api.id.as_str()).collect::<Vec<_>>(), expected, "{search}");
     }
 }
 

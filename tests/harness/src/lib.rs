@@ -18,6 +18,7 @@ mod answer;
 mod client;
 mod cluster;
 mod database;
+pub mod fuzz;
 mod postgres;
 mod program;
 mod road;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
 use crate::page::PageSize;
-use crate::store::apis;
+use crate::store::apis::{self, Api};
 use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
 
@@ -46,7 +46,8 @@ impl Operation for ListApis {
         name: "apis.listApis",
         title: "List APIs",
         summary: "Lists the APIs of the workspace that the root key may read, by id.",
-        description: "APIs for which the root key does not hold `read_api` are left out. Send `cursor` with the same \
+        description: "APIs for which the root key does not hold `read_api` are left out. A page may be short, or \
+                      empty, and have a cursor: a request looks at 1000 APIs at most. Send `cursor` with the same \
                       `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -63,33 +64,24 @@ impl Operation for ListApis {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
         let reads_all = caller.is_allowed::<Self>(&[]);
-        let mut connection = keyrack.store().read().await?;
-        let mut cursor = request.cursor.unwrap_or_default();
-        let search = request.search.unwrap_or_default();
-        let wanted = request.limit.rows();
-        let mut visible = Vec::new();
-        loop {
-            let part =
-                Part { workspace_id: caller.workspace_id(), cursor: &cursor, search: &search, count: wanted };
-            let rows = apis::list(&mut connection, part).await?;
-            // The smallest id after the last one read: that id with the smallest character behind it.
-            let next = rows.last().map(|api| format!("{}\u{1}", api.id));
-            let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < wanted;
-            visible.extend(
-                rows.into_iter().filter(|api| reads_all || caller.is_allowed::<Self>(&[("apiId", &api.id)])),
-            );
-            match next {
-                Some(next) if !is_last && i64::try_from(visible.len()).unwrap_or(i64::MAX) < wanted => {
-                    cursor = next
-                }
-                _ => break,
-            }
+        if !caller.root_key().could_satisfy(&Self::ABOUT.rule) {
+            return Ok(request.limit.page(Vec::new(), |item: &Item| &item.id));
         }
-        let items = visible.into_iter().map(|api| Item {
+        let mut connection = keyrack.store().read().await?;
+        let part = Part {
+            workspace_id: caller.workspace_id(),
+            cursor: request.cursor.as_deref().unwrap_or_default(),
+            search: request.search.as_deref().unwrap_or_default(),
+            count: request.limit.rows_to_look_at(reads_all),
+        };
+        let may_read = |api: &Api| reads_all || caller.is_allowed::<Self>(&[("apiId", &api.id)]);
+        let found = apis::list(&mut connection, part).await?.visible(part.count, |api| &api.id, may_read);
+        let page = request.limit.page_of_found(found, |api| &api.id);
+        let items = page.data.into_iter().map(|api| Item {
             id: api.id,
             name: api.name,
             delete_protection: api.delete_protection,
         });
-        Ok(request.limit.page(items.collect(), |item| &item.id))
+        Ok(Reply { data: items.collect(), pagination: page.pagination })
     }
 }

@@ -19,15 +19,16 @@ pub struct ListKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 255))]
     api_id: String,
     /// Keys per page.
     #[serde(default)]
     limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
+    #[schemars(length(max = 256))]
     cursor: Option<String>,
     /// Only keys of the identity with this external id.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 255))]
     external_id: Option<String>,
     /// Whether to show the plaintext of recoverable keys.
     #[serde(default)]
@@ -43,8 +44,9 @@ impl Operation for ListKeys {
         title: "List the keys of an API",
         summary: "Lists the keys of an API by key id, disabled and expired ones included, never their plaintext.",
         description: "Needs both `read_key` and `read_api`; without them the API reads as one that does not exist. \
-                      An `externalId` that no identity has gives an empty page. Send `cursor` with the same filters \
-                      to read on.",
+                      An `externalId` that no identity has gives an empty page. With it a request looks at 1000 \
+                      keys of the identity at most, so a page may be short, or empty, and have a cursor. Send \
+                      `cursor` with the same filters to read on.",
         hint: "apiId from apis_listApis.",
         example: r#"{"apiId": "<apiId>", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -99,10 +101,9 @@ impl Operation for ListKeys {
             }
         }
         let cursor = request.cursor.as_deref().unwrap_or_default();
-        let rows =
-            keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, request.limit.rows())
-                .await?;
-        let page = request.limit.page(rows, |key| &key.id);
+        let count = request.limit.rows();
+        let found = keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, count).await?;
+        let page = request.limit.page_of_found(found, |key| &key.id);
         let mut objects = KeyObject::read(&mut connection, page.data).await?;
         drop(connection);
         if request.decrypt {

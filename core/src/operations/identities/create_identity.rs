@@ -57,6 +57,7 @@ impl Operation for CreateIdentity {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::IdentityAlreadyExists],
+        largest_body: 2 * 1024 * 1024,
         ..About::DEFAULT
     };
 

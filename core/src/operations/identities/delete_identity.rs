@@ -20,7 +20,7 @@ pub struct DeleteIdentity;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Its id or its external id; an id wins.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 255))]
     identity: String,
 }
 

@@ -18,7 +18,7 @@ pub struct GetIdentity;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Its id or its external id; an id wins.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 255))]
     identity: String,
 }
 
@@ -52,6 +52,6 @@ impl Operation for GetIdentity {
         caller.authorize::<Self>(&[("identityId", &identity.id)])?;
         let limits = ratelimits::of_identities(&mut connection, &[&identity.id]).await?;
         let limits = limits.into_iter().map(|(_, limit)| limit).collect();
-        Ok(IdentityResponse::new(identity, limits).into())
+        Ok(IdentityResponse::new(identity, limits)?.into())
     }
 }

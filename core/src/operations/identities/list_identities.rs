@@ -23,6 +23,7 @@ pub struct Request {
     #[serde(default)]
     limit: PageSize,
     /// Where the page starts: `cursor` of the page before.
+    #[schemars(length(max = 256))]
     cursor: Option<String>,
     /// Only identities whose id or external id contains it; case does not matter.
     #[schemars(length(max = 256))]
@@ -35,8 +36,9 @@ impl Operation for ListIdentities {
         title: "List identities",
         summary: "Lists the identities of the workspace by id, with their metadata and limits.",
         description: "Each identity of the page must be one that the root key may read: one that it may not refuses the \
-                      whole page, and an empty page needs no permission. Send `cursor` with the same `search` to read \
-                      on.",
+                      whole page, and an empty page needs no permission. A search looks at 1000 \
+                      identities per request, so its pages may be short, or empty, and have a cursor. Send `cursor` \
+                      with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.{identityId}.read_identity"),
@@ -64,8 +66,8 @@ impl Operation for ListIdentities {
             search: request.search.as_deref().unwrap_or_default(),
             count: request.limit.rows(),
         };
-        let rows = identities::list(&mut connection, part).await?;
-        let page = request.limit.page(rows, |identity| &identity.id);
+        let found = identities::list(&mut connection, part).await?;
+        let page = request.limit.page_of_found(found, |identity| &identity.id);
         if !reads_all {
             for identity in &page.data {
                 caller.authorize::<Self>(&[("identityId", &identity.id)])?;
@@ -77,6 +79,6 @@ impl Operation for ListIdentities {
             let limits = limits.remove(&identity.id).unwrap_or_default();
             IdentityResponse::new(identity, limits)
         });
-        Ok(Reply { data: data.collect(), pagination: page.pagination })
+        Ok(Reply { data: data.collect::<Result<_, Error>>()?, pagination: page.pagination })
     }
 }

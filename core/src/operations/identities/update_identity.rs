@@ -1,8 +1,7 @@
 //! `identities.updateIdentity`
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::{identity_target, limit_facts, ratelimit_event};
 use crate::audit::{Changes, Event};
@@ -24,7 +23,7 @@ pub struct UpdateIdentity;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// Its id or its external id; an id wins.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 255))]
     identity: String,
     /// Replaces the whole object; empty: none.
     meta: Option<Meta>,
@@ -50,6 +49,7 @@ impl Operation for UpdateIdentity {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::IdentityNotFound],
+        largest_body: 2 * 1024 * 1024,
         ..About::DEFAULT
     };
 
@@ -70,8 +70,7 @@ impl Operation for UpdateIdentity {
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
         let mut identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
-        let view = |identity: &Identity| json!({ "meta": identity.meta.as_deref().and_then(Meta::from_text) });
-        let before = view(&identity);
+        let before = Facts::of(&identity);
         if let Some(meta) = meta {
             identity.meta = Some(meta);
         }
@@ -80,15 +79,29 @@ impl Operation for UpdateIdentity {
         mutation.record(
             Event::new("identity.update", format!("Updated identity {}", identity.id))
                 .on(identity_target(&identity))
-                .changing(Changes::between(&before, &view(&identity))),
+                .changing(Changes::between(&before, &Facts::of(&identity))),
         );
         if let Some(limits) = request.ratelimits {
             replace_ratelimits(&mut mutation, &identity, limits).await?;
         }
         let limits = ratelimits::of_identities(mutation.connection(), &[&identity.id]).await?;
         mutation.touch(Subject::Identity(identity.id.clone()));
+        let answer = IdentityResponse::new(identity, limits.into_iter().map(|(_, limit)| limit).collect())?;
         mutation.commit().await?;
-        Ok(IdentityResponse::new(identity, limits.into_iter().map(|(_, limit)| limit).collect()).into())
+        Ok(answer.into())
+    }
+}
+
+/// What the audit log says of an identity: of its metadata only names of members.
+#[derive(Serialize)]
+struct Facts {
+    meta: Option<Meta>,
+}
+
+impl Facts {
+    /// Damaged metadata can still be replaced.
+    fn of(identity: &Identity) -> Facts {
+        Facts { meta: fields::stored_meta(identity.meta.as_deref(), &identity.id).unwrap_or_default() }
     }
 }
 

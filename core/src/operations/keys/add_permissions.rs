@@ -31,8 +31,8 @@ impl Operation for AddPermissions {
         title: "Add permissions to a key",
         summary: "Gives a key permissions besides those it holds. Answers all that it holds itself.",
         description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
-                      `create_permission`. What the key holds already stays. Permissions through roles are not in \
-                      the answer.",
+                      `create_permission`. What the key holds already stays; it may hold 1000 itself. Permissions \
+                      through roles are not in the answer.",
         hint: "keyId from apis_listKeys. Slugs, not ids.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::audit::Target;
 use crate::keys::secret::{Revealed, Secret};
-use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse};
+use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};
 use crate::store::{Connection, by_owner, identities, ratelimits};
 use crate::value::Meta;
@@ -98,27 +98,29 @@ impl KeyObject {
             .into_iter()
             .map(|identity| {
                 let limits = shared.get(&identity.id).cloned().unwrap_or_default();
-                (identity.id.clone(), IdentityResponse::new(identity, limits))
+                Ok((identity.id.clone(), IdentityResponse::new(identity, limits)?))
             })
-            .collect();
-        let objects = rows.into_iter().map(|key| KeyObject {
-            identity: key.identity_id.as_ref().and_then(|id| identities.get(id).cloned()),
-            permissions: sorted(permissions.remove(&key.id)),
-            roles: sorted(roles.remove(&key.id)),
-            ratelimits: limits.remove(&key.id).unwrap_or_default().into_iter().map(Into::into).collect(),
-            credits: KeyCredits::of(key.credits),
-            meta: key.meta.as_deref().and_then(Meta::from_text),
-            key_id: key.id,
-            start: key.start,
-            enabled: key.enabled,
-            name: key.name,
-            created_at: key.created_at,
-            updated_at: key.updated_at,
-            last_used_at: key.last_used_at,
-            expires: key.expires_at.filter(|expires_at| *expires_at != 0),
-            plaintext: None,
+            .collect::<Result<_, Error>>()?;
+        let objects = rows.into_iter().map(|key| {
+            Ok(KeyObject {
+                identity: key.identity_id.as_ref().and_then(|id| identities.get(id).cloned()),
+                permissions: sorted(permissions.remove(&key.id)),
+                roles: sorted(roles.remove(&key.id)),
+                ratelimits: limits.remove(&key.id).unwrap_or_default().into_iter().map(Into::into).collect(),
+                credits: KeyCredits::of(key.credits),
+                meta: stored_meta(key.meta.as_deref(), &key.id)?,
+                key_id: key.id,
+                start: key.start,
+                enabled: key.enabled,
+                name: key.name,
+                created_at: key.created_at,
+                updated_at: key.updated_at,
+                last_used_at: key.last_used_at,
+                expires: key.expires_at.filter(|expires_at| *expires_at != 0),
+                plaintext: None,
+            })
         });
-        Ok(objects.collect())
+        objects.collect()
     }
 }
 

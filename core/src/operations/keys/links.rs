@@ -88,6 +88,8 @@ pub(super) async fn change_permissions<O: Operation>(
         }
     }
     let held = permissions::of_key(mutation.connection(), &key.id).await?;
+    let kept = if change == Change::Add { held.as_slice() } else { &[] };
+    check_number(kept.iter().map(|permission| permission.slug.as_str()), &slugs)?;
     disconnect_permissions(&mut mutation, &key.id, &change.taken(&held, &known)).await?;
     let named = with_new(&mut mutation, known, slugs).await?;
     connect_permissions(&mut mutation, &key.id, &change.given(&held, &named)).await?;
@@ -95,6 +97,22 @@ pub(super) async fn change_permissions<O: Operation>(
     mutation.touch(Subject::Key(key.id));
     mutation.commit().await?;
     Ok(held.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
+}
+
+/// Permissions that a key may hold itself.
+const MOST_PERMISSIONS: usize = 1000;
+
+/// Checks how many permissions a key has that keeps these and is given others.
+fn check_number<'a>(kept: impl Iterator<Item = &'a str>, given: &'a [String]) -> Result<(), Error> {
+    let number = kept.chain(given.iter().map(String::as_str)).collect::<HashSet<_>>().len();
+    if number <= MOST_PERMISSIONS {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "body.permissions",
+        format!("must leave the key with at most {MOST_PERMISSIONS} permissions; it would have {number}"),
+        "Remove some of its permissions first, or put them into a role.",
+    ))
 }
 
 /// Changes the roles of a key, and answers them by name. Those that are named must exist.

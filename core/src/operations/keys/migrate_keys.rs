@@ -44,7 +44,7 @@ pub struct Request {
     #[schemars(length(min = 3, max = 255))]
     api_id: String,
     /// The keys.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 10_000))]
     keys: Vec<ImportedKey>,
 }
 
@@ -53,7 +53,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ImportedKey {
     /// Made as the migration's algorithm says.
-    #[schemars(length(min = 3))]
+    #[schemars(length(min = 3, max = 1000))]
     hash: String,
     /// For people.
     #[schemars(length(min = 1, max = 255))]
@@ -123,6 +123,7 @@ impl Operation for MigrateKeys {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::ApiNotFound, Code::MigrationNotFound],
+        largest_body: 4 * 1024 * 1024,
         ..About::DEFAULT
     };
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::audit::Target;
 use crate::changes::Mutation;
-use crate::operations::fields::{KeyCredits, RatelimitResponse};
+use crate::operations::fields::{KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::Key;
 use crate::store::{credits, identities, permissions, ratelimits, roles};
 use crate::value::Meta;
@@ -56,7 +56,8 @@ impl Facts {
         let mut facts = Facts {
             name: key.name.clone(),
             external_id,
-            meta: key.meta.as_deref().and_then(Meta::from_text),
+            // Damaged metadata can still be replaced.
+            meta: stored_meta(key.meta.as_deref(), &key.id).unwrap_or_default(),
             enabled: key.enabled,
             expires: key.expires_at,
             credits: None,

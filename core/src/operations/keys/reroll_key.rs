@@ -34,7 +34,7 @@ pub struct Request {
     #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
     key_id: String,
     /// Ms that it still lives; 0: none; null: as long as before.
-    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    #[schemars(range(min = 0, max = 31_536_000_000_i64))]
     expiration: Nullable<i64>,
 }
 

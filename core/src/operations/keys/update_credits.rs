@@ -24,7 +24,7 @@ pub struct UpdateCredits;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3))]
+    #[schemars(length(min = 3, max = 255))]
     key_id: String,
     /// Credits to set, add or take; null with `set`: unlimited.
     #[serde(default)]

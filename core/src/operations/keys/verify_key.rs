@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::analytics::event::{self, Event};
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::bounds::{AnyLength, AnyNumber, Integer, List, Text, Unread, sent};
+use crate::bounds::{Integer, List, Text, Unread, sent};
 use crate::catalogue::{About, Effect, Hot, Operation, Reply};
 use crate::keys::migration;
 use crate::keys::verification::{
@@ -50,13 +50,13 @@ pub struct Asked<'a> {
     credits: Option<Cost>,
     /// Limits to check besides those that apply by themselves.
     #[serde(default, borrow, deserialize_with = "sent")]
-    ratelimits: Option<AnyNumber<LimitRequest<'a>>>,
+    ratelimits: Option<List<LimitRequest<'a>, 0, 100>>,
     /// Where to look for keys that were imported and not used yet.
     #[serde(default, borrow, deserialize_with = "sent")]
     migration_id: Option<Text<'a, 0, 256>>,
     /// Ids of key spaces (`ks_…`) the key must be in.
     #[serde(default, borrow, deserialize_with = "sent")]
-    keyspaces: Option<AnyNumber<AnyLength<'a>>>,
+    keyspaces: Option<List<Text<'a, 0, 255>, 0, 100>>,
 }
 
 /// What a use costs.
@@ -81,16 +81,19 @@ struct LimitRequest<'a> {
     /// With `duration`: an ad-hoc limit.
     #[serde(default, deserialize_with = "sent")]
     limit: Option<Integer<0, { i64::MAX }>>,
-    /// With `limit`: its window in ms, 1000 or more.
+    /// With `limit`: its window in ms, up to 30 days.
     #[serde(default, deserialize_with = "sent")]
-    duration: Option<Integer<0, { i64::MAX }>>,
+    duration: Option<Integer<1000, 2_592_000_000>>,
 }
 
 impl<'a> LimitRequest<'a> {
     fn asked(&'a self) -> AskedLimit<'a> {
-        let number = |number: Option<Integer<0, { i64::MAX }>>| number.map(|number| number.0);
-        let (cost, limit, duration_ms) = (number(self.cost), number(self.limit), number(self.duration));
-        AskedLimit { name: &self.name, cost, limit, duration_ms }
+        AskedLimit {
+            name: &self.name,
+            cost: self.cost.map(|cost| cost.0),
+            limit: self.limit.map(|limit| limit.0),
+            duration_ms: self.duration.map(|duration| duration.0),
+        }
     }
 }
 
@@ -212,7 +215,8 @@ impl Operation for VerifyKey {
                       enabled, expiry, client address, permissions, rate limits, credits; the first that fails \
                       decides. A refusal spends nothing, but for `USAGE_EXCEEDED`, which leaves rate limits spent. \
                       Keys of other workspaces, keys of deleted APIs and keys that the root key may not verify \
-                      answer `NOT_FOUND`. Credits are spent durably before the answer is sent, so a client that \
+                      answer `NOT_FOUND`. A request names at most 100 limits and 100 key spaces; the window of an \
+                      ad-hoc limit is 1000 ms to 30 days. Credits are spent durably before the answer is sent, so a client that \
                       stops waiting may have spent them without an answer.",
         hint: "The key is a secret. An invalid key is a normal result, not an error.",
         example: r#"{"key": "<key>"}"#,

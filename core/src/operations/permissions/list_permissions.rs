@@ -16,7 +16,8 @@ impl Operation for ListPermissions {
         name: "permissions.listPermissions",
         title: "List permissions",
         summary: "Lists the permissions of the workspace by id.",
-        description: "Send `cursor` with the same `search` to read on.",
+        description: "A search looks at 1000 permissions per request, so its pages may be short, or empty, and have a \
+                      cursor. Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
         is_list: true,
@@ -33,8 +34,8 @@ impl Operation for ListPermissions {
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
-        let rows = permissions::list(&mut connection, request.part(caller)).await?;
-        let page = request.limit.page(rows, |permission| &permission.id);
+        let found = permissions::list(&mut connection, request.part(caller)).await?;
+        let page = request.limit.page_of_found(found, |permission| &permission.id);
         let data = page.data.into_iter().map(PermissionResponse::from).collect();
         Ok(Reply { data, pagination: page.pagination })
     }

@@ -16,7 +16,8 @@ impl Operation for ListRoles {
         name: "permissions.listRoles",
         title: "List roles",
         summary: "Lists the roles of the workspace by id, with their permissions.",
-        description: "Send `cursor` with the same `search` to read on.",
+        description: "A search looks at 1000 roles per request, so its pages may be short, or empty, and have a cursor. \
+                      Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
         is_list: true,
@@ -33,8 +34,8 @@ impl Operation for ListRoles {
     ) -> Result<Reply<Vec<RoleResponse>>, Error> {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
-        let rows = roles::list(&mut connection, request.part(caller)).await?;
-        let page = request.limit.page(rows, |role| &role.id);
+        let found = roles::list(&mut connection, request.part(caller)).await?;
+        let page = request.limit.page_of_found(found, |role| &role.id);
         let data = RoleResponse::read(&mut connection, page.data).await?;
         Ok(Reply { data, pagination: page.pagination })
     }

@@ -46,7 +46,9 @@ impl Operation for ListNamespaces {
         name: "ratelimit.listNamespaces",
         title: "List namespaces",
         summary: "Lists the rate-limit namespaces of the workspace, by id.",
-        description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out.",
+        description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out. \
+                      A search looks at 1000 namespaces per request, so its pages may be short, or empty, and have \
+                      a cursor.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
         is_list: true,
@@ -63,12 +65,12 @@ impl Operation for ListNamespaces {
         let search = request.search.unwrap_or_default();
         let workspace_id = caller.workspace_id();
         let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit.rows() };
-        let rows = namespaces::list(&mut connection, part).await?;
-        let items = rows.into_iter().map(|namespace| Item {
+        let page = request.limit.page_of_found(namespaces::list(&mut connection, part).await?, |item| &item.id);
+        let items = page.data.into_iter().map(|namespace| Item {
             id: namespace.id,
             name: namespace.name,
             created_at: namespace.created_at,
         });
-        Ok(request.limit.page(items.collect(), |item| &item.id))
+        Ok(Reply { data: items.collect(), pagination: page.pagination })
     }
 }

@@ -23,6 +23,7 @@ pub struct Request {
     #[schemars(length(min = 1, max = 512))]
     namespace: String,
     /// Where the page starts: `cursor` of the page before.
+    #[schemars(length(max = 256))]
     cursor: Option<String>,
     /// Overrides per page.
     #[serde(default)]

@@ -7,6 +7,7 @@ use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply, Tool};
 use crate::page::PageSize;
+use crate::store::listing::Found;
 use crate::store::root_keys::{self, Listed};
 use crate::value::Nullable;
 use crate::{Caller, Error, Keyrack};
@@ -57,7 +58,8 @@ impl Operation for ListKeys {
         title: "List root keys",
         summary: "Lists the root keys of the workspace that this one may read, by id, without their secrets.",
         description: "Root keys for which the caller does not hold `#read` are left out. Disabled and expired ones are \
-                      listed.",
+                      listed. A page may be short, or empty, and have a cursor: a request looks at 1000 root keys at \
+                      most.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#read"),
@@ -74,26 +76,18 @@ impl Operation for ListKeys {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
         let reads_all = caller.is_allowed::<Self>(&[]);
-        let mut connection = keyrack.store().read().await?;
-        let mut cursor = request.cursor.unwrap_or_default();
-        let wanted = request.limit.rows();
-        let mut visible = Vec::new();
-        loop {
-            let rows = root_keys::list(&mut connection, caller.workspace_id(), &cursor, wanted).await?;
-            // The smallest id after the last one read: that id with the smallest character behind it.
-            let next = rows.last().map(|listed| format!("{}\u{1}", listed.key.id));
-            let is_last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < wanted;
-            let may_read = |listed: &Listed| reads_all || caller.is_allowed::<Self>(&[("keyId", &listed.key.id)]);
-            visible.extend(rows.into_iter().filter(may_read));
-            match next {
-                Some(next) if !is_last && i64::try_from(visible.len()).unwrap_or(i64::MAX) < wanted => {
-                    cursor = next;
-                }
-                _ => break,
-            }
+        if !caller.root_key().could_satisfy(&Self::ABOUT.rule) {
+            return Ok(request.limit.page(Vec::new(), |item: &Item| &item.key_id));
         }
-        let items = visible.into_iter().map(|listed| item(keyrack, listed));
-        Ok(request.limit.page(items.collect(), |item| &item.key_id))
+        let mut connection = keyrack.store().read().await?;
+        let cursor = request.cursor.as_deref().unwrap_or_default();
+        let count = request.limit.rows_to_look_at(reads_all);
+        let rows = root_keys::list(&mut connection, caller.workspace_id(), cursor, count).await?;
+        let may_read = |listed: &Listed| reads_all || caller.is_allowed::<Self>(&[("keyId", &listed.key.id)]);
+        let found = Found { rows, rest: None }.visible(count, |listed| &listed.key.id, may_read);
+        let page = request.limit.page_of_found(found, |listed| &listed.key.id);
+        let items = page.data.into_iter().map(|listed| item(keyrack, listed));
+        Ok(Reply { data: items.collect(), pagination: page.pagination })
     }
 }
 
