@@ -154,7 +154,12 @@ fn with_key() -> WithKey {
     let (folder, keyrack, root_key) = first_start();
     let caller = keyrack.authenticate(&root_key, Origin::local(Via::Http)).expect("it is the root key");
     let key = runtime().block_on(async {
-        let api = catalogue::run::<CreateApi>(&keyrack, caller.again(), json!({"name": "bench"})).await;
+        let api = catalogue::run::<CreateApi>(
+            &keyrack,
+            keyrack.renew(&caller).expect("it is live"),
+            json!({"name": "bench"}),
+        )
+        .await;
         let api = json!(api.expect("an API").data);
         let limit = json!({"name": "requests", "limit": 1_000_000_000, "duration": MINUTE_MS, "autoApply": true});
         let request = json!({
@@ -163,7 +168,8 @@ fn with_key() -> WithKey {
             "permissions": ["documents.read", "documents.write"],
             "ratelimits": [limit],
         });
-        let key = catalogue::run::<CreateKey>(&keyrack, caller.again(), request).await;
+        let key =
+            catalogue::run::<CreateKey>(&keyrack, keyrack.renew(&caller).expect("it is live"), request).await;
         let key: Value = json!(key.expect("a key").data);
         key["key"].as_str().expect("a text").to_owned()
     });
