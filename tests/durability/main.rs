@@ -10,6 +10,7 @@ mod first_start;
 mod kills;
 mod limits_flood;
 mod limits_kept;
+mod model;
 mod obstacles;
 mod orderly_stop;
 mod power_cut;
