@@ -187,7 +187,10 @@ pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attem
     let Ok(text) = std::str::from_utf8(body) else { return Attempt::Unclear };
     let Ok(asked) = serde_json::from_str(text) else { return Attempt::Unclear };
     match O::answer(keyrack, caller, asked) {
-        Some(outcome) => Attempt::Answered(outcome.and_then(|response| checked::<O, _>(caller, response))),
+        Some(outcome) => {
+            let outcome = outcome.and_then(|response| checked::<O, _>(caller, response));
+            Attempt::Answered(outcome.inspect_err(|error| tell_of::<O>(keyrack, caller, error)))
+        }
         None => serde_json::from_str(text).map_or(Attempt::Unclear, Attempt::Waits),
     }
 }
@@ -281,6 +284,11 @@ fn checked<O: Operation, T>(caller: &Caller, answer: T) -> Result<T, Error> {
     Ok(answer)
 }
 
+/// Tells the log of a refusal.
+fn tell_of<O: Operation>(keyrack: &Keyrack, caller: &Caller, error: &Error) {
+    keyrack.refusals().tell_of(keyrack.clock().now(), O::ABOUT.name, caller, error);
+}
+
 /// The same for a request that was read already; its schema is not asked.
 ///
 /// # Errors
@@ -293,7 +301,8 @@ pub async fn run_read<O: Operation>(
     let keyrack = keyrack.clone();
     let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
-        let reply = O::handle(&keyrack, &caller, request).await?;
+        let reply = O::handle(&keyrack, &caller, request).await;
+        let reply = reply.inspect_err(|error| tell_of::<O>(&keyrack, &caller, error))?;
         checked::<O, _>(&caller, reply)
     };
     let work = work.instrument(span);

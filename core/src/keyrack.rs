@@ -1,5 +1,6 @@
 //! An open Keyrack: the store, the resident state, the limiter and the clock, shared by all faces.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use crate::health::{self, Health};
 use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
+use crate::refusals::{Refusal, Refusals};
 use crate::resident::Resident;
 use crate::retention::{Removal, Retention};
 use crate::schedule::{self, Job};
@@ -57,6 +59,7 @@ struct Open {
     vault: Option<Vault>,
     last_used: LastUsed,
     recorder: Arc<Recorder>,
+    refusals: Refusals,
     /// Held while hourly counts move from memory to the store.
     count_writing: Mutex<()>,
     /// Held while times of last use do.
@@ -107,6 +110,7 @@ impl Keyrack {
             vault,
             last_used: LastUsed::default(),
             recorder: Arc::default(),
+            refusals: Refusals::default(),
             count_writing: Mutex::default(),
             use_writing: Mutex::default(),
         })))
@@ -197,6 +201,24 @@ impl Keyrack {
     /// Where decisions put their events.
     pub fn recorder(&self) -> &Arc<Recorder> {
         &self.0.recorder
+    }
+
+    /// Where refusals are told.
+    pub fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Tells the log that a bearer value, or its absence, was refused.
+    pub fn refused_credential(
+        &self,
+        operation: &'static str,
+        address: Option<IpAddr>,
+        bearer: Option<&str>,
+        error: &Error,
+    ) {
+        let root_key = bearer.and_then(|bearer| self.resident().root_key(&secret::hash(bearer)));
+        let root_key = root_key.as_ref().map(|root_key| root_key.id.as_str());
+        self.refusals().tell(self.clock().now(), &Refusal { operation, root_key, address, error });
     }
 
     /// Waits until no counts move from memory to the store, and keeps it so until what is returned is dropped.

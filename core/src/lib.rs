@@ -37,6 +37,7 @@ pub mod operations;
 pub mod page;
 pub mod ratelimit;
 pub mod rbac;
+pub mod refusals;
 pub mod resident;
 pub mod retention;
 mod schedule;

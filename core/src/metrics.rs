@@ -175,6 +175,8 @@ pub struct ScheduledRuns {
 #[derive(Debug, Default)]
 pub struct Metrics {
     verifications: [Counter; Verdict::ALL.len()],
+    /// Of those that found nothing, how many were of a key that the root key may not verify.
+    pub hidden_keys: Counter,
     /// Credits that verifications spent.
     pub credits_spent: Counter,
     /// Credits that verifications asked for and keys did not have.
@@ -202,9 +204,15 @@ impl Metrics {
         self.verifications[verdict as usize].add(1);
     }
 
-    /// Each verdict with how often it was given.
+    /// Each verdict with how often it was given. `NOT_FOUND` that hides a key is told apart as `HIDDEN`.
     pub fn verifications(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Verdict::ALL.into_iter().map(|verdict| (verdict.name(), self.verifications[verdict as usize].value()))
+        let hidden = self.hidden_keys.value();
+        let count = move |verdict: Verdict| {
+            let count = self.verifications[verdict as usize].value();
+            if verdict == Verdict::NotFound { count.saturating_sub(hidden) } else { count }
+        };
+        let verdicts = Verdict::ALL.into_iter().map(move |verdict| (verdict.name(), count(verdict)));
+        verdicts.chain([("HIDDEN", hidden)])
     }
 
     /// Notes a call of an assistant: the operation, `ok` or the specific part of the error's code, and how
@@ -276,7 +284,17 @@ mod tests {
             assert_eq!(serde_json::json!(verdict), verdict.name());
         }
         let counted: Vec<u64> = metrics.verifications().map(|(_, count)| count).collect();
-        assert_eq!(counted, (0..Verdict::ALL.len() as u64).collect::<Vec<_>>());
+        assert_eq!(counted[..Verdict::ALL.len()], (0..Verdict::ALL.len() as u64).collect::<Vec<_>>());
+        let verdicts = |metrics: &Metrics| metrics.verifications().collect::<BTreeMap<_, _>>();
+        let before = verdicts(&metrics);
+        metrics.verified(Verdict::NotFound);
+        metrics.hidden_keys.add(1);
+        let after = verdicts(&metrics);
+        assert_eq!(
+            (after["NOT_FOUND"], after["HIDDEN"]),
+            (before["NOT_FOUND"], 1),
+            "a hidden key is counted apart"
+        );
     }
 
     #[test]

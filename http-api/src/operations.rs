@@ -133,7 +133,7 @@ where
     if is_declared_larger(head.headers, limit) {
         return Box::pin(refuse_larger(head.headers, body, limit)).await;
     }
-    let caller = authenticate(&shared.keyrack, head)?;
+    let caller = authenticate::<O>(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
     match shared.keyrack.throttle(&caller) {
         Ok(numbers) => *throttle = numbers,

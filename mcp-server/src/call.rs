@@ -166,7 +166,9 @@ async fn run(
 /// Whether the caller may make this call at all, now.
 fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -> Result<(), Error> {
     if !view::is_visible(offer.about, caller.root_key()) {
-        return Err(view::refusal(offer.about, caller.root_key()));
+        let error = view::refusal(offer.about, caller.root_key());
+        keyrack.refusals().tell_of(keyrack.clock().now(), offer.about.name, caller, &error);
+        return Err(error);
     }
     limit.count(caller, keyrack.clock().now())?;
     keyrack.throttle(caller).map_err(|(error, _)| error)?;

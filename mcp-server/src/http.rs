@@ -129,12 +129,16 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
         }
     };
     let origin = origin(request.headers(), request.extensions().get::<ClientAddress>());
+    let address = origin.address;
     match keyrack.authenticate(credential.token.expose(), origin) {
         Ok(caller) => {
             request.extensions_mut().insert::<Arc<Caller>>(Arc::new(caller));
             next.run(request).await
         }
-        Err(error) => rejected(&error, credential.is_bearer, credential.token.expose()),
+        Err(error) => {
+            keyrack.refused_credential("mcp", address, Some(credential.token.expose()), &error);
+            rejected(&error, credential.is_bearer, credential.token.expose())
+        }
     }
 }
 
@@ -156,7 +160,6 @@ const REALM: Option<&str> = Some(r#"Bearer realm="keyrack""#);
 const INVALID_TOKEN: Option<&str> = Some(r#"Bearer realm="keyrack", error="invalid_token""#);
 
 fn rejected(error: &Error, is_bearer: bool, token: &str) -> Response {
-    tracing::info!(code = error.code().specific(), "a root key was refused");
     let mut message = format!("{} {HOW_TO_SEND}", error.detail());
     if token.contains("${") {
         message.push_str(" What arrived is the name of a variable: the client did not put its value there.");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use keyrack_test_harness::{Server, free_port, http_client};
 use serde_json::json;
 
-use crate::fixture::{WINDOW, new_api, new_key, verify, workspace_id};
+use crate::fixture::{WINDOW, limited_client, new_api, new_key, verify, workspace_id};
 use crate::mcp_wire::Session;
 use crate::program;
 
@@ -56,19 +56,22 @@ async fn verifications_limits_and_credits_are_counted_without_names_of_anybody()
     verify(&server, &metered, json!({"credits": {"cost": 4}})).await;
     verify(&server, &metered, json!({"credits": {"cost": 3}})).await;
     server.call("keys.verifyKey", json!({"key": "unknown"})).await.expect(200);
+    let may_not_verify = limited_client(&server, &["api.*.read_api"]).await;
+    assert_eq!(verify(&may_not_verify, &limited, json!({})).await["code"], "NOT_FOUND");
     server.call("apis.getApi", json!({"apiId": "api_unknown1"})).await.expect(404);
     server.get("/nowhere").await.expect(404);
     let text = scrape(&address).await;
     for line in [
-        r#"keyrack_requests_total{operation="keys.verifyKey",status="200"} 6"#,
+        r#"keyrack_requests_total{operation="keys.verifyKey",status="200"} 7"#,
         r#"keyrack_requests_total{operation="apis.getApi",status="404"} 1"#,
         r#"keyrack_requests_total{operation="unknown",status="404"} 1"#,
-        r#"keyrack_request_duration_seconds_count{operation="keys.verifyKey"} 6"#,
-        r#"keyrack_request_duration_seconds_bucket{le="+Inf",operation="keys.verifyKey"} 6"#,
+        r#"keyrack_request_duration_seconds_count{operation="keys.verifyKey"} 7"#,
+        r#"keyrack_request_duration_seconds_bucket{le="+Inf",operation="keys.verifyKey"} 7"#,
         r#"keyrack_verifications_total{outcome="VALID"} 3"#,
         r#"keyrack_verifications_total{outcome="RATE_LIMITED"} 1"#,
         r#"keyrack_verifications_total{outcome="USAGE_EXCEEDED"} 1"#,
         r#"keyrack_verifications_total{outcome="NOT_FOUND"} 1"#,
+        r#"keyrack_verifications_total{outcome="HIDDEN"} 1"#,
         r#"keyrack_verifications_total{outcome="EXPIRED"} 0"#,
         r#"keyrack_limit_decisions_total{limit="key",decision="passed"} 2"#,
         r#"keyrack_limit_decisions_total{limit="key",decision="refused"} 1"#,

@@ -35,17 +35,19 @@ impl<T: HasId> ById<T> {
         self.get(&hash).filter(|thing| thing.id() == id)
     }
 
-    pub(super) fn insert(&self, id: &str, hash: KeyHash, thing: T) {
+    /// Puts a thing in its place: what is not found any more since then.
+    pub(super) fn insert(&self, id: &str, hash: KeyHash, thing: T) -> [Option<Arc<T>>; 2] {
         let previous = self.hashes.pin().insert(id.into(), hash).copied();
-        self.by_hash.pin().insert(hash, Arc::new(thing));
-        if let Some(previous) = previous.filter(|previous| *previous != hash) {
-            self.forget(&previous, id);
-        }
+        let replaced = self.by_hash.pin().insert(hash, Arc::new(thing)).cloned();
+        let previous = previous.filter(|previous| *previous != hash);
+        [replaced, previous.and_then(|previous| self.forget(&previous, id))]
     }
 
     /// Forgets what is found by a hash, unless that is another thing by now.
-    fn forget(&self, hash: &KeyHash, id: &str) {
-        let _ = self.by_hash.pin().remove_if(hash, |_, thing| thing.id() == id);
+    fn forget(&self, hash: &KeyHash, id: &str) -> Option<Arc<T>> {
+        let things = self.by_hash.pin();
+        let forgotten = things.remove_if(hash, |_, thing| thing.id() == id);
+        forgotten.ok().flatten().map(|(_, thing)| thing.clone())
     }
 
     pub(super) fn reserve(&self, count: usize) {
@@ -61,10 +63,8 @@ impl<T: HasId> ById<T> {
         self.hashes.pin().keys().map(ToString::to_string).collect()
     }
 
-    pub(super) fn remove(&self, id: &str) {
-        let hash = self.hashes.pin().remove(id).copied();
-        if let Some(hash) = hash {
-            self.forget(&hash, id);
-        }
+    pub(super) fn remove(&self, id: &str) -> Option<Arc<T>> {
+        let hash = self.hashes.pin().remove(id).copied()?;
+        self.forget(&hash, id)
     }
 }

@@ -11,6 +11,7 @@ use compact_str::CompactString;
 use foldhash::fast::RandomState;
 use serde_json::value::RawValue;
 
+use super::counts::Tally;
 use super::{ById, HasId, Ratelimit};
 use crate::credits::balance::KnownBalance;
 use crate::keys::migration;
@@ -111,6 +112,8 @@ pub(super) struct Keys {
     /// Imported keys by the hash of their last part, until they are first used. They are apart, so that
     /// no ordinary verification can hit them.
     pub(super) waiting: ById<Key>,
+    /// How many there are of each API.
+    by_api: Tally,
 }
 
 impl Keys {
@@ -130,10 +133,12 @@ impl Keys {
             ratelimits: belongings.ratelimits,
         };
         if let Ok(hash) = KeyHash::from_base64(row.hash) {
-            self.in_use.insert(row.id, hash, key);
-            self.waiting.remove(row.id);
+            self.by_api.add(row.api_id, 1);
+            let [replaced, previous] = self.in_use.insert(row.id, hash, key);
+            self.count_out([replaced, previous, self.waiting.remove(row.id)]);
         } else if let Some(hash) = migration::long_token_hash(row.hash).filter(|_| key.is_waiting()) {
-            self.waiting.insert(row.id, hash, key);
+            self.by_api.add(row.api_id, 1);
+            self.count_out(self.waiting.insert(row.id, hash, key));
         } else {
             self.remove(row.id);
         }
@@ -145,8 +150,18 @@ impl Keys {
     }
 
     pub(super) fn remove(&self, id: &str) {
-        self.in_use.remove(id);
-        self.waiting.remove(id);
+        self.count_out([self.in_use.remove(id), self.waiting.remove(id)]);
+    }
+
+    fn count_out(&self, gone: impl IntoIterator<Item = Option<Arc<Key>>>) {
+        for key in gone.into_iter().flatten() {
+            self.by_api.add(&key.place.api_id, -1);
+        }
+    }
+
+    /// How many there are of an API.
+    pub(super) fn of_api(&self, api_id: &str) -> i64 {
+        self.by_api.of(api_id)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -26,7 +26,7 @@ const LIMITS_OF_KEYS: &str = "SELECT key_id, id, name, limit_count, duration_ms,
 const LIMITS_OF_IDENTITIES: &str = "SELECT identity_id, id, name, limit_count, duration_ms, auto_apply \
                                     FROM ratelimits WHERE identity_id IS NOT NULL ORDER BY identity_id, name";
 const BALANCES: &str = "SELECT key_id, refill_amount, remaining FROM credits WHERE remaining IS NOT NULL";
-const IDENTITIES: &str = "SELECT id, external_id, meta FROM identities WHERE deleted_at IS NULL";
+const IDENTITIES: &str = "SELECT id, external_id, meta, workspace_id FROM identities WHERE deleted_at IS NULL";
 const COUNT: &str = "SELECT COUNT(*) FROM keys";
 const KEYS: &str = "SELECT k.id, k.workspace_id, k.api_id, k.hash, k.pending_migration_id, k.name, k.identity_id, \
                     k.meta, k.enabled, k.expires_at FROM keys k JOIN apis a ON a.id = k.api_id \
@@ -241,6 +241,7 @@ impl Identities {
         }
         self.read.push(Identity {
             id: id.into(),
+            workspace_id: self.limits.found.names.text(row.text(3)?),
             external_id: row.text(1)?.into(),
             meta: read_meta(row.text_or_null(2)?)?,
             ratelimits: self.limits.found.of(id),

@@ -8,6 +8,7 @@
 //! logged: what it describes is refused, and everything else goes on.
 
 mod by_id;
+mod counts;
 mod keys;
 mod loading;
 
@@ -34,6 +35,8 @@ use crate::store::{
 };
 use crate::value::stored_object;
 use by_id::{ById, HasId};
+use counts::Counted;
+pub use counts::Counts;
 pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing};
 use loading::{load_identities, load_keys};
@@ -67,6 +70,8 @@ pub struct Ratelimit {
 pub struct Identity {
     /// `id_…`
     pub id: CompactString,
+    /// Its workspace.
+    pub workspace_id: Arc<str>,
     /// What the user's own system calls it.
     pub external_id: Box<str>,
     /// JSON object; an empty one is absent.
@@ -98,13 +103,13 @@ impl HasId for RootKey {
 pub struct Resident {
     workspaces: ConcurrentMap<String, Arc<Workspace>>,
     root_keys: ById<RootKey>,
-    apis: ConcurrentMap<String, Arc<Api>>,
-    identities: ConcurrentMap<CompactString, Arc<Identity>>,
+    apis: Counted<Api>,
+    identities: Counted<Identity>,
     /// Those that are there and cannot be read.
     unreadable_identities: papaya::HashSet<CompactString, RandomState>,
     keys: Arc<Keys>,
     key_migrations: ConcurrentMap<String, Arc<KeyMigration>>,
-    namespaces: ConcurrentMap<String, Arc<Namespace>>,
+    namespaces: Counted<Namespace>,
     namespace_names: ConcurrentMap<(String, String), String>,
 }
 
@@ -161,19 +166,19 @@ impl Resident {
                 },
                 Subject::RootKey(id) => {
                     let read = self.load_root_keys(connection, Only::Ids(only)).await;
-                    unless_unreadable(read, "root key", id, || self.root_keys.remove(id))?;
+                    unless_unreadable(read, "root key", id, || drop(self.root_keys.remove(id)))?;
                 }
                 Subject::Api(id) => {
                     let read = self.load_apis(connection, Only::Ids(only)).await;
                     unless_unreadable(read, "API", id, || {
-                        self.apis.pin().remove(id);
+                        self.apis.remove(id);
                     })?;
                 }
                 Subject::Identity(id) => {
                     let read = self.refresh_identity(connection, id).await;
                     unless_unreadable(read, "identity", id, || {
                         self.unreadable_identities.pin().insert(id.into());
-                        self.identities.pin().remove(id.as_str());
+                        self.identities.remove(id);
                     })?;
                 }
                 Subject::Namespace(id) => {
@@ -235,37 +240,36 @@ impl Resident {
 
     async fn load_apis(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = apis::live(connection, only).await?;
-        for id in missing(only, || ids(&self.apis), found.iter().map(|api| api.id.as_str())) {
-            self.apis.pin().remove(&id);
+        for id in missing(only, || self.apis.ids(), found.iter().map(|api| api.id.as_str())) {
+            self.apis.remove(&id);
         }
         for stored in found {
             let text = stored.ip_whitelist.as_deref().unwrap_or_default();
             let addresses = match AddressList::parse(text) {
                 Ok(addresses) => addresses,
                 Err(error) => {
-                    self.apis.pin().remove(&stored.id);
+                    self.apis.remove(&stored.id);
                     left_out("API", &stored.id, &error.to_string());
                     continue;
                 }
             };
-            self.apis.pin().insert(stored.id.clone(), Arc::new(Api { stored, addresses }));
+            self.apis.insert(&stored.id.clone(), Api { stored, addresses });
         }
         Ok(())
     }
 
     fn replace_identities(&self, found: Vec<Identity>, unreadable: &[CompactString]) {
-        let (identities, known_unreadable) = (self.identities.pin(), self.unreadable_identities.pin());
+        let known_unreadable = self.unreadable_identities.pin();
         for id in unreadable {
             known_unreadable.insert(id.clone());
         }
         known_unreadable.retain(|id| unreadable.contains(id));
-        if !identities.is_empty() {
-            let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
-            identities.retain(|id, _| live.contains(id.as_str()));
+        for id in missing(Only::All, || self.identities.ids(), found.iter().map(|identity| identity.id.as_str())) {
+            self.identities.remove(&id);
         }
-        identities.reserve(found.len());
+        self.identities.reserve(found.len());
         for identity in found {
-            identities.insert(identity.id.clone(), Arc::new(identity));
+            self.identities.insert(&identity.id.clone(), identity);
         }
     }
 
@@ -274,7 +278,7 @@ impl Resident {
         let mut limits = by_owner(ratelimits::of_identities(connection, &[id]).await?);
         self.unreadable_identities.pin().remove(id);
         let Some(stored) = found.pop() else {
-            self.identities.pin().remove(id);
+            self.identities.remove(id);
             return Ok(());
         };
         let meta = match read_meta(stored.meta.as_deref()) {
@@ -288,11 +292,12 @@ impl Resident {
         };
         let resident = Identity {
             id: stored.id.as_str().into(),
+            workspace_id: stored.workspace_id.into(),
             external_id: stored.external_id.into(),
             meta,
             ratelimits: resident_limits(limits.remove(id)),
         };
-        self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
+        self.identities.insert(&resident.id.clone(), resident);
         Ok(())
     }
 
@@ -353,21 +358,21 @@ impl Resident {
         let found = namespaces::any(connection, only).await?;
         let mut rules: HashMap<String, Vec<OverrideRule>> =
             by_owner(overrides::of_namespaces(connection, only).await?);
-        for id in missing(only, || ids(&self.namespaces), found.iter().map(|namespace| namespace.id.as_str())) {
+        for id in missing(only, || self.namespaces.ids(), found.iter().map(|namespace| namespace.id.as_str())) {
             self.forget_namespace(&id);
         }
         for stored in found {
             let overrides = OverrideRules::new(rules.remove(&stored.id).unwrap_or_default());
             let name = (stored.workspace_id.clone(), stored.name.clone());
             self.namespace_names.pin().insert(name, stored.id.clone());
-            self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));
+            self.namespaces.insert(&stored.id.clone(), Namespace { stored, overrides });
         }
         Ok(())
     }
 
     fn forget_namespace(&self, id: &str) {
-        let (namespaces, names) = (self.namespaces.pin(), self.namespace_names.pin());
-        let Some(gone) = namespaces.remove(id) else { return };
+        let names = self.namespace_names.pin();
+        let Some(gone) = self.namespaces.remove(id) else { return };
         let name = (gone.stored.workspace_id.clone(), gone.stored.name.clone());
         // Another namespace may have its name by now.
         if names.get(&name).is_some_and(|named| named == id) {
@@ -419,12 +424,12 @@ impl Resident {
 
     /// What `look` sees of a live API. Every verification asks: see [`Resident::look_at_workspace`].
     pub fn look_at_api<T>(&self, id: &str, look: impl FnOnce(&Arc<Api>) -> T) -> Option<T> {
-        self.apis.pin().get(id).map(look)
+        self.apis.look(id, look)
     }
 
     /// A live identity.
     pub fn identity(&self, id: &str) -> Option<Arc<Identity>> {
-        self.identities.pin().get(id).cloned()
+        self.identities.get(id)
     }
 
     /// Whether there is an identity that could not be read.
@@ -450,7 +455,7 @@ impl Resident {
     /// A namespace of a workspace by its id or name, deleted ones included; an id wins.
     pub fn namespace(&self, workspace_id: &str, id_or_name: &str) -> Option<Arc<Namespace>> {
         let of_workspace = |id: &str| {
-            let found = self.namespaces.pin().get(id).cloned();
+            let found = self.namespaces.get(id);
             found.filter(|namespace| namespace.stored.workspace_id == workspace_id)
         };
         of_workspace(id_or_name).or_else(|| {
@@ -478,10 +483,6 @@ fn missing<'a>(
     let found: HashSet<&str> = found.collect();
     missing.retain(|id| !found.contains(id.as_str()));
     missing
-}
-
-fn ids<T>(things: &ConcurrentMap<String, T>) -> Vec<String> {
-    things.pin().keys().cloned().collect()
 }
 
 fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Box<[Ratelimit]> {

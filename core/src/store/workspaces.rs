@@ -99,49 +99,19 @@ pub async fn generations(connection: &mut Connection) -> Result<Vec<(String, i64
         .collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// How many things of each kind a workspace holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Live APIs.
-    pub apis: i64,
-    /// Live keys of live APIs.
-    pub keys: i64,
-    /// Live identities.
-    pub identities: i64,
-    /// Permissions.
-    pub permissions: i64,
-    /// Roles.
-    pub roles: i64,
-    /// Live rate-limit namespaces.
-    pub namespaces: i64,
-}
-
-/// Counts what a workspace holds.
+/// How many permissions and roles a workspace has.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn counts(connection: &mut Connection, id: &str) -> Result<Counts, Error> {
+pub async fn count_rbac(connection: &mut Connection, id: &str) -> Result<(i64, i64), Error> {
     let row = sqlx::query(
-        "SELECT \
-         (SELECT COUNT(*) FROM apis WHERE workspace_id = $1 AND deleted_at IS NULL) AS apis, \
-         (SELECT COUNT(*) FROM keys k JOIN apis a ON a.id = k.api_id WHERE a.workspace_id = $1 \
-          AND a.deleted_at IS NULL AND k.deleted_at IS NULL) AS keys, \
-         (SELECT COUNT(*) FROM identities WHERE workspace_id = $1 AND deleted_at IS NULL) AS identities, \
-         (SELECT COUNT(*) FROM permissions WHERE workspace_id = $1) AS permissions, \
-         (SELECT COUNT(*) FROM roles WHERE workspace_id = $1) AS roles, \
-         (SELECT COUNT(*) FROM ratelimit_namespaces WHERE workspace_id = $1 AND deleted_at IS NULL) AS namespaces",
+        "SELECT (SELECT COUNT(*) FROM permissions WHERE workspace_id = $1) AS permissions, \
+         (SELECT COUNT(*) FROM roles WHERE workspace_id = $1) AS roles",
     )
     .bind(id.to_owned())
     .fetch_one(connection)
     .await?;
-    Ok(Counts {
-        apis: row.try_get("apis")?,
-        keys: row.try_get("keys")?,
-        identities: row.try_get("identities")?,
-        permissions: row.try_get("permissions")?,
-        roles: row.try_get("roles")?,
-        namespaces: row.try_get("namespaces")?,
-    })
+    Ok((row.try_get("permissions")?, row.try_get("roles")?))
 }
 
 /// Workspaces from `cursor` on, in the order of ids, each with the Unix ms of its creation.

@@ -3,17 +3,24 @@
 use keyrack_core::audit::Actor;
 use keyrack_core::changes::{Mutation, Subject};
 use keyrack_core::keys::verification::{self, Found};
-use keyrack_core::operations::apis::CreateApi;
-use keyrack_core::operations::identities::CreateIdentity;
+use keyrack_core::operations::apis::{CreateApi, DeleteApi};
+use keyrack_core::operations::identities::{CreateIdentity, DeleteIdentity};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
+use keyrack_core::operations::ratelimit::{DeleteNamespace, Limit};
+use keyrack_core::operations::workspace::GetOverview;
 use keyrack_core::retention::Retention;
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::Row as _;
 
 use crate::changes::within_a_second;
 use crate::{Database, Instance, on_both_engines};
 
-on_both_engines!(a_start_reads_what_changes_left, a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,);
+on_both_engines!(
+    a_start_reads_what_changes_left,
+    a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
+    counts_are_those_of_the_store_after_any_changes,
+);
 
 fn found(instance: &Instance, key: &str) -> Option<Found> {
     verification::find(&instance.keyrack, &instance.workspace_id, key)
@@ -189,4 +196,85 @@ async fn a_permission_or_role_that_cannot_be_read_is_held_by_nobody() {
     for key in &keys[1..] {
         assert_eq!(held(key), (vec![], 0));
     }
+}
+
+/// The counts of an overview, as the answer has them.
+async fn counted(instance: &Instance) -> Value {
+    instance.run::<GetOverview>(json!({})).await.unwrap()["counts"].clone()
+}
+
+/// The same, counted in the store.
+async fn stored(instance: &Instance) -> Value {
+    let live = "deleted_at IS NULL AND workspace_id = $1";
+    let keys = "FROM keys k JOIN apis a ON a.id = k.api_id \
+                WHERE k.deleted_at IS NULL AND a.deleted_at IS NULL AND k.workspace_id = $1";
+    let mut connection = instance.keyrack.store().read().await.unwrap();
+    let mut counts = json!({});
+    for (kind, from) in [
+        ("apis", format!("FROM apis WHERE {live}")),
+        ("keys", keys.to_owned()),
+        ("identities", format!("FROM identities WHERE {live}")),
+        ("permissions", "FROM permissions WHERE workspace_id = $1".to_owned()),
+        ("roles", "FROM roles WHERE workspace_id = $1".to_owned()),
+        ("namespaces", format!("FROM ratelimit_namespaces WHERE {live}")),
+    ] {
+        let text = format!("SELECT COUNT(*) AS total {from}");
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(instance.workspace_id.clone());
+        counts[kind] = query.fetch_one(&mut *connection).await.unwrap().get::<i64, _>("total").into();
+    }
+    counts
+}
+
+/// One of some changes of what is counted; some of them are refused.
+async fn change(instance: &Instance, random: &mut impl FnMut(usize) -> usize, made: &mut [Vec<Value>; 2]) {
+    // Most of the older ones are gone.
+    let any = |things: &[Value], at: usize| {
+        things.iter().rev().nth(at).cloned().unwrap_or_else(|| json!("api_none_at_all"))
+    };
+    let [apis, keys] = made;
+    let api = any(apis, random(4));
+    let (key, name) = (any(keys, random(40)), format!("name{}", random(40)));
+    match random(11) {
+        0 | 1 => {
+            let made = instance.run::<CreateApi>(json!({ "name": name })).await.unwrap();
+            apis.push(made["apiId"].clone());
+        }
+        2 => drop(instance.run::<DeleteApi>(json!({ "apiId": api })).await),
+        3..=5 => {
+            let body = json!({ "apiId": api, "externalId": name, "permissions": [name] });
+            keys.extend(instance.run::<CreateKey>(body).await.ok().map(|made| made["keyId"].clone()));
+        }
+        6 => drop(instance.run::<DeleteKey>(json!({ "keyId": key, "permanent": random(2) == 0 })).await),
+        7 => drop(instance.run::<DeleteIdentity>(json!({ "identity": name })).await),
+        8 => drop(instance.run::<CreateRole>(json!({ "name": name })).await),
+        9 => {
+            let body = json!({ "namespace": name, "identifier": "a", "limit": 1, "duration": 1000 });
+            drop(instance.run::<Limit>(body).await);
+        }
+        _ => drop(instance.run::<DeleteNamespace>(json!({ "namespace": name })).await),
+    }
+}
+
+async fn counts_are_those_of_the_store_after_any_changes(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    there.keyrack.start_background_work(Retention::default());
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut made = [Vec::new(), Vec::new()];
+    for step in 0..150 {
+        change(&here, &mut random, &mut made).await;
+        assert_eq!(counted(&here).await, stored(&here).await, "after step {step}");
+    }
+    let due = stored(&here).await;
+    assert!(due.as_object().unwrap().values().all(|count| *count != 0), "{due}");
+    let resident = |instance: &Instance| instance.keyrack.resident().counts(&here.workspace_id);
+    within_a_second(|| resident(&there) == resident(&here)).await;
+    assert_eq!(counted(&there).await, due);
+    assert_eq!(counted(&here.other_process(&database).await).await, due, "a start counts the same");
+    here.keyrack.resident().reload(here.keyrack.store()).await.unwrap();
+    assert_eq!(counted(&here).await, due, "reading all anew changes nothing");
 }

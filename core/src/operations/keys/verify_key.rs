@@ -289,8 +289,12 @@ fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<
     };
     let scope =
         [("apiId", &*found.key.place.api_id), ("keySpaceId", &found.key_space_id), ("keyId", &found.key.id)];
-    let is_allowed = caller.is_allowed::<VerifyKey>(&scope);
-    Ok(is_allowed.then_some(found))
+    if caller.is_allowed::<VerifyKey>(&scope) {
+        return Ok(Some(found));
+    }
+    keyrack.metrics().hidden_keys.add(1);
+    keyrack.refusals().warn_of_hidden_key(keyrack.clock().now(), caller);
+    Ok(None)
 }
 
 impl<'a> Asked<'a> {

@@ -98,7 +98,8 @@ impl Operation for GetOverview {
         let workspace = keyrack.resident().workspace(caller.workspace_id());
         let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
         let mut connection = keyrack.store().read().await?;
-        let counts = workspaces::counts(&mut connection, &workspace.id).await?;
+        let (permissions, roles) = workspaces::count_rbac(&mut connection, &workspace.id).await?;
+        let counts = keyrack.resident().counts(&workspace.id);
         let root_key = caller.root_key();
         Ok(Response {
             workspace: Workspace { id: workspace.id.clone(), name: workspace.name.clone() },
@@ -113,8 +114,8 @@ impl Operation for GetOverview {
                 apis: counts.apis,
                 keys: counts.keys,
                 identities: counts.identities,
-                permissions: counts.permissions,
-                roles: counts.roles,
+                permissions,
+                roles,
                 namespaces: counts.namespaces,
             },
             limits: Limits {
