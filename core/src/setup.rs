@@ -83,10 +83,15 @@ async fn add_workspace(
     let id = ids::generate(Kind::Workspace);
     workspaces::insert(&mut transaction, &id, name, keyrack.clock().now()).await?;
     let mut mutation = Mutation::adopt(keyrack, transaction, &id, actor).await?;
-    let event = Event::new("workspace.create", format!("Created workspace {id}"));
-    mutation.record(event.on(Target::new("workspace", &id).named(name)));
+    mutation.record(workspace_created(&id, name));
     mutation.touch(Subject::Workspace(id));
     Ok(mutation)
+}
+
+/// The audit event of a new workspace.
+pub(crate) fn workspace_created(id: &str, name: &str) -> Event {
+    let event = Event::new("workspace.create", format!("Created workspace {id}"));
+    event.on(Target::new("workspace", id).named(name))
 }
 
 /// Makes a root key within a change: its id and its secret, which is stored nowhere.

@@ -99,6 +99,19 @@ pub async fn generations(connection: &mut Connection) -> Result<Vec<(String, i64
         .collect::<Result<_, sqlx::Error>>()?)
 }
 
+/// Takes the lock of a workspace that is not changed, but whose audit log is written. Several are taken in the order
+/// of their ids, or two such changes could wait for each other.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn lock(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE workspaces SET generation = generation WHERE id = $1")
+        .bind(id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// How many permissions and roles a workspace has.
 ///
 /// # Errors

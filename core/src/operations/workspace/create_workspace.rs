@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::record_at_home;
 use crate::audit::Actor;
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Operation, Reply, Tool};
 use crate::clock::rfc3339;
 use crate::keys::secret::Revealed;
 use crate::setup::{self, NewRootKey};
+use crate::store::workspaces;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Creates a workspace.
@@ -40,8 +42,7 @@ impl Operation for CreateWorkspace {
         title: "Create a workspace",
         summary: "Creates a workspace apart from all others, and a root key with full access to it, shown once.",
         description: "For operators without an expiry, since the new root key has none. It is no operator, and nothing but it \
-                      can reach what is in the workspace. \
-                      The workspace's own audit log says who created it.",
+                      can reach what is in the workspace. The audit logs of both workspaces say who created it.",
         example: r#"{"name": "staging"}"#,
         rule: Rule::OPERATOR,
         effect: Effect::Write,
@@ -73,6 +74,10 @@ impl Operation for CreateWorkspace {
         let workspace_id = mutation.workspace_id().to_owned();
         let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
         let (_, root_key) = setup::add_root_key(&mut mutation, new).await?;
+        // Nobody else knows the new workspace: whose lock comes first does not matter.
+        workspaces::lock(mutation.connection(), caller.workspace_id()).await?;
+        let event = setup::workspace_created(&workspace_id, &request.name);
+        record_at_home(&mut mutation, caller, event).await?;
         mutation.commit().await?;
         Ok(Response { workspace_id, root_key: Revealed(root_key) }.into())
     }

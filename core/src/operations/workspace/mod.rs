@@ -13,3 +13,17 @@ pub use get_overview::GetOverview;
 pub use get_usage::GetUsage;
 pub use list_workspaces::ListWorkspaces;
 pub use update_workspace::UpdateWorkspace;
+
+use crate::audit::{self, Actor, Event};
+use crate::changes::Mutation;
+use crate::{Caller, Error};
+
+/// Writes what an operator does to another workspace into the log of their own as well, whose lock the transaction
+/// holds.
+async fn record_at_home(mutation: &mut Mutation, caller: &Caller, event: Event) -> Result<(), Error> {
+    if caller.workspace_id() == mutation.workspace_id() {
+        return Ok(());
+    }
+    let now = mutation.now();
+    audit::append(mutation.connection(), caller.workspace_id(), now, &Actor::of(caller), vec![event], false).await
+}

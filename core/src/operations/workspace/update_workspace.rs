@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::audit::{Changes, Event, Target};
+use super::record_at_home;
+use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -48,7 +49,7 @@ impl Operation for UpdateWorkspace {
         name: "workspace.updateWorkspace",
         title: "Change a workspace",
         summary: "Changes the name or the limits of a workspace, or disables it. Absent members stay, null clears.",
-        description: "For operators. Disabling refuses the keys and the root keys of the workspace at once; enabling \
+        description: "For operators, in the audit logs of both workspaces. Disabling refuses the keys and the root keys of the workspace at once; enabling \
                       brings them back as they were. The caller's own workspace can be neither disabled nor limited to 0, \
                       which nobody could take back.",
         hint: "workspaceId from workspace_listWorkspaces.",
@@ -64,7 +65,7 @@ impl Operation for UpdateWorkspace {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin_in(keyrack, caller, &request.workspace_id).await?;
+        let mut mutation = begin(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
         let after = Workspace {
@@ -89,11 +90,26 @@ impl Operation for UpdateWorkspace {
         workspaces::update(mutation.connection(), &after, now).await?;
         let event = Event::new("workspace.update", format!("Updated workspace {}", after.id));
         let target = Target::new("workspace", &after.id).named(&after.name);
-        mutation.record(event.on(target).changing(changes(&before, &after)));
+        let event = event.on(target).changing(changes(&before, &after));
+        record_at_home(&mut mutation, caller, event.clone()).await?;
+        mutation.record(event);
         mutation.touch(Subject::Workspace(after.id));
         mutation.commit().await?;
         Ok(Empty {}.into())
     }
+}
+
+/// Begins a change of a workspace that is written into the caller's log, too.
+async fn begin(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
+    let mut transaction = keyrack.store().write().await?;
+    let mut locked = [caller.workspace_id(), workspace_id];
+    locked.sort_unstable();
+    for id in locked {
+        workspaces::lock(&mut transaction, id).await?;
+    }
+    let mut mutation = Mutation::adopt(keyrack, transaction, workspace_id, Actor::of(caller)).await?;
+    mutation.check_caller(caller).await?;
+    Ok(mutation)
 }
 
 /// What in two states of a workspace differs, as the audit log says it.
