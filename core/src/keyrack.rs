@@ -19,6 +19,7 @@ use crate::credits::refill::Refills;
 use crate::error::{Code, Error};
 use crate::following::STALE_AFTER;
 use crate::health::{self, Health};
+use crate::keys::secret;
 use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};

@@ -70,12 +70,12 @@ impl Operation for CreateWorkspace {
             ));
         }
         let mut mutation = setup::begin_workspace(keyrack, &request.name, Actor::of(caller)).await?;
+        // Nobody else knows the new workspace yet: that its lock came first does no harm.
+        workspaces::lock(mutation.connection(), caller.workspace_id()).await?;
         mutation.check_caller(caller).await?;
         let workspace_id = mutation.workspace_id().to_owned();
         let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
         let (_, root_key) = setup::add_root_key(&mut mutation, new).await?;
-        // Nobody else knows the new workspace: whose lock comes first does not matter.
-        workspaces::lock(mutation.connection(), caller.workspace_id()).await?;
         let event = setup::workspace_created(&workspace_id, &request.name);
         record_at_home(&mut mutation, caller, event).await?;
         mutation.commit().await?;
