@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use compact_str::CompactString;
 
 use super::{Api, ConcurrentMap, Identity, Namespace, Resident};
+use crate::metrics::Sizes;
 
 /// Numbers by an id; what has none has 0.
 #[derive(Debug, Default)]
@@ -137,6 +138,23 @@ pub struct Counts {
 }
 
 impl Resident {
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// How many of each there are.
+    pub fn sizes(&self) -> Sizes {
+        Sizes([
+            ("workspaces", self.workspaces.len()),
+            ("root_keys", self.root_keys.len()),
+            ("apis", self.apis.len()),
+            ("identities", self.identities.len()),
+            ("keys", self.keys.len()),
+            ("namespaces", self.namespaces.len()),
+        ])
+    }
+
     /// How many live things a workspace has.
     pub fn counts(&self, workspace_id: &str) -> Counts {
         Counts {

@@ -25,7 +25,6 @@ use crate::changes::Subject;
 use crate::error::{Code, Error};
 use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
-use crate::metrics::Sizes;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
@@ -378,23 +377,6 @@ impl Resident {
         if names.get(&name).is_some_and(|named| named == id) {
             names.remove(&name);
         }
-    }
-
-    /// How many keys there are.
-    pub fn key_count(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// How many of each there are.
-    pub fn sizes(&self) -> Sizes {
-        Sizes([
-            ("workspaces", self.workspaces.len()),
-            ("root_keys", self.root_keys.len()),
-            ("apis", self.apis.len()),
-            ("identities", self.identities.len()),
-            ("keys", self.keys.len()),
-            ("namespaces", self.namespaces.len()),
-        ])
     }
 
     /// A workspace.
