@@ -11,6 +11,7 @@ mod by_id;
 mod counts;
 mod keys;
 mod loading;
+mod unreadable;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use serde_json::value::RawValue;
 use crate::authorization::Grants;
 use crate::caller::RootKey;
 use crate::changes::Subject;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
@@ -32,13 +33,13 @@ use crate::store::{
     Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
     overrides, ratelimits, root_keys, workspaces,
 };
-use crate::value::stored_object;
 use by_id::{ById, HasId};
 use counts::Counted;
 pub use counts::Counts;
 pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing};
 use loading::{load_identities, load_keys};
+use unreadable::{is_about_a_row, left_out, read_meta, unless_unreadable};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -284,7 +285,7 @@ impl Resident {
             Ok(meta) => meta,
             Err(error) => {
                 left_out("identity", id, error.cause().unwrap_or_default());
-                self.identities.pin().remove(id);
+                self.identities.remove(id);
                 self.unreadable_identities.pin().insert(id.into());
                 return Ok(());
             }
@@ -479,33 +480,4 @@ fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Box<[Ratelimit
             auto_apply: limit.auto_apply,
         })
         .collect()
-}
-
-/// Whether it is not the store that failed, but what one row holds.
-fn is_about_a_row(error: &Error) -> bool {
-    error.code() != Code::ServiceUnavailable
-}
-
-/// Forgets what cannot be read, so that it is refused and everything else goes on.
-fn unless_unreadable(read: Result<(), Error>, kind: &str, id: &str, forget: impl FnOnce()) -> Result<(), Error> {
-    match read {
-        Err(error) if is_about_a_row(&error) => {
-            forget();
-            left_out(kind, id, error.cause().unwrap_or_default());
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
-
-/// Metadata as it is shown, unless it is empty.
-///
-/// # Errors
-/// When it is no JSON object: its row is left out, for those who decide by it must not miss it.
-fn read_meta(meta: Option<&str>) -> Result<Option<Box<RawValue>>, Error> {
-    meta.map(stored_object).transpose().map(Option::flatten)
-}
-
-fn left_out(kind: &str, id: &str, reason: &str) {
-    tracing::error!(kind, id, reason, "a row cannot be read and is left out: what it describes is refused");
 }
