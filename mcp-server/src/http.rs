@@ -17,7 +17,7 @@ use axum::routing::{any, post};
 use axum::{Json, Router};
 use keyrack_core::caller::ClientAddress;
 use keyrack_core::json::Unfit;
-use keyrack_core::{Caller, Error, Keyrack};
+use keyrack_core::{Caller, Code, Error, Keyrack};
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -121,7 +121,10 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
     let credential = match take_credential(request.headers_mut()) {
         Ok(credential) => credential,
         Err(NoCredential::Missing) => {
-            return refuse(StatusCode::UNAUTHORIZED, &format!("No root key was sent. {HOW_TO_SEND}"), REALM);
+            let error = Error::new(Code::CredentialMissing, format!("No root key was sent. {HOW_TO_SEND}"));
+            let address = request.extensions().get::<ClientAddress>().and_then(|address| address.0);
+            keyrack.refused_credential("mcp", address, None, &error);
+            return refuse(StatusCode::UNAUTHORIZED, error.detail(), REALM);
         }
         Err(NoCredential::Contradicting) => {
             let message = "Two different root keys were sent in the headers of one request. Send one.";
