@@ -2,8 +2,8 @@
 
 use sqlx::{Connection as _, Row as _};
 
-use super::{Connection, Location, Only, file, migrations, root_keys};
-use crate::error::Error;
+use super::{Connection, Location, Only, encrypted_keys, file, migrations, root_keys};
+use crate::error::{Code, Error};
 use crate::keys::secret::KeyHash;
 
 /// How far the tables of a database are.
@@ -83,6 +83,22 @@ impl Inspection {
     pub async fn newest_entry(&mut self) -> Result<Option<i64>, Error> {
         let row = sqlx::query("SELECT MAX(time) AS newest FROM audit_logs").fetch_one(&mut self.0).await?;
         Ok(row.try_get("newest")?)
+    }
+
+    /// The ids of the master keys that its data keys need, each once; a database from before there were any has none.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn master_keys_needed(&mut self) -> Result<Vec<String>, Error> {
+        let mut ids: Vec<String> = match encrypted_keys::data_keys(&mut self.0).await {
+            Ok(data_keys) => data_keys.into_iter().map(|data_key| data_key.master_key_id).collect(),
+            // Tables that are behind are another line's matter.
+            Err(error) if error.code() != Code::ServiceUnavailable => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     /// What it says of a root key.

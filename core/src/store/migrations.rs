@@ -52,6 +52,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0010_audit.sql"),
         include_str!("migrations/postgres/0010_audit.sql"),
     ),
+    (
+        15,
+        "data keys",
+        include_str!("migrations/sqlite/0015_data_keys.sql"),
+        include_str!("migrations/postgres/0015_data_keys.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.
