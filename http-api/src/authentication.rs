@@ -28,6 +28,14 @@ pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, 
     keyrack.authenticate(bearer, origin)
 }
 
+/// Asks the store about a root key that is not known: whether it is known now.
+pub(crate) async fn learn(keyrack: &Keyrack, head: Head<'_>) -> bool {
+    match bearer(head.headers) {
+        Ok(bearer) => keyrack.learn_root_key(bearer).await,
+        Err(_) => false,
+    }
+}
+
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let Some(value) = headers.get(AUTHORIZATION).filter(|value| !value.is_empty()) else {
         return Err(Error::new(
