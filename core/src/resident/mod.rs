@@ -27,6 +27,7 @@ use crate::keys::secret::KeyHash;
 use crate::metrics::Sizes;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
+use crate::store::readable::left_out;
 use crate::store::workspaces::Workspace;
 use crate::store::{
     Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
@@ -241,10 +242,18 @@ impl Resident {
         for stored in found {
             let text = stored.ip_whitelist.as_deref().unwrap_or_default();
             let addresses = match AddressList::parse(text) {
+                // An empty list lets everybody in, which this text does not say.
+                Ok(addresses) if addresses.is_empty() && !text.is_empty() => {
+                    Err("its list of addresses names none".to_owned())
+                }
+                Ok(addresses) => Ok(addresses),
+                Err(error) => Err(error.to_string()),
+            };
+            let addresses = match addresses {
                 Ok(addresses) => addresses,
-                Err(error) => {
+                Err(reason) => {
                     self.apis.pin().remove(&stored.id);
-                    left_out("API", &stored.id, &error.to_string());
+                    left_out("API", &stored.id, &reason);
                     continue;
                 }
             };
@@ -272,6 +281,7 @@ impl Resident {
     async fn refresh_identity(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
         let mut found = identities::live(connection, &[id]).await?;
         let mut limits = by_owner(ratelimits::of_identities(connection, &[id]).await?);
+        let ratelimits = resident_limits(limits.remove(id))?;
         self.unreadable_identities.pin().remove(id);
         let Some(stored) = found.pop() else {
             self.identities.pin().remove(id);
@@ -290,7 +300,7 @@ impl Resident {
             id: stored.id.as_str().into(),
             external_id: stored.external_id.into(),
             meta,
-            ratelimits: resident_limits(limits.remove(id)),
+            ratelimits,
         };
         self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
         Ok(())
@@ -323,7 +333,7 @@ impl Resident {
             let belongings = Belongings {
                 has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
                 access: shared.access(permissions, roles),
-                ratelimits: resident_limits(limits.remove(&key.id)),
+                ratelimits: resident_limits(limits.remove(&key.id))?,
             };
             let row = KeyRow {
                 id: &key.id,
@@ -484,18 +494,26 @@ fn ids<T>(things: &ConcurrentMap<String, T>) -> Vec<String> {
     things.pin().keys().cloned().collect()
 }
 
-fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Box<[Ratelimit]> {
-    limits
-        .unwrap_or_default()
-        .into_iter()
-        .map(|limit| Ratelimit {
+fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Result<Box<[Ratelimit]>, Error> {
+    let limits = limits.unwrap_or_default().into_iter().map(|limit| {
+        check_limit(limit.limit, limit.duration_ms)?;
+        Ok(Ratelimit {
             id: limit.id.into(),
             name: limit.name.into(),
             limit: limit.limit,
             duration_ms: limit.duration_ms,
             auto_apply: limit.auto_apply,
         })
-        .collect()
+    });
+    limits.collect()
+}
+
+/// Checks that the numbers of a limit mean something: others would let everything through.
+fn check_limit(limit: i64, duration_ms: i64) -> Result<(), Error> {
+    if limit < 0 || duration_ms < 1 {
+        return Err(Error::unexpected("a limit is at least 0, its duration at least 1"));
+    }
+    Ok(())
 }
 
 /// Whether it is not the store that failed, but what one row holds.
@@ -504,7 +522,12 @@ fn is_about_a_row(error: &Error) -> bool {
 }
 
 /// Forgets what cannot be read, so that it is refused and everything else goes on.
-fn unless_unreadable(read: Result<(), Error>, kind: &str, id: &str, forget: impl FnOnce()) -> Result<(), Error> {
+fn unless_unreadable(
+    read: Result<(), Error>,
+    kind: &'static str,
+    id: &str,
+    forget: impl FnOnce(),
+) -> Result<(), Error> {
     match read {
         Err(error) if is_about_a_row(&error) => {
             forget();
@@ -521,8 +544,4 @@ fn unless_unreadable(read: Result<(), Error>, kind: &str, id: &str, forget: impl
 /// When it is no JSON object: its row is left out, for those who decide by it must not miss it.
 fn read_meta(meta: Option<&str>) -> Result<Option<Box<RawValue>>, Error> {
     meta.map(stored_object).transpose().map(Option::flatten)
-}
-
-fn left_out(kind: &str, id: &str, reason: &str) {
-    tracing::error!(kind, id, reason, "a row cannot be read and is left out: what it describes is refused");
 }

@@ -23,6 +23,7 @@ pub mod namespaces;
 pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
+pub(crate) mod readable;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
@@ -373,7 +374,11 @@ pub type Connection = AnyConnection;
 
 /// Reads a flag that is stored as 0 or 1.
 fn flag(row: &AnyRow, column: &str) -> Result<bool, sqlx::Error> {
-    row.try_get::<i64, _>(column).map(|value| value != 0)
+    match row.try_get::<i64, _>(column)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(readable::meaningless("a flag is 0 or 1")),
+    }
 }
 
 /// `$first, $first+1, …`: placeholders for a list of `count` values.
