@@ -121,7 +121,8 @@ pub(crate) async fn answer(
     };
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
     keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
-    let milliseconds = started.elapsed().as_millis();
+    // A log in JSON shows numbers of 128 bits as texts.
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         root_key,
         operation = about.name,

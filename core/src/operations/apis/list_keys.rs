@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
+use crate::credits::calendar::Calendar;
 use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
 use crate::store::{identities, keys};
@@ -104,7 +105,7 @@ impl Operation for ListKeys {
         let count = request.limit.rows();
         let found = keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, count).await?;
         let page = request.limit.page_of_found(found, |key| &key.id);
-        let mut objects = KeyObject::read(&mut connection, page.data).await?;
+        let mut objects = KeyObject::read(&mut connection, page.data, Calendar::at(keyrack.clock().now())).await?;
         drop(connection);
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;
