@@ -96,17 +96,6 @@ pub async fn update_data_key(connection: &mut Connection, data_key: &DataKey, no
     Ok(())
 }
 
-/// Forgets plaintexts of an API's keys, at most this many: how many it were.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn delete_some_of_api(connection: &mut Connection, api_id: &str, most: i64) -> Result<u64, Error> {
-    let text = "DELETE FROM encrypted_keys WHERE key_id IN (SELECT e.key_id FROM encrypted_keys e \
-                JOIN keys k ON k.id = e.key_id WHERE k.api_id = $1 LIMIT $2)";
-    let done = sqlx::query(text).bind(api_id.to_owned()).bind(most).execute(connection).await?;
-    Ok(done.rows_affected())
-}
-
 /// Adds the plaintext of a key.
 ///
 /// # Errors

@@ -8,11 +8,8 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::ID_PATTERN;
-use crate::store::{apis, encrypted_keys};
+use crate::store::apis;
 use crate::{Caller, Code, Error, Keyrack};
-
-/// Plaintexts that are forgotten at a time.
-const PORTION: i64 = 500;
 
 /// Deletes an API and with it all its keys.
 #[derive(Debug)]
@@ -66,24 +63,8 @@ impl Operation for DeleteApi {
             Event::new("api.delete", format!("Deleted API {}", api.id))
                 .on(Target::new("api", &api.id).named(&api.name)),
         );
-        mutation.touch(Subject::Api(api.id.clone()));
+        mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
-        if let Err(error) = forget_plaintexts(keyrack, &api.id).await {
-            // The API is gone all the same, and nobody can ask for what is left.
-            tracing::error!(api_id = api.id, %error, "the plaintexts of a deleted API's keys are not all forgotten");
-        }
         Ok(Empty {}.into())
-    }
-}
-
-/// Forgets the stored plaintexts of an API's keys, in portions between which others get their turn.
-async fn forget_plaintexts(keyrack: &Keyrack, api_id: &str) -> Result<(), Error> {
-    loop {
-        let mut transaction = keyrack.store().write().await?;
-        let forgotten = encrypted_keys::delete_some_of_api(&mut transaction, api_id, PORTION).await?;
-        transaction.commit().await?;
-        if forgotten < PORTION.unsigned_abs() {
-            return Ok(());
-        }
     }
 }
