@@ -49,6 +49,9 @@ impl Inspection {
             Location::Postgres(url) => url.clone(),
         };
         let mut connection = Connection::connect(&url).await?;
+        if let Location::Postgres(_) = location {
+            check_encoding(&encoding(&mut connection).await?, location)?;
+        }
         if let Location::Sqlite(_) = location {
             // The first statement that reads the file finds out whether it is one.
             sqlx::query("PRAGMA schema_version").fetch_one(&mut connection).await?;
@@ -115,6 +118,27 @@ impl Inspection {
             Some(_) => Standing::Usable,
         })
     }
+}
+
+/// How a PostgreSQL database encodes texts.
+pub(super) async fn encoding(connection: &mut Connection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await
+}
+
+/// Checks that a PostgreSQL database keeps every text: in another encoding than UTF-8 some requests would fail later.
+///
+/// # Errors
+/// Says what to do instead.
+pub(super) fn check_encoding(encoding: &str, location: &Location) -> Result<(), Error> {
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let text = format!(
+        "The database ({}) stores texts as {encoding}, which cannot hold every character. Create one with \
+         `CREATE DATABASE keyrack ENCODING 'UTF8' TEMPLATE template0`.",
+        location.label()
+    );
+    Err(Error::new(Code::ServiceUnavailable, text))
 }
 
 fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {

@@ -279,19 +279,9 @@ async fn open_postgres(url: &str) -> Result<Store, Error> {
     };
     // Once without a pool, which would try again and again and then say less.
     let mut first = AnyConnection::connect(url).await.map_err(|error| refused(&error))?;
-    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-        .fetch_one(&mut first)
-        .await
-        .map_err(|error| refused(&error))?;
+    let encoding = inspection::encoding(&mut first).await.map_err(|error| refused(&error))?;
+    inspection::check_encoding(&encoding, &location)?;
     first.close().await.map_err(|error| refused(&error))?;
-    if encoding != "UTF8" {
-        let text = format!(
-            "The database ({}) stores texts as {encoding}, which cannot hold every character. Create one with \
-             `CREATE DATABASE keyrack ENCODING 'UTF8' TEMPLATE template0`.",
-            location.label()
-        );
-        return Err(Error::new(Code::ServiceUnavailable, text));
-    }
     let readers = postgres_pool(POSTGRES_READERS, ACQUIRE_TIMEOUT, "")
         .connect(url)
         .await
