@@ -11,7 +11,8 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::keys::{Access, Belongings, KeyRow, Keys, Sharing};
-use super::{Identity, Ratelimit, check_limit, left_out, read_meta};
+use super::limits::check_limit;
+use super::{Identity, Ratelimit, left_out, read_meta};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::scan::{Collector, Row};

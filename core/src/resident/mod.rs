@@ -9,6 +9,7 @@
 
 mod by_id;
 mod keys;
+mod limits;
 mod loading;
 
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,7 @@ use crate::value::stored_object;
 use by_id::{ById, HasId};
 pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing};
+use limits::resident_limits;
 use loading::{load_identities, load_keys};
 
 /// An API, with its address list read.
@@ -492,28 +494,6 @@ fn missing<'a>(
 
 fn ids<T>(things: &ConcurrentMap<String, T>) -> Vec<String> {
     things.pin().keys().cloned().collect()
-}
-
-fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Result<Box<[Ratelimit]>, Error> {
-    let limits = limits.unwrap_or_default().into_iter().map(|limit| {
-        check_limit(limit.limit, limit.duration_ms)?;
-        Ok(Ratelimit {
-            id: limit.id.into(),
-            name: limit.name.into(),
-            limit: limit.limit,
-            duration_ms: limit.duration_ms,
-            auto_apply: limit.auto_apply,
-        })
-    });
-    limits.collect()
-}
-
-/// Checks that the numbers of a limit mean something: others would let everything through.
-fn check_limit(limit: i64, duration_ms: i64) -> Result<(), Error> {
-    if limit < 0 || duration_ms < 1 {
-        return Err(Error::unexpected("a limit is at least 0, its duration at least 1"));
-    }
-    Ok(())
 }
 
 /// Whether it is not the store that failed, but what one row holds.
