@@ -4,9 +4,9 @@ use keyrack_core::audit::Actor;
 use keyrack_core::changes::{Mutation, Subject};
 use keyrack_core::keys::secret;
 use keyrack_core::keys::verification::{self, Found};
-use keyrack_core::operations::apis::CreateApi;
+use keyrack_core::operations::apis::{CreateApi, ListKeys};
 use keyrack_core::operations::identities::CreateIdentity;
-use keyrack_core::operations::keys::{CreateKey, DeleteKey};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, Whoami};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::operations::ratelimit::{Limit, SetOverride};
 use keyrack_core::retention::Retention;
@@ -20,6 +20,7 @@ on_both_engines!(
     a_start_reads_what_changes_left,
     a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
     a_value_that_means_nothing_lets_nobody_in_and_stops_nothing,
+    what_another_process_made_a_moment_ago_is_found,
 );
 
 fn found(instance: &Instance, key: &str) -> Option<Found> {
@@ -94,6 +95,23 @@ async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: 
     for process in [&here, &there, &here.other_process(&database).await] {
         assert!(process.keyrack.resident().api(&bad).is_none(), "its keys are refused, and a start goes on");
     }
+}
+
+/// A process that follows nobody asks the store before it says that something is not there.
+async fn what_another_process_made_a_moment_ago_is_found(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    let listed = there.run::<ListKeys>(json!({ "apiId": api })).await.unwrap();
+    assert_eq!(listed[0]["keyId"], key["keyId"]);
+    let api = here.run::<CreateApi>(json!({ "name": "another" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    there.run::<GetKey>(json!({ "keyId": key["keyId"] })).await.unwrap();
+    let api = here.run::<CreateApi>(json!({ "name": "third" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    there.run::<Whoami>(json!({ "key": key["key"] })).await.unwrap();
+    there.run::<DeleteKey>(json!({ "keyId": key["keyId"] })).await.unwrap();
 }
 
 /// A cell that is damaged: its table and column, the row, values that mean nothing, and one that does.

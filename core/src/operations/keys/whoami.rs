@@ -50,7 +50,7 @@ impl Operation for Whoami {
         let mut connection = keyrack.store().read().await?;
         let key = keys::find_by_hash(&mut connection, &hash).await?;
         let key = key.filter(|key| key.workspace_id == caller.workspace_id());
-        let (key, api) = with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+        let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
         authorize_on::<Self>(caller, &key, &api)?;
         let object = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?.pop();
         Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
