@@ -39,9 +39,9 @@ impl Refusal {
         Refusal { id: Value::Null, code, message: message.into() }
     }
 
-    /// Whether it is about parameters: the message itself is a right one.
-    pub(crate) fn is_about_params(&self) -> bool {
-        self.code == ErrorCode::INVALID_PARAMS
+    /// Whether the message itself is a right one, and only what it asks for is not.
+    pub(crate) fn is_of_a_request(&self) -> bool {
+        matches!(self.code, ErrorCode::INVALID_PARAMS | ErrorCode::METHOD_NOT_FOUND)
     }
 
     /// The answer.
@@ -60,9 +60,23 @@ struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
+}
+
+/// The parameters of `tools/list`.
+#[derive(Deserialize)]
+struct ListParams {
+    #[serde(default, rename = "cursor")]
+    _cursor: Option<String>,
+}
+
+/// A message without the byte-order mark that some clients begin with, and which readers of JSON may ignore.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// Tells a member that is null from one that is absent.
@@ -76,6 +90,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 /// Why it is none, or none that can be answered otherwise.
 pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
     let invalid = |message: &str| Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
+    let text = without_mark(text);
     let envelope = envelope(text)?;
     if envelope.jsonrpc.is_none_or(|version| version.get() != r#""2.0""#) {
         return Err(Refusal { id: readable_id(envelope.id), ..invalid("`jsonrpc` must be \"2.0\".") });
@@ -95,6 +110,16 @@ pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
     let Ok(method) = serde_json::from_str::<String>(method.get()) else {
         return Err(Refusal { id, ..invalid("`method` must be a text.") });
     };
+    let unread_cursor = || {
+        envelope
+            .params
+            .filter(|params| params.get() != "null")
+            .is_some_and(|params| serde_json::from_str::<ListParams>(params.get()).is_err())
+    };
+    if method == "tools/list" && unread_cursor() {
+        // The library would take it for none.
+        return Err(unreadable(id, &method, served(&method).unwrap_or_default()));
+    }
     let message = serde_json::from_slice::<ClientJsonRpcMessage>(text);
     match (message, served(&method)) {
         (Ok(JsonRpcMessage::Request(request)), Some(params))
@@ -104,6 +129,10 @@ pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
         }
         (Ok(message), _) => Ok(message),
         (Err(_), Some(params)) if !id.is_null() => Err(unreadable(id, &method, params)),
+        (Err(_), None) if !id.is_null() => {
+            let message = format!("There is no method {}.", method.chars().take(SHOWN).collect::<String>());
+            Err(Refusal { id, code: ErrorCode::METHOD_NOT_FOUND, message })
+        }
         (Err(_), _) => Err(Refusal { id, ..invalid("The message is none of MCP.") }),
     }
 }
@@ -122,9 +151,7 @@ fn unreadable(id: Value, method: &str, params: &str) -> Refusal {
 
 fn envelope(text: &[u8]) -> Result<Envelope<'_>, Refusal> {
     let invalid = |message: &str| Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
-    // Some clients begin with a byte-order mark, which JSON's readers may ignore.
-    let trimmed = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
-    let parsed = serde_json::from_slice::<&RawValue>(trimmed);
+    let parsed = serde_json::from_slice::<&RawValue>(text);
     let whole =
         parsed.map_err(|_| Refusal::without_id(ErrorCode::PARSE_ERROR, "The message is not JSON in UTF-8."))?;
     match whole.get().as_bytes().first() {

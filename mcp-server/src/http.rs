@@ -192,12 +192,13 @@ async fn look_at_message(request: Request, next: Next) -> Response {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None);
     }
     if let Err(refusal) = gate::read(&body) {
-        let status = if refusal.is_about_params() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        let status = if refusal.is_of_a_request() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         return (status, Json(refusal.to_json())).into_response();
     }
     // The library wants to read both types, and answers with the first only.
     parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    next.run(Request::from_parts(parts, body.into())).await
+    let message = body.slice_ref(gate::without_mark(&body));
+    next.run(Request::from_parts(parts, message.into())).await
 }
 
 /// Whether an `Accept` takes JSON, or there is none.
