@@ -162,12 +162,6 @@ pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> a
 /// An error of core in words, with its cause: on this side of the wire its reader owns the server.
 pub(crate) fn told(error: Error) -> anyhow::Error {
     match error.cause() {
-        Some(cause) if error.code() == Code::UnexpectedError && cause.contains("prepared statement") => {
-            anyhow::anyhow!(
-                "the database does not keep prepared statements ({cause}): a pooler in transaction mode, such as \
-                 PgBouncer's, is before it; connect to PostgreSQL itself, or use the pooler's session mode"
-            )
-        }
         // Its sentence sends callers to whoever reads this.
         Some(cause) if error.code() == Code::UnexpectedError => anyhow::anyhow!("{cause}"),
         Some(cause) => anyhow::anyhow!("{} ({cause})", error.detail()),
