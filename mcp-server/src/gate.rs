@@ -4,10 +4,11 @@
 //! without tools, and broken JSON with a plain text or not at all. So every message passes here first, and the
 //! library sees only those that it can read.
 
+use keyrack_core::json::{self, Unfit};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, JsonRpcMessage};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// The methods that are served, and what their parameters are.
 const SERVED: [(&str, &str); 5] = [
@@ -21,6 +22,10 @@ const SERVED: [(&str, &str); 5] = [
     ("tools/list", "an object, or absent; its `cursor`, if there is one, is a text"),
     ("tools/call", "an object with `name` (a text) and, if the tool takes any, `arguments` (an object)"),
 ];
+/// Values that a message may hold: the library reads a message twice over into trees of them.
+const MOST_VALUES: usize = 100_000;
+/// Levels of a message around the arguments of a tool: itself and its `params`.
+const AROUND_ARGUMENTS: usize = 2;
 /// Characters of a method that are repeated.
 const SHOWN: usize = 64;
 
@@ -46,7 +51,7 @@ impl Refusal {
 
     /// The answer.
     pub(crate) fn to_json(&self) -> Value {
-        json!({ "jsonrpc": "2.0", "id": self.id, "error": { "code": self.code, "message": self.message } })
+        serde_json::json!({ "jsonrpc": "2.0", "id": self.id, "error": { "code": self.code, "message": self.message } })
     }
 }
 
@@ -92,6 +97,9 @@ pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
     let invalid = |message: &str| Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
     let text = without_mark(text);
     let envelope = envelope(text)?;
+    if let Err(Unfit::TooMuch(why)) = json::look_at(text, AROUND_ARGUMENTS, MOST_VALUES) {
+        return Err(Refusal { id: readable_id(envelope.id), ..invalid(&format!("The message {why}.")) });
+    }
     if envelope.jsonrpc.is_none_or(|version| version.get() != r#""2.0""#) {
         return Err(Refusal { id: readable_id(envelope.id), ..invalid("`jsonrpc` must be \"2.0\".") });
     }
@@ -174,6 +182,7 @@ fn readable_id(id: Option<&RawValue>) -> Value {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -258,7 +267,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":null}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"no/such","params":""}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"no/such","params":{}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
         ] {

@@ -298,12 +298,8 @@ impl Resident {
                 return Ok(());
             }
         };
-        let resident = Identity {
-            id: stored.id.as_str().into(),
-            external_id: stored.external_id.into(),
-            meta,
-            ratelimits,
-        };
+        let resident =
+            Identity { id: stored.id.as_str().into(), external_id: stored.external_id.into(), meta, ratelimits };
         self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
         Ok(())
     }
