@@ -112,6 +112,7 @@ async fn examine(settings: &Settings) -> Vec<Line> {
     if let Some(folder) = &folder {
         lines.push(check_root_key(&folder.join(ROOT_KEY_FILE), database.as_mut(), now).await);
     }
+    lines.extend(check_master_key(settings, database.as_mut()).await);
     lines.extend(check_ports(settings).await);
     lines
 }
@@ -326,6 +327,23 @@ async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64
         }
         None => ok(SUBJECT, format!("{shown} holds one; there is no database to ask about it")),
     }
+}
+
+/// Whether the plaintexts of recoverable keys can be read; nothing where there are none.
+async fn check_master_key(settings: &Settings, database: Option<&mut Inspection>) -> Option<Line> {
+    const SUBJECT: &str = "master key";
+    let needed = database?.master_keys_needed().await.ok().filter(|needed| !needed.is_empty())?;
+    let vault = settings.vault().ok()?;
+    let is_here =
+        |id: &String| vault.as_ref().is_some_and(|vault| vault.master_key_ids().any(|known| known == id));
+    let missing: Vec<String> = needed.into_iter().filter(|id| !is_here(id)).collect();
+    if missing.is_empty() {
+        return Some(ok(SUBJECT, "it opens what is stored of recoverable keys"));
+    }
+    let text = format!("recoverable keys are stored under another one: {}", missing.join(", "));
+    let mend = "set KEYRACK_MASTER_KEY to it, or KEYRACK_MASTER_KEY_PREVIOUS if it was changed; the name of a master \
+                key is the first 16 hex digits of the SHA-256 of its 32 bytes";
+    Some(fail(SUBJECT, text, mend))
 }
 
 async fn check_ports(settings: &Settings) -> Vec<Line> {

@@ -41,11 +41,18 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         Ok(root_key) => root_key,
         Err(error) => return Ok(refused(&format!("{error:#}."))),
     };
-    match introduction(&instance.keyrack, &root_key) {
-        Ok(introduction) => eprintln!("keyrack mcp: {}; {introduction}", settings.database()?.label()),
+    let introduction = match introduction(&instance.keyrack, &root_key) {
+        Ok(introduction) => format!("keyrack mcp: {}; {introduction}", settings.database()?.label()),
         Err(error) => return Ok(refused(error.detail())),
+    };
+    let is_json = settings.log_is_json()?;
+    if !is_json {
+        eprintln!("{introduction}");
     }
     let traces = instance::start_log_and_traces(settings)?;
+    if is_json {
+        tracing::info!("{introduction}");
+    }
     instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));

@@ -1,6 +1,6 @@
 //! `keyrack root-key create`: a root key made offline, by whoever may write the database.
 //!
-//! A running server on the same database accepts it within a second. Only the secret goes to stdout, so
+//! A running server on the same database accepts it at once. Only the secret goes to stdout, so
 //! `keyrack root-key create > file` keeps it; the words go to stderr.
 
 use std::process::ExitCode;

@@ -254,6 +254,13 @@ async fn banner(
         ),
         ("Off", off(&instance.keyrack)),
     ];
+    if settings.log_is_json()? {
+        // Whoever reads the log as JSON reads this in it, and no line of another kind between.
+        for (label, text) in lines {
+            tracing::info!(subject = label, value = text, "started");
+        }
+        return Ok(());
+    }
     for (label, text) in lines {
         eprintln!("{label:>10}  {text}");
     }

@@ -89,7 +89,7 @@ impl Keyrack {
         let stale_after = stale_after.unwrap_or(STALE_AFTER);
         let state = State::load(store, metrics.clone(), clock, stale_after).await?;
         let keys = state.resident.key_count();
-        tracing::info!(keys, ms = started.elapsed().as_millis(), "the keys are in memory");
+        tracing::info!(keys, ms = started.elapsed().as_secs_f64() * 1000.0, "the keys are in memory");
         filing::file_all(&state.store).await?;
         if let Some(vault) = &vault {
             let (rewrapped, foreign) = vault.rewrap(&state.store, state.clock.now()).await?;

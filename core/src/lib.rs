@@ -33,6 +33,7 @@ pub mod keyrack;
 pub mod keys;
 mod last_used;
 pub mod metrics;
+mod newcomer;
 pub mod operations;
 pub mod page;
 pub mod ratelimit;

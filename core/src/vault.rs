@@ -1,14 +1,16 @@
 //! Recoverable keys: their plaintext, encrypted, for the few who may read it.
 //!
-//! Each workspace has a data key; a key's plaintext is sealed under it with AES-256-GCM, bound to the ids of
+//! Each workspace has a data key for each master key that there was; a key's plaintext is sealed under it with AES-256-GCM, bound to the ids of
 //! the key and its workspace, so that no ciphertext can be moved to another row. The data key itself is
 //! sealed under the master key, which only the server's settings hold. Changing the master key rewraps the
-//! data keys at the next start; the ciphertexts stay as they are.
+//! data keys at the next start; the ciphertexts stay as they are, and new plaintexts get a new data key: whoever
+//! had the old master key can read none of them.
 //!
 //! A sealed text is base64 of a random 12-byte nonce followed by ciphertext and tag.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -64,17 +66,29 @@ fn cipher(bytes: &[u8]) -> Result<Aes256Gcm, String> {
 pub struct Vault {
     master: MasterKey,
     previous: Option<MasterKey>,
+    /// Data keys that need another master key.
+    foreign: AtomicUsize,
 }
 
 impl Vault {
     /// A vault under a master key. `previous` only opens what is not rewrapped yet.
     pub fn new(master: MasterKey, previous: Option<MasterKey>) -> Self {
-        Vault { master, previous }
+        Vault { master, previous, foreign: AtomicUsize::new(0) }
     }
 
     /// Whether the master key before is the master key: nothing was changed.
     pub fn is_its_own_previous(&self) -> bool {
         self.previous.as_ref().is_some_and(|previous| previous.id == self.master.id)
+    }
+
+    /// The ids of the master keys that it has.
+    pub fn master_key_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.master).chain(&self.previous).map(|master| master.id.as_str())
+    }
+
+    /// How many data keys the last [`Self::rewrap`] found that need a master key that is not here.
+    pub fn foreign_data_keys(&self) -> usize {
+        self.foreign.load(Ordering::Relaxed)
     }
 
     /// Stores the plaintext of a key within a change of its workspace, whose lock is held.
@@ -96,35 +110,33 @@ impl Vault {
         encrypted_keys::insert(connection, &row, now).await
     }
 
-    /// Opens the plaintexts of those of these keys that have one. One that cannot be opened is left out.
+    /// Opens the plaintexts of those of these keys that have one.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// 503 when one cannot be opened, which is no answer about it; when the store does not answer.
     pub async fn open(
         &self,
         connection: &mut Connection,
         workspace_id: &str,
         key_ids: &[&str],
     ) -> Result<HashMap<String, Secret>, Error> {
-        let Some(data_key) = encrypted_keys::data_key(connection, workspace_id).await? else {
+        let rows = encrypted_keys::of_keys(connection, key_ids).await?;
+        if rows.is_empty() {
             return Ok(HashMap::new());
-        };
-        let cipher = match self.unwrap(&data_key) {
-            Ok(cipher) => cipher,
-            Err(reason) => {
-                tracing::error!(workspace_id, reason, "the recoverable keys of a workspace cannot be read");
-                return Ok(HashMap::new());
-            }
-        };
+        }
+        let mut ciphers = HashMap::new();
+        for data_key in encrypted_keys::data_keys_of(connection, workspace_id).await? {
+            ciphers.insert(data_key.id.clone(), self.unwrap(&data_key));
+        }
         let mut opened = HashMap::new();
-        for row in encrypted_keys::of_keys(connection, key_ids).await? {
-            let bytes = unseal(&cipher, &row.sealed, &bound_to(workspace_id, &row.key_id));
-            match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not text".to_owned())) {
-                Ok(text) => {
-                    opened.insert(row.key_id, Secret::from_string(text));
-                }
-                Err(reason) => tracing::error!(key_id = row.key_id, reason, "a recoverable key cannot be read"),
-            }
+        for row in rows {
+            let text = match ciphers.get(&row.data_key_id) {
+                Some(Ok(cipher)) => text_of(cipher, &row, workspace_id),
+                Some(Err(reason)) => Err(reason.clone()),
+                None => Err("its data key is gone".to_owned()),
+            };
+            let text = text.map_err(|reason| unreadable(&row.key_id, reason))?;
+            opened.insert(row.key_id, Secret::from_string(text));
         }
         Ok(opened)
     }
@@ -156,19 +168,23 @@ impl Vault {
             rewrapped += 1;
         }
         transaction.commit().await?;
+        self.foreign.store(foreign, Ordering::Relaxed);
         Ok((rewrapped, foreign))
     }
 
-    /// The data key of a workspace, made if there is none.
+    /// The data key for new plaintexts of a workspace: made under this master key, or made now.
     async fn data_key(
         &self,
         connection: &mut Connection,
         workspace_id: &str,
         now: i64,
     ) -> Result<(String, Aes256Gcm), Error> {
-        if let Some(known) = encrypted_keys::data_key(connection, workspace_id).await? {
+        for known in encrypted_keys::data_keys_of(connection, workspace_id).await? {
+            // One that needs another master key means that this server has the wrong one: it must keep nothing.
             let cipher = self.unwrap(&known).map_err(unavailable)?;
-            return Ok((known.id, cipher));
+            if !known.was_sealed_anew && known.master_key_id == self.master.id {
+                return Ok((known.id, cipher));
+            }
         }
         let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
         getrandom::fill(bytes.as_mut_slice()).map_err(unavailable)?;
@@ -177,6 +193,7 @@ impl Vault {
             workspace_id: workspace_id.to_owned(),
             master_key_id: self.master.id.clone(),
             sealed: seal(&self.master.cipher, bytes.as_slice(), workspace_id.as_bytes()).map_err(unavailable)?,
+            was_sealed_anew: false,
         };
         encrypted_keys::insert_data_key(connection, &data_key, now).await?;
         let cipher = cipher(bytes.as_slice()).map_err(unavailable)?;
@@ -199,6 +216,22 @@ fn unavailable(reason: impl fmt::Display) -> Error {
         "The key cannot be encrypted at the moment, so it was not created. Tell whoever runs this server.",
     )
     .caused_by(reason)
+}
+
+fn unreadable(key_id: &str, reason: String) -> Error {
+    tracing::error!(key_id, reason, "a recoverable key cannot be read");
+    Error::new(
+        Code::ServiceUnavailable,
+        "The plaintext of a recoverable key cannot be read: this server has another master key than the one it was \
+         stored under, or it was damaged. Tell whoever runs this server; `keyrack doctor` says which master key is \
+         missing.",
+    )
+    .caused_by(reason)
+}
+
+fn text_of(cipher: &Aes256Gcm, row: &EncryptedKey, workspace_id: &str) -> Result<String, String> {
+    let bytes = unseal(cipher, &row.sealed, &bound_to(workspace_id, &row.key_id))?;
+    String::from_utf8(bytes).map_err(|_| "is not text".to_owned())
 }
 
 /// What a plaintext is bound to. Ids hold no slash.

@@ -37,6 +37,14 @@ fn find_caller(keyrack: &Keyrack, head: Head<'_>, bearer: &str) -> Result<Caller
     keyrack.authenticate(bearer, origin)
 }
 
+/// Asks the store about a root key that is not known: whether it is known now.
+pub(crate) async fn learn(keyrack: &Keyrack, head: Head<'_>) -> bool {
+    match bearer(head.headers) {
+        Ok(bearer) => keyrack.learn_root_key(bearer).await,
+        Err(_) => false,
+    }
+}
+
 /// The one root key that was sent. Which of two would act is nothing to guess: a proxy may add one of its own.
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter().filter(|value| !value.is_empty());

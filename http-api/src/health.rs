@@ -6,6 +6,7 @@ use axum::extract::{Extension, State};
 use http::StatusCode;
 use keyrack_core::health::Reason;
 use keyrack_core::ids::RequestId;
+use keyrack_core::vault::Vault;
 use serde_json::{Value, json};
 
 use crate::envelope::{self, Answer};
@@ -13,6 +14,9 @@ use crate::router::Shared;
 
 /// Where the signs of life are.
 pub(crate) const PATHS: [&str; 3] = ["/healthz", "/readyz", "/v2/liveness"];
+
+const WRONG_MASTER_KEY: &str = "Recoverable keys are stored under another master key than this server's and cannot be \
+     read. `keyrack doctor` says which one is missing.";
 
 /// 200 as long as the process runs.
 pub(crate) async fn health() -> Answer {
@@ -23,7 +27,14 @@ pub(crate) async fn health() -> Answer {
 pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
     let reasons = shared.keyrack.reasons();
     if reasons.is_empty() {
-        return health().await;
+        return match shared.keyrack.vault().map_or(0, Vault::foreign_data_keys) {
+            0 => health().await,
+            // All else works, and a master key that is lost for good must not keep the server out for good.
+            _ => envelope::json(
+                StatusCode::OK,
+                json!({ "status": "ok", "warnings": [WRONG_MASTER_KEY] }).to_string(),
+            ),
+        };
     }
     let (status, word) = if reasons.iter().any(|reason| reason.is_against_work()) {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use keyrack_core::catalogue::{About, Effect};
-use keyrack_core::error::Code;
+use keyrack_core::error::{Code, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, Keyrack, traces};
@@ -19,6 +19,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
+use crate::schema::{drop_nulls, to_request};
 use crate::{failure, rendering, view};
 
 /// How long an operation may take.
@@ -120,7 +121,8 @@ pub(crate) async fn answer(
     };
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
     keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
-    let milliseconds = started.elapsed().as_millis();
+    // A log in JSON shows numbers of 128 bits as texts.
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         root_key,
         operation = about.name,
@@ -197,12 +199,24 @@ fn read_arguments(offer: &Offer, mut arguments: JsonObject) -> Result<Value, Err
     if offer.about.is_list {
         arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
     }
+    drop_nulls(&mut arguments, &offer.tool.input_schema);
     let arguments = Value::Object(arguments);
     let faults = offer.arguments().faults(&arguments);
+    let Value::Object(mut request) = arguments else { return Err(Error::unexpected("arguments are no object")) };
+    let both = if faults.is_empty() { to_request(&mut request, offer.kept()).err() } else { None };
+    let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
     if faults.is_empty() {
-        return Ok(arguments);
+        return Ok(Value::Object(request));
     }
     Err(Error::new(Code::InvalidInput, "The arguments are not valid.").with_faults(faults))
+}
+
+fn sent_and_cleared(path: &str) -> Fault {
+    Fault {
+        location: format!("body.{path}"),
+        message: "is sent, and is to be cleared or kept as well".to_owned(),
+        fix: Some(format!("Send `{path}`, or what clears or keeps it, not both.")),
+    }
 }
 
 fn not_a_tool(tool: &str, reason: &str) -> Error {

@@ -15,7 +15,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
-use crate::schema::{input_schema, output_schema};
+use crate::schema::{Input, each_description, input_schema, output_schema};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
 /// conversations have room for.
@@ -38,6 +38,7 @@ pub struct Offer {
     /// The tool, as it is listed.
     pub tool: Tool,
     arguments: RequestSchema,
+    kept: Option<String>,
     run: fn(Keyrack, Caller, Value) -> Running,
 }
 
@@ -46,8 +47,9 @@ impl Offer {
         let about = Static::<O>::ABOUT;
         let page_size = about.is_list.then_some(PAGE_SIZE);
         let request = catalogue::request_schema::<O>().as_value();
-        let input = input_schema(request, about.hidden_from_assistants, page_size);
-        let description = format!("{} {}", about.summary, about.hint).trim_end().to_owned();
+        let Input { schema: input, kept } = input_schema(request, about.hidden_from_assistants, page_size);
+        let description =
+            format!("{} {}", about.summary, about.hint).trim_end().replace("null clears", "`clear` empties");
         let mut tool = Tool::new(tool_name(about.name), description, Arc::new(input.clone()))
             .with_title(about.title)
             .with_annotations(
@@ -61,12 +63,26 @@ impl Offer {
             tool = tool.with_raw_output_schema(Arc::new(output));
         }
         let arguments = RequestSchema::compile(Value::Object(input), about.request_secrets);
-        Offer { about, tool, arguments, run: run::<O> }
+        Offer { about, tool, arguments, kept, run: run::<O> }
     }
 
     /// The schema that arguments are checked against.
     pub(crate) fn arguments(&self) -> &RequestSchema {
         &self.arguments
+    }
+
+    /// The member whose null `keep: true` stands for.
+    pub(crate) fn kept(&self) -> Option<&str> {
+        self.kept.as_deref()
+    }
+
+    /// Names tools in its texts where they name operations.
+    fn speak_of_tools(&mut self, names: &[(&str, String)]) {
+        let told = |text: &str| names.iter().fold(text.to_owned(), |text, (name, tool)| text.replace(name, tool));
+        self.tool.description = self.tool.description.as_deref().map(|text| told(text).into());
+        for schema in [Some(&mut self.tool.input_schema), self.tool.output_schema.as_mut()].into_iter().flatten() {
+            each_description(Arc::make_mut(schema), &told);
+        }
     }
 
     /// Runs the operation.
@@ -106,6 +122,11 @@ impl Catalogue {
         CATALOGUE.get_or_init(|| {
             let mut catalogue = Catalogue::default();
             catalogue::each(&mut catalogue);
+            // Longer names first, because one may begin another.
+            let mut names: Vec<(&str, String)> =
+                catalogue.offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();
+            names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+            catalogue.offers.iter_mut().for_each(|offer| offer.speak_of_tools(&names));
             catalogue.offers.sort_by(|one, other| one.tool.name.cmp(&other.tool.name));
             catalogue
         })
@@ -132,9 +153,9 @@ impl Catalogue {
         self.withheld.iter().copied().find(|(about, _)| tool_name(about.name) == tool)
     }
 
-    /// The tool whose name is most like this one.
-    pub(crate) fn closest(&self, name: &str) -> &str {
-        closest(name, self.offers.iter().map(|offer| &*offer.tool.name)).unwrap_or_default()
+    /// The tool that this name was probably meant to be: one of the same group, or of the same action in another.
+    pub(crate) fn closest(&self, name: &str) -> Option<&str> {
+        closest(name, self.offers.iter().map(|offer| &*offer.tool.name))
     }
 }
 

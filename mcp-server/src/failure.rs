@@ -29,7 +29,8 @@ pub(crate) fn protocol_error(error: &Error) -> ErrorData {
 pub(crate) fn unknown_tool(name: &str) -> ErrorData {
     let shown: String = name.chars().take(64).collect();
     let closest = Catalogue::get().closest(&shown);
-    ErrorData::invalid_params(format!("There is no tool `{shown}`. Did you mean `{closest}`?"), None)
+    let meant = closest.map(|closest| format!(" Did you mean `{closest}`?")).unwrap_or_default();
+    ErrorData::invalid_params(format!("There is no tool `{shown}`.{meant}"), None)
 }
 
 fn text(error: &Error, request_id: &str) -> String {

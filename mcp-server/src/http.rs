@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use axum::body;
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
 use axum::{Json, Router};
 use http_body_util::LengthLimitError;
 use keyrack_core::caller::ClientAddress;
-use keyrack_core::json::Unfit;
 use keyrack_core::{Caller, Code, Error, Keyrack};
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -28,14 +27,15 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use serde_json::{Value, json};
 
 use crate::caller::{HOW_TO_SEND, NoCredential, origin, take_credential};
+use crate::gate::{self, Refusal};
 use crate::service::KeyrackMcp;
 
 /// Where MCP is: Unkey's older and newer path are the same to us. Exact paths, so that nothing below them
 /// is served by accident.
 const PATHS: [&str; 6] = ["/mcp", "/mcp/", "/mcp/v1", "/mcp/v1/", "/mcp/v2", "/mcp/v2/"];
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// How long a body may take.
-const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Where clients look for an authorization server, with any path behind it.
 const OAUTH_DOCUMENTS: [&str; 3] =
     ["oauth-authorization-server", "oauth-protected-resource", "openid-configuration"];
@@ -53,11 +53,6 @@ pub struct HttpSettings {
     pub calls_per_minute: u32,
 }
 
-/// Values that a message may hold: the library reads a message twice over into trees of them.
-const MOST_VALUES: usize = 100_000;
-/// Levels of a message around the arguments of a tool: itself and its `params`.
-const AROUND_ARGUMENTS: usize = 2;
-
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
 ///
 /// No request here is longer than a call, so a listener that stops has nothing to tell them: it waits for
@@ -74,8 +69,10 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
     }
-    routes = routes.route_layer(middleware::from_fn(look_at_body));
+    routes = routes.route_layer(middleware::from_fn(look_at_message));
+    routes = routes.route_layer(middleware::from_fn(refuse_wishes));
     routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
+    routes = routes.route_layer(middleware::map_response(as_json_rpc));
     if literal_addresses {
         routes = routes.route_layer(middleware::map_request(name_literal_address));
     }
@@ -137,9 +134,18 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
             return refuse(StatusCode::BAD_REQUEST, message, None);
         }
     };
-    let origin = origin(request.headers(), request.extensions().get::<ClientAddress>());
-    let address = origin.address;
-    match keyrack.authenticate(credential.token.expose(), origin) {
+    let origin = |request: &Request| origin(request.headers(), request.extensions().get::<ClientAddress>());
+    let address = origin(&request).address;
+    let token = credential.token.expose();
+    let mut found = keyrack.authenticate(token, origin(&request));
+    if found.as_ref().is_err_and(|error| error.code() == Code::RootKeyNotFound) {
+        // Another process may have made it a moment ago.
+        let again = origin(&request);
+        if keyrack.learn_root_key(token).await {
+            found = keyrack.authenticate(token, again);
+        }
+    }
+    match found {
         Ok(caller) => {
             request.extensions_mut().insert::<Arc<Caller>>(Arc::new(caller));
             next.run(request).await
@@ -151,12 +157,37 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
     }
 }
 
-/// Reads the body in time, where rmcp would wait for ever, and refuses a message that would cost more to read than a
-/// message may. What is no JSON is left to the library.
-async fn look_at_body(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let bytes = match tokio::time::timeout(BODY_LIMIT, body::to_bytes(body, MAX_BODY_BYTES)).await {
-        Ok(Ok(bytes)) => bytes,
+/// Headers in which clients of other servers say what they wish to see, but for one that a proxy of an inspector uses.
+const WISHES: &str = "x-mcp-";
+const NO_WISH: &str = "x-mcp-proxy-auth";
+
+/// Refuses what asks for less than the whole server: to ignore it would give more than was asked for.
+async fn refuse_wishes(request: Request, next: Next) -> Response {
+    let header = request.headers().keys().find(|name| name.as_str().starts_with(WISHES) && *name != NO_WISH);
+    let wish = match (header, request.uri().query()) {
+        (Some(header), _) => format!("The header `{header}`"),
+        (None, Some(query)) if !query.is_empty() => "What follows `?` in the URL".to_owned(),
+        _ => return next.run(request).await,
+    };
+    let message = format!(
+        "{wish} is not supported, and ignoring it could show or allow more than was meant. Remove it; to narrow what an \
+         assistant may do, give it a root key with fewer permissions."
+    );
+    refuse(StatusCode::BAD_REQUEST, &message, None)
+}
+
+/// Reads the body, answers what is no message, and hands on what the library can read.
+async fn look_at_message(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (mut parts, sent) = request.into_parts();
+    if !accepts_json(&parts.headers) {
+        let message = "Answers are `application/json`; send an `Accept` that takes it, or none.";
+        return refuse(StatusCode::NOT_ACCEPTABLE, message, None);
+    }
+    let body = match tokio::time::timeout(BODY_DEADLINE, body::to_bytes(sent, MAX_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
         Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
             let message = format!("The body is larger than the {MAX_BODY_BYTES} bytes that are allowed.");
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None);
@@ -166,14 +197,66 @@ async fn look_at_body(request: Request, next: Next) -> Response {
             return refuse(StatusCode::BAD_REQUEST, message, None);
         }
         Err(_) => {
-            let message = format!("The body did not arrive within {} s. Send it again.", BODY_LIMIT.as_secs());
+            let message = format!("The body did not arrive within {} s. Send it again.", BODY_DEADLINE.as_secs());
             return refuse(StatusCode::REQUEST_TIMEOUT, &message, None);
         }
     };
-    match keyrack_core::json::look_at(&bytes, AROUND_ARGUMENTS, MOST_VALUES) {
-        Err(Unfit::TooMuch(why)) => refuse(StatusCode::BAD_REQUEST, &format!("The message {why}."), None),
-        Ok(()) | Err(Unfit::Malformed(_)) => next.run(Request::from_parts(parts, bytes.into())).await,
+    // A form of a web page cannot send this type, so nobody's browser is made to call tools.
+    if !is_json(parts.headers.get(CONTENT_TYPE)) {
+        let message = "Send the message with `Content-Type: application/json`.";
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None);
     }
+    if let Err(refusal) = gate::read(&body) {
+        let status = if refusal.is_of_a_request() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        return (status, Json(refusal.to_json())).into_response();
+    }
+    // The library wants to read both types, and answers with the first only.
+    parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    let message = body.slice_ref(gate::without_mark(&body));
+    next.run(Request::from_parts(parts, message.into())).await
+}
+
+/// Whether an `Accept` takes JSON, or there is none.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let takes = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let is_excluded = |part: &str| {
+            let weight = part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+            weight.is_some_and(|(_, weight)| weight.trim().parse() == Ok(0.0))
+        };
+        matches!(kind.as_str(), "application/json" | "application/*" | "*/*") && !parts.any(is_excluded)
+    };
+    accepted.peek().is_none() || accepted.flat_map(|value| value.split(',')).any(takes)
+}
+
+fn is_json(content_type: Option<&HeaderValue>) -> bool {
+    let kind = content_type.and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Gives refusals of the library, which are plain texts or have no id, the form of JSON-RPC.
+async fn as_json_rpc(response: Response) -> Response {
+    if response.status().as_u16() < 400 {
+        return response;
+    }
+    let (mut parts, sent) = response.into_parts();
+    let Ok(body) = body::to_bytes(sent, MAX_BODY_BYTES).await else {
+        return refuse(parts.status, "The request was refused.", None);
+    };
+    let read = serde_json::from_slice::<Value>(&body).ok().filter(|value| value["error"].is_object());
+    let answer = match read {
+        Some(answer) if answer.get("id").is_some() => return Response::from_parts(parts, body.into()),
+        Some(mut answer) => {
+            answer["id"] = Value::Null;
+            answer
+        }
+        None => Refusal::without_id(ErrorCode::INVALID_REQUEST, String::from_utf8_lossy(&body)).to_json(),
+    };
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, answer.to_string().into())
 }
 
 const REALM: Option<&str> = Some(r#"Bearer realm="keyrack""#);
@@ -193,8 +276,8 @@ fn rejected(error: &Error, is_bearer: bool, token: &str) -> Response {
 
 /// A refusal before JSON-RPC begins, in its form all the same: clients print the body.
 fn refuse(status: StatusCode, message: &str, challenge: Option<&'static str>) -> Response {
-    let error = json!({ "code": ErrorCode::INVALID_REQUEST, "message": message });
-    let mut response = (status, Json(json!({ "jsonrpc": "2.0", "id": null, "error": error }))).into_response();
+    let refusal = Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
+    let mut response = (status, Json(refusal.to_json())).into_response();
     if let Some(challenge) = challenge {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
@@ -214,6 +297,27 @@ async fn no_such_document() -> (StatusCode, Json<Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_takes_json_is_accepted() {
+        for (accept, expected) in [
+            (&[][..], true),
+            (&["application/json"], true),
+            (&["*/*"], true),
+            (&["text/html, */*;q=0.1"], true),
+            (&["text/event-stream", "Application/JSON; q=0.5"], true),
+            (&["application/*"], true),
+            (&["text/event-stream"], false),
+            (&["application/json;q=0"], false),
+            (&["application/json; q=0.0, text/html"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(ACCEPT, HeaderValue::from_static(value));
+            }
+            assert_eq!(accepts_json(&headers), expected, "{accept:?}");
+        }
+    }
 
     #[test]
     fn public_hosts_are_allowed_as_hosts_and_as_origins() {

@@ -17,9 +17,19 @@ pub fn operation_name(tool: &str) -> String {
     tool.replacen('_', ".", 1)
 }
 
-/// Of some names the one that is most like `name`, for whoever mistyped it.
+/// Of some tools the one that `name` was probably meant to be: of the same group, or with the same action in another
+/// group. Others do other things, however alike their names are, so there may be none.
 pub(crate) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.min_by_key(|candidate| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()))
+    let name = name.to_lowercase();
+    let (group, action) = name.split_once(['_', '.']).unwrap_or(("", &name));
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name, candidate);
+    let candidates = known.filter_map(|candidate| {
+        let lower = candidate.to_lowercase();
+        let (its_group, its_action) = lower.split_once('_').unwrap_or(("", &lower));
+        let is_alike = its_group == group && distance(&lower) <= lower.len() / 3;
+        (is_alike || its_action == action).then(|| (distance(&lower), candidate))
+    });
+    candidates.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -34,10 +44,14 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_has_a_closest_one() {
-        let known = ["keys_createKey", "keys_getKey", "apis_listApis"];
+        let known = ["keys_createKey", "keys_getKey", "keys_setPermissions", "apis_listApis", "apis_listKeys"];
         let closest = |name| closest(name, known.into_iter());
         assert_eq!(closest("keys_creatKey"), Some("keys_createKey"));
-        assert_eq!(closest("list_apis"), Some("apis_listApis"));
+        assert_eq!(closest("keys.createKey"), Some("keys_createKey"));
+        assert_eq!(closest("keys_listKeys"), Some("apis_listKeys"));
+        for of_no_group in ["list_apis", "analytics_getVerifications", "keys_doSomethingElse", "", "_"] {
+            assert_eq!(closest(of_no_group), None, "{of_no_group}");
+        }
         assert_eq!(closest("KEYS_GETKEY"), Some("keys_getKey"));
     }
 }

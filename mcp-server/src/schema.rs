@@ -13,6 +13,13 @@ use serde_json::{Map, Value, json};
 /// Integers beyond it are not exact in a double, and clients read numbers as doubles.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
+/// The member that names members to be cleared, which HTTP clears with null.
+pub(crate) const CLEAR: &str = "clear";
+/// The member that stands for the null of a member that HTTP demands.
+pub(crate) const KEEP: &str = "keep";
+/// Answers that assistants are never given: what asks for them is hidden.
+const NEVER_ANSWERED: [&str; 1] = ["plaintext"];
+
 /// What an answer needs not promise: it was checked when it was stored.
 const DEMANDS: [&str; 10] = [
     "required",
@@ -27,9 +34,17 @@ const DEMANDS: [&str; 10] = [
     "maxProperties",
 ];
 
+/// The arguments of a tool.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) schema: JsonObject,
+    /// The member whose null `keep: true` stands for.
+    pub(crate) kept: Option<String>,
+}
+
 /// The arguments of a tool: the request's schema without `hidden` members, lists with a default page of
-/// `page_size`.
-pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i64>) -> JsonObject {
+/// `page_size`, and without null: [`CLEAR`] and [`KEEP`] say what null says over HTTP.
+pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i64>) -> Input {
     let mut schema = request.clone();
     portable(&mut schema);
     let mut schema = into_object(schema);
@@ -43,7 +58,130 @@ pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i
             limit.insert("default".to_owned(), page_size.into());
         }
     }
-    schema
+    let kept = without_null(&mut schema);
+    Input { schema, kept }
+}
+
+/// Takes null out of a schema: many clients refuse a list of types, and models send null for "nothing to say".
+fn without_null(schema: &mut JsonObject) -> Option<String> {
+    let required: Vec<String> = required(schema);
+    let mut clearable = Vec::new();
+    one_type_each(schema, "", true, &mut clearable);
+    let kept = clearable.iter().find(|path| required.contains(path)).cloned();
+    clearable.retain(|path| Some(path) != kept.as_ref());
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return kept };
+    if kept.is_some() {
+        properties
+            .insert(KEEP.to_owned(), json!({ "type": "boolean", "description": "true: it stays as it is." }));
+    }
+    if !clearable.is_empty() {
+        let items = json!({ "type": "string", "enum": clearable });
+        let description = "Members to clear; do not send null.";
+        let clear = json!({ "type": "array", "items": items, "description": description, "uniqueItems": true });
+        properties.insert(CLEAR.to_owned(), clear);
+    }
+    if let (Some(kept), Some(Value::Array(required))) = (&kept, schema.get_mut("required")) {
+        required.retain(|name| name != kept);
+    }
+    kept
+}
+
+fn required(schema: &JsonObject) -> Vec<String> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Gives every member one type. Members that may be null and can be named, because no list is around them, are noted
+/// with their paths, unless they are demanded within another object: there the whole object is left out instead.
+fn one_type_each(schema: &mut JsonObject, path: &str, can_be_named: bool, clearable: &mut Vec<String>) {
+    let required = required(schema);
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (name, property) in properties {
+            let Some(property) = property.as_object_mut() else { continue };
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let is_demanded = path.contains('.') && required.contains(name);
+            if let Some(kind) = one_type(property) {
+                let is_clearable = can_be_named && !is_demanded;
+                property.insert("type".to_owned(), kind);
+                rename_null(property, is_clearable);
+                if is_clearable {
+                    clearable.push(path.clone());
+                }
+            }
+            one_type_each(property, &path, can_be_named, clearable);
+        }
+    }
+    if let Some(Value::Object(items)) = schema.get_mut("items") {
+        one_type_each(items, path, false, clearable);
+    }
+}
+
+/// The type beside null, where there are the two.
+fn one_type(schema: &JsonObject) -> Option<Value> {
+    let kinds = schema.get("type")?.as_array()?;
+    kinds.iter().find(|kind| *kind != "null").cloned()
+}
+
+/// A description speaks of null as what it is here: `clear`, or nothing.
+fn rename_null(schema: &mut JsonObject, is_clearable: bool) {
+    let Some(Value::String(description)) = schema.get_mut("description") else { return };
+    if is_clearable && description.contains("; null: as ") {
+        *description = description.replace("; null: as ", "; keep: as ");
+    } else if is_clearable {
+        *description = description.replace("; null", "; clear");
+    } else if let Some((before, _)) = description.split_once("; null") {
+        *description = format!("{before}.");
+    }
+}
+
+/// Arguments as the operation's request: null is absent, what [`CLEAR`] names is null, and so is what [`KEEP`] keeps.
+/// The arguments were checked against the schema.
+///
+/// # Errors
+/// The path of a member that is both sent and cleared.
+pub(crate) fn to_request(arguments: &mut JsonObject, kept: Option<&str>) -> Result<(), String> {
+    if let Some(kept) = kept
+        && arguments.remove(KEEP) == Some(Value::Bool(true))
+        && arguments.insert(kept.to_owned(), Value::Null).is_some()
+    {
+        return Err(kept.to_owned());
+    }
+    let Some(Value::Array(paths)) = arguments.remove(CLEAR) else { return Ok(()) };
+    for path in paths.iter().filter_map(Value::as_str) {
+        let mut members = &mut *arguments;
+        let (around, name) = path.rsplit_once('.').map_or((None, path), |(around, name)| (Some(around), name));
+        for part in around.into_iter().flat_map(|around| around.split('.')) {
+            let inner = members.entry(part).or_insert_with(|| json!({}));
+            members = inner.as_object_mut().ok_or_else(|| path.to_owned())?;
+        }
+        if members.insert(name.to_owned(), Value::Null).is_some() {
+            return Err(path.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Takes out what is null where a schema names the members: models send it for "nothing to say". What people attach
+/// is theirs and stays.
+pub(crate) fn drop_nulls(arguments: &mut JsonObject, schema: &JsonObject) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    arguments.retain(|name, value| !(value.is_null() && properties.contains_key(name)));
+    for (name, value) in arguments {
+        if let Some(schema) = properties.get(name).and_then(Value::as_object) {
+            drop_nulls_in(value, schema);
+        }
+    }
+}
+
+fn drop_nulls_in(value: &mut Value, schema: &JsonObject) {
+    match value {
+        Value::Object(members) => drop_nulls(members, schema),
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items").and_then(Value::as_object) else { return };
+            items.iter_mut().for_each(|item| drop_nulls_in(item, schema));
+        }
+        _ => {}
+    }
 }
 
 /// Takes alternatives off the root, where clients refuse them. Of members that exclude each other one may be
@@ -73,6 +211,7 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
     }
     portable(&mut data);
     relax(&mut data);
+    as_answered(&mut data);
     let mut properties = Map::from_iter([("data".to_owned(), data)]);
     if paged {
         let mut pagination = response_schema::<keyrack_core::page::Pagination>();
@@ -83,6 +222,18 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
     let notes = json!({ "type": "array", "items": { "type": "string" }, "description": "What to know besides." });
     properties.insert("notes".to_owned(), notes);
     Some(into_object(json!({ "type": "object", "properties": properties, "required": ["data"] })))
+}
+
+/// Leaves out what assistants are never answered, and the type of what may be null: two types would be a list.
+fn as_answered(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    if let Some(Value::Object(properties)) = members.get_mut("properties") {
+        properties.retain(|name, _| !NEVER_ANSWERED.contains(&name.as_str()));
+    }
+    if members.get("type").is_some_and(Value::is_array) {
+        members.remove("type");
+    }
+    each_part(members, &mut as_answered);
 }
 
 fn is_empty_object(schema: &Value) -> bool {
@@ -121,6 +272,18 @@ fn portable(schema: &mut Value) {
     }
     fold_alternatives(members);
     each_part(members, &mut portable);
+}
+
+/// Rewrites the descriptions of a schema and of all its parts.
+pub(crate) fn each_description(members: &mut JsonObject, told: &impl Fn(&str) -> String) {
+    if let Some(Value::String(description)) = members.get_mut("description") {
+        *description = told(description);
+    }
+    each_part(members, &mut |part| {
+        if let Some(members) = part.as_object_mut() {
+            each_description(members, told);
+        }
+    });
 }
 
 /// Lets a schema say what may be there without demanding any of it.
@@ -194,7 +357,7 @@ mod tests {
             "additionalProperties": false
         });
         assert_eq!(
-            Value::Object(input_schema(&request, &["secret"], Some(20))),
+            Value::Object(input_schema(&request, &["secret"], Some(20)).schema),
             json!({
                 "type": "object",
                 "properties": {
@@ -217,17 +380,76 @@ mod tests {
             "required": ["more"],
             "oneOf": [{ "required": ["role"] }, { "required": ["roleId"] }]
         });
-        let schema = input_schema(&request, &["roleId"], None);
+        let schema = input_schema(&request, &["roleId"], None).schema;
         assert_eq!(schema["required"], json!(["more", "role"]));
         assert!(!schema.contains_key("oneOf"));
-        assert_eq!(input_schema(&request, &[], None)["required"], json!(["more"]));
+        assert_eq!(input_schema(&request, &[], None).schema["required"], json!(["more"]));
     }
 
     #[test]
     fn arguments_are_an_object_even_when_there_are_none() {
-        let schema = input_schema(&json!({ "type": "object" }), &[], None);
+        let schema = input_schema(&json!({ "type": "object" }), &[], None).schema;
         let expected = json!({ "type": "object", "properties": {}, "additionalProperties": false });
         assert_eq!(Value::Object(schema), expected);
+    }
+
+    #[test]
+    fn null_becomes_clear_and_keep() {
+        let request = json!({
+            "type": "object",
+            "properties": {
+                "name": { "type": ["string", "null"], "description": "For people; null: none." },
+                "grace": { "type": ["integer", "null"], "description": "Ms; 0: none; null: as long as before." },
+                "credits": {
+                    "type": ["object", "null"],
+                    "properties": { "refill": { "type": ["object", "null"] }, "left": { "type": ["integer", "null"] } },
+                    "required": ["left"]
+                },
+                "list": { "type": "array", "items": { "type": "object", "properties": { "a": { "type": ["string", "null"] } } } }
+            },
+            "required": ["grace"],
+            "additionalProperties": false
+        });
+        let Input { schema, kept } = input_schema(&request, &[], None);
+        assert_eq!(kept.as_deref(), Some("grace"));
+        assert_eq!(schema["properties"]["clear"]["items"]["enum"], json!(["name", "credits", "credits.refill"]));
+        assert_eq!(
+            schema["properties"]["name"],
+            json!({ "type": "string", "description": "For people; clear: none." })
+        );
+        assert_eq!(schema["properties"]["grace"]["description"], "Ms; 0: none; keep: as long as before.");
+        assert_eq!(schema["required"], json!([]));
+        assert!(!Value::Object(schema).to_string().contains("null\""));
+    }
+
+    #[test]
+    fn arguments_become_the_request() {
+        let request = |arguments: Value, kept| {
+            let Value::Object(mut arguments) = arguments else { unreachable!() };
+            to_request(&mut arguments, kept).map(|()| Value::Object(arguments))
+        };
+        let cleared = request(json!({ "clear": ["name", "credits.refill"], "credits": { "left": 1 } }), None);
+        assert_eq!(cleared, Ok(json!({ "credits": { "left": 1, "refill": null }, "name": null })));
+        assert_eq!(request(json!({ "clear": ["a.b"] }), None), Ok(json!({ "a": { "b": null } })));
+        assert_eq!(request(json!({ "name": "x", "clear": ["name"] }), None), Err("name".to_owned()));
+        assert_eq!(request(json!({ "keep": true }), Some("grace")), Ok(json!({ "grace": null })));
+        assert_eq!(request(json!({ "keep": false, "grace": 5 }), Some("grace")), Ok(json!({ "grace": 5 })));
+        assert_eq!(request(json!({ "keep": true, "grace": 5 }), Some("grace")), Err("grace".to_owned()));
+        assert_eq!(request(json!({ "clear": ["credits", "credits.left"] }), None), Err("credits.left".to_owned()));
+    }
+
+    #[test]
+    fn null_is_absent_but_within_what_people_attach() {
+        let schema = json!({ "properties": {
+            "name": {}, "meta": { "type": "object" },
+            "list": { "items": { "properties": { "a": {} } } },
+        }});
+        let Value::Object(schema) = schema else { unreachable!() };
+        let arguments = json!({ "name": null, "other": null, "meta": { "a": null }, "list": [{ "a": null, "b": null }, null] });
+        let Value::Object(mut arguments) = arguments else { unreachable!() };
+        drop_nulls(&mut arguments, &schema);
+        let expected = json!({ "other": null, "meta": { "a": null }, "list": [{ "b": null }, null] });
+        assert_eq!(Value::Object(arguments), expected);
     }
 
     #[derive(Serialize, JsonSchema)]

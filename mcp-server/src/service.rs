@@ -118,9 +118,13 @@ impl ServerHandler for KeyrackMcp {
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        if page.is_some_and(|page| page.cursor.is_some()) {
+            let message = "No page of this list ever gave a cursor: it is one page. Ask without `cursor`.";
+            return Err(ErrorData::invalid_params(message, None));
+        }
         let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
         let offers = Catalogue::get().offers().iter();
         let visible = offers.filter(|offer| view::is_visible(offer.about, caller.root_key()));

@@ -6,12 +6,11 @@ use std::fmt;
 
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::{Error, Keyrack};
-use rmcp::RoleServer;
 use rmcp::service::{QuitReason, ServerInitializeError, ServiceExt as _};
-use rmcp::transport::IntoTransport;
-use rmcp::transport::io::stdio_pipes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::lines::Lines;
 use crate::service::KeyrackMcp;
 
 /// What an operator decides about MCP over standard input and output.
@@ -52,21 +51,19 @@ impl std::error::Error for ServeError {}
 /// [`ServeError::Rejected`] before anything is written, when the root key may not be used; else when the
 /// client does not speak MCP or the connection fails.
 pub async fn serve(keyrack: Keyrack, root_key: Secret, settings: StdioSettings) -> Result<(), ServeError> {
-    serve_over(stdio_pipes(), keyrack, root_key, settings).await
+    serve_over(tokio::io::stdin(), tokio::io::stdout(), keyrack, root_key, settings).await
 }
 
-async fn serve_over<T, E, A>(
-    transport: T,
+async fn serve_over(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
     keyrack: Keyrack,
     root_key: Secret,
     settings: StdioSettings,
-) -> Result<(), ServeError>
-where
-    T: IntoTransport<RoleServer, E, A>,
-    E: std::error::Error + Send + Sync + 'static,
-{
+) -> Result<(), ServeError> {
     let mcp = KeyrackMcp::for_root_key(keyrack, root_key, settings.calls_per_minute);
     mcp.authenticate().map_err(ServeError::Rejected)?;
+    let transport = Lines::new(reader, writer);
     let running = match mcp.serve_with_ct(transport, settings.shutdown).await {
         Ok(running) => running,
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),

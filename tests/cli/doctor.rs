@@ -83,6 +83,19 @@ async fn a_postgres_database_is_looked_at_too() {
     assert!(!done.stdout.contains("hunter2"), "{done:#?}");
 }
 
+#[tokio::test]
+async fn a_postgres_database_that_cannot_keep_every_text_is_refused() {
+    let url = keyrack_test_harness::fresh_postgres_database().await;
+    let (server, name) = url.rsplit_once('/').expect("a name");
+    let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.expect("it answers");
+    let text = format!("CREATE DATABASE {name}_latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut admin).await.expect("a database");
+    let shell = Shell::alone().with("KEYRACK_DATABASE_URL", &format!("{server}/{name}_latin"));
+    assert_about(&shell.doctor(1), "database", "stores texts as LATIN1", "KEYRACK_DATABASE_URL");
+    let refused = shell.run(&["root-key", "create"]).expect(1);
+    assert!(refused.stderr.contains("ENCODING 'UTF8'"), "{refused:?}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_root_key_that_others_can_read_or_that_is_wrong_is_a_failure() {

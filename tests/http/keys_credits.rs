@@ -133,3 +133,35 @@ async fn changes_beside_verifications_lose_nothing() {
     }
     assert_eq!(read_key(&server, &key).await["credits"]["remaining"], 100 + 20 * (5 - 2 - 1));
 }
+
+#[tokio::test]
+async fn a_refill_that_is_due_and_not_settled_is_shown_as_a_deduction_would_find_it() {
+    let server = crate::program().start().await;
+    let api = new_api(&server).await;
+    let refill = json!({"interval": "daily", "amount": 9});
+    let due = new_key(&server, &api, json!({"credits": {"remaining": 2, "refill": refill}})).await;
+    let richer = new_key(&server, &api, json!({"credits": {"remaining": 20, "refill": refill}})).await;
+    let none = new_key(&server, &api, json!({"credits": {"remaining": 2}})).await;
+    let file = server.data_dir().join("keyrack.db");
+    let mut database =
+        <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!("sqlite://{}", file.display())).await;
+    let yesterday = "UPDATE credits SET refilled_on = refilled_on - 1";
+    sqlx::query(yesterday).execute(database.as_mut().expect("it opens")).await.expect("it is written");
+    for (key, balance) in [(&due, 9), (&richer, 20), (&none, 2)] {
+        assert_eq!(read_key(&server, key).await["credits"]["remaining"], balance);
+        assert_eq!(verify(&server, key, json!({"credits": {"cost": 0}})).await["credits"], balance);
+        let found = server.call("keys.whoami", json!({"key": key.key})).await.expect(200);
+        assert_eq!(found.data()["credits"]["remaining"], balance);
+    }
+    let listed = server.call("apis.listKeys", json!({"apiId": api})).await.expect(200);
+    let mut balances: Vec<i64> = listed
+        .data()
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|key| key["credits"]["remaining"].as_i64().expect("a number"))
+        .collect();
+    balances.sort_unstable();
+    assert_eq!(balances, [2, 9, 20]);
+    assert_eq!(verify(&server, &due, json!({})).await["credits"], 8, "and a deduction finds it so");
+}

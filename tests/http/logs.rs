@@ -109,3 +109,21 @@ async fn a_root_key_that_hides_keys_from_verifications_is_warned_of_once_a_minut
     assert!((1..=2).contains(&warnings.len()), "a minute may end meanwhile: {warnings:?}");
     assert!(warnings[0]["message"].as_str().is_some_and(|text| text.contains("verify_key")), "{warnings:?}");
 }
+
+#[tokio::test]
+async fn a_log_in_json_is_json_from_its_first_line_on_and_its_numbers_are_numbers() {
+    let server = program().env("KEYRACK_LOG_FORMAT", "json").env("KEYRACK_LOG", "debug").start().await;
+    server.call("apis.createApi", json!({ "name": "payments" })).await.expect(200);
+    let log = server.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON in the log: {line}")))
+        .collect();
+    assert!(lines.iter().any(|line| line["subject"] == "HTTP API"), "{log}");
+    for line in &lines {
+        for (name, value) in line.as_object().expect("an object") {
+            let is_number = value.as_str().is_some_and(|text| text.parse::<f64>().is_ok());
+            assert!(!is_number || ["value", "version"].contains(&name.as_str()), "{name} of {line}");
+        }
+    }
+}

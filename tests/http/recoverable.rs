@@ -2,6 +2,7 @@
 
 use keyrack_test_harness::{Program, ROOT_KEY, Server};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::fixture::{limited_client, new_api};
 use crate::program;
@@ -116,7 +117,15 @@ async fn consent_withdrawn_refuses_and_a_new_master_key_takes_over() {
     assert_eq!(changed.call("keys.getKey", asked.clone()).await.expect(200).data()["plaintext"], key);
     drop(changed);
     let lost = program.env("KEYRACK_MASTER_KEY", FIRST).start().await;
-    assert_eq!(lost.call("keys.getKey", asked).await.expect(200).data().get("plaintext"), None);
+    for (operation, body) in
+        [("keys.getKey", asked), ("apis.listKeys", json!({ "apiId": api_id, "decrypt": true }))]
+    {
+        let refused = lost.call(operation, body).await.expect_error(503, "unkey/application/service_unavailable");
+        assert!(refused.text.contains("another master key"), "{}", refused.text);
+    }
+    lost.call("keys.getKey", json!({ "keyId": key_id })).await.expect(200);
+    let ready = lost.get("/readyz").await;
+    assert!(ready.status == 200 && ready.text.contains("another master key"), "{}", ready.text);
     let body = json!({ "apiId": api_id, "recoverable": true });
     lost.call("keys.createKey", body).await.expect_error(503, "unkey/application/service_unavailable");
     assert!(lost.log().contains("KEYRACK_MASTER_KEY_PREVIOUS"), "the log says what is missing");
@@ -136,4 +145,39 @@ async fn rerolling_a_recoverable_key_keeps_it_recoverable_and_needs_the_permissi
     let asked = json!({ "keyId": rerolled.text_of("keyId"), "decrypt": true });
     let shown = server.call("keys.getKey", asked).await.expect(200);
     assert_eq!(shown.data()["plaintext"], rerolled.data()["key"]);
+}
+
+async fn data_keys(server: &Server) -> Vec<(String, i64)> {
+    let file = server.data_dir().join("keyrack.db");
+    let mut database = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("it opens");
+    let text = "SELECT d.id, COUNT(e.key_id) FROM data_keys d LEFT JOIN encrypted_keys e ON e.data_key_id = d.id \
+                GROUP BY d.id ORDER BY d.created_at, d.id";
+    sqlx::query_as(text).fetch_all(&mut database).await.expect("rows")
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_master_key_new_plaintexts_get_a_new_data_key() {
+    let program = with_master_key();
+    let server = program.start().await;
+    let api_id = api(&server, true).await;
+    let old = [recoverable_key(&server, &api_id).await, recoverable_key(&server, &api_id).await];
+    let before = data_keys(&server).await;
+    assert_eq!(before.iter().map(|(_, keys)| *keys).collect::<Vec<_>>(), [2]);
+    drop(server);
+    let server = program.env("KEYRACK_MASTER_KEY", SECOND).env("KEYRACK_MASTER_KEY_PREVIOUS", FIRST).start().await;
+    let new = [recoverable_key(&server, &api_id).await, recoverable_key(&server, &api_id).await];
+    let after = data_keys(&server).await;
+    assert_eq!(after.iter().map(|(_, keys)| *keys).collect::<Vec<_>>(), [2, 2], "{after:?}");
+    assert_eq!(after[0], before[0]);
+    for (key_id, key) in old.iter().chain(&new) {
+        let shown = server.call("keys.getKey", json!({ "keyId": key_id, "decrypt": true })).await.expect(200);
+        assert_eq!(shown.data()["plaintext"], *key);
+    }
+    let listed = server.call("apis.listKeys", json!({ "apiId": api_id, "decrypt": true })).await.expect(200);
+    assert!(listed.data().as_array().unwrap().iter().all(|key| key["plaintext"].is_string()));
+    // What is deleted leaves no ciphertext behind.
+    server.call("keys.deleteKey", json!({ "keyId": new[0].0 })).await.expect(200);
+    assert_eq!(data_keys(&server).await[1].1, 1);
+    server.call("apis.deleteApi", json!({ "apiId": api_id })).await.expect(200);
+    assert!(data_keys(&server).await.iter().all(|(_, keys)| *keys == 0));
 }

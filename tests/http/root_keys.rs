@@ -78,6 +78,7 @@ async fn a_grant_for_one_api_does_not_cover_all_of_them() {
 #[tokio::test]
 async fn unknown_permission_texts_are_refused() {
     let server = keyrack().await;
+    let workspace = workspace_id(&server).await;
     for unknown in [
         "api.*.no_such_action",
         "api.read_key",
@@ -85,6 +86,9 @@ async fn unknown_permission_texts_are_refused() {
         "unkey:v1::x#y",
         "unkey:v2:ws:x#y",
         "unkey:v1:ws_elsewhere:keyspaces/ks_1/keys/*#verify_key",
+        &format!("unkey:v1:{workspace}:keyspaces/**#read_kye"),
+        &format!("unkey:v1:{workspace}:keyspace/**#read_key"),
+        &format!("unkey:v1:{workspace}:keyspaces/*#read_key"),
         "*.*.*",
         "**",
         " ",
@@ -93,6 +97,28 @@ async fn unknown_permission_texts_are_refused() {
         assert_eq!(answer.status, 400, "{unknown:?}: {}", answer.text);
         answer.expect_error(400, "unkey/application/invalid_input");
     }
+}
+
+#[tokio::test]
+async fn a_misspelt_grant_is_answered_with_the_right_one_and_permissions_are_listed_in_order() {
+    let server = keyrack().await;
+    let workspace = workspace_id(&server).await;
+    let misspelt = format!("unkey:v1:{workspace}:keyspaces/**#read_kye");
+    let refused = create(&server, json!({"permissions": ["api.*.read_key", misspelt]})).await;
+    let refused = refused.expect_error(400, "unkey/application/invalid_input");
+    let fault = &refused.body["error"]["errors"][0];
+    assert_eq!(fault["location"], "body.permissions[1]");
+    let right = format!("`unkey:v1:{workspace}:keyspaces/**#read_key`");
+    assert!(fault["fix"].as_str().is_some_and(|fix| fix.contains(&right)), "{fault}");
+
+    let permissions = json!(["ratelimit.*.limit", "api.*.verify_key", "api.*.read_key"]);
+    let key = create(&server, json!({ "permissions": permissions })).await.expect(200);
+    let ordered = json!(["api.*.read_key", "api.*.verify_key", "ratelimit.*.limit"]);
+    assert_eq!(overview(&server.with_key(&key.text_of("key"))).await["rootKey"]["permissions"], ordered);
+    let listed = server.call("rootKeys.listKeys", json!({})).await.expect(200);
+    let listed =
+        listed.data().as_array().expect("a list").iter().find(|item| item["keyId"] == key.data()["keyId"]);
+    assert_eq!(listed.expect("the new key")["permissions"], ordered);
 }
 
 #[tokio::test]

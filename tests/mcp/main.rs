@@ -189,13 +189,78 @@ async fn a_client_may_stay_with_the_newer_protocol() {
     assert_eq!(answer["result"]["structuredContent"]["data"]["workspace"]["name"], "Default");
 }
 
+/// Each of these is answered with an error of this code, under this id.
+fn no_messages() -> Vec<(String, i64, Value)> {
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let mut lines: Vec<(String, i64, Value)> = [
+        ("not json".to_owned(), -32700),
+        ("{\"jsonrpc\":".to_owned(), -32700),
+        ("[1,2".to_owned(), -32700),
+        (format!("{ping}x"), -32700),
+        ("[]".to_owned(), -32600),
+        (format!("[{ping}]"), -32600),
+        ("null".to_owned(), -32600),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#.to_owned(), -32600),
+        ("x".repeat(5 << 20), -32600),
+    ]
+    .into_iter()
+    .map(|(line, code)| (line, code, Value::Null))
+    .collect();
+    for (at, params) in [json!(""), json!(5), json!([]), json!({ "_meta": "" })].iter().enumerate() {
+        for method in ["initialize", "ping", "server/discover", "tools/list", "tools/call"] {
+            let id = json!(format!("{method} {at}"));
+            let line = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+            lines.push((line.to_string(), -32602, id));
+        }
+    }
+    let arguments = json!({ "name": "apis_listApis", "arguments": "" });
+    let line = json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": arguments });
+    lines.push((line.to_string(), -32602, json!(9)));
+    let cursor = json!({ "jsonrpc": "2.0", "id": 10, "method": "tools/list", "params": { "cursor": "x" } });
+    lines.push((cursor.to_string(), -32602, json!(10)));
+    for method in ["prompts/list", "resources/list", "completion/complete", "logging/setLevel", "no/such"] {
+        let line = json!({ "jsonrpc": "2.0", "id": method, "method": method, "params": {} });
+        lines.push((line.to_string(), -32601, json!(method)));
+    }
+    lines
+}
+
 #[tokio::test]
-async fn a_line_that_is_not_json_disturbs_nothing() {
+async fn a_line_that_is_no_message_is_answered_and_disturbs_nothing() {
     let mut assistant = Process::greeted(&program()).await;
-    for line in ["not json", "{\"jsonrpc\":", "", "[1,2"] {
-        assistant.write(line).await;
+    for blank in ["", "  ", "\r"] {
+        assistant.write(blank).await;
+    }
+    for (line, code, id) in no_messages() {
+        assistant.write(&line).await;
+        let shown: String = line.chars().take(100).collect();
+        let answer = assistant.read().await.unwrap_or_else(|| panic!("{shown} ended it"));
+        assert_eq!((&answer["error"]["code"], answer.get("id")), (&json!(code), Some(&id)), "{shown}: {answer}");
     }
     assert_eq!(assistant.data("workspace_getOverview", json!({})).await["workspace"]["name"], "Default");
+}
+
+#[tokio::test]
+async fn what_is_no_message_before_the_handshake_is_answered_too() {
+    let mut assistant = Process::start(&program(), &[]);
+    for line in ["not json", "[]", r#"{"jsonrpc":"2.0","id":null,"method":"initialize"}"#] {
+        assistant.write(line).await;
+        assert_eq!(assistant.read().await.expect("an answer")["id"], Value::Null, "{line}");
+    }
+    let broken = assistant.ask("initialize", json!({ "protocolVersion": 5 })).await;
+    assert_eq!(broken["error"]["code"], -32602, "{broken}");
+    assert!(assistant.ask("initialize", hello()).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn a_server_that_is_named_is_not_replaced_by_the_database_of_this_machine() {
+    let program = program();
+    let named = program.clone().env("KEYRACK_URL", "https://keys.example.com");
+    let ended = Process::start(&named, &[]).wait().await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert_eq!((ended.answers.len(), ended.stderr.lines().count()), (0, 1), "{ended:?}");
+    assert!(ended.stderr.contains("KEYRACK_URL"), "{ended:?}");
+    assert!(!program.data_dir().exists(), "it opened a database");
 }
 
 #[tokio::test]

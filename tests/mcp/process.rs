@@ -93,7 +93,8 @@ impl Process {
         result["structuredContent"]["data"].clone()
     }
 
-    async fn read(&mut self) -> Option<Value> {
+    /// The next line.
+    pub(crate) async fn read(&mut self) -> Option<Value> {
         let line = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await.expect("it answers in time");
         line.expect("standard output can be read").map(|line| message(&line))
     }

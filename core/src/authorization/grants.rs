@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use foldhash::quality::RandomState;
 
+use super::asked::{is_asked_for, nearest};
 use super::urn::Urn;
 
 /// Resources of tuples and their actions. Grants outside this list are refused when they are made.
@@ -67,10 +68,6 @@ const TUPLES: &[(&str, &[&str])] = &[
     ("workspace", &["read_workspace"]),
     ("audit", &["read_log"]),
 ];
-
-/// The first segments that URN paths may have.
-const URN_ROOTS: &[&str] =
-    &["keyspaces", "ratelimits", "rbac", "projects", "portals", "rootKeys", "limits", "usage", "**"];
 
 /// The permissions of a root key, ready to be asked.
 #[derive(Debug, Clone)]
@@ -168,7 +165,8 @@ pub struct UnknownPermission {
     pub fix: String,
 }
 
-/// Checks that `permission` may be granted in the workspace: `*`, a known tuple, or a URN of the workspace.
+/// Checks that `permission` may be granted in the workspace: `*`, a known tuple, or a URN of the workspace
+/// that the rule of an operation can ask for.
 ///
 /// # Errors
 /// Says what is wrong and what to send instead.
@@ -183,17 +181,17 @@ pub fn validate_grant(workspace_id: &str, permission: &str) -> Result<(), Unknow
                 fix: format!("Send a URN that starts with `unkey:v1:{workspace_id}:`."),
             });
         }
-        if !URN_ROOTS.contains(&urn.root()) {
-            return Err(UnknownPermission {
-                message: format!("is a URN of an unknown kind of resource, `{}`", urn.root()),
-                fix: format!("Start its path with one of: {}.", URN_ROOTS.join(", ")),
-            });
-        }
         if let Some(odd) = urn.names().find(|name| !is_id(name)) {
             return Err(UnknownPermission {
                 message: format!("has the part `{odd}`, which is no id"),
                 fix: "Use letters, digits, `_`, `-` and `.`, or `*` for any one and a final `**` for any rest."
                     .to_owned(),
+            });
+        }
+        if !is_asked_for(&urn) {
+            return Err(UnknownPermission {
+                message: "gives nothing that an operation asks for".to_owned(),
+                fix: format!("The nearest that does is `{}`.", nearest(&urn)),
             });
         }
         return Ok(());

@@ -4,6 +4,7 @@
 //! (`api.{apiId}.read_key`); a [`Scope`] fills the placeholders with the ids at hand. Checking a
 //! call, listing the tools a caller may ever use, and writing documentation all read the same data.
 
+mod asked;
 mod grants;
 mod urn;
 

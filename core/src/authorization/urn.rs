@@ -3,12 +3,20 @@
 //! In a grant a whole segment `*` matches any one segment and a final `**` any remaining tail,
 //! including none. The action must be equal, or be `*`, which is only legal on the path `**`.
 
+use std::fmt;
+
 /// A parsed URN, as a grant or as a requirement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Urn {
     pub(super) workspace_id: String,
-    segments: Vec<String>,
-    action: String,
+    pub(super) segments: Vec<String>,
+    pub(super) action: String,
+}
+
+impl fmt::Display for Urn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unkey:v1:{}:{}#{}", self.workspace_id, self.segments.join("/"), self.action)
+    }
 }
 
 impl Urn {

@@ -10,8 +10,8 @@ use super::calendar::{Calendar, day_of};
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::resident::Key;
-use crate::store::credits;
 use crate::store::debits::{Debit, Outcome};
+use crate::store::{credits, refills};
 
 /// What became of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,15 @@ async fn refuse(
 /// The balance in the store, noted as known.
 async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance) -> Result<Option<Option<i64>>, Error> {
     let version = known.version();
-    let stored = credits::remaining(&mut *keyrack.store().read().await?, &key.id).await?;
+    let now = keyrack.clock().now();
+    let mut connection = keyrack.store().read().await?;
+    let mut stored = credits::remaining(&mut connection, &key.id).await?;
+    if known.awaits_refill(day_of(now)) {
+        // What a deduction would find: it settles the refill first.
+        let due = refills::due_amounts(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
+        stored = due.first().map_or(stored, |(_, amount)| Some(Some(*amount)));
+    }
+    drop(connection);
     if let Some(Some(balance)) = stored {
         known.read(version, balance);
     }

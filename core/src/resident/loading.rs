@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::keys::{Access, Belongings, KeyRow, Keys, Sharing};
+use super::limits::check_limit;
 use super::{Identity, Ratelimit, left_out, read_meta};
 use crate::error::Error;
 use crate::store::Store;
@@ -203,6 +204,15 @@ async fn load_held(
     Ok(held)
 }
 
+/// A flag that is stored as 0 or 1.
+fn flag(number: i64) -> Result<bool, Error> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Error::unexpected("a flag is 0 or 1")),
+    }
+}
+
 /// Limits by their owner.
 #[derive(Default)]
 struct Limits {
@@ -212,12 +222,14 @@ struct Limits {
 
 impl Limits {
     fn take(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let (limit, duration_ms) = (row.number(3)?, row.number(4)?);
+        check_limit(limit, duration_ms)?;
         let limit = Ratelimit {
             id: row.text(1)?.into(),
             name: self.names.text(row.text(2)?),
-            limit: row.number(3)?,
-            duration_ms: row.number(4)?,
-            auto_apply: row.number(5)? != 0,
+            limit,
+            duration_ms,
+            auto_apply: flag(row.number(5)?)?,
         };
         self.by_owner.entry(row.text(0)?.into()).or_default().push(limit);
         Ok(())
@@ -338,7 +350,7 @@ impl Portion {
             name: row.text_or_null(5)?,
             identity_id: row.text_or_null(6)?,
             meta: read_meta(row.text_or_null(7)?)?,
-            enabled: row.number(8)? != 0,
+            enabled: flag(row.number(8)?)?,
             expires_at: row.number_or_null(9)?,
         };
         if self.holdings.unreadable.contains(row.id) {

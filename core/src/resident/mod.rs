@@ -10,6 +10,7 @@
 mod by_id;
 mod counts;
 mod keys;
+mod limits;
 mod loading;
 mod unreadable;
 
@@ -28,6 +29,7 @@ use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
+use crate::store::readable::left_out;
 use crate::store::workspaces::Workspace;
 use crate::store::{
     Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
@@ -38,8 +40,9 @@ use counts::Counted;
 pub use counts::Counts;
 pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing};
+use limits::resident_limits;
 use loading::{load_identities, load_keys};
-use unreadable::{is_about_a_row, left_out, read_meta, unless_unreadable};
+use unreadable::{is_about_a_row, read_meta, unless_unreadable};
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -250,10 +253,18 @@ impl Resident {
         for stored in found {
             let text = stored.ip_whitelist.as_deref().unwrap_or_default();
             let addresses = match AddressList::parse(text) {
+                // An empty list lets everybody in, which this text does not say.
+                Ok(addresses) if addresses.is_empty() && !text.is_empty() => {
+                    Err("its list of addresses names none".to_owned())
+                }
+                Ok(addresses) => Ok(addresses),
+                Err(error) => Err(error.to_string()),
+            };
+            let addresses = match addresses {
                 Ok(addresses) => addresses,
-                Err(error) => {
+                Err(reason) => {
                     self.apis.remove(&stored.id);
-                    left_out("API", &stored.id, &error.to_string());
+                    left_out("API", &stored.id, &reason);
                     continue;
                 }
             };
@@ -280,6 +291,7 @@ impl Resident {
     async fn refresh_identity(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
         let mut found = identities::live(connection, &[id]).await?;
         let mut limits = by_owner(ratelimits::of_identities(connection, &[id]).await?);
+        let ratelimits = resident_limits(limits.remove(id))?;
         self.unreadable_identities.pin().remove(id);
         let Some(stored) = found.pop() else {
             self.identities.remove(id);
@@ -299,7 +311,7 @@ impl Resident {
             workspace_id: stored.workspace_id.into(),
             external_id: stored.external_id.into(),
             meta,
-            ratelimits: resident_limits(limits.remove(id)),
+            ratelimits,
         };
         self.identities.insert(&resident.id.clone(), resident);
         Ok(())
@@ -332,7 +344,7 @@ impl Resident {
             let belongings = Belongings {
                 has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
                 access: shared.access(permissions, roles),
-                ratelimits: resident_limits(limits.remove(&key.id)),
+                ratelimits: resident_limits(limits.remove(&key.id))?,
             };
             let row = KeyRow {
                 id: &key.id,
@@ -497,16 +509,4 @@ fn missing<'a>(
     missing
 }
 
-fn resident_limits(limits: Option<Vec<ratelimits::Ratelimit>>) -> Box<[Ratelimit]> {
-    limits
-        .unwrap_or_default()
-        .into_iter()
-        .map(|limit| Ratelimit {
-            id: limit.id.into(),
-            name: limit.name.into(),
-            limit: limit.limit,
-            duration_ms: limit.duration_ms,
-            auto_apply: limit.auto_apply,
-        })
-        .collect()
 }

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::error::{Code, Error};
+use crate::store::readable::left_out;
 use crate::value::stored_object;
 
 /// Whether it is not the store that failed, but what one row holds.
@@ -13,7 +14,7 @@ pub(super) fn is_about_a_row(error: &Error) -> bool {
 /// Forgets what cannot be read, so that it is refused and everything else goes on.
 pub(super) fn unless_unreadable(
     read: Result<(), Error>,
-    kind: &str,
+    kind: &'static str,
     id: &str,
     forget: impl FnOnce(),
 ) -> Result<(), Error> {
@@ -33,8 +34,4 @@ pub(super) fn unless_unreadable(
 /// When it is no JSON object: its row is left out, for those who decide by it must not miss it.
 pub(super) fn read_meta(meta: Option<&str>) -> Result<Option<Box<RawValue>>, Error> {
     meta.map(stored_object).transpose().map(Option::flatten)
-}
-
-pub(super) fn left_out(kind: &str, id: &str, reason: &str) {
-    tracing::error!(kind, id, reason, "a row cannot be read and is left out: what it describes is refused");
 }

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
+use super::readable::readable;
 use super::{Connection, Only, flag, mark_deleted, select};
 use crate::error::Error;
 
@@ -53,7 +54,7 @@ fn read(row: &AnyRow) -> Result<Api, sqlx::Error> {
 /// When the store does not answer.
 pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Api>, Error> {
     let rows = select(connection, LIVE, "id", only).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(readable(&rows, "API", read))
 }
 
 /// A live API of a workspace.

@@ -11,12 +11,14 @@ use crate::error::Error;
 pub struct DataKey {
     /// `dek_…`
     pub id: String,
-    /// Whose it is; one per workspace.
+    /// Whose it is.
     pub workspace_id: String,
     /// Which master key sealed it.
     pub master_key_id: String,
     /// Base64, see `vault`.
     pub sealed: String,
+    /// Whether it was made under another master key than the one that it is sealed under now.
+    pub was_sealed_anew: bool,
 }
 
 /// The plaintext of a key, sealed under its workspace's data key.
@@ -30,7 +32,8 @@ pub struct EncryptedKey {
     pub sealed: String,
 }
 
-const DATA_KEYS: &str = "SELECT id, workspace_id, master_key_id, sealed FROM data_keys WHERE id IS NOT NULL";
+const DATA_KEYS: &str =
+    "SELECT id, workspace_id, master_key_id, sealed, updated_at FROM data_keys WHERE id IS NOT NULL";
 
 fn read_data_key(row: &AnyRow) -> Result<DataKey, sqlx::Error> {
     Ok(DataKey {
@@ -38,6 +41,7 @@ fn read_data_key(row: &AnyRow) -> Result<DataKey, sqlx::Error> {
         workspace_id: row.try_get("workspace_id")?,
         master_key_id: row.try_get("master_key_id")?,
         sealed: row.try_get("sealed")?,
+        was_sealed_anew: row.try_get::<Option<i64>, _>("updated_at")?.is_some(),
     })
 }
 
@@ -50,16 +54,16 @@ pub async fn data_keys(connection: &mut Connection) -> Result<Vec<DataKey>, Erro
     Ok(rows.iter().map(read_data_key).collect::<Result<_, _>>()?)
 }
 
-/// The data key of a workspace.
+/// The data keys of a workspace: few, one for each master key that there was.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn data_key(connection: &mut Connection, workspace_id: &str) -> Result<Option<DataKey>, Error> {
+pub async fn data_keys_of(connection: &mut Connection, workspace_id: &str) -> Result<Vec<DataKey>, Error> {
     let rows = select(connection, DATA_KEYS, "workspace_id", Only::Ids(&[workspace_id])).await?;
-    Ok(rows.first().map(read_data_key).transpose()?)
+    Ok(rows.iter().map(read_data_key).collect::<Result<_, _>>()?)
 }
 
-/// Adds the data key of a workspace.
+/// Adds a data key of a workspace.
 ///
 /// # Errors
 /// When the store does not answer.

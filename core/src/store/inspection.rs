@@ -2,8 +2,8 @@
 
 use sqlx::{Connection as _, Row as _};
 
-use super::{Connection, Location, Only, file, migrations, root_keys};
-use crate::error::Error;
+use super::{Connection, Location, Only, encrypted_keys, file, migrations, root_keys};
+use crate::error::{Code, Error};
 use crate::keys::secret::KeyHash;
 
 /// How far the tables of a database are.
@@ -49,6 +49,9 @@ impl Inspection {
             Location::Postgres(url) => url.clone(),
         };
         let mut connection = Connection::connect(&url).await?;
+        if let Location::Postgres(_) = location {
+            check_encoding(&encoding(&mut connection).await?, location)?;
+        }
         if let Location::Sqlite(_) = location {
             // The first statement that reads the file finds out whether it is one.
             sqlx::query("PRAGMA schema_version").fetch_one(&mut connection).await?;
@@ -85,6 +88,22 @@ impl Inspection {
         Ok(row.try_get("newest")?)
     }
 
+    /// The ids of the master keys that its data keys need, each once; a database from before there were any has none.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn master_keys_needed(&mut self) -> Result<Vec<String>, Error> {
+        let mut ids: Vec<String> = match encrypted_keys::data_keys(&mut self.0).await {
+            Ok(data_keys) => data_keys.into_iter().map(|data_key| data_key.master_key_id).collect(),
+            // Tables that are behind are another line's matter.
+            Err(error) if error.code() != Code::ServiceUnavailable => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
     /// What it says of a root key.
     ///
     /// # Errors
@@ -99,6 +118,27 @@ impl Inspection {
             Some(_) => Standing::Usable,
         })
     }
+}
+
+/// How a PostgreSQL database encodes texts.
+pub(super) async fn encoding(connection: &mut Connection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await
+}
+
+/// Checks that a PostgreSQL database keeps every text: in another encoding than UTF-8 some requests would fail later.
+///
+/// # Errors
+/// Says what to do instead.
+pub(super) fn check_encoding(encoding: &str, location: &Location) -> Result<(), Error> {
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let text = format!(
+        "The database ({}) stores texts as {encoding}, which cannot hold every character. Create one with \
+         `CREATE DATABASE keyrack ENCODING 'UTF8' TEMPLATE template0`.",
+        location.label()
+    );
+    Err(Error::new(Code::ServiceUnavailable, text))
 }
 
 fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {

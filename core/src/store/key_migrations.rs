@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::readable::readable;
 use super::{Connection, Only, select};
 use crate::error::Error;
 
@@ -35,7 +36,7 @@ fn read(row: &AnyRow) -> Result<KeyMigration, sqlx::Error> {
 pub async fn any(connection: &mut Connection, only: Only<'_>) -> Result<Vec<KeyMigration>, Error> {
     let text = "SELECT id, workspace_id, algorithm, created_at FROM key_migrations WHERE id IS NOT NULL";
     let rows = select(connection, text, "id", only).await?;
-    let mut found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut found = readable(&rows, "migration of keys", read);
     found.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     Ok(found)
 }

@@ -58,6 +58,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0012_override_patterns.sql"),
         include_str!("migrations/postgres/0012_override_patterns.sql"),
     ),
+    (
+        15,
+        "data keys",
+        include_str!("migrations/sqlite/0015_data_keys.sql"),
+        include_str!("migrations/postgres/0015_data_keys.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

@@ -23,6 +23,7 @@ pub mod namespaces;
 pub mod overrides;
 pub mod permissions;
 pub mod ratelimits;
+pub(crate) mod readable;
 pub mod refills;
 pub mod roles;
 pub mod root_keys;
@@ -278,19 +279,9 @@ async fn open_postgres(url: &str) -> Result<Store, Error> {
     };
     // Once without a pool, which would try again and again and then say less.
     let mut first = AnyConnection::connect(url).await.map_err(|error| refused(&error))?;
-    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-        .fetch_one(&mut first)
-        .await
-        .map_err(|error| refused(&error))?;
+    let encoding = inspection::encoding(&mut first).await.map_err(|error| refused(&error))?;
+    inspection::check_encoding(&encoding, &location)?;
     first.close().await.map_err(|error| refused(&error))?;
-    if encoding != "UTF8" {
-        let text = format!(
-            "The database ({}) stores texts as {encoding}, which cannot hold every character. Create one with \
-             `CREATE DATABASE keyrack ENCODING 'UTF8' TEMPLATE template0`.",
-            location.label()
-        );
-        return Err(Error::new(Code::ServiceUnavailable, text));
-    }
     let readers = postgres_pool(POSTGRES_READERS, ACQUIRE_TIMEOUT, "")
         .connect(url)
         .await
@@ -373,7 +364,11 @@ pub type Connection = AnyConnection;
 
 /// Reads a flag that is stored as 0 or 1.
 fn flag(row: &AnyRow, column: &str) -> Result<bool, sqlx::Error> {
-    row.try_get::<i64, _>(column).map(|value| value != 0)
+    match row.try_get::<i64, _>(column)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(readable::meaningless("a flag is 0 or 1")),
+    }
 }
 
 /// `$first, $first+1, …`: placeholders for a list of `count` values.

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
+use super::readable::readable;
 use super::{Connection, Only, find_named, mark_deleted, select};
 use crate::error::Error;
 
@@ -37,7 +38,7 @@ fn read(row: &AnyRow) -> Result<Namespace, sqlx::Error> {
 /// When the store does not answer.
 pub async fn any(connection: &mut Connection, only: Only<'_>) -> Result<Vec<Namespace>, Error> {
     let rows = select(connection, ANY, "id", only).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(readable(&rows, "namespace", read))
 }
 
 /// A namespace of a workspace by its id or name, deleted or not; an id wins.

@@ -3,10 +3,13 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::readable::{left_out, meaningless, readable};
 use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
 use crate::ratelimit::override_rules::{self, OverrideRule};
 
+/// The window of an override that means nothing, in ms.
+const DENIED_MS: i64 = 60_000;
 const LIVE: &str = "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at \
                     FROM ratelimit_overrides WHERE deleted_at IS NULL";
 
@@ -31,11 +34,15 @@ pub struct Patterns {
 }
 
 fn read(row: &AnyRow) -> Result<OverrideRule, sqlx::Error> {
+    let (limit, duration_ms) = (row.try_get("limit_count")?, row.try_get("duration_ms")?);
+    if limit < 0 || duration_ms < 1 {
+        return Err(meaningless("a limit is at least 0, its duration at least 1"));
+    }
     Ok(OverrideRule {
         id: row.try_get::<String, _>("id")?.into(),
         pattern: row.try_get::<String, _>("identifier")?.into(),
-        limit: row.try_get("limit_count")?,
-        duration_ms: row.try_get("duration_ms")?,
+        limit,
+        duration_ms,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -49,8 +56,24 @@ pub async fn of_namespaces(
     only: Only<'_>,
 ) -> Result<Vec<(String, OverrideRule)>, Error> {
     let rows = select(connection, LIVE, "namespace_id", only).await?;
-    let read = |row: &AnyRow| Ok((row.try_get("namespace_id")?, read(row)?));
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    Ok(readable(&rows, "override", |row| {
+        Ok((row.try_get("namespace_id")?, read(row).unwrap_or_else(|error| denying(row, &error))))
+    }))
+}
+
+/// What stands in for an override that means nothing: whom it is about may use nothing, for without it the limit that
+/// the application asks for would count, which may be more.
+fn denying(row: &AnyRow, error: &sqlx::Error) -> OverrideRule {
+    let text = |column| row.try_get::<String, _>(column);
+    let id = text("id").unwrap_or_default();
+    left_out("override", &id, &error.to_string());
+    OverrideRule {
+        id: id.into(),
+        pattern: text("identifier").unwrap_or_else(|_| "*".to_owned()).into(),
+        limit: 0,
+        duration_ms: DENIED_MS,
+        created_at: row.try_get("created_at").unwrap_or_default(),
+    }
 }
 
 /// Live overrides of a namespace from `cursor` on, in the order of ids.

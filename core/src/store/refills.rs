@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Connection;
+use super::{Connection, placeholders};
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 
@@ -50,6 +50,31 @@ pub(super) static SETTLE_KEY: LazyLock<String> = LazyLock::new(|| {
 /// Keeps a refill that a deduction settled, until its audit event is written.
 pub(super) const KEEP_FOR_AUDIT: &str = "INSERT INTO unrecorded_refills (key_id, workspace_id, refilled_on, amount, previous, remaining) \
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+
+/// What the balances of those of these keys will be when their next deduction settles a refill that is due.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn due_amounts(
+    connection: &mut Connection,
+    key_ids: &[&str],
+    calendar: Calendar,
+) -> Result<Vec<(String, i64)>, Error> {
+    if key_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = format!(
+        "SELECT key_id, refill_amount FROM credits WHERE {DUE} AND remaining < refill_amount AND key_id IN ({})",
+        placeholders(7, key_ids.len())
+    );
+    let mut query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar);
+    for id in key_ids {
+        query = query.bind((*id).to_owned());
+    }
+    let rows = query.fetch_all(connection).await?;
+    let read = |row: &AnyRow| Ok((row.try_get("key_id")?, row.try_get("refill_amount")?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::readable::{meaningless, readable};
 use super::{Connection, Only, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
@@ -46,7 +47,8 @@ fn read(row: &AnyRow) -> Result<RootKey, sqlx::Error> {
         ending: row.try_get("ending")?,
         name: row.try_get("name")?,
         // Permissions that cannot be read grant nothing.
-        permissions: serde_json::from_str(&permissions).unwrap_or_default(),
+        permissions: serde_json::from_str(&permissions)
+            .map_err(|_| meaningless("permissions are a list of texts"))?,
         operator: flag(row, "operator")?,
         bootstrap: flag(row, "bootstrap")?,
         enabled: flag(row, "enabled")?,
@@ -60,7 +62,7 @@ fn read(row: &AnyRow) -> Result<RootKey, sqlx::Error> {
 /// When the store does not answer.
 pub async fn live(connection: &mut Connection, only: Only<'_>) -> Result<Vec<RootKey>, Error> {
     let rows = select(connection, LIVE, "id", only).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(readable(&rows, "root key", read))
 }
 
 /// What a change asks of its caller's root key.

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::readable::{readable, within};
 use super::{Connection, flag};
 use crate::error::Error;
 
@@ -31,9 +32,9 @@ fn read(row: &AnyRow) -> Result<Workspace, sqlx::Error> {
         name: row.try_get("name")?,
         enabled: flag(row, "enabled")?,
         generation: row.try_get("generation")?,
-        requests_per_minute: row.try_get("requests_per_minute")?,
-        log_retention_days: row.try_get("log_retention_days")?,
-        audit_retention_days: row.try_get("audit_retention_days")?,
+        requests_per_minute: within(row, "requests_per_minute", 0..=i64::MAX)?,
+        log_retention_days: within(row, "log_retention_days", 1..=i64::MAX)?,
+        audit_retention_days: within(row, "audit_retention_days", 1..=i64::MAX)?,
     })
 }
 
@@ -47,7 +48,7 @@ const COLUMNS: &str = "SELECT id, name, enabled, generation, requests_per_minute
 pub async fn all(connection: &mut Connection) -> Result<Vec<Workspace>, Error> {
     let text = format!("{COLUMNS} ORDER BY created_at, id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(connection).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(readable(&rows, "workspace", read))
 }
 
 /// One workspace.
@@ -93,10 +94,7 @@ pub async fn next_generation(connection: &mut Connection, id: &str) -> Result<i6
 /// When the store does not answer.
 pub async fn generations(connection: &mut Connection) -> Result<Vec<(String, i64)>, Error> {
     let rows = sqlx::query("SELECT id, generation FROM workspaces").fetch_all(connection).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Ok((row.try_get("id")?, row.try_get("generation")?)))
-        .collect::<Result<_, sqlx::Error>>()?)
+    Ok(readable(&rows, "workspace", |row| Ok((row.try_get("id")?, row.try_get("generation")?))))
 }
 
 /// Takes the lock of a workspace that is not changed, but whose audit log is written. Several are taken in the order

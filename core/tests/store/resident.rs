@@ -2,14 +2,16 @@
 
 use keyrack_core::audit::Actor;
 use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::keys::secret;
 use keyrack_core::keys::verification::{self, Found};
-use keyrack_core::operations::apis::{CreateApi, DeleteApi};
+use keyrack_core::operations::apis::{CreateApi, DeleteApi, ListKeys};
 use keyrack_core::operations::identities::{CreateIdentity, DeleteIdentity};
-use keyrack_core::operations::keys::{CreateKey, DeleteKey};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, Whoami};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
-use keyrack_core::operations::ratelimit::{DeleteNamespace, Limit};
+use keyrack_core::operations::ratelimit::{DeleteNamespace, Limit, SetOverride};
 use keyrack_core::operations::workspace::GetOverview;
 use keyrack_core::retention::Retention;
+use keyrack_core::setup::{self, NewRootKey};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -20,6 +22,8 @@ on_both_engines!(
     a_start_reads_what_changes_left,
     a_row_that_cannot_be_read_stops_no_revocation_and_is_refused,
     counts_are_those_of_the_store_after_any_changes,
+    a_value_that_means_nothing_lets_nobody_in_and_stops_nothing,
+    what_another_process_made_a_moment_ago_is_found,
 );
 
 fn found(instance: &Instance, key: &str) -> Option<Found> {
@@ -93,6 +97,153 @@ async fn a_row_that_cannot_be_read_stops_no_revocation_and_is_refused(database: 
     within_a_second(|| !sees()).await;
     for process in [&here, &there, &here.other_process(&database).await] {
         assert!(process.keyrack.resident().api(&bad).is_none(), "its keys are refused, and a start goes on");
+    }
+}
+
+/// A process that follows nobody asks the store before it says that something is not there.
+async fn what_another_process_made_a_moment_ago_is_found(database: Database) {
+    let here = database.set_up().await;
+    let there = here.other_process(&database).await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    let listed = there.run::<ListKeys>(json!({ "apiId": api })).await.unwrap();
+    assert_eq!(listed[0]["keyId"], key["keyId"]);
+    let api = here.run::<CreateApi>(json!({ "name": "another" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    there.run::<GetKey>(json!({ "keyId": key["keyId"] })).await.unwrap();
+    let api = here.run::<CreateApi>(json!({ "name": "third" })).await.unwrap()["apiId"].clone();
+    let key = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap();
+    there.run::<Whoami>(json!({ "key": key["key"] })).await.unwrap();
+    there.run::<DeleteKey>(json!({ "keyId": key["keyId"] })).await.unwrap();
+}
+
+/// A cell that is damaged: its table and column, the row, values that mean nothing, and one that does.
+struct Damage {
+    table: &'static str,
+    column: &'static str,
+    id: String,
+    meaningless: &'static [&'static str],
+    sound: &'static str,
+    subject: Subject,
+}
+
+/// Each value that means nothing, in a refresh, a reload and a start: what it describes is refused, all else goes on.
+async fn a_value_that_means_nothing_lets_nobody_in_and_stops_nothing(database: Database) {
+    let here = database.set_up().await;
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap()["apiId"].clone();
+    let limit = json!({ "name": "requests", "limit": 5, "duration": 60_000, "autoApply": true });
+    let identity = json!({ "externalId": "cust_1", "ratelimits": [limit] });
+    let identity = here.run::<CreateIdentity>(identity).await.unwrap()["identityId"].as_str().unwrap().to_owned();
+    let key = json!({ "apiId": api, "externalId": "cust_1", "ratelimits": [limit] });
+    let key = here.run::<CreateKey>(key).await.unwrap();
+    let sound = here.run::<CreateKey>(json!({ "apiId": api })).await.unwrap()["key"].as_str().unwrap().to_owned();
+    let (key_id, text) = (key["keyId"].as_str().unwrap().to_owned(), key["key"].as_str().unwrap().to_owned());
+    let other =
+        here.run::<CreateApi>(json!({ "name": "other" })).await.unwrap()["apiId"].as_str().unwrap().to_owned();
+    let used = json!({ "namespace": "email", "identifier": "cust_1", "limit": 5, "duration": 60_000 });
+    here.run::<Limit>(used.clone()).await.unwrap();
+    let rule = json!({ "namespace": "email", "identifier": "cust_*", "limit": 9, "duration": 60_000 });
+    let rule = here.run::<SetOverride>(rule).await.unwrap()["overrideId"].as_str().unwrap().to_owned();
+    let namespace = here.keyrack.resident().namespace(&here.workspace_id, "email").unwrap().stored.id.clone();
+    let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
+    let (root_key, secret) = setup::create_root_key(&here.keyrack, &here.workspace_id, new).await.unwrap();
+    let hash = secret::hash(secret.expose());
+
+    let damage = |table, column, id: &str, meaningless, sound, subject| Damage {
+        table,
+        column,
+        id: id.to_owned(),
+        meaningless,
+        sound,
+        subject,
+    };
+    let of_key = Subject::Key(key_id.clone());
+    let of_identity = Subject::Identity(identity.clone());
+    let damages = [
+        damage("ratelimits", "duration_ms", "key_id", &["0", "-1"][..], "60000", of_key.clone()),
+        damage("ratelimits", "limit_count", "key_id", &["-1"], "5", of_key.clone()),
+        damage("ratelimits", "auto_apply", "key_id", &["7", "-1"], "1", of_key.clone()),
+        damage("ratelimits", "duration_ms", "identity_id", &["0", "-60000"], "60000", of_identity.clone()),
+        damage("ratelimits", "limit_count", "identity_id", &["-9223372036854775808"], "5", of_identity),
+        damage("keys", "enabled", &key_id, &["7", "-1"], "1", of_key),
+        damage(
+            "apis",
+            "ip_whitelist",
+            &other,
+            &["','", "' , ,'", "' '", "'nonsense'"],
+            "NULL",
+            Subject::Api(other.clone()),
+        ),
+        damage(
+            "root_keys",
+            "permissions",
+            &root_key,
+            &["'nonsense'", "''", "'{}'", "'[1]'", "'\"*\"'"],
+            "'[\"*\"]'",
+            Subject::RootKey(root_key.clone()),
+        ),
+        damage("root_keys", "enabled", &root_key, &["2"], "1", Subject::RootKey(root_key.clone())),
+        damage("ratelimit_overrides", "limit_count", &rule, &["-1"], "9", Subject::Namespace(namespace.clone())),
+        damage("ratelimit_overrides", "duration_ms", &rule, &["0", "-1"], "60000", Subject::Namespace(namespace)),
+    ];
+    let is_let_in = async |process: &Instance, damage: &Damage| match damage.table {
+        "apis" => process.keyrack.resident().api(&damage.id).is_some(),
+        "root_keys" => process.keyrack.resident().root_key(&hash).is_some(),
+        "ratelimit_overrides" => process.run::<Limit>(used.clone()).await.unwrap()["success"] == true,
+        _ => found(process, &text).is_some(),
+    };
+    for damage in &damages {
+        let Damage { table, column, id, subject, .. } = damage;
+        let owner = match id.as_str() {
+            "key_id" => format!("key_id = '{key_id}'"),
+            "identity_id" => format!("identity_id = '{identity}'"),
+            id => format!("id = '{id}'"),
+        };
+        let write = async |value: &str| {
+            let statement = format!("UPDATE {table} SET {column} = {value} WHERE {owner}");
+            spoil(&here, &[&statement], std::slice::from_ref(subject)).await;
+        };
+        for value in damage.meaningless {
+            write(value).await;
+            let what = format!("{table}.{column} = {value}");
+            assert!(!is_let_in(&here, damage).await, "{what}, read anew");
+            let there = here.other_process(&database).await;
+            assert!(!is_let_in(&there, damage).await, "{what}, at a start");
+            there.keyrack.resident().reload(there.keyrack.store()).await.unwrap();
+            assert!(!is_let_in(&there, damage).await, "{what}, all read anew");
+            assert!(found(&there, &sound).is_some(), "{what}: others go on");
+        }
+        write(damage.sound).await;
+        assert!(is_let_in(&here, damage).await, "{table}.{column} is mended");
+    }
+}
+
+/// A workspace whose row means nothing is refused as a whole, and the others start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_that_means_nothing_stops_no_start() {
+    let database = Database::sqlite();
+    let here = database.set_up().await;
+    for (column, value) in [
+        ("requests_per_minute", "-1"),
+        ("log_retention_days", "0"),
+        ("audit_retention_days", "-5"),
+        ("enabled", "7"),
+        ("generation", "'soon'"),
+        ("name", "x'ff'"),
+    ] {
+        let spoilt = format!(
+            "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_{column}', 'odd', 1); \
+             UPDATE workspaces SET {column} = {value} WHERE id = 'ws_{column}'"
+        );
+        let mut transaction = here.keyrack.store().write().await.unwrap();
+        for statement in spoilt.split("; ") {
+            sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *transaction).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        let there = here.other_process(&database).await;
+        assert!(there.keyrack.resident().workspace(&format!("ws_{column}")).is_none(), "{column}");
+        assert!(there.keyrack.resident().workspace(&here.workspace_id).is_some());
+        there.run::<CreateApi>(json!({ "name": column })).await.unwrap();
     }
 }
 

@@ -99,16 +99,79 @@ fn schemas_keep_to_the_portable_words() {
 }
 
 #[test]
-fn null_is_allowed_only_where_the_description_says_what_it_does() {
+fn every_schema_has_one_type_and_arguments_know_no_null() {
     lint(|offer, faults| {
         for (root, schema) in schemas(offer) {
             each_schema(&root, &schema, &mut |place, schema| {
-                let Some(kinds) = schema.get("type").and_then(Value::as_array) else { return };
-                let described = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-                if kinds.len() != 2 || kinds[1] != "null" || !described.contains("null") {
-                    faults.push(format!("{place}: {kinds:?} with the description {described:?}"));
+                if schema.get("type").is_some_and(|kind| !kind.is_string()) || schema["type"] == "null" {
+                    faults.push(format!("{place}: the type {}", schema["type"]));
                 }
             });
+        }
+        let input = Value::Object(offer.tool.input_schema.as_ref().clone());
+        each_schema(&offer.tool.name, &input, &mut |place, schema| {
+            if schema["description"]
+                .as_str()
+                .is_some_and(|text| text.contains("null") && !text.contains("not send null"))
+            {
+                faults.push(format!("{place}: speaks of null: {}", schema["description"]));
+            }
+        });
+        if offer.tool.description.as_deref().unwrap_or_default().contains("null") {
+            faults.push(format!("{}: speaks of null", offer.tool.name));
+        }
+    });
+}
+
+#[test]
+fn what_null_clears_over_http_can_be_cleared() {
+    let names = |tool: &str| {
+        let offer = Catalogue::get().find(tool).unwrap_or_else(|| panic!("no tool {tool}"));
+        offer.tool.input_schema["properties"]["clear"]["items"]["enum"].clone()
+    };
+    let of_a_key =
+        ["name", "externalId", "meta", "expires", "credits", "credits.remaining", "credits.refill", "ratelimits"];
+    assert_eq!(names("keys_updateKey"), serde_json::json!(of_a_key));
+    assert_eq!(names("keys_updateCredits"), serde_json::json!(["value"]));
+    assert_eq!(names("apis_updateApi"), serde_json::json!(["ipWhitelist", "defaultPrefix", "defaultBytes"]));
+    let reroll = &Catalogue::get().find("keys_rerollKey").unwrap().tool.input_schema;
+    assert_eq!(reroll["properties"]["keep"]["type"], "boolean");
+    assert_eq!(reroll["required"], serde_json::json!(["keyId"]));
+}
+
+#[test]
+fn texts_name_tools_and_answers_hold_no_plaintext() {
+    lint(|offer, faults| {
+        let name = &offer.tool.name;
+        let texts = serde_json::to_string(&offer.tool).unwrap();
+        for other in Catalogue::get().offers() {
+            if texts.contains(other.about.name) {
+                faults.push(format!("{name}: names the operation {}", other.about.name));
+            }
+        }
+        for (root, schema) in schemas(offer) {
+            each_schema(&root, &schema, &mut |place, _| {
+                if place.ends_with(".plaintext") {
+                    faults.push(format!("{place}: is never answered"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn hints_are_the_same_for_things_of_the_same_nature() {
+    lint(|offer, faults| {
+        let hints = offer.tool.annotations.as_ref().unwrap();
+        let action = offer.about.action();
+        let again = ["delete", "set", "update", "add", "remove", "get", "list"];
+        let expected = match action {
+            // It adds and takes, too.
+            "updateCredits" => false,
+            _ => again.iter().any(|verb| action.starts_with(verb)) || ["search", "whoami"].contains(&action),
+        };
+        if hints.idempotent_hint != Some(expected) {
+            faults.push(format!("{}: idempotent {:?}", offer.tool.name, hints.idempotent_hint));
         }
     });
 }

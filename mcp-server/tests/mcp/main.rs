@@ -11,6 +11,7 @@ mod http;
 mod http_credentials;
 mod leaks;
 mod lint;
+mod protocol;
 mod raw_http;
 mod snapshots;
 mod world;

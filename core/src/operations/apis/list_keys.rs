@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
-use crate::operations::keys::{KeyObject, reveal, stores_plaintexts, vault};
+use crate::credits::calendar::Calendar;
+use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
@@ -80,8 +81,7 @@ impl Operation for ListKeys {
     type Response = Vec<KeyObject>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<KeyObject>>, Error> {
-        let api = keyrack.resident().api(&request.api_id);
-        let api = api.filter(|api| api.stored.workspace_id == caller.workspace_id());
+        let api = find_api(keyrack, caller.workspace_id(), &request.api_id).await?;
         let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
         let scope = [("apiId", api.stored.id.as_str()), ("keySpaceId", &api.stored.key_space_id)];
         caller.authorize::<Self>(&scope)?;
@@ -104,7 +104,7 @@ impl Operation for ListKeys {
         let count = request.limit.rows();
         let found = keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, count).await?;
         let page = request.limit.page_of_found(found, |key| &key.id);
-        let mut objects = KeyObject::read(&mut connection, page.data).await?;
+        let mut objects = KeyObject::read(&mut connection, page.data, Calendar::at(keyrack.clock().now())).await?;
         drop(connection);
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;

@@ -39,7 +39,7 @@ impl Operation for DeleteIdentity {
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#delete_identity"),
         ])),
         effect: Effect::Destroy,
-        idempotent: false,
+        idempotent: true,
         has_data: false,
         errors: &[Code::IdentityNotFound],
         ..About::DEFAULT

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
+use crate::credits::calendar::Calendar;
 use crate::operations::fields::ID_PATTERN;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -66,7 +67,7 @@ impl Operation for GetKey {
             caller.authorize_also::<Self>("decrypt", &scope_of(&key, &api))?;
             stores_plaintexts(&api.stored)?;
         }
-        let mut objects = KeyObject::read(&mut connection, vec![key]).await?;
+        let mut objects = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?;
         drop(connection);
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;

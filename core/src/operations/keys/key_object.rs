@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::audit::Target;
+use crate::credits::calendar::Calendar;
 use crate::keys::secret::{Revealed, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};
-use crate::store::{Connection, by_owner, identities, ratelimits};
+use crate::store::{Connection, by_owner, identities, ratelimits, refills};
 use crate::value::Meta;
 
 /// A key with all that belongs to it, without its secret. What is empty is absent.
@@ -83,8 +84,10 @@ impl KeyObject {
     /// When the store does not answer.
     pub(in crate::operations) async fn read(
         connection: &mut Connection,
-        rows: Vec<Key>,
+        mut rows: Vec<Key>,
+        calendar: Calendar,
     ) -> Result<Vec<KeyObject>, Error> {
+        show_due_refills(connection, &mut rows, calendar).await?;
         let ids: Vec<&str> = rows.iter().map(|key| key.id.as_str()).collect();
         let mut identity_ids: Vec<&str> = rows.iter().filter_map(|key| key.identity_id.as_deref()).collect();
         identity_ids.sort_unstable();
@@ -122,6 +125,20 @@ impl KeyObject {
         });
         objects.collect()
     }
+}
+
+/// Shows what a deduction would find: a refill that is due counts, although nobody has settled it yet.
+async fn show_due_refills(connection: &mut Connection, rows: &mut [Key], calendar: Calendar) -> Result<(), Error> {
+    let refilled = rows.iter().filter(|key| key.credits.remaining.is_some() && key.credits.refill.is_some());
+    let ids: Vec<String> = refilled.map(|key| key.id.clone()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let due: HashMap<String, i64> = refills::due_amounts(connection, &ids, calendar).await?.into_iter().collect();
+    for key in rows {
+        if let Some(amount) = due.get(&key.id) {
+            key.credits.remaining = Some(*amount);
+        }
+    }
+    Ok(())
 }
 
 fn sorted(texts: Option<Vec<String>>) -> Vec<String> {

@@ -57,7 +57,7 @@ async fn locate(
     key_id: &str,
 ) -> Result<(Key, Arc<Api>), Error> {
     let key = keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id());
-    with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))
+    with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))
 }
 
 /// The same, with the rule of `O` checked on it.
@@ -81,10 +81,27 @@ fn scope_of<'a>(key: &'a Key, api: &'a Api) -> [(&'static str, &'a str); 3] {
     [("apiId", &api.stored.id), ("keySpaceId", &api.stored.key_space_id), ("keyId", &key.id)]
 }
 
-fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
-    let key = key?;
-    let api = keyrack.resident().api(&key.api_id)?;
-    Some((key, api))
+async fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Result<Option<(Key, Arc<Api>)>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    let api = find_api(keyrack, &key.workspace_id, &key.api_id).await?;
+    Ok(api.map(|api| (key, api)))
+}
+
+/// A live API of a workspace. One that memory does not know may have been made by another process a moment ago.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn find_api(
+    keyrack: &Keyrack,
+    workspace_id: &str,
+    api_id: &str,
+) -> Result<Option<Arc<Api>>, Error> {
+    let known = || keyrack.resident().api(api_id).filter(|api| api.stored.workspace_id == workspace_id);
+    if let Some(api) = known() {
+        return Ok(Some(api));
+    }
+    keyrack.follow(workspace_id).await?;
+    Ok(known())
 }
 
 /// Stores a new key that was just generated.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation, Reply};
+use crate::credits::calendar::Calendar;
 use crate::keys::secret::{self, Secret};
 use crate::store::keys;
 use crate::{Caller, Code, Error, Keyrack};
@@ -49,9 +50,9 @@ impl Operation for Whoami {
         let mut connection = keyrack.store().read().await?;
         let key = keys::find_by_hash(&mut connection, &hash).await?;
         let key = key.filter(|key| key.workspace_id == caller.workspace_id());
-        let (key, api) = with_api(keyrack, key).ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+        let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
         authorize_on::<Self>(caller, &key, &api)?;
-        let object = KeyObject::read(&mut connection, vec![key]).await?.pop();
+        let object = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?.pop();
         Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
     }
 }

@@ -23,7 +23,7 @@ impl Operation for DeletePermission {
         example: r#"{"permission": "<permissionSlug>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.delete_permission")),
         effect: Effect::Destroy,
-        idempotent: false,
+        idempotent: true,
         errors: &[Code::PermissionNotFound],
         ..About::DEFAULT
     };

@@ -23,7 +23,7 @@ impl Operation for DeleteRole {
         example: r#"{"role": "<roleName>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.delete_role")),
         effect: Effect::Destroy,
-        idempotent: false,
+        idempotent: true,
         errors: &[Code::RoleNotFound],
         ..About::DEFAULT
     };

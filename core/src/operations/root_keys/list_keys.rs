@@ -48,7 +48,7 @@ pub struct Item {
     last_used_at: i64,
     /// Unix ms after which it is refused; null: never.
     expires: Nullable<i64>,
-    /// What it may do.
+    /// What it may do, in the order of the texts.
     permissions: Vec<String>,
 }
 
@@ -92,7 +92,8 @@ impl Operation for ListKeys {
 }
 
 fn item(keyrack: &Keyrack, listed: Listed) -> Item {
-    let key = listed.key;
+    let mut key = listed.key;
+    key.permissions.sort_unstable();
     Item {
         created_at: listed.created_at,
         last_used_at: listed.last_used_at.unwrap_or(0).max(keyrack.root_key_last_used(&key.id)),

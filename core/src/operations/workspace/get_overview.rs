@@ -106,7 +106,7 @@ impl Operation for GetOverview {
             root_key: RootKey {
                 key_id: root_key.id.clone(),
                 name: root_key.name.clone(),
-                permissions: root_key.permissions.clone(),
+                permissions: sorted(&root_key.permissions),
                 operator: root_key.operator,
                 expires: root_key.expires_at,
             },
@@ -126,4 +126,10 @@ impl Operation for GetOverview {
         }
         .into())
     }
+}
+
+fn sorted(permissions: &[String]) -> Vec<String> {
+    let mut sorted = permissions.to_vec();
+    sorted.sort_unstable();
+    sorted
 }
