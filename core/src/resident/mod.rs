@@ -508,5 +508,3 @@ fn missing<'a>(
     missing.retain(|id| !found.contains(id.as_str()));
     missing
 }
-
-}
