@@ -53,6 +53,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/postgres/0010_audit.sql"),
     ),
     (
+        11,
+        "rerolls",
+        include_str!("migrations/sqlite/0011_rerolls.sql"),
+        include_str!("migrations/postgres/0011_rerolls.sql"),
+    ),
+    (
         12,
         "override patterns",
         include_str!("migrations/sqlite/0012_override_patterns.sql"),

@@ -11,10 +11,11 @@ use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
-use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
+use crate::store::rerolls::{self, Rerolled};
 use crate::value::{Meta, Patch};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -35,7 +36,7 @@ pub struct Request {
     name: Patch<String>,
     /// Whom it belongs to; the identity is created if new; null: nobody.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    #[schemars(length(min = 1, max = 255))]
     external_id: Patch<String>,
     /// Replaces the whole object; null: none.
     #[serde(default)]
@@ -145,6 +146,7 @@ impl Operation for UpdateKey {
         }
         if let Some(change) = request.expires.into_change() {
             key.expires_at = change;
+            rerolls::forget(mutation.connection(), Rerolled::Key(&key.id)).await?;
         }
         key.enabled = request.enabled.unwrap_or(key.enabled);
         let now = mutation.now();
@@ -238,14 +240,15 @@ async fn replace_links(
 ) -> Result<(), Error> {
     if let Some(slugs) = permissions {
         let permissions = permissions_by_slug(mutation, slugs).await?;
-        keys::unlink_permissions(mutation.connection(), key_id).await?;
-        let ids = permissions.iter().map(|permission| permission.id.as_str());
-        keys::link_permissions(mutation.connection(), key_id, ids).await?;
+        keys::unlink_all_permissions(mutation.connection(), key_id).await?;
+        let links: Vec<_> = permissions.iter().map(|permission| (key_id, permission.id.as_str())).collect();
+        keys::link_permissions(mutation.connection(), &links).await?;
     }
     if let Some(names) = roles {
         let roles = roles_by_name(mutation, names).await?;
-        keys::unlink_roles(mutation.connection(), key_id).await?;
-        keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
+        keys::unlink_all_roles(mutation.connection(), key_id).await?;
+        let links: Vec<_> = roles.iter().map(|role| (key_id, role.id.as_str())).collect();
+        keys::link_roles(mutation.connection(), &links).await?;
     }
     Ok(())
 }
