@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::authorization::Rule;
@@ -164,34 +165,42 @@ pub trait Hot: Operation {
     /// The request, made of the types of [`crate::bounds`]: what it reads the schema accepts.
     type Asked<'a>: Deserialize<'a>;
 
-    /// Answers, as [`Operation::handle`] does; `None` when the call has to wait or to change more than counts,
-    /// which only a task of its own may do.
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>)
-    -> Option<Result<Self::Response, Error>>;
+    /// Answers, as [`Operation::handle`] does, as far as that takes no waiting.
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Self::Response>;
 }
 
 /// What comes of an attempt to answer at once.
 #[derive(Debug)]
-pub enum Attempt<O: Operation> {
+pub enum Attempt<T> {
     /// The answer.
-    Answered(Result<O::Response, Error>),
-    /// A request that is right, but whose answer takes [longer](run_read).
-    Waits(O::Request),
-    /// The schema has to say what is wrong with the body, [if anything is](read_body).
+    Answered(Result<T, Error>),
+    /// All is decided but what the store has to say. The rest is on its way, in a task of its own: whoever stops
+    /// waiting does not stop it.
+    GoesOn(JoinHandle<Result<T, Error>>),
+    /// It goes the [way of every operation](run_read): the schema has to say what is wrong with the body, if
+    /// anything is, or more is to be changed than counts and balances.
     Unclear,
 }
 
+impl<T: Send + 'static> Attempt<T> {
+    /// Begins the rest of an answer.
+    pub(crate) fn go_on(rest: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+        Attempt::GoesOn(tokio::spawn(rest.in_current_span()))
+    }
+}
+
 /// Tries to answer a hot operation from the text of an HTTP body, without waiting.
-pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O> {
+pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response> {
     // Text that is known to be UTF-8 needs no look at each of its strings.
     let Ok(text) = std::str::from_utf8(body) else { return Attempt::Unclear };
     let Ok(asked) = serde_json::from_str(text) else { return Attempt::Unclear };
     match O::answer(keyrack, caller, asked) {
-        Some(outcome) => {
-            let outcome = outcome.and_then(|response| checked::<O, _>(caller, response));
-            Attempt::Answered(outcome.inspect_err(|error| tell_of::<O>(keyrack, caller, error)))
+        Attempt::Unclear => Attempt::Unclear,
+        Attempt::Answered(Err(error)) => {
+            tell_of::<O>(keyrack, caller, &error);
+            Attempt::Answered(Err(error))
         }
-        None => serde_json::from_str(text).map_or(Attempt::Unclear, Attempt::Waits),
+        attempt => checked::<O, _>(caller, attempt).unwrap_or_else(|error| Attempt::Answered(Err(error))),
     }
 }
 

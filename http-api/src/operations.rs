@@ -53,14 +53,14 @@ pub(crate) struct Head<'a> {
 /// How an operation is called.
 pub(crate) trait Way<O: Operation>: Send {
     /// Tries to answer a body without waiting.
-    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O>;
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response>;
 }
 
 /// As all operations are.
 pub(crate) struct Ordinarily;
 
 impl<O: Operation> Way<O> for Ordinarily {
-    fn attempt(_: &Keyrack, _: &Caller, _: &[u8]) -> Attempt<O> {
+    fn attempt(_: &Keyrack, _: &Caller, _: &[u8]) -> Attempt<O::Response> {
         Attempt::Unclear
     }
 }
@@ -69,7 +69,7 @@ impl<O: Operation> Way<O> for Ordinarily {
 pub(crate) struct Hotly;
 
 impl<O: Hot> Way<O> for Hotly {
-    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O> {
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response> {
         catalogue::attempt::<O>(keyrack, caller, body)
     }
 }
@@ -160,7 +160,7 @@ where
     // What takes longer is in boxes, so that what does not carries no room for it around.
     let reply = match attempt {
         Attempt::Answered(answer) => answer?.into(),
-        Attempt::Waits(request) => Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?,
+        Attempt::GoesOn(rest) => rest.await.map_err(Error::unexpected)??.into(),
         Attempt::Unclear => {
             let request = Box::pin(read_request::<O>(shared, head.headers, body)).await?;
             Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?

@@ -22,7 +22,8 @@ pub struct KnownBalance {
 
 #[derive(Debug, Default)]
 struct Known {
-    last: Option<(i64, Instant)>,
+    /// With the day for which it is right; `None` when the refill of that day may be still to come.
+    last: Option<(i64, Instant, Option<i64>)>,
     /// The day, since 1970-01-01, up to which the refill is known to be settled.
     settled_on: Option<i64>,
     /// How often deductions have changed this: what was read before one must not replace it.
@@ -54,11 +55,8 @@ impl KnownBalance {
 
     /// The balance as last seen, unless a refill may have changed it since.
     pub(super) fn seen(&self, today: i64) -> Option<Seen> {
-        let known = self.known();
-        if self.has_refill && known.settled_on != Some(today) {
-            return None;
-        }
-        known.last.map(|(balance, at)| Seen { balance, is_fresh: at.elapsed() < FRESH })
+        let (balance, at, day) = self.known().last?;
+        (!self.has_refill || day == Some(today)).then(|| Seen { balance, is_fresh: at.elapsed() < FRESH })
     }
 
     /// What [`KnownBalance::read`] asks for, from before the store is asked.
@@ -66,11 +64,11 @@ impl KnownBalance {
         self.known().version
     }
 
-    /// Notes what the store said, unless a deduction came in between.
-    pub(super) fn read(&self, version: u32, balance: i64) {
+    /// Notes what the store said that a deduction on this day would find, unless one came in between.
+    pub(super) fn read(&self, version: u32, balance: i64, today: i64) {
         let mut known = self.known();
         if known.version == version {
-            known.last = Some((balance, Instant::now()));
+            known.last = Some((balance, Instant::now(), Some(today)));
         }
     }
 
@@ -78,8 +76,8 @@ impl KnownBalance {
     pub(super) fn deducted(&self, balance: i64, settled_on: Option<i64>) {
         let mut known = self.known();
         known.version = known.version.wrapping_add(1);
-        known.last = Some((balance, Instant::now()));
         known.settled_on = settled_on.or(known.settled_on);
+        known.last = Some((balance, Instant::now(), known.settled_on));
     }
 
     /// Notes that nothing is certain any more.
@@ -102,9 +100,13 @@ mod tests {
     #[test]
     fn a_refill_that_may_be_due_hides_what_was_seen() {
         let known = KnownBalance::new(true);
-        known.read(known.version(), 5);
-        assert_eq!(balance(&known, 7), None, "the store may hold what is from before the refill");
+        known.deducted(5, None);
+        assert_eq!(balance(&known, 7), None, "it may be from before the refill");
         assert!(known.awaits_refill(7));
+        known.read(known.version(), 6, 7);
+        assert_eq!(balance(&known, 7), Some(6), "what the store says of a day needs no second look that day");
+        assert_eq!(balance(&known, 8), None);
+        assert!(known.awaits_refill(7), "looking settles nothing");
         known.deducted(4, Some(7));
         assert_eq!(balance(&known, 7), Some(4));
         assert!(!known.awaits_refill(7));
@@ -129,13 +131,13 @@ mod tests {
         let known = KnownBalance::new(false);
         let version = known.version();
         known.deducted(4, None);
-        known.read(version, 5);
+        known.read(version, 5, 0);
         assert_eq!(balance(&known, 0), Some(4));
-        known.read(known.version(), 3);
+        known.read(known.version(), 3, 0);
         assert_eq!(balance(&known, 0), Some(3));
         let version = known.version();
         known.forget();
-        known.read(version, 2);
+        known.read(version, 2, 0);
         assert_eq!(balance(&known, 0), None);
     }
 }

@@ -27,20 +27,19 @@ pub enum Payment {
 /// Takes the cost from the key's balance.
 ///
 /// A deduction is committed before it is acknowledged, and is never repeated. Whoever stops waiting for the
-/// answer does not stop the deduction.
+/// answer does not stop the deduction. `now` is Unix ms.
 ///
 /// # Errors
 /// 503 when the store does not answer or too many deductions wait for it. Nothing was spent then, unless
 /// the error says that this is not known.
-pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment, Error> {
+pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64, now: i64) -> Result<Payment, Error> {
     let Some(known) = key.balance.as_deref() else { return Ok(Payment::Made(None)) };
     if cost == 0 {
-        return Ok(Payment::Made(balance(keyrack, key).await?));
+        return Ok(Payment::Made(balance(keyrack, key, now).await?));
     }
-    let now = keyrack.clock().now();
     let today = day_of(now);
     if known.seen(today).is_some_and(|seen| seen.balance < cost)
-        && let Some(refused) = refuse(keyrack, key, known, cost, today).await?
+        && let Some(refused) = refuse(keyrack, key, known, cost, now).await?
     {
         keyrack.metrics().credits_refused.add(cost.unsigned_abs());
         return Ok(refused);
@@ -60,17 +59,17 @@ pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64) -> Result<Payment
     })
 }
 
-/// The balance of a key, to be shown; `None` for an unlimited key.
+/// The balance of a key at `now`, Unix ms, to be shown; `None` for an unlimited key.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn balance(keyrack: &Keyrack, key: &Key) -> Result<Option<i64>, Error> {
+pub async fn balance(keyrack: &Keyrack, key: &Key, now: i64) -> Result<Option<i64>, Error> {
     let Some(known) = key.balance.as_deref() else { return Ok(None) };
-    let seen = known.seen(day_of(keyrack.clock().now()));
+    let seen = known.seen(day_of(now));
     if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
         return Ok(Some(seen.balance));
     }
-    Ok(look_up(keyrack, key, known).await?.flatten())
+    Ok(look_up(keyrack, key, known, now).await?.flatten())
 }
 
 /// The refusal of a cost that is beyond what is known, if it is still right.
@@ -79,19 +78,23 @@ async fn refuse(
     key: &Key,
     known: &KnownBalance,
     cost: i64,
-    today: i64,
+    now: i64,
 ) -> Result<Option<Payment>, Error> {
-    if let Some(seen) = known.seen(today).filter(|seen| seen.is_fresh && seen.balance < cost) {
+    if let Some(seen) = known.seen(day_of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
         return Ok(Some(Payment::Refused(seen.balance)));
     }
-    let stored = look_up(keyrack, key, known).await?.flatten();
+    let stored = look_up(keyrack, key, known, now).await?.flatten();
     Ok(stored.filter(|balance| *balance < cost).map(Payment::Refused))
 }
 
 /// The balance in the store, noted as known.
-async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance) -> Result<Option<Option<i64>>, Error> {
+async fn look_up(
+    keyrack: &Keyrack,
+    key: &Key,
+    known: &KnownBalance,
+    now: i64,
+) -> Result<Option<Option<i64>>, Error> {
     let version = known.version();
-    let now = keyrack.clock().now();
     let mut connection = keyrack.store().read().await?;
     let mut stored = credits::remaining(&mut connection, &key.id).await?;
     if known.awaits_refill(day_of(now)) {
@@ -101,7 +104,7 @@ async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance) -> Result<O
     }
     drop(connection);
     if let Some(Some(balance)) = stored {
-        known.read(version, balance);
+        known.read(version, balance, day_of(now));
     }
     Ok(stored)
 }

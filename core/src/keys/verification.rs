@@ -174,12 +174,27 @@ pub struct CheckedLimit {
 /// that were spent before the store failed.
 pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Result<Decision, Error> {
     let decision = decide_without_balance(keyrack, found, question)?;
+    settle(keyrack, found, decision, question.cost, question.at).await
+}
+
+/// The rest of a decision: takes the cost from the key's balance, or looks at it when the key is refused already.
+/// `at` is when it was asked, in Unix ms.
+///
+/// # Errors
+/// 503 when the store does not answer.
+pub async fn settle(
+    keyrack: &Keyrack,
+    found: &Found,
+    decision: Decision,
+    cost: Option<i64>,
+    at: i64,
+) -> Result<Decision, Error> {
     if decision.verdict != Verdict::Valid {
-        let remaining = payment::balance(keyrack, &found.key).await?;
+        let remaining = payment::balance(keyrack, &found.key, at).await?;
         return Ok(Decision { remaining, ..decision });
     }
-    let cost = question.cost.unwrap_or(1);
-    Ok(match payment::pay(keyrack, &found.key, cost).await? {
+    let cost = cost.unwrap_or(1);
+    Ok(match payment::pay(keyrack, &found.key, cost, at).await? {
         Payment::Made(None) => decision,
         Payment::Made(remaining) => Decision { remaining, spent: cost, ..decision },
         Payment::Refused(balance) => {

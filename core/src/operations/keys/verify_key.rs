@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use crate::analytics::event::{self, Event};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{Integer, List, Text, Unread, sent};
-use crate::catalogue::{About, Effect, Hot, Operation, Reply};
+use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
+use crate::ids::RequestId;
 use crate::keys::migration;
 use crate::keys::verification::{
     self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, Verdict, shared_limits,
@@ -248,28 +249,40 @@ impl Operation for VerifyKey {
         let limits = asked.limits();
         let question = asked.question(keyrack, caller, &limits);
         let decision = verification::decide(keyrack, &found, &question).await?;
-        Ok(answered(keyrack, caller, &asked, question.at, found, decision, started).into())
+        let noted = Noted::of(caller, &asked, question.at, started);
+        Ok(answered(keyrack, found, decision, noted).into())
     }
 }
 
 impl Hot for VerifyKey {
     type Asked<'a> = Asked<'a>;
 
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Option<Result<Response, Error>> {
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Response> {
         let started = Instant::now();
         let found = match find(keyrack, caller, &asked) {
             Ok(Some(found)) => found,
-            Ok(None) => return Some(Ok(not_found(keyrack))),
-            Err(error) => return Some(Err(error)),
+            Ok(None) => return Attempt::Answered(Ok(not_found(keyrack))),
+            Err(error) => return Attempt::Answered(Err(error)),
         };
-        // A deduction goes on when its client leaves, and its event must too: that takes a task of its own.
-        if found.key.is_waiting() || found.key.balance.is_some() {
-            return None;
+        if found.key.is_waiting() {
+            return Attempt::Unclear;
         }
         let limits = asked.limits();
         let question = asked.question(keyrack, caller, &limits);
-        let decision = verification::decide_without_balance(keyrack, &found, &question);
-        Some(decision.map(|decision| answered(keyrack, caller, &asked, question.at, found, decision, started)))
+        let decision = match verification::decide_without_balance(keyrack, &found, &question) {
+            Ok(decision) => decision,
+            Err(error) => return Attempt::Answered(Err(error)),
+        };
+        let noted = Noted::of(caller, &asked, question.at, started);
+        if found.key.balance.is_none() {
+            return Attempt::Answered(Ok(answered(keyrack, found, decision, noted)));
+        }
+        let (keyrack, cost, at) = (keyrack.clone(), question.cost, question.at);
+        // A deduction goes on when its client leaves, and so must its event.
+        Attempt::go_on(async move {
+            let decision = verification::settle(&keyrack, &found, decision, cost, at).await?;
+            Ok(answered(&keyrack, found, decision, noted))
+        })
     }
 }
 
@@ -313,28 +326,36 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The answer that a decision makes, which is counted and recorded.
-fn answered(
-    keyrack: &Keyrack,
-    caller: &Caller,
-    asked: &Asked<'_>,
+/// What the event of a verification says of its request.
+struct Noted {
+    request_id: RequestId,
+    /// Unix ms.
     at: i64,
-    found: Found,
-    decision: Decision,
+    tags: Box<[Box<str>]>,
     started: Instant,
-) -> Response {
+}
+
+impl Noted {
+    fn of(caller: &Caller, asked: &Asked<'_>, at: i64, started: Instant) -> Self {
+        let tags = asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect();
+        Noted { request_id: caller.origin().request_id, at, tags, started }
+    }
+}
+
+/// The answer that a decision makes, which is counted and recorded.
+fn answered(keyrack: &Keyrack, found: Found, decision: Decision, noted: Noted) -> Response {
     if decision.verdict == Verdict::NotFound {
         return not_found(keyrack);
     }
     keyrack.metrics().verified(decision.verdict);
     keyrack.recorder().record(Event::Verification(event::Verification {
-        request_id: caller.origin().request_id,
-        time: at,
+        request_id: noted.request_id,
+        time: noted.at,
         found: found.clone(),
         outcome: decision.verdict,
-        tags: asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect(),
+        tags: noted.tags,
         spent_credits: decision.spent,
-        latency: started.elapsed(),
+        latency: noted.started.elapsed(),
     }));
     Response { found: Some(found), decision }
 }

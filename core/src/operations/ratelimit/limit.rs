@@ -10,7 +10,7 @@ use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::analytics::event::{self, Event};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
-use crate::catalogue::{About, Effect, Hot, Operation, Reply};
+use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::ratelimit::window::Decision;
 use crate::resident::Namespace;
@@ -116,9 +116,12 @@ impl Operation for Limit {
 impl Hot for Limit {
     type Asked<'a> = Asked<'a>;
 
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Option<Result<Response, Error>> {
-        let namespace = keyrack.resident().namespace(caller.workspace_id(), &asked.namespace)?;
-        Some(decide(keyrack, caller, &asked, &namespace))
+    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Response> {
+        match keyrack.resident().namespace(caller.workspace_id(), &asked.namespace) {
+            Some(namespace) => Attempt::Answered(decide(keyrack, caller, &asked, &namespace)),
+            // It may be there to be made.
+            None => Attempt::Unclear,
+        }
     }
 }
 
