@@ -135,7 +135,7 @@ where
     }
     let caller = authenticate(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
-    match shared.keyrack.throttle(&caller) {
+    match shared.keyrack.throttle(&caller, &O::ABOUT) {
         Ok(numbers) => *throttle = numbers,
         Err((refusal, numbers)) => {
             *throttle = numbers;

@@ -169,7 +169,7 @@ fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -
         return Err(view::refusal(offer.about, caller.root_key()));
     }
     limit.count(caller, keyrack.clock().now())?;
-    keyrack.throttle(caller).map_err(|(error, _)| error)?;
+    keyrack.throttle(caller, offer.about).map_err(|(error, _)| error)?;
     Ok(())
 }
 

@@ -57,6 +57,7 @@ mod root_keys;
 mod root_keys_change;
 mod secrecy;
 mod spending;
+mod tenants;
 mod traces;
 mod verify;
 mod workspaces;
