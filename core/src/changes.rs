@@ -44,6 +44,7 @@ pub enum Subject {
     Key(String),
     KeyMigration(String),
     Namespace(String),
+    Override(String),
     Permission(String),
     Role(String),
     RootKey(String),
@@ -59,6 +60,7 @@ impl Subject {
             "key" => Subject::Key(id),
             "keyMigration" => Subject::KeyMigration(id),
             "namespace" => Subject::Namespace(id),
+            "override" => Subject::Override(id),
             "permission" => Subject::Permission(id),
             "role" => Subject::Role(id),
             "rootKey" => Subject::RootKey(id),
@@ -74,6 +76,7 @@ impl Subject {
             Subject::Key(_) => "key",
             Subject::KeyMigration(_) => "keyMigration",
             Subject::Namespace(_) => "namespace",
+            Subject::Override(_) => "override",
             Subject::Permission(_) => "permission",
             Subject::Role(_) => "role",
             Subject::RootKey(_) => "rootKey",
@@ -88,6 +91,7 @@ impl Subject {
             | Subject::Key(id)
             | Subject::KeyMigration(id)
             | Subject::Namespace(id)
+            | Subject::Override(id)
             | Subject::Permission(id)
             | Subject::Role(id)
             | Subject::RootKey(id)

@@ -14,6 +14,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
+
 /// An override of a namespace's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverrideRule {
@@ -37,18 +40,20 @@ impl OverrideRule {
         let prefix = prefix.unwrap_or(self.pattern.len());
         (Reverse(prefix), Reverse(literals), self.created_at, Arc::clone(&self.id))
     }
-
-    fn is_wildcard(&self) -> bool {
-        self.pattern.contains('*')
-    }
 }
 
-/// The overrides of one namespace, prepared for finding. The default has none.
-#[derive(Debug, Clone, Default)]
+/// How many `*` a pattern has. None makes it an identifier.
+#[must_use]
+pub fn stars(pattern: &str) -> usize {
+    pattern.bytes().filter(|byte| *byte == b'*').count()
+}
+
+/// The overrides of one namespace, prepared for finding. The default has none. They change one by one while
+/// others look; whoever changes them does so alone.
+#[derive(Debug, Default)]
 pub struct OverrideRules {
-    by_pattern: HashMap<Arc<str>, OverrideRule>,
-    /// Those with a `*`, in the order of precedence.
-    wildcards: Vec<OverrideRule>,
+    by_pattern: papaya::HashMap<Arc<str>, Arc<OverrideRule>, RandomState>,
+    wildcards: ArcSwap<Wildcards>,
 }
 
 impl OverrideRules {
@@ -57,25 +62,152 @@ impl OverrideRules {
     #[must_use]
     pub fn new(mut rules: Vec<OverrideRule>) -> Self {
         rules.sort_by_cached_key(OverrideRule::rank);
-        let mut by_pattern = HashMap::with_capacity(rules.len());
-        for rule in &rules {
-            by_pattern.entry(Arc::clone(&rule.pattern)).or_insert_with(|| rule.clone());
+        let found = Self::default();
+        let by_pattern = found.by_pattern.pin();
+        for rule in rules {
+            by_pattern.get_or_insert_with(Arc::clone(&rule.pattern), || Arc::new(rule));
         }
-        rules.retain(OverrideRule::is_wildcard);
-        Self { by_pattern, wildcards: rules }
+        let wildcards = by_pattern.values().filter(|rule| stars(&rule.pattern) > 0).cloned().collect();
+        found.wildcards.store(Arc::new(Wildcards::new(wildcards)));
+        drop(by_pattern);
+        found
+    }
+
+    /// Puts a rule in the place of the one with the same pattern, if there is one.
+    pub fn put(&self, rule: OverrideRule) {
+        let rule = Arc::new(rule);
+        self.by_pattern.pin().insert(Arc::clone(&rule.pattern), Arc::clone(&rule));
+        if stars(&rule.pattern) > 0 {
+            self.wildcards.store(Arc::new(self.wildcards.load().with(&rule.pattern, Some(rule.clone()))));
+        }
+    }
+
+    /// Removes the rule with this pattern, if there is one.
+    pub fn remove(&self, pattern: &str) {
+        let is_gone = self.by_pattern.pin().remove(pattern).is_some();
+        if is_gone && stars(pattern) > 0 {
+            self.wildcards.store(Arc::new(self.wildcards.load().with(pattern, None)));
+        }
+    }
+
+    /// The pattern of the override with this id. Looks at all of them.
+    #[must_use]
+    pub fn pattern_of(&self, id: &str) -> Option<Arc<str>> {
+        let by_pattern = self.by_pattern.pin();
+        let found = by_pattern.values().find(|rule| *rule.id == *id);
+        found.map(|rule| Arc::clone(&rule.pattern))
     }
 
     /// The rule that applies to the identifier, if any does.
     #[must_use]
-    pub fn find(&self, identifier: &str) -> Option<&OverrideRule> {
-        let fits = |rule: &&OverrideRule| matches(&rule.pattern, identifier);
-        self.by_pattern.get(identifier).or_else(|| self.wildcards.iter().find(fits))
+    pub fn find(&self, identifier: &str) -> Option<Arc<OverrideRule>> {
+        self.find_counting(identifier, &mut 0)
+    }
+
+    /// The same, counting the rules that the identifier was searched for the pieces of.
+    fn find_counting(&self, identifier: &str, searched: &mut usize) -> Option<Arc<OverrideRule>> {
+        let exact = self.by_pattern.pin().get(identifier).cloned();
+        exact.or_else(|| self.wildcards.load().find(identifier, searched).cloned())
     }
 
     /// Whether there is no rule at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_pattern.is_empty()
+    }
+}
+
+/// The rules with a `*`, which are so few that all are prepared anew when one changes.
+///
+/// What is before its first `*` begins an identifier that matches, and what is after its last one ends it. So a
+/// rule with one `*` is found and not searched for. With several there are pieces to search for; how many such
+/// rules a namespace may have is bounded.
+#[derive(Debug, Default)]
+struct Wildcards {
+    rules: Vec<Arc<OverrideRule>>,
+    /// By what is before the first `*`.
+    groups: ByText<Group>,
+}
+
+/// Rules that begin alike.
+#[derive(Debug)]
+struct Group {
+    /// Those with one `*`, by what is after it.
+    with_one: ByText<Arc<OverrideRule>>,
+    /// Those with more, in the order of precedence.
+    with_several: Vec<Arc<OverrideRule>>,
+}
+
+impl Wildcards {
+    fn new(rules: Vec<Arc<OverrideRule>>) -> Wildcards {
+        let mut groups: HashMap<Box<str>, Vec<Arc<OverrideRule>>> = HashMap::new();
+        for rule in &rules {
+            let prefix = rule.pattern.split('*').next().unwrap_or_default();
+            groups.entry(prefix.into()).or_default().push(Arc::clone(rule));
+        }
+        let groups = groups.into_iter().map(|(prefix, rules)| (prefix, Group::new(rules)));
+        Wildcards { groups: ByText::new(groups), rules }
+    }
+
+    /// These rules with another one of this pattern, or none.
+    fn with(&self, pattern: &str, rule: Option<Arc<OverrideRule>>) -> Wildcards {
+        let others = self.rules.iter().filter(|rule| *rule.pattern != *pattern);
+        Wildcards::new(others.cloned().chain(rule).collect())
+    }
+
+    fn find<'a>(&'a self, identifier: &str, searched: &mut usize) -> Option<&'a Arc<OverrideRule>> {
+        self.groups.beginning(identifier).find_map(|(prefix, group)| {
+            let with_one = group.with_one.ending(&identifier[prefix..]).next();
+            let with_several = group.with_several.iter().find(|rule| {
+                *searched += 1;
+                matches(&rule.pattern, identifier)
+            });
+            with_one.into_iter().chain(with_several).min_by_key(|rule| rule.rank())
+        })
+    }
+}
+
+impl Group {
+    fn new(mut rules: Vec<Arc<OverrideRule>>) -> Group {
+        rules.sort_by_cached_key(|rule| rule.rank());
+        let (with_one, with_several) = rules.into_iter().partition(|rule| stars(&rule.pattern) == 1);
+        let with_one: Vec<_> = with_one;
+        let after_star = |rule: &OverrideRule| rule.pattern.split('*').next_back().unwrap_or_default().into();
+        Group { with_one: ByText::new(with_one.into_iter().map(|rule| (after_star(&rule), rule))), with_several }
+    }
+}
+
+/// Things by a text that an identifier begins or ends with.
+#[derive(Debug)]
+struct ByText<T> {
+    /// Of the texts, in bytes, longest first.
+    lengths: Vec<usize>,
+    things: HashMap<Box<str>, T, RandomState>,
+}
+
+impl<T> Default for ByText<T> {
+    fn default() -> Self {
+        ByText { lengths: Vec::new(), things: HashMap::default() }
+    }
+}
+
+impl<T> ByText<T> {
+    fn new(things: impl Iterator<Item = (Box<str>, T)>) -> ByText<T> {
+        let things: HashMap<_, _, _> = things.collect();
+        let mut lengths: Vec<usize> = things.keys().map(|text: &Box<str>| text.len()).collect();
+        lengths.sort_unstable_by_key(|length| Reverse(*length));
+        lengths.dedup();
+        ByText { lengths, things }
+    }
+
+    /// What the text begins with, longest first, each with its length.
+    fn beginning<'a>(&'a self, text: &str) -> impl Iterator<Item = (usize, &'a T)> {
+        self.lengths.iter().filter_map(|length| Some((*length, self.things.get(text.get(..*length)?)?)))
+    }
+
+    /// What the text ends with, longest first.
+    fn ending<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a T> {
+        self.lengths.iter().filter_map(|length| self.things.get(text.get(text.len().checked_sub(*length)?..)?))
     }
 }
 
@@ -191,8 +323,8 @@ mod tests {
     fn the_order_of_the_rules_does_not_matter() {
         let forward = vec![rule("*a", 2), rule("*n*", 1), rule("*", 3), rule("*a", 0)];
         let backward = forward.iter().rev().cloned().collect();
-        let found = [forward, backward].map(|rules| OverrideRules::new(rules).find("banana").cloned());
-        assert_eq!(found, [Some(rule("*a", 0)), Some(rule("*a", 0))]);
+        let found = [forward, backward].map(|rules| OverrideRules::new(rules).find("banana"));
+        assert_eq!(found, [rule("*a", 0), rule("*a", 0)].map(|rule| Some(Arc::new(rule))));
     }
 
     #[test]
@@ -246,8 +378,53 @@ mod tests {
             let compiled = OverrideRules::new(rules.clone());
             let found = compiled.find(&identifier);
             // Equal in all that ranks: such rules are not told apart by anything here.
-            prop_assert!(found.map(OverrideRule::rank) == best.map(OverrideRule::rank));
+            prop_assert!(found.as_deref().map(OverrideRule::rank) == best.map(OverrideRule::rank));
             prop_assert!(found.is_none_or(|rule| matches(&rule.pattern, &identifier)));
         }
+
+        #[test]
+        fn rules_that_are_put_and_removed_one_by_one_agree_with_a_list(
+            steps in prop::collection::vec(("[ab*]{1,5}", prop::bool::weighted(0.7), "[ab*]{0,6}"), 1..40),
+        ) {
+            let (rules, mut list) = (OverrideRules::default(), Vec::<OverrideRule>::new());
+            for ((pattern, is_put, identifier), time) in steps.iter().zip(0..) {
+                let known = list.iter().position(|rule| *rule.pattern == **pattern);
+                let known = known.map(|at| list.swap_remove(at));
+                if *is_put {
+                    // Setting again keeps the id and the time.
+                    let rule = OverrideRule { limit: time, ..known.unwrap_or_else(|| rule(pattern, time)) };
+                    prop_assert_eq!(rules.pattern_of(&rule.id).is_some(), rule.created_at != time);
+                    rules.put(rule.clone());
+                    list.push(rule);
+                } else {
+                    rules.remove(pattern);
+                }
+                let matching = list.iter().filter(|rule| matches(&rule.pattern, identifier));
+                let best = matching.min_by_key(|rule| (*rule.pattern != **identifier, rule.rank()));
+                let found = rules.find(identifier);
+                prop_assert_eq!(found.as_deref(), best);
+                prop_assert_eq!(rules.is_empty(), list.is_empty());
+            }
+        }
+    }
+
+    /// The worst set that a namespace may have, and identifiers that begin and end like all of it.
+    #[test]
+    fn a_thousand_patterns_are_searched_for_only_where_they_have_several_stars() {
+        let several = (0..100).map(|number| rule(&format!("a*a*a*a*a*a*Q{number:03}*z"), number));
+        let one = (100..1_000).map(|number| rule(&format!("a*{number:03}z"), number));
+        let rules = OverrideRules::new(several.chain(one).collect());
+        let mut searched = 0;
+        for number in 0..100 {
+            let identifier = format!("{}{number:03}z", "a".repeat(500));
+            assert_eq!(rules.find_counting(&identifier, &mut searched), None);
+        }
+        assert_eq!(searched, 100 * 100);
+        let found = rules.find_counting("a 500z", &mut 0).expect("there is one");
+        assert_eq!(&*found.pattern, "a*500z");
+        let elsewhere = (0..1_000).map(|number| rule(&format!("user_{number:03}*x*y"), number));
+        searched = 0;
+        let found = OverrideRules::new(elsewhere.collect()).find_counting("user_500 x y", &mut searched);
+        assert_eq!((found.expect("there is one").created_at, searched), (500, 1));
     }
 }

@@ -180,6 +180,10 @@ impl Resident {
                     let read = self.load_namespaces(connection, Only::Ids(only)).await;
                     unless_unreadable(read, "namespace", id, || self.forget_namespace(id))?;
                 }
+                Subject::Override(id) => {
+                    let read = self.refresh_override(connection, id).await;
+                    unless_unreadable(read, "override", id, || self.forget_override(id))?;
+                }
                 Subject::KeyMigration(_) => self.load_key_migrations(connection, Only::Ids(only)).await?,
                 Subject::Key(id) => touched_keys.push(id.clone()),
                 Subject::Role(id) | Subject::Permission(id) => {
@@ -363,6 +367,31 @@ impl Resident {
             self.namespaces.pin().insert(stored.id.clone(), Arc::new(Namespace { stored, overrides }));
         }
         Ok(())
+    }
+
+    /// One override, without the others of its namespace, which may be very many.
+    async fn refresh_override(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
+        let Some(found) = overrides::find(connection, id).await? else {
+            self.forget_override(id);
+            return Ok(());
+        };
+        if let Some(namespace) = self.namespaces.pin().get(&found.namespace_id) {
+            if found.deleted {
+                namespace.overrides.remove(&found.rule.pattern);
+            } else {
+                namespace.overrides.put(found.rule);
+            }
+        }
+        Ok(())
+    }
+
+    /// An override that the store knows nothing of, so that its namespace has to be looked for.
+    fn forget_override(&self, id: &str) {
+        for namespace in self.namespaces.pin().values() {
+            if let Some(pattern) = namespace.overrides.pattern_of(id) {
+                namespace.overrides.remove(&pattern);
+            }
+        }
     }
 
     fn forget_namespace(&self, id: &str) {

@@ -52,6 +52,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0010_audit.sql"),
         include_str!("migrations/postgres/0010_audit.sql"),
     ),
+    (
+        12,
+        "override patterns",
+        include_str!("migrations/sqlite/0012_override_patterns.sql"),
+        include_str!("migrations/postgres/0012_override_patterns.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

@@ -5,10 +5,30 @@ use sqlx::any::AnyRow;
 
 use super::{Connection, Only, mark_deleted, select};
 use crate::error::Error;
-use crate::ratelimit::override_rules::OverrideRule;
+use crate::ratelimit::override_rules::{self, OverrideRule};
 
 const LIVE: &str = "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at \
                     FROM ratelimit_overrides WHERE deleted_at IS NULL";
+
+/// An override by its id, deleted or not.
+#[derive(Debug)]
+pub struct Found {
+    /// The namespace that it is of.
+    pub namespace_id: String,
+    /// What it says.
+    pub rule: OverrideRule,
+    /// Whether it counts no more.
+    pub deleted: bool,
+}
+
+/// How many live overrides with a `*` a namespace has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patterns {
+    /// With one or more.
+    pub all: i64,
+    /// With more than one.
+    pub with_several_stars: i64,
+}
 
 fn read(row: &AnyRow) -> Result<OverrideRule, sqlx::Error> {
     Ok(OverrideRule {
@@ -71,6 +91,40 @@ pub async fn find_by_pattern(
     Ok(row.as_ref().map(read).transpose()?)
 }
 
+/// An override, deleted or not.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Found>, Error> {
+    let row = sqlx::query(
+        "SELECT id, namespace_id, identifier, limit_count, duration_ms, created_at, deleted_at \
+         FROM ratelimit_overrides WHERE id = $1",
+    )
+    .bind(id.to_owned())
+    .fetch_optional(connection)
+    .await?;
+    let found = |row: &AnyRow| -> Result<Found, sqlx::Error> {
+        let deleted = row.try_get::<Option<i64>, _>("deleted_at")?.is_some();
+        Ok(Found { namespace_id: row.try_get("namespace_id")?, rule: read(row)?, deleted })
+    };
+    Ok(row.as_ref().map(found).transpose()?)
+}
+
+/// Counts the patterns of a namespace.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn count_patterns(connection: &mut Connection, namespace_id: &str) -> Result<Patterns, Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS patterns, COUNT(CASE WHEN stars > 1 THEN 1 END) AS with_several \
+         FROM ratelimit_overrides WHERE namespace_id = $1 AND deleted_at IS NULL AND stars > 0",
+    )
+    .bind(namespace_id.to_owned())
+    .fetch_one(connection)
+    .await?;
+    Ok(Patterns { all: row.try_get("patterns")?, with_several_stars: row.try_get("with_several")? })
+}
+
 /// Sets an override by its pattern and returns its id: `rule.id` if it is new, else the one that it has had
 /// all along. A deleted one lives again.
 ///
@@ -84,7 +138,7 @@ pub async fn set(
 ) -> Result<String, Error> {
     let row = sqlx::query(
         "INSERT INTO ratelimit_overrides (id, workspace_id, namespace_id, identifier, limit_count, duration_ms, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (namespace_id, identifier) DO UPDATE SET \
+         created_at, stars) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (namespace_id, identifier) DO UPDATE SET \
          limit_count = excluded.limit_count, duration_ms = excluded.duration_ms, \
          updated_at = excluded.created_at, deleted_at = NULL RETURNING id",
     )
@@ -95,6 +149,7 @@ pub async fn set(
     .bind(rule.limit)
     .bind(rule.duration_ms)
     .bind(rule.created_at)
+    .bind(i64::try_from(override_rules::stars(&rule.pattern)).unwrap_or(i64::MAX))
     .fetch_one(connection)
     .await?;
     Ok(row.try_get("id")?)

@@ -64,7 +64,7 @@ impl Operation for DeleteOverride {
         let primary = Target::new("ratelimitOverride", &rule.id).named(&*rule.pattern);
         let changes = Changes::between(&rule_facts(&rule), &());
         mutation.record(event.on(primary).on(target(&namespace.stored)).changing(changes));
-        mutation.touch(Subject::Namespace(namespace_id.clone()));
+        mutation.touch(Subject::Override(rule.id.to_string()));
         mutation.commit().await?;
         Ok(Empty {}.into())
     }

@@ -84,6 +84,6 @@ impl Operation for GetOverride {
         let rule = namespace.overrides.find(&request.identifier);
         let rule = rule.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
         caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id), ("overrideId", &rule.id)])?;
-        Ok(Override::from(rule).into())
+        Ok(Override::from(&*rule).into())
     }
 }

@@ -176,7 +176,7 @@ impl Asked<'_> {
     pub(super) fn check<'a>(&'a self, namespace: &'a Namespace) -> (Check<'a>, Option<Arc<str>>) {
         let rule = namespace.overrides.find(&self.identifier);
         let (limit, duration_ms) =
-            rule.map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
+            rule.as_ref().map_or((self.limit.0, self.duration.0), |rule| (rule.limit, rule.duration_ms));
         let cell = CellKey {
             workspace: &namespace.stored.workspace_id,
             scope: CellScope::Namespace(&namespace.stored.id),

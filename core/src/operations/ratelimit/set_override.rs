@@ -9,9 +9,14 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::Subject;
 use crate::ids::{self, Kind};
-use crate::ratelimit::override_rules::OverrideRule;
-use crate::store::overrides;
+use crate::ratelimit::override_rules::{self, OverrideRule};
+use crate::store::{Connection, overrides};
 use crate::{Caller, Code, Error, Keyrack};
+
+/// How many patterns with a `*` a namespace has at most.
+const MOST_PATTERNS: i64 = 1000;
+/// How many of them have more than one `*`.
+const MOST_WITH_SEVERAL_STARS: i64 = 100;
 
 /// Sets the limit of some identifiers of a namespace.
 #[derive(Debug)]
@@ -24,8 +29,8 @@ pub struct Request {
     /// Id or name of the namespace.
     #[schemars(length(min = 1, max = 512))]
     namespace: String,
-    /// An identifier, or a pattern in which `*` is any run of characters.
-    #[schemars(length(min = 1, max = 512))]
+    /// An identifier, or a pattern in which `*`, of which there may be 8, is any run of characters.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^([^*]*\*){0,8}[^*]*$"))]
     identifier: String,
     /// Cost admitted per window; 0 blocks.
     #[schemars(range(min = 0))]
@@ -51,7 +56,8 @@ impl Operation for SetOverride {
         description: "It counts from the next request on. Setting the same identifier again keeps the id, also after \
                       the override was deleted. Of several that match, the exact one applies, then the one with the longest \
                       text before its first `*`, then the one with the most text, then the oldest. Another duration starts \
-                      another count.",
+                      another count. A namespace has at most 1000 patterns with a `*`, 100 of them with several, and a \
+                      pattern at most 8.",
         hint: "namespace from ratelimit_listNamespaces.",
         example: r#"{"namespace": "<namespace>", "identifier": "user_42", "limit": 1000, "duration": 60000}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -79,12 +85,40 @@ impl Operation for SetOverride {
         };
         let namespace_id = &namespace.stored.id;
         let before = overrides::find_by_pattern(mutation.connection(), namespace_id, &rule.pattern).await?;
+        if before.is_none() {
+            check_room(mutation.connection(), namespace_id, &rule.pattern).await?;
+        }
         let id = overrides::set(mutation.connection(), caller.workspace_id(), namespace_id, &rule).await?;
         let event = Event::new("ratelimit.set_override", format!("Set override {id} in namespace {namespace_id}"));
         let changes = Changes::between(&before.as_ref().map(rule_facts), &rule_facts(&rule));
         mutation.record(event.on(Target::new("ratelimitOverride", &id).named(&*rule.pattern)).changing(changes));
-        mutation.touch(Subject::Namespace(namespace_id.clone()));
+        mutation.touch(Subject::Override(id.clone()));
         mutation.commit().await?;
         Ok(Response { override_id: id }.into())
     }
+}
+
+/// Whether a namespace may have one more override with this pattern. Every check of a limit may look at all
+/// patterns, and at the pieces of those with several `*` one after the other.
+async fn check_room(connection: &mut Connection, namespace_id: &str, pattern: &str) -> Result<(), Error> {
+    let stars = override_rules::stars(pattern);
+    if stars == 0 {
+        return Ok(());
+    }
+    let patterns = overrides::count_patterns(connection, namespace_id).await?;
+    let full = if patterns.all >= MOST_PATTERNS {
+        format!("may not have a `*`: the namespace has {MOST_PATTERNS} patterns, which is the most")
+    } else if stars > 1 && patterns.with_several_stars >= MOST_WITH_SEVERAL_STARS {
+        format!(
+            "may have one `*` at most: the namespace has {MOST_WITH_SEVERAL_STARS} patterns with several, which is the \
+             most"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(
+        "body.identifier",
+        full,
+        "Delete patterns that are not needed, or set identifiers exactly.",
+    ))
 }
