@@ -95,6 +95,11 @@ impl<T: Owned> Counted<T> {
         Some(removed)
     }
 
+    /// Shows each of them.
+    pub(super) fn each(&self, mut show: impl FnMut(&T)) {
+        self.things.pin().values().for_each(|thing| show(thing));
+    }
+
     pub(super) fn ids(&self) -> Vec<String> {
         self.things.pin().keys().map(ToString::to_string).collect()
     }

@@ -409,7 +409,7 @@ impl Resident {
             self.forget_override(id);
             return Ok(());
         };
-        if let Some(namespace) = self.namespaces.pin().get(&found.namespace_id) {
+        if let Some(namespace) = self.namespaces.get(&found.namespace_id) {
             if found.deleted {
                 namespace.overrides.remove(&found.rule.pattern);
             } else {
@@ -421,11 +421,11 @@ impl Resident {
 
     /// An override that the store knows nothing of, so that its namespace has to be looked for.
     fn forget_override(&self, id: &str) {
-        for namespace in self.namespaces.pin().values() {
+        self.namespaces.each(|namespace| {
             if let Some(pattern) = namespace.overrides.pattern_of(id) {
                 namespace.overrides.remove(&pattern);
             }
-        }
+        });
     }
 
     fn forget_namespace(&self, id: &str) {

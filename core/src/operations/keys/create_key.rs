@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{find_api, stores_plaintexts, vault};
+use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::Mutation;
@@ -113,18 +113,19 @@ impl Operation for CreateKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let api = find_api(keyrack, caller, &request.api_id).await?;
+        let api = api_of_caller(keyrack, caller, &request.api_id).await?;
+        let api = &api.stored;
         let scope = [("apiId", api.id.as_str()), ("keySpaceId", &api.key_space_id)];
         caller.authorize::<Self>(&scope)?;
         if request.recoverable {
             vault(keyrack)?;
             caller.authorize_also::<Self>("recoverable", &scope)?;
-            stores_plaintexts(&api)?;
+            stores_plaintexts(api)?;
         }
         let credits =
             request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose()?.unwrap_or_default();
         let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
-        let GeneratedKey { secret, hash, start } = generate(&api, &request)?;
+        let GeneratedKey { secret, hash, start } = generate(api, &request)?;
         let new = NewKey {
             id: ids::generate(Kind::Key),
             hash: hash.to_base64(),
@@ -142,7 +143,7 @@ impl Operation for CreateKey {
         };
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         mutation.correlate();
-        if !issuing::issue(&mut mutation, &api, std::slice::from_ref(&new), UnknownRoles::Refused).await? {
+        if !issuing::issue(&mut mutation, api, std::slice::from_ref(&new), UnknownRoles::Refused).await? {
             return Err(Error::unexpected("a generated key equals one that exists"));
         }
         if request.recoverable {

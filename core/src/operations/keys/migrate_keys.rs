@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::create_key::read_credits;
-use super::find_api;
+use super::api_of_caller;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -155,7 +155,7 @@ impl Operation for MigrateKeys {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
-        let api = find_api(keyrack, caller, &request.api_id).await?;
+        let api = api_of_caller(keyrack, caller, &request.api_id).await?;
         let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
         let (keys, failures) = read(request.keys, algorithm, &request.migration_id)?;
         let response = Response { failures, ..Response::default() };
@@ -295,7 +295,7 @@ fn rows(key: &NewKey) -> usize {
 struct Import<'a> {
     keyrack: &'a Keyrack,
     caller: &'a Caller,
-    api: Api,
+    api: Arc<Api>,
     migration_id: String,
     correlation_id: String,
     response: Response,
@@ -315,7 +315,7 @@ impl Import<'_> {
             }
             let (sent, new): (Vec<_>, Vec<_>) =
                 portion.into_iter().map(|key| ((key.index, key.sent), key.new)).unzip();
-            if issuing::issue(&mut mutation, &self.api, &new, UnknownRoles::Created).await? {
+            if issuing::issue(&mut mutation, &self.api.stored, &new, UnknownRoles::Created).await? {
                 // A process that has not heard of the migration yet hears of it with its first keys.
                 mutation.touch(Subject::KeyMigration(self.migration_id.clone()));
                 mutation.commit().await?;

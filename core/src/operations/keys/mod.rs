@@ -104,12 +104,12 @@ pub(super) async fn find_api(
     Ok(known())
 }
 
-/// A live API of the caller's workspace, from memory unless another process has only just made it.
-async fn find_api(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<apis::Api, Error> {
-    let api = match keyrack.resident().api(api_id) {
-        Some(known) if known.stored.workspace_id == caller.workspace_id() => Some(known.stored.clone()),
-        _ => apis::find(&mut *keyrack.store().read().await?, caller.workspace_id(), api_id).await?,
-    };
+/// A live API of the caller's workspace.
+///
+/// # Errors
+/// 404 when there is none, 503 when the store does not answer.
+async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<Arc<Api>, Error> {
+    let api = find_api(keyrack, caller.workspace_id(), api_id).await?;
     api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
 }
 
