@@ -4,12 +4,13 @@
 //! writers get their turn in between, and an import that is cut off is repeated as it was.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::create_key::read_credits;
 use super::api_of_caller;
+use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
@@ -18,7 +19,7 @@ use crate::ids::{self, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::migration::Algorithm;
 use crate::operations::fields::{self, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
-use crate::store::apis::Api;
+use crate::resident::Api;
 use crate::store::keys::{self, Holder};
 use crate::store::{Only, key_migrations};
 use crate::value::Meta;

@@ -25,5 +25,5 @@ async fn record_at_home(mutation: &mut Mutation, caller: &Caller, event: Event) 
         return Ok(());
     }
     let now = mutation.now();
-    audit::append(mutation.connection(), caller.workspace_id(), now, &Actor::of(caller), vec![event], false).await
+    audit::append(mutation.connection(), caller.workspace_id(), now, &Actor::of(caller), vec![event], None).await
 }
