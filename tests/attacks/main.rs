@@ -4,6 +4,8 @@
 //! of the attacker's own. Where an attack can be tried on every operation, it is generated from what the server offers.
 
 mod authority;
+#[cfg(target_os = "linux")]
+mod bodies;
 mod tenants;
 mod victim;
 mod wire;

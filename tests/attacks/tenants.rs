@@ -101,3 +101,31 @@ async fn patterns_of_one_tenant_leave_the_victims_turn_alone() {
     victim.is_granted_all().await;
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
+
+#[tokio::test]
+async fn nothing_of_an_attack_is_in_the_victims_audit_log_and_the_chain_is_whole() {
+    let (server, mut victim, attacker) = scene().await;
+    let before = entries(&victim.workspace.owner).await;
+    let agent = "A".repeat(60_000);
+    let slugs: Vec<String> = (0..200).map(|n| format!("slug.{n}")).collect();
+    let api = attacker.owner.call("apis.createApi", json!({"name": "attack"})).await.expect(200).text_of("apiId");
+    let body = json!({"apiId": api, "permissions": slugs});
+    // Larger heads than the server reads are refused; smaller ones are written in part.
+    attacker.owner.call_with_headers("keys.createKey", body, &[("user-agent", &agent[..8000])]).await.expect(200);
+    let written = attacker.owner.call("audit.listLogs", json!({"limit": 100})).await.expect(200);
+    assert!(written.text.len() < 100 * 2000, "{} bytes of audit entries", written.text.len());
+    let zero = victim.workspace.holder(&[]).await;
+    for operation in ["audit.listLogs", "audit.getLog"] {
+        let body = if operation == "audit.getLog" { json!({"logId": "log_unknown"}) } else { json!({}) };
+        assert!([403, 404].contains(&zero.call(operation, body).await.status), "{operation}");
+    }
+    assert_eq!(entries(&victim.workspace.owner).await.len(), before.len() + 1, "the zero key's creation");
+    victim.is_granted_all().await;
+    let verified = server.program().command(&["audit", "verify"]).output().expect("it runs");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+async fn entries(client: &Client) -> Vec<Value> {
+    let logs = client.call("audit.listLogs", json!({"limit": 100})).await.expect(200);
+    logs.data().as_array().expect("a list").clone()
+}

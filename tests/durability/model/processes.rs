@@ -75,20 +75,33 @@ impl Truth {
         }
     }
 
-    /// Takes note of an acknowledged change.
-    pub(super) fn done(&mut self, request: &Request, answer: &Answer) {
+    /// Takes note of an acknowledged change: whether it changed anything. What changes nothing is not committed, and
+    /// brings its process up to date with nobody.
+    pub(super) fn done(&mut self, request: &Request, answer: &Answer) -> bool {
         let made = answer.body.get("data").unwrap_or(&Value::Null);
-        let mut worlds = self.worlds.clone();
-        let mut refusal = 0;
-        worlds
-            .retain_mut(|world| world.apply(request, Some(made)).inspect_err(|status| refusal = *status).is_ok());
+        let (mut worlds, mut refusal, mut is_changed) = (Vec::new(), 0, false);
+        for world in &self.worlds {
+            let mut after = world.clone();
+            match after.apply(request, Some(made)) {
+                Ok(()) => {
+                    is_changed |= after != *world;
+                    worlds.push(after);
+                }
+                Err(status) => refusal = status,
+            }
+        }
         if worlds.is_empty() {
             self.fail(&format!(
                 "{} is acknowledged where it is due to be refused with {refusal}",
                 request.operation
             ));
         }
-        self.replace(worlds);
+        if is_changed {
+            self.replace(worlds);
+        } else {
+            self.worlds = worlds;
+        }
+        is_changed
     }
 
     /// Takes note of a refused change. A process that need not know the latest yet may refuse for that.

@@ -132,9 +132,10 @@ impl Run {
         self.truth.tell(format!("process {process}: {} {body} by {by}: {said}", request.operation));
         match answer {
             Some(answer) if answer.status == 200 => {
-                self.truth.done(request, answer);
-                self.behind.fill(true);
-                self.behind[process] = false;
+                if self.truth.done(request, answer) {
+                    self.behind.fill(true);
+                    self.behind[process] = false;
+                }
                 true
             }
             Some(answer) if answer.status < 500 => {

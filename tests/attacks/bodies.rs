@@ -1,0 +1,117 @@
+//! Bodies that cost a lot, from a root key that allows nothing and from one that allows everything: refused, cheap, and
+//! nothing that the process ends of.
+
+use keyrack_test_harness::Server;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::victim::{Victim, Workspace};
+use crate::wire::{Wire, head};
+use crate::{operations, program};
+
+/// How many wrong items an array has.
+const ITEMS: usize = 1_000_000;
+/// How many members nobody knows an object has.
+const MEMBERS: usize = 100_000;
+const DEPTH: usize = 100_000;
+/// What a request may take beside the memory of an idle server, with what debug builds and allocators add.
+const MEMORY_KIB: u64 = 96 * 1024;
+
+/// The most memory that a process ever had, in KiB.
+fn peak_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// The schema of the body of each operation.
+async fn schemas(server: &Server) -> Vec<(String, Value)> {
+    let document = server.get("/openapi.json").await.expect(200);
+    let schema = |name: String| {
+        let body = &document.body["paths"][format!("/v2/{name}")]["post"]["requestBody"];
+        (name, body["content"]["application/json"]["schema"].clone())
+    };
+    operations(server).await.into_iter().map(schema).collect()
+}
+
+/// Wrong bodies for a schema, each as large as nobody would send.
+fn bodies(schema: &Value) -> Vec<String> {
+    let wrong = format!("[{}1]", "1,".repeat(ITEMS));
+    if schema["type"] == "array" {
+        return vec![wrong, format!("[{}[]]", "[],".repeat(ITEMS))];
+    }
+    let unknown: Vec<String> = (0..MEMBERS).map(|n| format!("\"{n}\":1")).collect();
+    let mut bodies = vec![format!("{{{}}}", unknown.join(","))];
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        let kinds = member["type"].as_array().cloned().unwrap_or_else(|| vec![member["type"].clone()]);
+        if kinds.contains(&json!("array")) {
+            bodies.push(format!("{{\"{name}\":{wrong}}}"));
+        }
+        if kinds.contains(&json!("object")) {
+            let deep = format!("{}1{}", "{\"a\":".repeat(DEPTH), "}".repeat(DEPTH));
+            bodies.push(format!("{{\"{name}\":{deep}}}"));
+        }
+    }
+    bodies
+}
+
+/// Sends every body to every operation, some at once.
+async fn flood(server: &Server, root_key: &str) {
+    let mut tasks = JoinSet::new();
+    for (operation, schema) in schemas(server).await {
+        for body in bodies(&schema) {
+            if tasks.len() >= 4 {
+                tasks.join_next().await.expect("a task").expect("no panic");
+            }
+            let (mut wire, operation) = (Wire::to(server).await, operation.clone());
+            let request = head(&format!("/v2/{operation}"), root_key, body.len()) + &body;
+            tasks.spawn(async move {
+                wire.send(request).await;
+                let reply = wire.reply().await.unwrap_or_else(|| panic!("{operation} was not answered"));
+                let faults = reply.body["error"]["errors"].as_array().map_or(0, Vec::len);
+                assert!((400..500).contains(&reply.status) && faults <= 50, "{operation}: {reply:?}");
+            });
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn wrong_bodies_of_any_size_cost_the_victim_nothing() {
+    let mut server = program().start().await;
+    let mut victim = Victim::new(&server).await;
+    let attacker = Workspace::new(&server, "attacker").await;
+    let idle = peak_kib(server.process());
+    for client in [victim.workspace.holder(&[]).await, attacker.owner.clone()] {
+        flood(&server, client.root_key()).await;
+        victim.is_granted_all().await;
+    }
+    let peak = peak_kib(server.process());
+    assert!(peak < idle + MEMORY_KIB, "{idle} KiB when idle, {peak} KiB at the worst");
+    assert!(server.is_running() && !server.log().contains("panicked"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_reserved_name_in_metadata_is_data_and_ends_no_process() {
+    const NAME: &str = "$serde_json::private::RawValue";
+    let mut server = program().start().await;
+    let mut victim = Victim::new(&server).await;
+    let zero = victim.workspace.holder(&[]).await;
+    let nested = (0..14).fold(json!({"a": 1}).to_string(), |inner, _| json!({NAME: inner}).to_string());
+    let body = format!("{{\"apiId\":\"api_1234\",\"meta\":{nested}}}");
+    let mut wire = Wire::to(&server).await;
+    wire.send(head("/v2/keys.createKey", zero.root_key(), body.len()) + &body).await;
+    let reply = wire.reply().await.expect("an answer");
+    assert!((400..500).contains(&reply.status), "{reply:?}");
+    let owner = &victim.workspace.owner;
+    let api = owner.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    let meta = json!({NAME: "{\"a\":1}"});
+    let made = owner.call("keys.createKey", json!({"apiId": api, "meta": meta})).await.expect(200);
+    let read = owner.call("keys.getKey", json!({"keyId": made.text_of("keyId")})).await.expect(200);
+    // As text: what reads it here may obey the name too.
+    assert!(read.text.contains(&meta.to_string()), "{}", read.text);
+    victim.is_granted_all().await;
+    assert!(server.is_running());
+}
