@@ -1,37 +1,101 @@
-//! The connections of the listener: each is served in a task of its own until its client leaves it, it was idle
-//! for too long, or the program stops.
+//! The connections of a listener: each is served in a task of its own until its client leaves it, it did nothing
+//! for too long, there are too many, or the program stops.
 //!
-//! A request pays for this with a few loads and stores in memory of its own connection. What has to be done
-//! about a connection is written down beside it, and its task is woken to do it.
+//! A request pays for this with a few loads and stores in memory of its own connection; no timer belongs to a
+//! request or to a connection. All of them are looked at once a second. What has to be done about a connection is
+//! written down beside it, and its task is woken to do it.
 
+mod connection;
+mod stream;
+mod unread;
+
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use keyrack_http_api::Server;
+use hyper::{Request, Response};
+use keyrack_http_api::connections::{ConnectionCounts, Ended};
+use keyrack_http_api::metrics::Metrics;
+use keyrack_http_api::{AnswerBody, Server};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// How often [`Connections::end_idle`] wants to be called.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// After how many looks that find it without a request a connection is ended: two minutes and a little, because
-/// clients that pool connections keep them idle for long. While its client takes an answer it has none.
-const LOOKS: u32 = 8;
+use connection::Connection;
+pub(crate) use unread::RequestBody;
+use unread::Skipping;
 
-/// All connections that are open.
-#[derive(Debug, Default)]
+/// How often [`Connections::look`] wants to be called.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the head of a request may take from its first byte, and the first one from the connection's beginning.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a new connection waits for one of the others to end or to have nothing to do.
+const ROOM_LIMIT: Duration = Duration::from_secs(1);
+
+/// What answers the requests of a listener.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers a request that came from `peer`.
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
+}
+
+impl Handler for Server {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
+        Server::answer(self, request, peer)
+    }
+}
+
+impl Handler for Metrics {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        _peer: SocketAddr,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
+        Metrics::answer(self, request)
+    }
+}
+
+/// What connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many there may be.
+    pub(crate) connections: usize,
+    /// How long one may do nothing: neither send, nor take what is sent, nor wait for an answer.
+    pub(crate) idle: Duration,
+}
+
+impl Limits {
+    /// How many looks may find a connection doing nothing.
+    fn idle_looks(&self) -> u32 {
+        looks(self.idle)
+    }
+
+    /// How many looks may find a head incomplete.
+    fn head_looks(&self) -> u32 {
+        looks(self.idle.min(HEAD_LIMIT))
+    }
+}
+
+fn looks(time: Duration) -> u32 {
+    u32::try_from(time.as_secs() / LOOK_EVERY.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// All connections of a listener that are open.
+#[derive(Debug)]
 pub(crate) struct Connections {
+    limits: Limits,
+    counts: Arc<ConnectionCounts>,
+    skipping: Skipping,
     open: Mutex<Open>,
+    one_ended: Notify,
     last_ended: Notify,
 }
 
@@ -41,30 +105,68 @@ struct Open {
     taken: u64,
 }
 
-/// What is known of a connection.
-#[derive(Debug, Default)]
-struct Connection {
-    /// Whether a request is being answered.
-    is_busy: AtomicBool,
-    /// How many looks in a row found it waiting for a request.
-    waiting: AtomicU32,
-    /// Whether it is to end after the request that is being answered.
-    is_to_end: AtomicBool,
-    task: AtomicWaker,
+impl Open {
+    fn end_longest_idle(&self) {
+        let idle = self.by_number.iter().filter(|(_, connection)| connection.is_idle());
+        if let Some((_, longest)) =
+            idle.max_by_key(|(number, connection)| (connection.idle_rank(), Reverse(**number)))
+        {
+            longest.end(Ended::ForAnother);
+        }
+    }
 }
 
 impl Connections {
-    /// Serves a connection that came from `peer`, in a task of its own.
-    pub(crate) fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
-        let _ = stream.set_nodelay(true);
-        let registered = self.register();
-        tokio::spawn(async move { registered.connection.serve(stream, peer, server).await });
+    /// None yet.
+    pub(crate) fn new(limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
+        let (skipping, open) = (Skipping::default(), Mutex::default());
+        Connections { limits, counts, skipping, open, one_ended: Notify::new(), last_ended: Notify::new() }
     }
 
-    /// Ends the connections that wait for a request for too long.
-    pub(crate) fn end_idle(&self) {
+    /// Serves a connection that came from `peer`, in a task of its own.
+    ///
+    /// Where there are as many as may be, the one that has had nothing to do for longest goes; where all are busy,
+    /// the new one waits a moment for that to change and is then closed.
+    pub(crate) async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, handler: Arc<impl Handler>) {
+        if tokio::time::timeout(ROOM_LIMIT, self.room()).await.is_err() {
+            self.counts.refused.add(1);
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        let registered = self.register();
+        self.counts.taken.add(1);
+        tokio::spawn(async move { registered.connection.serve(&registered, stream, peer, handler).await });
+    }
+
+    /// Waits until there is room for one more.
+    async fn room(&self) {
+        while !self.make_room() {
+            // What has nothing to do in a moment is not told to us.
+            let _ = tokio::time::timeout(ROOM_LIMIT / 50, self.one_ended.notified()).await;
+        }
+    }
+
+    /// Whether there is room for one more; if not, one that has nothing to do is about to end, if there is one.
+    fn make_room(&self) -> bool {
+        let open = self.open();
+        if open.by_number.len() < self.limits.connections {
+            return true;
+        }
+        if !open.by_number.values().any(|connection| connection.is_ending()) {
+            open.end_longest_idle();
+        }
+        false
+    }
+
+    /// Ends the connection that has had nothing to do for longest, if one has nothing to do.
+    pub(crate) fn end_longest_idle(&self) {
+        self.open().end_longest_idle();
+    }
+
+    /// Ends the connections that do nothing for too long.
+    pub(crate) fn look(&self) {
         for connection in self.open().by_number.values() {
-            connection.look();
+            connection.look(&self.limits);
         }
     }
 
@@ -77,8 +179,7 @@ impl Connections {
                 return;
             }
             for connection in open.by_number.values() {
-                connection.is_to_end.store(true, Ordering::Release);
-                connection.task.wake();
+                connection.end_gently();
             }
         }
         ended.await;
@@ -89,6 +190,7 @@ impl Connections {
         open.taken += 1;
         let (connection, number) = (Arc::new(Connection::default()), open.taken);
         open.by_number.insert(number, connection.clone());
+        self.counts.open.set(open.by_number.len() as u64);
         Registered { connections: self.clone(), number, connection }
     }
 
@@ -109,77 +211,11 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         open.by_number.remove(&self.number);
+        self.connections.counts.open.set(open.by_number.len() as u64);
+        self.connections.one_ended.notify_one();
         if open.by_number.is_empty() {
             self.connections.last_ended.notify_waiters();
         }
-    }
-}
-
-impl Connection {
-    /// Serves it until it ends.
-    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
-        // One count of users per request, and that in memory of this connection.
-        let served = Arc::new((server, self.clone()));
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let served = served.clone();
-            async move {
-                let (server, connection) = &*served;
-                let _busy = connection.busy();
-                Ok::<_, Infallible>(server.answer(request, peer).await)
-            }
-        });
-        let mut http = http1::Builder::new();
-        // Head and body of an answer go into one buffer, which stays with the connection: most answers are small,
-        // and then that costs less than to name two.
-        http.writev(false);
-        let mut requests = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let mut is_ending = false;
-        let served = std::future::poll_fn(|context| {
-            self.task.register(context.waker());
-            if self.is_idle() {
-                tracing::debug!("a connection was idle for too long");
-                return Poll::Ready(Ok(()));
-            }
-            if !is_ending && self.is_to_end.load(Ordering::Acquire) {
-                is_ending = true;
-                requests.as_mut().graceful_shutdown();
-            }
-            requests.as_mut().poll(context)
-        });
-        if let Err(error) = served.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
-
-    /// Notes that a request is being answered, until what it gives is dropped.
-    fn busy(&self) -> Busy<'_> {
-        self.is_busy.store(true, Ordering::Relaxed);
-        Busy(self)
-    }
-
-    /// Whether it was found waiting too often. Its own task asks, in which no request can begin meanwhile.
-    fn is_idle(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > LOOKS && !self.is_busy.load(Ordering::Relaxed)
-    }
-
-    /// Notes whether it waits, and wakes its task if that was too often.
-    fn look(&self) {
-        if !self.is_busy.load(Ordering::Relaxed) {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.is_idle() {
-            self.task.wake();
-        }
-    }
-}
-
-/// A request that is being answered.
-struct Busy<'a>(&'a Connection);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.store(0, Ordering::Relaxed);
-        self.0.is_busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -187,27 +223,14 @@ impl Drop for Busy<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_connection_is_idle_when_it_waited_for_too_many_looks_in_a_row() {
-        let connection = Connection::default();
-        for _ in 0..LOOKS {
-            connection.look();
-            assert!(!connection.is_idle());
-        }
-        connection.look();
-        assert!(connection.is_idle());
-        let busy = connection.busy();
-        assert!(!connection.is_idle(), "a request came just in time");
-        connection.look();
-        assert!(!connection.is_idle());
-        drop(busy);
-        connection.look();
-        assert!(!connection.is_idle(), "it waits from the beginning");
+    fn connections(most: usize) -> Arc<Connections> {
+        let limits = Limits { connections: most, idle: Duration::from_secs(120) };
+        Arc::new(Connections::new(limits, Arc::default()))
     }
 
     #[tokio::test]
     async fn the_end_of_all_connections_is_that_of_the_last_one() {
-        let connections = Arc::new(Connections::default());
+        let connections = connections(2);
         connections.end_all().await;
         let open = [connections.register(), connections.register()];
         let ending = tokio::spawn({
@@ -217,8 +240,36 @@ mod tests {
         for registered in open {
             tokio::task::yield_now().await;
             assert!(!ending.is_finished());
-            assert!(registered.connection.is_to_end.load(Ordering::Relaxed));
+            assert!(registered.connection.is_to_end_gently());
         }
         ending.await.unwrap();
+    }
+
+    #[test]
+    fn room_is_made_by_the_end_of_the_connection_that_was_idle_for_longest() {
+        let connections = connections(3);
+        let ended = |registered: &Registered| registered.connection.ending() == Some(Ended::ForAnother);
+        let begin = |registered: &Registered| std::mem::forget(registered.connection.busy());
+        let (used, unused, busy) = (connections.register(), connections.register(), connections.register());
+        drop(used.connection.busy());
+        begin(&busy);
+        connections.look();
+        assert!(!connections.make_room() && !connections.make_room());
+        assert!(
+            !used.connection.is_ending(),
+            "one that never had a request goes before one that had, and goes alone"
+        );
+        assert!(ended(&unused));
+        drop(unused);
+        assert!(connections.make_room());
+        let newer = connections.register();
+        assert!(!connections.make_room());
+        assert!(ended(&used) && !ended(&newer));
+        drop(used);
+        begin(&newer);
+        let last = connections.register();
+        begin(&last);
+        assert!(!connections.make_room(), "all are busy");
+        assert!(![&busy, &newer, &last].iter().any(|registered| registered.connection.is_ending()));
     }
 }

@@ -13,7 +13,9 @@ mod copy;
 mod counters;
 mod doctor;
 mod events;
+mod files;
 mod instance;
+mod listener;
 mod mcp;
 mod mcp_config;
 mod migration;
@@ -23,6 +25,7 @@ mod restore;
 mod root_key;
 mod serve;
 mod settings;
+mod signals;
 mod stdout;
 mod traces;
 

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::{self, Instance};
 use crate::printable;
-use crate::serve::stop_signal;
 use crate::settings::{self, Settings};
+use crate::signals::StopSignals;
 
 /// No root key, or one that may not be used: what is missing is in the client's settings.
 const NO_ROOT_KEY: u8 = 2;
@@ -48,7 +48,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let traces = instance::start_log_and_traces(settings)?;
     instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signal(shutdown.clone()));
+    tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));
     let outcome =
         stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
     instance.keyrack.close().await;
@@ -87,8 +87,7 @@ fn refused(reason: &str) -> ExitCode {
     ExitCode::from(NO_ROOT_KEY)
 }
 
-async fn stop_on_signal(shutdown: CancellationToken) {
-    if stop_signal().await.is_ok() {
-        shutdown.cancel();
-    }
+async fn stop_on_signal(mut signals: StopSignals, shutdown: CancellationToken) {
+    signals.next().await;
+    shutdown.cancel();
 }

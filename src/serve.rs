@@ -5,23 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use keyrack_core::health::Reason;
 use keyrack_core::keyrack::Keyrack;
 use keyrack_core::setup;
+use keyrack_http_api::connections::ConnectionCounts;
 use keyrack_http_api::guard::Guard;
-use keyrack_http_api::metrics::{self, HttpMetrics};
-use keyrack_http_api::{FollowTrace, Server, Settings as ApiSettings};
+use keyrack_http_api::metrics::{HttpMetrics, Metrics};
+use keyrack_http_api::{FollowTrace, Hosts, Server, Settings as ApiSettings};
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::{self, Connections};
+use crate::connections::{Connections, Limits};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::settings::Settings;
-use crate::traces;
+use crate::signals::{Asked, StopSignals};
+use crate::{files, listener, traces};
+
+/// Files that are open besides the connections of the API's listener: database, log of events, settings, and the
+/// listener for metrics with its connections.
+const OTHER_FILES: u64 = 64 + METRICS_CONNECTIONS as u64;
+/// As many connections as are worth having, unless somebody says otherwise.
+const USUAL_CONNECTIONS: usize = 16_384;
+/// Connections of those who read the metrics.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish.
 ///
@@ -32,12 +40,13 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     for oddity in settings.oddities() {
         tracing::warn!("{oddity}");
     }
+    let limits = limits(settings, files::raise_limit())?;
     let listen = settings.listen()?;
-    let listener = TcpListener::bind(listen).await.with_context(|| {
+    let listener = listener::bind(listen).with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
     })?;
     let address = listener.local_addr()?;
-    let metrics_listener = bind_metrics(settings).await?;
+    let metrics_listener = bind_metrics(settings)?;
     let (kept, counters) = KeptCounters::open(settings)?;
     let instance = instance::open_with(settings, counters).await?;
     kept.taken_over();
@@ -45,16 +54,18 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let requests = Arc::new(HttpMetrics::default());
     let follow_trace = traces.is_some().then_some(traces::follow as FollowTrace);
     let server = build_server(settings, &keyrack, address, &requests, follow_trace)?;
-    let stop = Stop { gently: CancellationToken::new(), at_once: CancellationToken::new() };
+    let stop = Stop::default();
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    if let Some(listener) = metrics_listener {
-        tokio::spawn(serve_metrics(listener, metrics::router(keyrack.clone(), requests), stop.gently.clone()));
+    if let Some((listener, address)) = metrics_listener.zip(metrics_address) {
+        let metrics = Metrics::new(keyrack.clone(), requests.clone(), hosts(settings, address)?);
+        let limits = Limits { connections: METRICS_CONNECTIONS, ..limits };
+        tokio::spawn(serve_metrics(listener, metrics, limits, stop.gently.clone()));
     }
     instance::start_background_work(settings, &keyrack)?;
     banner(settings, &instance, address, metrics_address).await?;
-    let drain = settings.drain()?;
-    tokio::spawn(stop_on_signals(keyrack.clone(), stop.clone(), drain));
-    accept(listener, Arc::new(server), &stop, drain).await;
+    let (delay, drain) = (settings.shutdown_delay()?, settings.drain()?);
+    tokio::spawn(stop_on_signals(StopSignals::new()?, keyrack.clone(), stop.clone(), delay, drain));
+    serve(listener, server, limits, requests.connections.clone(), &stop, drain).await;
     keyrack.close().await;
     kept.save(keyrack).await;
     if let Some(traces) = traces {
@@ -64,6 +75,31 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many connections there may be and for how long they may do nothing, where so many files may be open.
+fn limits(settings: &Settings, files: Option<u64>) -> anyhow::Result<Limits> {
+    let room = files.map_or(usize::MAX, |files| {
+        let room = files.saturating_sub(OTHER_FILES).max(files / 4).max(1);
+        usize::try_from(room).unwrap_or(usize::MAX)
+    });
+    let wanted = settings.max_connections()?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > room) {
+        tracing::warn!(
+            "KEYRACK_MAX_CONNECTIONS is {wanted}, and the limit of open files leaves room for {room}: raise it with \
+             `ulimit -n` or LimitNOFILE"
+        );
+    }
+    Ok(Limits { connections: wanted.unwrap_or(USUAL_CONNECTIONS).min(room), idle: settings.idle()? })
+}
+
+/// The names that a `Host` header may have on a listener at `address`.
+fn hosts(settings: &Settings, address: SocketAddr) -> anyhow::Result<Hosts> {
+    let mut names = settings.allowed_hosts()?;
+    names.push(address.ip().to_string());
+    let uri = settings.public_url()?.and_then(|url| url.parse::<axum::http::Uri>().ok());
+    names.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));
+    Ok(Hosts { names, literal_addresses: !address.ip().is_loopback() })
+}
+
 fn build_server(
     settings: &Settings,
     keyrack: &Keyrack,
@@ -71,24 +107,18 @@ fn build_server(
     requests: &Arc<HttpMetrics>,
     follow_trace: Option<FollowTrace>,
 ) -> anyhow::Result<Server> {
-    let public_url = settings.public_url()?;
-    let mut hosts = settings.allowed_hosts()?;
-    hosts.push(address.ip().to_string());
-    let uri = public_url.as_ref().and_then(|url| url.parse::<axum::http::Uri>().ok());
-    hosts.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));
+    let hosts = hosts(settings, address)?;
     let api = ApiSettings {
-        public_url: public_url.unwrap_or_else(|| format!("http://{address}")),
+        public_url: settings.public_url()?.unwrap_or_else(|| format!("http://{address}")),
         max_body_bytes: settings.max_body_bytes()?,
     };
-    let literal_addresses = !address.ip().is_loopback();
     let mcp = HttpSettings {
-        public_hosts: hosts.clone(),
-        literal_addresses,
+        public_hosts: hosts.names.clone(),
+        literal_addresses: hosts.literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
     };
     let guard = Guard {
         hosts,
-        literal_addresses,
         trusted_proxies: settings.trusted_proxies()?,
         docs: api.docs(),
         metrics: requests.clone(),
@@ -101,9 +131,9 @@ fn build_server(
 /// A listener for the metrics, unless they are off.
 ///
 /// A taken address stops the start only if somebody chose it.
-async fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
+fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
     let Some((wanted, is_chosen)) = settings.metrics_listen()? else { return Ok(None) };
-    match TcpListener::bind(wanted).await {
+    match listener::bind(wanted) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if is_chosen => Err(error).with_context(|| {
             format!(
@@ -118,47 +148,24 @@ async fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>
 }
 
 /// Serves the metrics on their own listener until `stop`.
-async fn serve_metrics(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the metrics listener ended");
-    }
+async fn serve_metrics(listener: TcpListener, metrics: Metrics, limits: Limits, stop: CancellationToken) {
+    let counts = Arc::<ConnectionCounts>::default();
+    let connections = Arc::new(Connections::new(limits, counts.clone()));
+    listener::accept(listener, Arc::new(metrics), &connections, &counts, &stop).await;
+    connections.end_all().await;
 }
 
-/// How the server is told to stop.
-#[derive(Clone)]
-struct Stop {
-    /// No new connections; requests in flight finish.
-    gently: CancellationToken,
-    /// Not even that.
-    at_once: CancellationToken,
-}
-
-/// Takes connections until `stop`, then waits for those that are busy, at most `drain`.
-async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: Duration) {
-    let connections = Arc::new(Connections::default());
-    let mut looks = tokio::time::interval(connections::LOOK_EVERY);
-    // A program that was stopped for a while knows nothing of connections in that time.
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = looks.tick() => {
-                connections.end_idle();
-                continue;
-            }
-            () = stop.gently.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => connections.serve(stream, peer, server.clone()),
-            Err(error) => {
-                // Out of file descriptors, most likely: existing connections must go first.
-                tracing::warn!(%error, "cannot take a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    drop(listener);
+/// Serves the API until `stop`, then waits for the requests in flight, at most `drain`.
+async fn serve(
+    listener: TcpListener,
+    server: Server,
+    limits: Limits,
+    counts: Arc<ConnectionCounts>,
+    stop: &Stop,
+    drain: Duration,
+) {
+    let connections = Arc::new(Connections::new(limits, counts.clone()));
+    listener::accept(listener, Arc::new(server), &connections, &counts, &stop.gently).await;
     tokio::select! {
         () = connections.end_all() => {}
         () = tokio::time::sleep(drain) => tracing::warn!("some requests did not finish in time"),
@@ -166,35 +173,46 @@ async fn accept(listener: TcpListener, server: Arc<Server>, stop: &Stop, drain: 
     }
 }
 
+/// How the server is told to stop.
+#[derive(Clone, Default)]
+struct Stop {
+    /// No new connections; requests in flight finish.
+    gently: CancellationToken,
+    /// Not even that.
+    at_once: CancellationToken,
+}
+
 /// Stops gently at the first SIGTERM or Ctrl-C, at once at the second.
-async fn stop_on_signals(keyrack: Keyrack, stop: Stop, drain: Duration) {
-    if let Err(error) = stop_signal().await {
-        tracing::error!(%error, "cannot wait for signals");
-        return;
+///
+/// Whoever sends requests here learns from readiness that there should be no more, and needs a moment for it: for
+/// `delay` the server goes on as before. A person at the terminal does not wait for that.
+async fn stop_on_signals(
+    mut signals: StopSignals,
+    keyrack: Keyrack,
+    stop: Stop,
+    delay: Duration,
+    drain: Duration,
+) {
+    let asked = signals.next().await;
+    keyrack.health().note(Reason::ShuttingDown, true);
+    if asked == Asked::ByItsKeeper && !delay.is_zero() {
+        tracing::info!("stopping in {} s; not ready from now on; a second signal stops at once", delay.as_secs());
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = signals.next() => {
+                stop.gently.cancel();
+                stop.at_once.cancel();
+                return;
+            }
+        }
     }
     tracing::info!(
         "stopping: no new connections, {} s for requests in flight; a second signal stops at once",
         drain.as_secs()
     );
-    keyrack.health().note(Reason::ShuttingDown, true);
     stop.gently.cancel();
-    if stop_signal().await.is_ok() {
-        stop.at_once.cancel();
-    }
-}
-
-/// SIGTERM or Ctrl-C.
-pub(crate) async fn stop_signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            pressed = tokio::signal::ctrl_c() => pressed,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    signals.next().await;
+    stop.at_once.cancel();
 }
 
 /// What the settings leave off, and what that means.

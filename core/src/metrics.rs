@@ -29,8 +29,10 @@ impl Counter {
 }
 
 /// Upper bounds of a histogram's buckets, in seconds; a last bucket takes the rest.
-pub const BOUNDS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+pub const BOUNDS: [f64; 17] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    30.0,
+];
 
 /// How long something took, in buckets.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Who calls: the root key in the `Authorization` header.
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
@@ -28,13 +28,28 @@ pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, 
     keyrack.authenticate(bearer, origin)
 }
 
+/// The one root key that was sent. Which of two would act is nothing to guess: a proxy may add one of its own.
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
-    let Some(value) = headers.get(AUTHORIZATION).filter(|value| !value.is_empty()) else {
+    let mut values = headers.get_all(AUTHORIZATION).iter().filter(|value| !value.is_empty());
+    let Some(value) = values.next() else {
         return Err(Error::new(
             Code::CredentialMissing,
             "The request has no `Authorization` header. Send `Authorization: Bearer <root key>`.",
         ));
     };
+    let token = token(value)?;
+    for another in values {
+        if self::token(another)? != token {
+            return Err(Error::new(
+                Code::CredentialMalformed,
+                "The request has two `Authorization` headers that differ. Send one, with your root key.",
+            ));
+        }
+    }
+    Ok(token)
+}
+
+fn token(value: &HeaderValue) -> Result<&str, Error> {
     let malformed = || {
         Error::new(
             Code::CredentialMalformed,
@@ -52,8 +67,6 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -73,6 +86,26 @@ mod tests {
                 headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
             }
             assert_eq!(bearer(&headers).map_err(|error| error.code()), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn two_headers_are_one_if_they_say_the_same() {
+        for (second, expected) in [
+            ("Bearer abc", Ok("abc")),
+            ("bearer  abc ", Ok("abc")),
+            ("", Ok("abc")),
+            ("Bearer abd", Err(Code::CredentialMalformed)),
+            ("Basic abc", Err(Code::CredentialMalformed)),
+            ("Bearer", Err(Code::CredentialMalformed)),
+        ] {
+            for both in [["Bearer abc", second], [second, "Bearer abc"]] {
+                let mut headers = HeaderMap::new();
+                for header in both {
+                    headers.append(AUTHORIZATION, HeaderValue::from_static(header));
+                }
+                assert_eq!(bearer(&headers).map_err(|error| error.code()), expected, "{both:?}");
+            }
         }
     }
 }

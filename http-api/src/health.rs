@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use crate::envelope::{self, Answer};
 use crate::router::Shared;
 
+/// Where the signs of life are.
+pub(crate) const PATHS: [&str; 3] = ["/healthz", "/readyz", "/v2/liveness"];
+
 /// 200 as long as the process runs.
 pub(crate) async fn health() -> Answer {
     envelope::json(StatusCode::OK, json!({ "status": "ok" }).to_string())

@@ -5,6 +5,7 @@
 //! routes are built by visiting the catalogue, and [`openapi::document`] the OpenAPI document, so neither can
 //! drift from it. [`Server`] is what stands behind the listener, with a short way for the two hot operations.
 
+pub mod connections;
 pub mod guard;
 pub mod metrics;
 pub mod openapi;
@@ -13,12 +14,14 @@ mod authentication;
 mod docs;
 mod envelope;
 mod health;
+mod hosts;
 mod operations;
 mod problem;
 mod router;
 mod server;
 mod traces;
 
+pub use hosts::Hosts;
 pub use router::Settings;
-pub use server::Server;
+pub use server::{AnswerBody, Server};
 pub use traces::FollowTrace;

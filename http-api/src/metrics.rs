@@ -6,24 +6,37 @@
 //!
 //! Label values are operations, statuses and outcomes: a bounded set. Workspaces and keys are no labels.
 
+mod format;
+mod page;
+mod shown;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::Either;
 use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::keyrack::Keyrack;
-use keyrack_core::metrics::{BOUNDS, Counter, GroupSizes, Histogram, SIZE_BOUNDS};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use keyrack_core::metrics::{Counter, Histogram};
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use tower::ServiceExt as _;
+
+use crate::connections::ConnectionCounts;
+use crate::hosts::Hosts;
+use crate::server::AnswerBody;
+use format::Format;
+use shown::Shown;
 
 /// The statuses that are counted each; any other is `other`.
 const STATUSES: [(u16, &str); 19] = [
@@ -87,16 +100,19 @@ impl Requests {
     }
 }
 
-/// The requests of a server, by operation.
+/// The requests of a server, by operation, and its connections.
 #[derive(Debug)]
 pub struct HttpMetrics {
+    /// Of the listener of the API.
+    pub connections: Arc<ConnectionCounts>,
     operations: Vec<Requests>,
     by_route: HashMap<String, usize>,
 }
 
 impl Default for HttpMetrics {
     fn default() -> Self {
-        let mut metrics = HttpMetrics { operations: vec![Requests::of(UNKNOWN)], by_route: HashMap::new() };
+        let (connections, by_route) = (Arc::default(), HashMap::new());
+        let mut metrics = HttpMetrics { connections, operations: vec![Requests::of(UNKNOWN)], by_route };
         for (_, name) in OTHER_ROUTES {
             if !metrics.operations.iter().any(|known| known.operation == name) {
                 metrics.operations.push(Requests::of(name));
@@ -151,222 +167,44 @@ impl Drop for Measurement<'_> {
     }
 }
 
-/// The one route `/metrics`, for a listener of its own.
-pub fn router(keyrack: Keyrack, http: Arc<HttpMetrics>) -> Router {
-    let mut registry = Registry::with_prefix("keyrack");
-    registry.register_collector(Box::new(Shown { keyrack, http }));
-    Router::new().route("/metrics", get(show)).with_state(Arc::new(registry))
+/// Answers every request of the listener for metrics: `/metrics`, and nothing else.
+pub struct Metrics {
+    router: Router,
+    hosts: Hosts,
 }
 
-async fn show(State(registry): State<Arc<Registry>>) -> Response {
-    let mut body = String::new();
-    match text::encode(&mut body, &registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(CONTENT_TYPE, kind)], body).into_response()
+impl Metrics {
+    /// The metrics of a Keyrack and of its server. Under another name than those of `hosts` they are not shown.
+    pub fn new(keyrack: Keyrack, http: Arc<HttpMetrics>, hosts: Hosts) -> Self {
+        let mut registry = Registry::with_prefix("keyrack");
+        registry.register_collector(Box::new(Shown { keyrack, http }));
+        Metrics { router: Router::new().route("/metrics", get(show)).with_state(Arc::new(registry)), hosts }
+    }
+
+    /// Answers a request.
+    pub fn answer<B>(&self, request: Request<B>) -> impl Future<Output = Response<AnswerBody>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let refusal = self.hosts.check(request.uri(), request.headers()).err();
+        let answer = self.router.clone().oneshot(request.map(Body::new));
+        async move {
+            let response = match refusal {
+                Some(refusal) => (StatusCode::FORBIDDEN, format!("{}\n", refusal.detail())).into_response(),
+                None => answer.await.unwrap_or_else(|never| match never {}),
+            };
+            response.map(Either::Right)
         }
+        .boxed()
+    }
+}
+
+async fn show(State(registry): State<Arc<Registry>>, headers: HeaderMap) -> Response {
+    let format = Format::wanted(headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok()));
+    let mut text = String::new();
+    match text::encode(&mut text, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, format.content_type())], format.of_openmetrics(text)).into_response(),
         Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-/// Reads every number at the moment of a scrape.
-#[derive(Debug)]
-struct Shown {
-    keyrack: Keyrack,
-    http: Arc<HttpMetrics>,
-}
-
-impl Collector for Shown {
-    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let mut page = Page(encoder);
-        page.gauges("build_info", "The version that runs", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])?;
-        self.requests(&mut page)?;
-        self.decisions(&mut page)?;
-        self.deductions(&mut page)?;
-        self.state(&mut page)?;
-        self.events(&mut page)?;
-        self.scheduled(&mut page)?;
-        self.assistants(&mut page)
-    }
-}
-
-impl Shown {
-    fn requests(&self, page: &mut Page<'_>) -> fmt::Result {
-        let counts = self.http.operations.iter().flat_map(|requests| {
-            let met = requests.statuses().filter(|(_, count)| *count > 0);
-            met.map(|(status, count)| ([("operation", requests.operation), ("status", status)], count))
-        });
-        page.counters("requests", "Requests by operation and HTTP status; 499: the client went away", counts)?;
-        let called =
-            self.http.operations.iter().filter(|requests| requests.statuses().any(|(_, count)| count > 0));
-        let durations = called.map(|requests| ([("operation", requests.operation)], &requests.durations));
-        page.histograms("request_duration", "Time from a request's head to its answer, by operation", durations)
-    }
-
-    fn decisions(&self, page: &mut Page<'_>) -> fmt::Result {
-        let metrics = self.keyrack.metrics();
-        let verifications = metrics.verifications().map(|(outcome, count)| ([("outcome", outcome)], count));
-        page.counters("verifications", "Verifications by outcome, unknown keys included", verifications)?;
-        let limits = self.keyrack.counters().decisions.values();
-        let limits = limits.into_iter().flat_map(|(limit, passed, refused)| {
-            [("passed", passed), ("refused", refused)]
-                .map(|(decision, count)| ([("limit", limit), ("decision", decision)], count))
-        });
-        let help = "Rate-limit decisions by kind of limit: of keys and identities, of namespaces, of workspaces";
-        page.counters("limit_decisions", help, limits)?;
-        page.counter("credits_spent", "Credits that verifications spent", metrics.credits_spent.value())?;
-        let help = "Credits that verifications asked for and keys did not have";
-        page.counter("credits_refused", help, metrics.credits_refused.value())
-    }
-
-    fn deductions(&self, page: &mut Page<'_>) -> fmt::Result {
-        let waiting = approximate(self.keyrack.waiting_deductions());
-        page.gauge("credit_deductions_waiting", "Deductions of credits that wait to be made", None, waiting)?;
-        let metrics = self.keyrack.metrics();
-        let help = "How many deductions were committed together";
-        page.sizes("credit_group_size", help, &metrics.credit_groups)?;
-        page.histogram("credit_commit_duration", "Time that those commits took", &metrics.credit_commits)?;
-        let help = "Groups of deductions that could not be committed";
-        page.counter("credit_group_failures", help, metrics.credit_group_failures.value())
-    }
-
-    fn state(&self, page: &mut Page<'_>) -> fmt::Result {
-        let sizes = self.keyrack.resident().sizes().0;
-        let sizes = sizes.into_iter().map(|(kind, size)| ([("kind", kind)], approximate(size)));
-        page.gauges("resident_entries", "Things held in memory, by kind", sizes)?;
-        let cells = approximate(self.keyrack.counters().len());
-        page.gauge("limit_cells", "Rate-limit counts held in memory", None, cells)?;
-        let help = "Rate-limit counts given up before their time, for want of room";
-        page.counter("limit_cells_evicted", help, self.keyrack.counters().evicted.value())?;
-        let metrics = self.keyrack.metrics();
-        if let Some(age) = self.keyrack.change_feed_age() {
-            let help = "Time since the changes of all processes were last followed";
-            page.gauge("change_feed_age", help, Some(&Unit::Seconds), age.as_secs_f64())?;
-        }
-        let behind = approximate(usize::try_from(metrics.generations_behind.value()).unwrap_or(usize::MAX));
-        page.gauge("change_feed_generations_behind", "Changes found and not followed yet", None, behind)?;
-        let help = "How often the changes of other processes could not be read";
-        page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
-    }
-
-    fn events(&self, page: &mut Page<'_>) -> fmt::Result {
-        let recorder = self.keyrack.recorder();
-        page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
-        let help = "Events lost because more came than could be kept";
-        page.counter("events_dropped", help, recorder.dropped.value())?;
-        let help = "Portions of the log of events that could not be written and are lost";
-        page.counter("event_log_failures", help, recorder.failed_writes.value())?;
-        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))
-    }
-
-    fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {
-        let metrics = self.keyrack.metrics();
-        let runs = metrics.scheduled_runs();
-        let last = runs.iter().filter_map(|(job, runs)| Some(([("job", *job)], seconds(runs.last_success?))));
-        let help = "Unix time of the end of the last run that did all that was due, by job";
-        page.gauges("scheduled_last_success_timestamp_seconds", help, last)?;
-        let failures = runs.iter().map(|(job, runs)| ([("job", *job)], runs.failures));
-        page.counters("scheduled_failures", "Runs of scheduled work that failed, by job", failures)?;
-        let removed = metrics.rows_removed().map(|(kind, rows)| ([("kind", kind)], rows));
-        page.counters("rows_removed", "Rows that scheduled work removed from the database, by kind", removed)
-    }
-
-    fn assistants(&self, page: &mut Page<'_>) -> fmt::Result {
-        let metrics = self.keyrack.metrics();
-        let calls = metrics.assistant_calls().into_iter();
-        let calls =
-            calls.map(|((operation, outcome), count)| ([("operation", operation), ("outcome", outcome)], count));
-        page.counters("mcp_calls", "Tool calls of assistants by operation and outcome", calls)?;
-        let help = "Time that tool calls of assistants took";
-        page.histogram("mcp_call_duration", help, &metrics.assistant_call_durations)
-    }
-}
-
-fn approximate(count: usize) -> f64 {
-    float(u64::try_from(count).unwrap_or(u64::MAX))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no count here reaches 2^53")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
-/// Unix ms as seconds.
-#[expect(clippy::cast_precision_loss, reason = "no time in ms reaches 2^53 before the year 280000")]
-fn seconds(unix_ms: i64) -> f64 {
-    unix_ms as f64 / 1000.0
-}
-
-/// The text of one scrape.
-struct Page<'a>(DescriptorEncoder<'a>);
-
-impl Page<'_> {
-    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, f64>(&count, None)
-    }
-
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        counts: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, count) in counts {
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
-        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    fn histograms<'h, L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        histograms: impl IntoIterator<Item = (L, &'h Histogram)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (labels, histogram) in histograms {
-            write_histogram(&mut metric.encode_family(&labels)?, histogram)?;
-        }
-        Ok(())
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
-        let seconds = Some(&Unit::Seconds);
-        write_histogram(&mut self.0.encode_descriptor(name, help, seconds, MetricType::Histogram)?, histogram)
-    }
-
-    fn sizes(&mut self, name: &str, help: &str, sizes: &GroupSizes) -> fmt::Result {
-        let counts = sizes.buckets();
-        let bounds = SIZE_BOUNDS.into_iter().map(float).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(float(sizes.sum()), counts.iter().sum(), &buckets, None)
-    }
-}
-
-fn write_histogram(metric: &mut MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
-    let counts = histogram.buckets();
-    let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
-    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-    let sum = histogram.sum().as_secs_f64();
-    metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -38,9 +38,6 @@ const LARGE_BODY: usize = 64 * 1024;
 
 /// Bytes of the large bodies that are read at one time.
 pub(crate) const BUDGET: usize = 8 * 1024 * 1024;
-
-/// How long a body that is too large is read on, so that its sender gets to read the answer.
-const DISCARD_FOR: Duration = Duration::from_secs(1);
 
 /// A request without its body.
 #[derive(Clone, Copy)]
@@ -131,7 +128,7 @@ where
 {
     let limit = O::ABOUT.largest_body.min(shared.max_body_bytes);
     if is_declared_larger(head.headers, limit) {
-        return Box::pin(refuse_larger(head.headers, body, limit)).await;
+        return Err(too_large(limit));
     }
     let caller = authenticate(&shared.keyrack, head)?;
     head.span.record("root_key", caller.root_key().id.as_str());
@@ -144,7 +141,7 @@ where
     }
     let limit = limit.min(limit_of_caller::<O>(&caller, head.headers));
     if is_declared_larger(head.headers, limit) {
-        return Box::pin(refuse_larger(head.headers, body, limit)).await;
+        return Err(too_large(limit));
     }
     let mut reading = pin!(read_body(body, limit));
     let (body, caller) = match futures_util::future::poll_immediate(reading.as_mut()).await {
@@ -171,31 +168,14 @@ fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
     declared.is_some_and(|declared| declared > limit as u64)
 }
 
-/// Whether the client sends its body only when it is told to go on.
-fn asks_before_sending(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// Refuses a body for the size that its head declares.
-async fn refuse_larger<B: Body + Unpin, T>(headers: &HeaderMap, body: B, limit: usize) -> Result<T, Error> {
-    if !asks_before_sending(headers) {
-        discard(body).await;
-    }
-    Err(too_large(limit))
-}
-
-async fn read_body<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
+async fn read_body<B>(body: B, limit: usize) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    let mut limited = Limited::new(&mut body, limit);
-    match read_whole(&mut limited).await {
+    match read_whole(&mut Limited::new(body, limit)).await {
         Ok(bytes) => Ok(bytes),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Box::pin(discard(body)).await;
-            Err(too_large(limit))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(_) => {
             Err(Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again."))
         }
@@ -215,14 +195,6 @@ async fn read_whole<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Bytes
 
 fn too_large(limit: usize) -> Error {
     Error::new(Code::RequestBodyTooLarge, format!("The body is larger than the {limit} bytes that are allowed."))
-}
-
-/// Reads on for a while without keeping anything: a client that is still sending when the connection is closed
-/// may never see its answer.
-async fn discard<B: Body + Unpin>(mut body: B) {
-    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    // The end of the wait is no fault.
-    let _ = tokio::time::timeout(DISCARD_FOR, rest).await;
 }
 
 /// Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the

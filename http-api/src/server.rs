@@ -32,6 +32,9 @@ use crate::traces;
 const VERIFY_KEY: &str = "/v2/keys.verifyKey";
 const LIMIT: &str = "/v2/ratelimit.limit";
 
+/// The body of an answer: there as a whole, and in no box, or whatever a router gave.
+pub type AnswerBody = Either<Full<Bytes>, Body>;
+
 /// Answers every request of a listener.
 pub struct Server {
     shared: Arc<Shared>,
@@ -53,7 +56,7 @@ impl Server {
         &self,
         request: Request<B>,
         peer: SocketAddr,
-    ) -> impl Future<Output = Response<Either<Full<Bytes>, Body>>> + Send
+    ) -> impl Future<Output = Response<AnswerBody>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<axum::BoxError>,
@@ -79,7 +82,7 @@ impl Server {
         path: &'static str,
         request: Request<B>,
         peer: SocketAddr,
-    ) -> impl Future<Output = Response<Either<Full<Bytes>, Body>>> + Send
+    ) -> impl Future<Output = Response<AnswerBody>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<axum::BoxError>,
@@ -90,7 +93,9 @@ impl Server {
             let measurement = self.guard.metrics.begin(Some(path));
             let follow = self.guard.follow_trace;
             let span = traces::request_span(follow, &Span::none(), &id, Some(path), &parts.headers);
-            let mut response = if self.guard.allows_host(&parts.uri, &parts.headers) {
+            let mut response = if let Err(refusal) = self.guard.hosts.check(&parts.uri, &parts.headers) {
+                problem::response(&id, &self.guard.docs, &refusal)
+            } else {
                 let address = self.guard.client_address(peer, &parts.headers);
                 let head = Head { id, headers: &parts.headers, address, span: &span };
                 let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body);
@@ -103,8 +108,6 @@ impl Server {
                     Ok(response) => response,
                     Err(_) => problem::response(&id, &self.guard.docs, &Error::unexpected("panicked")),
                 }
-            } else {
-                problem::response(&id, &self.guard.docs, &guard::unknown_host())
             };
             traces::answered(&span, response.status());
             guard::finish(&mut response, &id, measurement, &parts.method, path);

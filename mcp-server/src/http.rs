@@ -4,9 +4,12 @@
 //! restart of the server is nothing that a client could notice. Authentication happens here, before the
 //! body is read and before rmcp sees the request; the credential goes no further.
 
+use std::error::Error as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
@@ -15,6 +18,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
 use axum::{Json, Router};
+use http_body_util::LengthLimitError;
 use keyrack_core::caller::ClientAddress;
 use keyrack_core::json::Unfit;
 use keyrack_core::{Caller, Error, Keyrack};
@@ -30,6 +34,8 @@ use crate::service::KeyrackMcp;
 /// is served by accident.
 const PATHS: [&str; 6] = ["/mcp", "/mcp/", "/mcp/v1", "/mcp/v1/", "/mcp/v2", "/mcp/v2/"];
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// How long a body may take.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Where clients look for an authorization server, with any path behind it.
 const OAUTH_DOCUMENTS: [&str; 3] =
     ["oauth-authorization-server", "oauth-protected-resource", "openid-configuration"];
@@ -138,13 +144,24 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
     }
 }
 
-/// Refuses a message that would cost more to read than a message may. What is no JSON is left to the library.
+/// Reads the body in time, where rmcp would wait for ever, and refuses a message that would cost more to read than a
+/// message may. What is no JSON is left to the library.
 async fn look_at_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
-        let message =
-            format!("The body is incomplete, or larger than the {MAX_BODY_BYTES} bytes that are allowed.");
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None);
+    let bytes = match tokio::time::timeout(BODY_LIMIT, body::to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            let message = format!("The body is larger than the {MAX_BODY_BYTES} bytes that are allowed.");
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None);
+        }
+        Ok(Err(_)) => {
+            let message = "The body ended before it was complete. Send it again.";
+            return refuse(StatusCode::BAD_REQUEST, message, None);
+        }
+        Err(_) => {
+            let message = format!("The body did not arrive within {} s. Send it again.", BODY_LIMIT.as_secs());
+            return refuse(StatusCode::REQUEST_TIMEOUT, &message, None);
+        }
     };
     match keyrack_core::json::look_at(&bytes, AROUND_ARGUMENTS, MOST_VALUES) {
         Err(Unfit::TooMuch(why)) => refuse(StatusCode::BAD_REQUEST, &format!("The message {why}."), None),

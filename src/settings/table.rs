@@ -89,6 +89,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Ceiling of the operations' own limits on request bodies [default: 10485760]",
     ),
     setting(
+        "max-connections",
+        "NUMBER",
+        For::Serve,
+        "Connections at the same time; beyond, the longest idle one goes [default: 16384, or what the limit of open files allows]",
+    ),
+    setting(
+        "idle-seconds",
+        "SECONDS",
+        For::Serve,
+        "How long a connection may do nothing before it is closed [default: 120]",
+    ),
+    setting(
+        "shutdown-delay-seconds",
+        "SECONDS",
+        For::Serve,
+        "How long to go on after SIGTERM with readiness 503, so that no more requests are sent here [default: 1]",
+    ),
+    setting(
         "drain-seconds",
         "SECONDS",
         For::Serve,

@@ -21,6 +21,9 @@ const MAX_RATELIMIT_CELLS: u64 = 1_000_000_000;
 /// Small enough to be refused by mistake, and larger than any body means something.
 const MAX_BODY_BYTES: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
 const MAX_DRAIN_SECONDS: u64 = 3600;
+const MAX_IDLE_SECONDS: u64 = 86_400;
+/// More than a system could have.
+const MAX_CONNECTIONS: u64 = 10_000_000;
 /// A smaller log of events would be all beginnings.
 const MIN_EVENT_LOG_BYTES: u64 = 16 << 10;
 const MAX_EVENT_LOG_BYTES: u64 = 1 << 50;
@@ -64,6 +67,9 @@ impl Settings {
             self.allowed_hosts().err(),
             self.trusted_proxies().err(),
             self.max_body_bytes().err(),
+            self.max_connections().err(),
+            self.idle().err(),
+            self.shutdown_delay().err(),
             self.drain().err(),
             self.stale_after().err(),
             self.event_log_bytes().err(),
@@ -220,6 +226,32 @@ impl Settings {
     /// When it is no number in its range.
     pub(crate) fn max_body_bytes(&self) -> anyhow::Result<usize> {
         Ok(usize::try_from(self.number("max-body-bytes", 10 << 20, MAX_BODY_BYTES)?)?)
+    }
+
+    /// How many connections there may be, if that was said.
+    ///
+    /// # Errors
+    /// When it is no number in its range.
+    pub(crate) fn max_connections(&self) -> anyhow::Result<Option<usize>> {
+        let wanted = self.number("max-connections", 0, 1..=MAX_CONNECTIONS)?;
+        Ok(if wanted == 0 { None } else { Some(usize::try_from(wanted)?) })
+    }
+
+    /// How long a connection may do nothing.
+    ///
+    /// # Errors
+    /// When it is no number in its range.
+    pub(crate) fn idle(&self) -> anyhow::Result<std::time::Duration> {
+        Ok(std::time::Duration::from_secs(self.number("idle-seconds", 120, 1..=MAX_IDLE_SECONDS)?))
+    }
+
+    /// How long to go on after SIGTERM before no new connections are taken.
+    ///
+    /// # Errors
+    /// When it is no number in its range.
+    pub(crate) fn shutdown_delay(&self) -> anyhow::Result<std::time::Duration> {
+        let seconds = self.number("shutdown-delay-seconds", 1, 0..=MAX_DRAIN_SECONDS)?;
+        Ok(std::time::Duration::from_secs(seconds))
     }
 
     /// How long requests in flight may take after SIGTERM.

@@ -91,6 +91,9 @@ fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
             ("10.0.0.1:8080", "is neither"),
         ],
         "max-body-bytes" => &[("0", "from 1024 to"), ("1023", "from 1024 to"), ("10MB", "from 1024 to")],
+        "max-connections" => &[("0", "from 1 to"), ("many", "from 1 to")],
+        "idle-seconds" => &[("0", "from 1 to 86400"), ("2m", "from 1 to 86400")],
+        "shutdown-delay-seconds" => &[("3601", "from 0 to 3600"), ("1s", "from 0 to 3600")],
         "drain-seconds" => &[("3601", "from 0 to 3600"), ("30s", "from 0 to 3600")],
         "event-log-bytes" => &[("1", "must be 0 or"), ("16383", "must be 0 or")],
         "bootstrap-root-key" => &[

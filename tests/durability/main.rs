@@ -3,6 +3,7 @@
 
 mod backups;
 mod bootstrap;
+mod crowds;
 mod damage;
 mod database_down;
 mod files;

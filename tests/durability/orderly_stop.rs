@@ -57,6 +57,39 @@ async fn a_request_in_hand_is_finished_and_readiness_turns_503_meanwhile() {
     assert!(status.success(), "{status}: {}", server.log());
 }
 
+/// The status of readiness and its text, on a connection that is opened for it.
+async fn readiness(port: u16) -> (u16, String) {
+    let answer = keyrack_test_harness::http_client().get(format!("http://127.0.0.1:{port}/readyz")).send().await;
+    let answer = answer.expect("a new connection is taken");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn who_asks_after_the_signal_is_told_to_go_elsewhere_and_served_meanwhile() {
+    let mut server = program().env("KEYRACK_SHUTDOWN_DELAY_SECONDS", "3").start().await;
+    assert_eq!(readiness(server.port()).await.0, 200);
+    server.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (status, text) = readiness(server.port()).await;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("shutting_down"), "{text}");
+    server.call("apis.createApi", serde_json::json!({"name": "payments"})).await.expect(200);
+    let status = server.wait_for_exit(Duration::from_secs(10)).await;
+    assert!(status.success(), "{status}: {}", server.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_and_a_person_at_the_terminal_wait_for_nothing() {
+    for signals in [&["TERM", "TERM"][..], &["INT"]] {
+        let mut server = program().env("KEYRACK_SHUTDOWN_DELAY_SECONDS", "60").start().await;
+        for signal in signals {
+            server.signal(signal);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        server.wait_for_exit(Duration::from_secs(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn an_idle_server_stops_at_once_and_starts_again_on_its_data() {
     for signal in ["TERM", "INT"] {

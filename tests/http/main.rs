@@ -13,6 +13,7 @@ mod bodies;
 mod catalogue;
 mod changes;
 mod concurrency;
+mod connections;
 mod contract;
 mod disconnects;
 mod docs;

@@ -23,11 +23,23 @@ async fn with_metrics() -> (Server, String) {
     (server, address)
 }
 
+/// As Prometheus asks, if it is not told otherwise.
+const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                          text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+
 async fn scrape(address: &str) -> String {
-    let answer = http_client().get(address).send().await.expect("metrics are served");
+    let (kind, text) = scrape_as(address, PROMETHEUS).await;
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    text
+}
+
+/// The metrics in the form that `accept` asks for: its name and the text.
+async fn scrape_as(address: &str, accept: &str) -> (String, String) {
+    let request = http_client().get(address).header("Accept", accept);
+    let answer = request.send().await.expect("metrics are served");
     assert_eq!(answer.status(), 200);
-    assert!(answer.headers()["content-type"].to_str().expect("text").starts_with("application/openmetrics-text"));
-    answer.text().await.expect("text")
+    let kind = answer.headers()["content-type"].to_str().expect("text").to_owned();
+    (kind, answer.text().await.expect("text"))
 }
 
 #[track_caller]
@@ -115,7 +127,7 @@ async fn scheduled_work_shows_when_it_ran_and_what_it_removed() {
     let (server, address) = with_metrics().await;
     let jobs = ["change_feed", "health", "idle_counters", "key_uses", "refills", "retention", "usage"];
     let shows = |text: &str, job: &str| {
-        let name = format!("keyrack_scheduled_last_success_timestamp_seconds{{job=\"{job}\"}} ");
+        let name = format!("keyrack_scheduled_last_success_timestamp_seconds{{task=\"{job}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok())
     };
     let started = Instant::now();
@@ -131,9 +143,80 @@ async fn scheduled_work_shows_when_it_ran_and_what_it_removed() {
     for job in jobs {
         let at = shows(&text, job).expect("a time");
         assert!((now - at).abs() < 60.0, "{job}: {at}, now {now}");
-        assert_shows(&text, &format!("keyrack_scheduled_failures_total{{job=\"{job}\"}} 0"));
+        assert_shows(&text, &format!("keyrack_scheduled_failures_total{{task=\"{job}\"}} 0"));
     }
     assert_shows(&text, r#"keyrack_rows_removed_total{kind="expired_keys"} 0"#);
+}
+
+#[tokio::test]
+async fn the_form_of_metrics_is_the_one_that_was_asked_for() {
+    let (server, address) = with_metrics().await;
+    server.get("/nowhere").await.expect(404);
+    for accept in ["", "*/*", "text/plain", "text/plain;version=0.0.4"] {
+        let (kind, text) = scrape_as(&address, accept).await;
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+        assert_shows(&text, "# TYPE keyrack_requests_total counter");
+        assert_shows(&text, r#"keyrack_requests_total{operation="unknown",status="404"} 1"#);
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').expect("name and kind");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+        }
+    }
+    let (kind, text) = scrape_as(&address, "application/openmetrics-text").await;
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE keyrack_requests counter"), "{text}");
+}
+
+#[tokio::test]
+async fn no_metric_has_a_label_that_prometheus_gives_itself_and_fast_requests_have_buckets() {
+    let (server, address) = with_metrics().await;
+    verify(&server, &new_key(&server, &new_api(&server).await, json!({})).await, json!({})).await;
+    let text = scrape(&address).await;
+    for label in ["job", "instance"] {
+        let (first, later) = (format!("{{{label}=\""), format!(",{label}=\""));
+        let has = |line: &&str| line.contains(&first) || line.contains(&later);
+        assert_eq!(text.lines().find(has), None, "the label {label}");
+    }
+    for bound in ["0.00005", "0.0001", "0.00025", "0.0005"] {
+        let bucket =
+            format!("keyrack_request_duration_seconds_bucket{{le=\"{bound}\",operation=\"keys.verifyKey\"}} ");
+        assert!(text.lines().any(|line| line.starts_with(&bucket)), "{bucket} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_shown_under_the_servers_own_names_only() {
+    let (_server, address) = with_metrics().await;
+    for (host, status) in [("localhost:9090", 200), ("evil.example.com", 403), ("localhost:80@evil.com", 403)] {
+        let answer = http_client().get(&address).header("Host", host).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{host}");
+        let text = answer.text().await.expect("text");
+        assert_eq!(text.contains("keyrack_requests"), status == 200, "{host}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn connections_and_their_ends_are_counted() {
+    let (server, address) = with_metrics().await;
+    let refused = server.request(reqwest::Method::POST, "/v2/keys.verifyKey").body("{}");
+    server.send("keys.verifyKey", refused).await.expect(401);
+    let text = scrape(&address).await;
+    for line in [
+        r#"keyrack_connections_refused_total{reason="full"} 0"#,
+        r#"keyrack_connections_refused_total{reason="no_file"} 0"#,
+        r#"keyrack_connections_ended_total{reason="idle"} 0"#,
+        r#"keyrack_connections_ended_total{reason="head_late"} 0"#,
+        r#"keyrack_connections_ended_total{reason="stuck"} 0"#,
+        r#"keyrack_connections_ended_total{reason="for_another"} 0"#,
+        r#"keyrack_unwanted_bodies_total{ending="read"} 1"#,
+        r#"keyrack_unwanted_bodies_total{ending="cut"} 0"#,
+        r#"keyrack_health_reason{reason="disk_full"} 0.0"#,
+    ] {
+        assert_shows(&text, line);
+    }
+    let open = text.lines().find_map(|line| line.strip_prefix("keyrack_connections_open "));
+    assert!(open.is_some_and(|open| open != "0.0"), "{text}");
 }
 
 #[tokio::test]
