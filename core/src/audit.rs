@@ -226,21 +226,22 @@ impl Entry {
 
 /// Appends the events of one request to the chain of its workspace, whose lock the transaction holds.
 ///
-/// Several events share a correlation id; a single one has one only if `correlated`.
+/// Several events share a correlation id; a single one has one only if it is given.
 pub(crate) async fn append(
     connection: &mut Connection,
     workspace_id: &str,
     time: i64,
     actor: &Actor,
     events: Vec<Event>,
-    correlated: bool,
+    correlation_id: Option<String>,
 ) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
-    let correlation_id = (correlated || events.len() > 1).then(|| ids::generate(Kind::AuditCorrelation));
-    let mut entries = Vec::with_capacity(events.len());
+    let shared = || (events.len() > 1).then(|| ids::generate(Kind::AuditCorrelation));
+    let correlation_id = correlation_id.or_else(shared);
     let (mut sequence, mut previous_hash) = audit_logs::head(connection, workspace_id).await?.unwrap_or_default();
+    let mut entries = Vec::with_capacity(events.len());
     for event in events {
         sequence += 1;
         let mut entry = Entry {

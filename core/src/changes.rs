@@ -25,6 +25,7 @@ use crate::authentication;
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
+use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
 use crate::schedule;
 use crate::state::State;
@@ -109,7 +110,7 @@ pub struct Mutation {
     actor: Actor,
     subjects: Vec<Subject>,
     events: Vec<Event>,
-    correlated: bool,
+    correlation_id: Option<String>,
 }
 
 impl Mutation {
@@ -165,7 +166,7 @@ impl Mutation {
             actor,
             subjects: Vec::new(),
             events: Vec::new(),
-            correlated: false,
+            correlation_id: None,
         })
     }
 
@@ -233,7 +234,12 @@ impl Mutation {
 
     /// Gives the events a correlation id even if there is only one.
     pub fn correlate(&mut self) {
-        self.correlated = true;
+        self.correlate_as(ids::generate(Kind::AuditCorrelation));
+    }
+
+    /// The same with an id that other changes of one request have too.
+    pub(crate) fn correlate_as(&mut self, id: String) {
+        self.correlation_id = Some(id);
     }
 
     /// Makes the change durable and brings this process's memory up to date with it.
@@ -249,7 +255,7 @@ impl Mutation {
             self.now,
             &self.actor,
             self.events,
-            self.correlated,
+            self.correlation_id,
         )
         .await?;
         let Mutation { state, transaction, _turn: turn, workspace_id, .. } = self;

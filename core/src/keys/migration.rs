@@ -52,6 +52,36 @@ impl Algorithm {
         }
     }
 
+    /// What a hash must be, for people.
+    pub const fn form(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "the standard base64 of exactly 32 bytes, or 64 hexadecimal digits",
+            Algorithm::PrefixedApiKey => "64 hexadecimal digits",
+        }
+    }
+
+    /// The hash of nothing in particular.
+    pub const fn example(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+            Algorithm::PrefixedApiKey => "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        }
+    }
+
+    /// A hash as it is stored: one text for every way to write it. `None` for what is no hash.
+    pub fn stored_form(self, hash: &str) -> Option<String> {
+        match self {
+            Algorithm::Sha256 => {
+                let read = KeyHash::from_base64(hash).ok();
+                read.or_else(|| long_token_hash(&hash.to_ascii_lowercase())).map(|hash| hash.to_base64())
+            }
+            Algorithm::PrefixedApiKey => {
+                let lower = hash.to_ascii_lowercase();
+                long_token_hash(&lower).map(|_| lower)
+            }
+        }
+    }
+
     /// The algorithm with this name.
     pub fn named(name: &str) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
@@ -206,6 +236,26 @@ mod tests {
         let upper = hex.to_uppercase();
         for text in ["", "abc", &hex[1..], &format!("{hex}0"), &upper, &"é".repeat(32), &"g".repeat(64)] {
             assert_eq!(long_token_hash(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_has_one_stored_form_however_it_is_written() {
+        let (base64, hex) = (Algorithm::Sha256.example(), Algorithm::PrefixedApiKey.example());
+        let upper = hex.to_uppercase();
+        for (algorithm, sent, stored) in [
+            (Algorithm::Sha256, base64, Some(base64)),
+            (Algorithm::Sha256, hex, Some(base64)),
+            (Algorithm::Sha256, &upper, Some(base64)),
+            (Algorithm::Sha256, "abc", None),
+            (Algorithm::Sha256, &base64[..43], None),
+            (Algorithm::Sha256, &hex[1..], None),
+            (Algorithm::PrefixedApiKey, hex, Some(hex)),
+            (Algorithm::PrefixedApiKey, &upper, Some(hex)),
+            (Algorithm::PrefixedApiKey, base64, None),
+            (Algorithm::PrefixedApiKey, &"é".repeat(32), None),
+        ] {
+            assert_eq!(algorithm.stored_form(sent).as_deref(), stored, "{algorithm:?}: {sent}");
         }
     }
 

@@ -1,6 +1,8 @@
-//! API keys: their secret, where they may be used from, and how they are verified.
+//! API keys: their secret, where they may be used from, and how they are issued and verified.
 
 pub mod address_list;
+pub(crate) mod issuing;
+pub(crate) mod links;
 pub mod migration;
 pub mod secret;
 pub mod verification;

@@ -231,10 +231,8 @@ pub(super) async fn add_ratelimits(
     limits: &[Ratelimit],
 ) -> Result<(), Error> {
     let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    for limit in limits {
-        ratelimits::insert(mutation.connection(), &workspace_id, owner, limit, now).await?;
-    }
-    Ok(())
+    let limits: Vec<_> = limits.iter().map(|limit| (owner, limit)).collect();
+    ratelimits::insert(mutation.connection(), &workspace_id, &limits, now).await
 }
 
 /// What became of the limits of an owner that were replaced.
@@ -327,8 +325,6 @@ pub(super) fn distinct(texts: Vec<String>) -> Vec<String> {
 pub(super) const ID_PATTERN: &str = "^[a-zA-Z0-9_]+$";
 /// Characters of permission slugs.
 pub(super) const SLUG_PATTERN: &str = r"^[a-zA-Z0-9_:\-\.\*]+$";
-/// Characters of external ids.
-pub(super) const EXTERNAL_ID_PATTERN: &str = "^[a-zA-Z0-9_.-]+$";
 
 /// For members that are true unless sent.
 pub(super) fn yes() -> bool {

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Connection;
+use super::{Connection, rows};
 use crate::error::Error;
 
 /// What a key may spend and how it is refilled.
@@ -36,19 +36,25 @@ pub(super) fn read(row: &AnyRow) -> Result<Credits, sqlx::Error> {
 /// # Errors
 /// When the store does not answer.
 pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, today: i64) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO credits (key_id, remaining, refill_amount, refill_day, refilled_on) \
-         VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
-         refill_amount = excluded.refill_amount, refill_day = excluded.refill_day, \
-         refilled_on = excluded.refilled_on",
-    )
-    .bind(key_id.to_owned())
-    .bind(credits.remaining)
-    .bind(credits.refill.map(|refill| refill.amount))
-    .bind(credits.refill.and_then(|refill| refill.day))
-    .bind(today)
-    .execute(connection)
+    set_all(connection, &[(key_id, credits)], today).await
+}
+
+/// The same of several keys, each named once.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn set_all(connection: &mut Connection, credits: &[(&str, Credits)], today: i64) -> Result<(), Error> {
+    const COLUMNS: [&str; 5] = ["key_id", "remaining", "refill_amount", "refill_day", "refilled_on"];
+    const CONFLICT: &str = " ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
+                            refill_amount = excluded.refill_amount, refill_day = excluded.refill_day, \
+                            refilled_on = excluded.refilled_on";
+    rows::insert(connection, "credits", &COLUMNS, CONFLICT, credits, |row, (key_id, credits)| {
+        row.bind((*key_id).to_owned())
+            .bind(credits.remaining)
+            .bind(credits.refill.map(|refill| refill.amount))
+            .bind(credits.refill.and_then(|refill| refill.day))
+            .bind(today)
+    })
     .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
-use super::{Connection, Only, mark_deleted, select};
+use super::{Connection, Only, mark_deleted, rows, select};
 use crate::error::Error;
 
 /// A live identity as stored.
@@ -82,20 +82,19 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<I
     listing::list(connection, LIVE, &["id", "external_id"], part, read).await
 }
 
-/// Adds an identity.
+/// Adds identities.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO identities (id, workspace_id, external_id, meta, created_at) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(identity.id.clone())
-    .bind(identity.workspace_id.clone())
-    .bind(identity.external_id.clone())
-    .bind(identity.meta.clone())
-    .bind(now)
-    .execute(connection)
+pub async fn insert(connection: &mut Connection, identities: &[Identity], now: i64) -> Result<(), Error> {
+    const COLUMNS: [&str; 5] = ["id", "workspace_id", "external_id", "meta", "created_at"];
+    rows::insert(connection, "identities", &COLUMNS, "", identities, |row, identity| {
+        row.bind(identity.id.clone())
+            .bind(identity.workspace_id.clone())
+            .bind(identity.external_id.clone())
+            .bind(identity.meta.clone())
+            .bind(now)
+    })
     .await?;
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Keys and their links to permissions and roles.
 
+use std::collections::HashMap;
+
 use compact_str::CompactString;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{Found, MOST_ROWS};
-use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, select};
+use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, placeholders, rows, select};
 use crate::error::Error;
 
 /// A live key as stored, with its balance.
@@ -108,6 +110,43 @@ pub async fn hash_is_taken(connection: &mut Connection, hash: &str) -> Result<bo
     Ok(row.is_some())
 }
 
+/// Which key has a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its workspace.
+    pub workspace_id: String,
+    /// Its id; `None` for a root key.
+    pub key_id: Option<String>,
+    /// Whether it is deleted: its hash stays taken.
+    pub is_deleted: bool,
+}
+
+/// Which of these hashes some key of the instance has, live or deleted, root keys included.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn holders(connection: &mut Connection, hashes: &[&str]) -> Result<HashMap<String, Holder>, Error> {
+    let mut found = HashMap::new();
+    for portion in hashes.chunks(VALUES_PER_STATEMENT) {
+        let these = placeholders(1, portion.len());
+        let text = format!(
+            "SELECT hash, workspace_id, id, deleted_at FROM keys WHERE hash IN ({these}) UNION ALL \
+             SELECT hash, workspace_id, NULL, deleted_at FROM root_keys WHERE hash IN ({these})"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(text));
+        let query = portion.iter().fold(query, |query, hash| query.bind((*hash).to_owned()));
+        for row in query.fetch_all(&mut *connection).await? {
+            let holder = Holder {
+                workspace_id: row.try_get("workspace_id")?,
+                key_id: row.try_get("id")?,
+                is_deleted: row.try_get::<Option<i64>, _>("deleted_at")?.is_some(),
+            };
+            found.insert(row.try_get("hash")?, holder);
+        }
+    }
+    Ok(found)
+}
+
 /// Live keys of an API from `cursor` on, in the order of ids; those of one identity if given, among
 /// [`MOST_ROWS`] keys of it.
 ///
@@ -143,32 +182,41 @@ pub async fn list(
     Ok(Found { rows, rest })
 }
 
-/// Adds a key, without its credits, limits and links: `false`, and nothing added, if any key, live or
-/// deleted, has its hash.
+/// Adds keys, without their credits, limits and links: how many. A key whose hash any key has, live or
+/// deleted, is not added.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, key: &Key) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "INSERT INTO keys (id, workspace_id, api_id, hash, start, pending_migration_id, name, identity_id, meta, \
-         enabled, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-         ON CONFLICT (hash) DO NOTHING",
-    )
-    .bind(key.id.clone())
-    .bind(key.workspace_id.clone())
-    .bind(key.api_id.clone())
-    .bind(key.hash.clone())
-    .bind(key.start.clone())
-    .bind(key.pending_migration_id.clone())
-    .bind(key.name.clone())
-    .bind(key.identity_id.clone())
-    .bind(key.meta.clone())
-    .bind(i64::from(key.enabled))
-    .bind(key.expires_at)
-    .bind(key.created_at)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
+pub async fn insert(connection: &mut Connection, keys: &[Key]) -> Result<u64, Error> {
+    const COLUMNS: [&str; 12] = [
+        "id",
+        "workspace_id",
+        "api_id",
+        "hash",
+        "start",
+        "pending_migration_id",
+        "name",
+        "identity_id",
+        "meta",
+        "enabled",
+        "expires_at",
+        "created_at",
+    ];
+    rows::insert(connection, "keys", &COLUMNS, " ON CONFLICT (hash) DO NOTHING", keys, |row, key| {
+        row.bind(key.id.clone())
+            .bind(key.workspace_id.clone())
+            .bind(key.api_id.clone())
+            .bind(key.hash.clone())
+            .bind(key.start.clone())
+            .bind(key.pending_migration_id.clone())
+            .bind(key.name.clone())
+            .bind(key.identity_id.clone())
+            .bind(key.meta.clone())
+            .bind(i64::from(key.enabled))
+            .bind(key.expires_at)
+            .bind(key.created_at)
+    })
+    .await
 }
 
 /// Ends the migration of a key: writes its hash and first characters and clears the migration.
@@ -310,41 +358,32 @@ pub async fn expired(
     Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// Links permissions to a key; links that exist stay.
+/// Links keys to permissions, each pair the ids of a key and a permission; links that exist stay.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn link_permissions(
-    connection: &mut Connection,
-    key_id: &str,
-    permission_ids: impl Iterator<Item = &str>,
-) -> Result<(), Error> {
-    let text = "INSERT INTO key_permissions (key_id, permission_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    link(connection, text, key_id, permission_ids).await
+pub async fn link_permissions(connection: &mut Connection, links: &[(&str, &str)]) -> Result<(), Error> {
+    link(connection, "key_permissions", &["key_id", "permission_id"], links).await
 }
 
-/// Links roles to a key; links that exist stay.
+/// Links keys to roles, each pair the ids of a key and a role; links that exist stay.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn link_roles(
-    connection: &mut Connection,
-    key_id: &str,
-    role_ids: impl Iterator<Item = &str>,
-) -> Result<(), Error> {
-    let text = "INSERT INTO key_roles (key_id, role_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    link(connection, text, key_id, role_ids).await
+pub async fn link_roles(connection: &mut Connection, links: &[(&str, &str)]) -> Result<(), Error> {
+    link(connection, "key_roles", &["key_id", "role_id"], links).await
 }
 
 async fn link(
     connection: &mut Connection,
-    text: &'static str,
-    key_id: &str,
-    ids: impl Iterator<Item = &str>,
+    table: &'static str,
+    columns: &[&'static str],
+    links: &[(&str, &str)],
 ) -> Result<(), Error> {
-    for id in ids {
-        sqlx::query(text).bind(key_id.to_owned()).bind(id.to_owned()).execute(&mut *connection).await?;
-    }
+    rows::insert(connection, table, columns, " ON CONFLICT DO NOTHING", links, |row, (key, held)| {
+        row.bind((*key).to_owned()).bind((*held).to_owned())
+    })
+    .await?;
     Ok(())
 }
 
@@ -364,41 +403,27 @@ pub async fn copy_links(connection: &mut Connection, from: &str, to: &str) -> Re
     Ok(())
 }
 
-/// Takes a permission from a key.
+/// Takes permissions from a key.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn unlink_permission(
-    connection: &mut Connection,
-    key_id: &str,
-    permission_id: &str,
-) -> Result<(), Error> {
-    sqlx::query("DELETE FROM key_permissions WHERE key_id = $1 AND permission_id = $2")
-        .bind(key_id.to_owned())
-        .bind(permission_id.to_owned())
-        .execute(connection)
-        .await?;
-    Ok(())
+pub async fn unlink_permissions(connection: &mut Connection, key_id: &str, ids: &[&str]) -> Result<(), Error> {
+    rows::unlink(connection, "DELETE FROM key_permissions WHERE key_id = $1 AND permission_id", key_id, ids).await
 }
 
-/// Takes a role from a key.
+/// Takes roles from a key.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn unlink_role(connection: &mut Connection, key_id: &str, role_id: &str) -> Result<(), Error> {
-    sqlx::query("DELETE FROM key_roles WHERE key_id = $1 AND role_id = $2")
-        .bind(key_id.to_owned())
-        .bind(role_id.to_owned())
-        .execute(connection)
-        .await?;
-    Ok(())
+pub async fn unlink_roles(connection: &mut Connection, key_id: &str, ids: &[&str]) -> Result<(), Error> {
+    rows::unlink(connection, "DELETE FROM key_roles WHERE key_id = $1 AND role_id", key_id, ids).await
 }
 
 /// Removes the permissions that a key holds itself.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn unlink_permissions(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
+pub async fn unlink_all_permissions(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
     sqlx::query("DELETE FROM key_permissions WHERE key_id = $1")
         .bind(key_id.to_owned())
         .execute(connection)
@@ -410,7 +435,7 @@ pub async fn unlink_permissions(connection: &mut Connection, key_id: &str) -> Re
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn unlink_roles(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
+pub async fn unlink_all_roles(connection: &mut Connection, key_id: &str) -> Result<(), Error> {
     sqlx::query("DELETE FROM key_roles WHERE key_id = $1").bind(key_id.to_owned()).execute(connection).await?;
     Ok(())
 }

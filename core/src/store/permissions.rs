@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
-use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, select};
+use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, rows, select};
 use crate::error::Error;
 
 /// A permission as stored.
@@ -108,27 +108,25 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<P
     listing::list(connection, ANY, &["id", "slug", "name", "description"], part, read).await
 }
 
-/// Adds a permission.
+/// Adds permissions.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(
     connection: &mut Connection,
     workspace_id: &str,
-    permission: &Permission,
+    permissions: &[Permission],
     now: i64,
 ) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO permissions (id, workspace_id, slug, name, description, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(permission.id.clone())
-    .bind(workspace_id.to_owned())
-    .bind(permission.slug.clone())
-    .bind(permission.name.clone())
-    .bind(permission.description.clone())
-    .bind(now)
-    .execute(connection)
+    const COLUMNS: [&str; 6] = ["id", "workspace_id", "slug", "name", "description", "created_at"];
+    rows::insert(connection, "permissions", &COLUMNS, "", permissions, |row, permission| {
+        row.bind(permission.id.clone())
+            .bind(workspace_id.to_owned())
+            .bind(permission.slug.clone())
+            .bind(permission.name.clone())
+            .bind(permission.description.clone())
+            .bind(now)
+    })
     .await?;
     Ok(())
 }

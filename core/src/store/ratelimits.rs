@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, Only, flag, select};
+use super::{Connection, Only, flag, rows, select};
 use crate::error::Error;
 
 /// Who owns a limit.
@@ -68,35 +68,42 @@ fn sorted(rows: Vec<AnyRow>) -> Result<Vec<(String, Ratelimit)>, Error> {
     Ok(owned)
 }
 
-/// Adds a limit.
+/// Adds limits, each with its owner.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(
     connection: &mut Connection,
     workspace_id: &str,
-    owner: &Owner,
-    limit: &Ratelimit,
+    limits: &[(&Owner, &Ratelimit)],
     now: i64,
 ) -> Result<(), Error> {
-    let (key_id, identity_id) = match owner {
-        Owner::Key(id) => (Some(id.clone()), None),
-        Owner::Identity(id) => (None, Some(id.clone())),
-    };
-    sqlx::query(
-        "INSERT INTO ratelimits (id, workspace_id, key_id, identity_id, name, limit_count, duration_ms, \
-         auto_apply, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
-    .bind(limit.id.clone())
-    .bind(workspace_id.to_owned())
-    .bind(key_id)
-    .bind(identity_id)
-    .bind(limit.name.clone())
-    .bind(limit.limit)
-    .bind(limit.duration_ms)
-    .bind(i64::from(limit.auto_apply))
-    .bind(now)
-    .execute(connection)
+    const COLUMNS: [&str; 9] = [
+        "id",
+        "workspace_id",
+        "key_id",
+        "identity_id",
+        "name",
+        "limit_count",
+        "duration_ms",
+        "auto_apply",
+        "created_at",
+    ];
+    rows::insert(connection, "ratelimits", &COLUMNS, "", limits, |row, (owner, limit)| {
+        let (key_id, identity_id) = match owner {
+            Owner::Key(id) => (Some(id.clone()), None),
+            Owner::Identity(id) => (None, Some(id.clone())),
+        };
+        row.bind(limit.id.clone())
+            .bind(workspace_id.to_owned())
+            .bind(key_id)
+            .bind(identity_id)
+            .bind(limit.name.clone())
+            .bind(limit.limit)
+            .bind(limit.duration_ms)
+            .bind(i64::from(limit.auto_apply))
+            .bind(now)
+    })
     .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
-use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders};
+use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders, rows};
 use crate::error::Error;
 
 /// A role as stored.
@@ -85,54 +85,48 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<R
     listing::list(connection, ANY, &["id", "name", "description"], part, read).await
 }
 
-/// Adds a role, without permissions.
+/// Adds roles, without permissions.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, workspace_id: &str, role: &Role, now: i64) -> Result<(), Error> {
-    sqlx::query("INSERT INTO roles (id, workspace_id, name, description, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(role.id.clone())
-        .bind(workspace_id.to_owned())
-        .bind(role.name.clone())
-        .bind(role.description.clone())
-        .bind(now)
-        .execute(connection)
-        .await?;
+pub async fn insert(
+    connection: &mut Connection,
+    workspace_id: &str,
+    roles: &[Role],
+    now: i64,
+) -> Result<(), Error> {
+    const COLUMNS: [&str; 5] = ["id", "workspace_id", "name", "description", "created_at"];
+    rows::insert(connection, "roles", &COLUMNS, "", roles, |row, role| {
+        row.bind(role.id.clone())
+            .bind(workspace_id.to_owned())
+            .bind(role.name.clone())
+            .bind(role.description.clone())
+            .bind(now)
+    })
+    .await?;
     Ok(())
 }
 
-/// Adds a permission to a role; a link that exists stays.
+/// Adds permissions to a role; links that exist stay.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn link_permission(
-    connection: &mut Connection,
-    role_id: &str,
-    permission_id: &str,
-) -> Result<(), Error> {
-    sqlx::query("INSERT INTO role_permissions (role_id, permission_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(role_id.to_owned())
-        .bind(permission_id.to_owned())
-        .execute(connection)
-        .await?;
+pub async fn link_permissions(connection: &mut Connection, role_id: &str, ids: &[&str]) -> Result<(), Error> {
+    const COLUMNS: [&str; 2] = ["role_id", "permission_id"];
+    rows::insert(connection, "role_permissions", &COLUMNS, " ON CONFLICT DO NOTHING", ids, |row, id| {
+        row.bind(role_id.to_owned()).bind((*id).to_owned())
+    })
+    .await?;
     Ok(())
 }
 
-/// Takes a permission from a role.
+/// Takes permissions from a role.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn unlink_permission(
-    connection: &mut Connection,
-    role_id: &str,
-    permission_id: &str,
-) -> Result<(), Error> {
-    sqlx::query("DELETE FROM role_permissions WHERE role_id = $1 AND permission_id = $2")
-        .bind(role_id.to_owned())
-        .bind(permission_id.to_owned())
-        .execute(connection)
-        .await?;
-    Ok(())
+pub async fn unlink_permissions(connection: &mut Connection, role_id: &str, ids: &[&str]) -> Result<(), Error> {
+    rows::unlink(connection, "DELETE FROM role_permissions WHERE role_id = $1 AND permission_id", role_id, ids)
+        .await
 }
 
 /// Writes what may change of a role; keys have it by its id.

@@ -9,7 +9,7 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::ids::{self, Kind};
-use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, RatelimitRequest};
+use crate::operations::fields::{self, RatelimitRequest};
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::Owner;
 use crate::value::Meta;
@@ -24,7 +24,7 @@ pub struct CreateIdentity;
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// What your own system calls it; unique, case-sensitive.
-    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    #[schemars(length(min = 1, max = 255))]
     external_id: String,
     /// Any JSON object; verifications of its keys return it.
     meta: Option<Meta>,
@@ -84,7 +84,7 @@ impl Operation for CreateIdentity {
         let identity =
             Identity { id: ids::generate(Kind::Identity), workspace_id, external_id: request.external_id, meta };
         let now = mutation.now();
-        identities::insert(mutation.connection(), &identity, now).await?;
+        identities::insert(mutation.connection(), std::slice::from_ref(&identity), now).await?;
         mutation.record(
             Event::new("identity.create", format!("Created identity {}", identity.id))
                 .on(identity_target(&identity)),

@@ -3,23 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::links::{
-    connect_permissions, connect_roles, identity_by_external_id, permissions_by_slug, roles_by_name,
-};
-use super::{add, stores_plaintexts, vault};
-use crate::audit::{Event, Target};
+use super::{find_api, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
+use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
-use crate::operations::fields::{
-    self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes,
-};
-use crate::store::apis::{self, Api};
-use crate::store::credits::{self, Credits, Refill};
-use crate::store::keys::Key;
-use crate::store::ratelimits::Owner;
+use crate::operations::fields::{self, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
+use crate::store::apis::Api;
+use crate::store::credits::{Credits, Refill};
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -44,7 +37,7 @@ pub struct Request {
     #[schemars(range(min = 16, max = 255), extend("default" = 16))]
     byte_length: Option<i64>,
     /// Whom it belongs to, in your own system; the identity is created if new.
-    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    #[schemars(length(min = 1, max = 255))]
     external_id: Option<String>,
     /// Any JSON object; verifications return it.
     meta: Option<Meta>,
@@ -131,66 +124,34 @@ impl Operation for CreateKey {
         let credits =
             request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose()?.unwrap_or_default();
         let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
-        let generated = generate(&api, &request)?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        mutation.correlate();
-        // The API may have gone while the request waited for the workspace's lock.
-        if apis::find(mutation.connection(), caller.workspace_id(), &api.id).await?.is_none() {
-            return Err(Error::not_found(Code::ApiNotFound));
-        }
-        let external_id = request.external_id;
-        let identity_id = match external_id.clone() {
-            Some(external_id) => Some(identity_by_external_id(&mut mutation, external_id).await?),
-            None => None,
-        };
-        let key = Key {
+        let GeneratedKey { secret, hash, start } = generate(&api, &request)?;
+        let new = NewKey {
             id: ids::generate(Kind::Key),
-            workspace_id: api.workspace_id.clone(),
-            api_id: api.id.clone(),
-            hash: generated.hash.to_base64(),
-            start: generated.start,
-            pending_migration_id: None,
+            hash: hash.to_base64(),
+            start,
+            migration_id: None,
             name: request.name,
-            identity_id,
+            external_id: request.external_id,
             meta,
             enabled: request.enabled,
             expires_at: request.expires,
-            last_used_at: None,
-            created_at: mutation.now(),
-            updated_at: None,
             credits,
+            ratelimits: fields::new_ratelimits(request.ratelimits.unwrap_or_default()),
+            permissions: request.permissions.unwrap_or_default(),
+            roles: request.roles.unwrap_or_default(),
         };
-        add(&mut mutation, &key).await?;
-        if credits != Credits::default() {
-            let today = mutation.calendar().today;
-            credits::set(mutation.connection(), &key.id, credits, today).await?;
+        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        mutation.correlate();
+        if !issuing::issue(&mut mutation, &api, std::slice::from_ref(&new), UnknownRoles::Refused).await? {
+            return Err(Error::unexpected("a generated key equals one that exists"));
         }
         if request.recoverable {
-            let (workspace_id, now) = (&key.workspace_id, key.created_at);
-            vault(keyrack)?.keep(mutation.connection(), workspace_id, &key.id, &generated.secret, now).await?;
+            let (workspace_id, now) = (caller.workspace_id(), mutation.now());
+            vault(keyrack)?.keep(mutation.connection(), workspace_id, &new.id, &secret, now).await?;
         }
-        let limits = fields::new_ratelimits(request.ratelimits.unwrap_or_default());
-        fields::add_ratelimits(&mut mutation, &Owner::Key(key.id.clone()), &limits).await?;
-        let permissions = permissions_by_slug(&mut mutation, request.permissions.unwrap_or_default()).await?;
-        connect_permissions(&mut mutation, &key.id, &permissions).await?;
-        let roles = roles_by_name(&mut mutation, request.roles.unwrap_or_default()).await?;
-        connect_roles(&mut mutation, &key.id, &roles).await?;
-        let target = Target::key(&key.id, key.name.as_deref(), &key.start, external_id.as_deref());
-        mutation.record(
-            Event::new("key.create", format!("Created key {} of API {}", key.id, api.id))
-                .on(target)
-                .on(Target::new("api", &api.id).named(&api.name)),
-        );
-        mutation.touch(Subject::Key(key.id.clone()));
         mutation.commit().await?;
-        Ok(Response { key_id: key.id, key: Revealed(generated.secret) }.into())
+        Ok(Response { key_id: new.id, key: Revealed(secret) }.into())
     }
-}
-
-async fn find_api(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<Api, Error> {
-    let mut connection = keyrack.store().read().await?;
-    let api = apis::find(&mut connection, caller.workspace_id(), api_id).await?;
-    api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
 }
 
 fn generate(api: &Api, request: &Request) -> Result<GeneratedKey, Error> {

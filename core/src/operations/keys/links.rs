@@ -5,16 +5,18 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use serde_json::json;
-
 use super::{locate, locate_for};
-use crate::audit::{Changes, Event, Target};
+use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
 use crate::catalogue::{Operation, Reply};
 use crate::changes::{Mutation, Subject};
-use crate::ids::{self, Kind};
+use crate::keys::issuing::unknown_role;
+use crate::keys::links::{create_identities, create_permissions, permission_connected, role_connected};
+pub(in crate::operations) use crate::keys::links::{
+    gained, lost, permission_created, permission_target, role_target,
+};
 use crate::operations::fields::{PermissionResponse, RoleResponse, distinct};
-use crate::store::identities::{self, Identity};
+use crate::store::identities;
 use crate::store::keys;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
@@ -159,16 +161,10 @@ async fn with_new(
     mut found: Vec<Permission>,
     mut slugs: Vec<String>,
 ) -> Result<Vec<Permission>, Error> {
-    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
     slugs.sort_unstable();
-    let known: HashSet<String> = found.iter().map(|permission| permission.slug.clone()).collect();
-    for slug in slugs.into_iter().filter(|slug| !known.contains(slug)) {
-        let permission =
-            Permission { id: ids::generate(Kind::Permission), name: slug.clone(), slug, description: None };
-        permissions::insert(mutation.connection(), &workspace_id, &permission, now).await?;
-        mutation.record(permission_created(&permission));
-        found.push(permission);
-    }
+    let known: HashSet<&str> = found.iter().map(|permission| permission.slug.as_str()).collect();
+    slugs.retain(|slug| !known.contains(slug.as_str()));
+    found.extend(create_permissions(mutation, slugs).await?);
     found.sort_by(|one, other| one.slug.cmp(&other.slug));
     Ok(found)
 }
@@ -180,30 +176,6 @@ fn unknown_permission(slugs: &[String], known: &[Permission]) -> Error {
     Error::new(Code::PermissionNotFound, format!("There is no permission with the slug \"{unknown}\"."))
 }
 
-/// The audit event of a new permission.
-pub(in crate::operations) fn permission_created(permission: &Permission) -> Event {
-    Event::new("permission.create", format!("Created permission {}", permission.id))
-        .on(permission_target(permission))
-}
-
-/// A permission as the target of an event.
-pub(in crate::operations) fn permission_target(permission: &Permission) -> Target {
-    let mut meta = json!({ "name": permission.name, "slug": permission.slug });
-    if let Some(description) = &permission.description {
-        meta["description"] = description.as_str().into();
-    }
-    Target::new("permission", &permission.id).named(&permission.slug).with(meta)
-}
-
-/// A role as the target of an event.
-pub(in crate::operations) fn role_target(role: &Role) -> Target {
-    let mut meta = json!({ "name": role.name });
-    if let Some(description) = &role.description {
-        meta["description"] = description.as_str().into();
-    }
-    Target::new("role", &role.id).named(&role.name).with(meta)
-}
-
 /// The roles with these names, by name. They must exist.
 ///
 /// # Errors
@@ -213,29 +185,7 @@ pub(super) async fn roles_by_name(mutation: &mut Mutation, names: Vec<String>) -
     let workspace_id = mutation.workspace_id().to_owned();
     let mut found = roles::find_by_names(mutation.connection(), &workspace_id, &names).await?;
     if let Some(unknown) = names.iter().find(|name| !found.iter().any(|role| role.name == **name)) {
-        return Err(Error::new(
-            Code::RoleNotFound,
-            format!("There is no role \"{unknown}\". Create it with `permissions.createRole` first."),
-        ));
-    }
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
-}
-
-/// The roles with these names, by name; those that do not exist are created without permissions.
-pub(super) async fn roles_by_name_or_new(mutation: &mut Mutation, names: Vec<String>) -> Result<Vec<Role>, Error> {
-    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    let names = distinct(names);
-    let mut found = roles::find_by_names(mutation.connection(), &workspace_id, &names).await?;
-    for name in names {
-        if found.iter().any(|role| role.name == name) {
-            continue;
-        }
-        let role = Role { id: ids::generate(Kind::Role), name, description: None };
-        roles::insert(mutation.connection(), &workspace_id, &role, now).await?;
-        mutation.record(Event::new("role.create", format!("Created role {}", role.id)).on(role_target(&role)));
-        mutation.touch(Subject::Role(role.id.clone()));
-        found.push(role);
+        return Err(unknown_role(unknown));
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
@@ -246,47 +196,25 @@ pub(super) async fn identity_by_external_id(
     mutation: &mut Mutation,
     external_id: String,
 ) -> Result<String, Error> {
-    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
+    let workspace_id = mutation.workspace_id().to_owned();
     let known = identities::find_by_external_id(mutation.connection(), &workspace_id, &external_id).await?;
     if let Some(identity) = known {
         return Ok(identity.id);
     }
-    let identity = Identity { id: ids::generate(Kind::Identity), workspace_id, external_id, meta: None };
-    identities::insert(mutation.connection(), &identity, now).await?;
-    mutation.record(
-        Event::new("identity.create", format!("Created identity {}", identity.id)).on(Target::new(
-            "identity",
-            &identity.id,
-        )
-        .named(&identity.external_id)),
-    );
-    mutation.touch(Subject::Identity(identity.id.clone()));
-    Ok(identity.id)
-}
-
-/// That a list has one more.
-pub(in crate::operations) fn gained(list: &str, item: &str) -> Changes {
-    Changes::between(&(), &json!({ list: [item] }))
-}
-
-/// That a list has one less.
-pub(in crate::operations) fn lost(list: &str, item: &str) -> Changes {
-    Changes::between(&json!({ list: [item] }), &())
+    let created = create_identities(mutation, [external_id]).await?.pop();
+    created.map(|identity| identity.id).ok_or_else(|| Error::unexpected("no identity came into being"))
 }
 
 /// Gives a key permissions that it does not hold yet, with an event for each.
-pub(super) async fn connect_permissions(
+async fn connect_permissions(
     mutation: &mut Mutation,
     key_id: &str,
     permissions: &[Permission],
 ) -> Result<(), Error> {
-    let ids = permissions.iter().map(|permission| permission.id.as_str());
-    keys::link_permissions(mutation.connection(), key_id, ids).await?;
+    let links: Vec<_> = permissions.iter().map(|permission| (key_id, permission.id.as_str())).collect();
+    keys::link_permissions(mutation.connection(), &links).await?;
     for permission in permissions {
-        let description = format!("Connected permission {} and key {key_id}", permission.id);
-        let event = Event::new("authorization.connect_permission_and_key", description)
-            .changing(gained("permissions", &permission.slug));
-        mutation.record(event.on(Target::new("key", key_id)).on(permission_target(permission)));
+        mutation.record(permission_connected(key_id, permission));
     }
     Ok(())
 }
@@ -297,8 +225,9 @@ async fn disconnect_permissions(
     key_id: &str,
     permissions: &[Permission],
 ) -> Result<(), Error> {
+    let ids: Vec<_> = permissions.iter().map(|permission| permission.id.as_str()).collect();
+    keys::unlink_permissions(mutation.connection(), key_id, &ids).await?;
     for permission in permissions {
-        keys::unlink_permission(mutation.connection(), key_id, &permission.id).await?;
         let description = format!("Disconnected permission {} and key {key_id}", permission.id);
         let event = Event::new("authorization.disconnect_permission_and_key", description)
             .changing(lost("permissions", &permission.slug));
@@ -308,21 +237,20 @@ async fn disconnect_permissions(
 }
 
 /// Gives a key roles that it does not have yet, with an event for each.
-pub(super) async fn connect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
-    keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
+async fn connect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
+    let links: Vec<_> = roles.iter().map(|role| (key_id, role.id.as_str())).collect();
+    keys::link_roles(mutation.connection(), &links).await?;
     for role in roles {
-        let description = format!("Connected role {} and key {key_id}", role.id);
-        let event =
-            Event::new("authorization.connect_role_and_key", description).changing(gained("roles", &role.name));
-        mutation.record(event.on(Target::new("key", key_id)).on(role_target(role)));
+        mutation.record(role_connected(key_id, role));
     }
     Ok(())
 }
 
 /// Takes roles from a key that has them, with an event for each.
 async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
+    let ids: Vec<_> = roles.iter().map(|role| role.id.as_str()).collect();
+    keys::unlink_roles(mutation.connection(), key_id, &ids).await?;
     for role in roles {
-        keys::unlink_role(mutation.connection(), key_id, &role.id).await?;
         let description = format!("Disconnected role {} and key {key_id}", role.id);
         let event =
             Event::new("authorization.disconnect_role_and_key", description).changing(lost("roles", &role.name));

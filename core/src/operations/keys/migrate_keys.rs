@@ -1,33 +1,38 @@
 //! `keys.migrateKeys`
+//!
+//! Everything is checked before anything is stored. Then keys go in by portions, each a change of its own: other
+//! writers get their turn in between, and an import that is cut off is repeated as it was.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::create_key::read_credits;
-use super::links::{
-    connect_permissions, connect_roles, identity_by_external_id, permissions_by_slug, roles_by_name_or_new,
-};
-use crate::audit::{Event, Target};
+use super::find_api;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
+use crate::error::Fault;
 use crate::ids::{self, Kind};
-use crate::keys::migration::hash_is_taken;
-use crate::keys::secret;
+use crate::keys::issuing::{self, NewKey, UnknownRoles};
+use crate::keys::migration::Algorithm;
 use crate::operations::fields::{self, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
-use crate::store::apis::{self, Api};
-use crate::store::credits::{self, Credits};
-use crate::store::keys::{self, Key};
-use crate::store::ratelimits::Owner;
+use crate::store::apis::Api;
+use crate::store::keys::{self, Holder};
 use crate::store::{Only, key_migrations};
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
-/// Bytes of a hash that are stored as they are. PostgreSQL cannot index texts of any length, and no
-/// hash that could ever match is longer.
-const LONGEST_STORED_HASH: usize = 1000;
+/// Rows that a portion writes at most, unless a single key needs more. While they are written, every paid
+/// verification waits on SQLite: this many take some 15 ms.
+const PORTION_ROWS: usize = 1500;
+/// Keys of a portion at most.
+const PORTION_KEYS: usize = 500;
+/// How often a portion is tried anew because another workspace has imported one of its keys this very moment.
+const TRIES: usize = 3;
+/// Faults that are answered at most.
+const MOST_FAULTS: usize = 50;
 
 /// Imports keys by their hashes.
 #[derive(Debug)]
@@ -83,13 +88,15 @@ struct ImportedKey {
 }
 
 /// What is answered.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// The keys that were imported, in the order of the request.
     migrated: Vec<MigratedKey>,
     /// Hashes that some key has already.
     failed: Vec<String>,
+    /// The same with their places in the request and why.
+    failures: Vec<Failure>,
 }
 
 /// A key that was imported.
@@ -102,19 +109,35 @@ struct MigratedKey {
     key_id: String,
 }
 
+/// A key that was left out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    /// Its place in `keys`, from 0.
+    index: usize,
+    /// As sent.
+    hash: String,
+    /// Why it was left out.
+    reason: String,
+}
+
 impl Operation for MigrateKeys {
     const ABOUT: About = About {
         name: "keys.migrateKeys",
         title: "Import keys",
         summary: "Imports keys that were issued elsewhere, by their hashes. Their users notice nothing.",
         description: "`keyrack migration create` makes the migration, whose algorithm says what the hashes are: with \
-                      `sha256` the base64 of the SHA-256 of the whole key, and keys verify at once; with \
-                      `github.com/seamapi/prefixed-api-key` the lower-case hex SHA-256 of the long token, and the \
-                      first `keys.verifyKey` of each key must name the migration. Until then any prefix and short \
-                      token with the right long token is accepted and becomes the key. A hash that some key has \
-                      already is left out and answered in `failed`; anything else that is wrong imports nothing. \
-                      Permissions, roles and identities come into being if they are new.",
-        hint: "All or nothing but for known hashes, which come back in failed. apiId from apis_listApis.",
+                      `sha256` the base64 or the 64 hexadecimal digits of the SHA-256 of the whole key, and keys \
+                      verify at once; with `github.com/seamapi/prefixed-api-key` the 64 hexadecimal digits of the \
+                      SHA-256 of the long token, and the first `keys.verifyKey` of each key must name the migration. \
+                      Until then any prefix and short token with the right long token is accepted and becomes the \
+                      key. At most 10,000 keys go in with one request. They are all checked first, and anything that \
+                      is wrong with one imports nothing; then they are stored in portions. A hash that some key has \
+                      already is left out and answered in `failed`, with the reason in `failures`: so a request \
+                      that was cut off, or answered with 503, may be repeated as it was. Permissions, roles and \
+                      identities come into being if they are new. `keyrack migration import` reads files of any \
+                      length.",
+        hint: "At most 10,000 keys; known hashes come back in failed, with why in failures. apiId from apis_listApis.",
         example: r#"{"migrationId": "<migrationId>", "apiId": "<apiId>", "keys": [{"hash": "<newKeyHash>", "name": "Moved"}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
@@ -132,96 +155,234 @@ impl Operation for MigrateKeys {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
-        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
-        let only = Only::Ids(&[&request.migration_id]);
-        let migrations = key_migrations::any(mutation.connection(), only).await?;
-        if !migrations.iter().any(|migration| migration.workspace_id == caller.workspace_id()) {
-            return Err(Error::not_found(Code::MigrationNotFound));
+        let api = find_api(keyrack, caller, &request.api_id).await?;
+        let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
+        let (keys, failures) = read(request.keys, algorithm, &request.migration_id)?;
+        let response = Response { failures, ..Response::default() };
+        let correlation_id = ids::generate(Kind::AuditCorrelation);
+        let migration_id = request.migration_id;
+        let mut import = Import { keyrack, caller, api, migration_id, correlation_id, response };
+        for portion in portions(keys) {
+            import.portion(portion).await?;
         }
-        let mut response = Response { migrated: Vec::new(), failed: Vec::new() };
-        for (at, imported) in request.keys.into_iter().enumerate() {
-            let hash = imported.hash.clone();
-            let at = format!("body.keys[{at}]");
-            match import(&mut mutation, &api, &request.migration_id, imported, &at).await? {
-                Some(key_id) => response.migrated.push(MigratedKey { hash, key_id }),
-                None => response.failed.push(hash),
-            }
-        }
-        // A process that has not heard of the migration yet hears of it with its first keys.
-        mutation.touch(Subject::KeyMigration(request.migration_id));
-        mutation.commit().await?;
+        let mut response = import.response;
+        response.failures.sort_by_key(|failure| failure.index);
+        response.failed = response.failures.iter().map(|failure| failure.hash.clone()).collect();
         Ok(response.into())
     }
 }
 
-/// Imports one key: its id, or nothing if some key has its hash already.
-async fn import(
-    mutation: &mut Mutation,
-    api: &Api,
-    migration_id: &str,
-    imported: ImportedKey,
-    at: &str,
-) -> Result<Option<String>, Error> {
-    let credits = imported.credits.as_ref().map(|credits| read_credits(credits, at)).transpose()?;
-    let meta = imported.meta.as_ref().map(|meta| fields::key_meta_at(meta, at)).transpose()?;
-    let hash = stored_form(&imported.hash).into_owned();
-    if hash_is_taken(mutation, &hash).await? {
-        return Ok(None);
-    }
-    let external_id = imported.external_id;
-    let identity_id = match external_id.clone() {
-        Some(external_id) => Some(identity_by_external_id(mutation, external_id).await?),
-        None => None,
-    };
-    let key = Key {
-        id: ids::generate(Kind::Key),
-        workspace_id: api.workspace_id.clone(),
-        api_id: api.id.clone(),
-        hash,
-        start: String::new(),
-        pending_migration_id: Some(migration_id.to_owned()),
-        name: imported.name,
-        identity_id,
-        meta,
-        enabled: imported.enabled,
-        expires_at: imported.expires,
-        last_used_at: None,
-        created_at: mutation.now(),
-        updated_at: None,
-        credits: credits.unwrap_or_default(),
-    };
-    if !keys::insert(mutation.connection(), &key).await? {
-        // Another workspace imported it this very moment.
-        return Ok(None);
-    }
-    if key.credits != Credits::default() {
-        let today = mutation.calendar().today;
-        credits::set(mutation.connection(), &key.id, key.credits, today).await?;
-    }
-    let limits = fields::new_ratelimits(imported.ratelimits.unwrap_or_default());
-    fields::add_ratelimits(mutation, &Owner::Key(key.id.clone()), &limits).await?;
-    let permissions = permissions_by_slug(mutation, imported.permissions.unwrap_or_default()).await?;
-    connect_permissions(mutation, &key.id, &permissions).await?;
-    let roles = roles_by_name_or_new(mutation, imported.roles.unwrap_or_default()).await?;
-    connect_roles(mutation, &key.id, &roles).await?;
-    let target = Target::key(&key.id, key.name.as_deref(), &key.start, external_id.as_deref());
-    mutation.record(
-        Event::new("key.create", format!("Imported key {} of API {}", key.id, api.id))
-            .on(target)
-            .on(Target::new("api", &api.id).named(&api.name)),
-    );
-    mutation.touch(Subject::Key(key.id.clone()));
-    Ok(Some(key.id))
+/// The algorithm of a migration of the caller's workspace.
+async fn find_algorithm(keyrack: &Keyrack, caller: &Caller, id: &str) -> Result<Algorithm, Error> {
+    let found = key_migrations::any(&mut *keyrack.store().read().await?, Only::Ids(&[id])).await?;
+    let found = found.into_iter().find(|migration| migration.workspace_id == caller.workspace_id());
+    let found = found.ok_or_else(|| Error::not_found(Code::MigrationNotFound))?;
+    Algorithm::named(&found.algorithm).ok_or_else(|| Error::unexpected("a migration with an unknown algorithm"))
 }
 
-/// The hash as it is, or a text of fixed length that stands for an overlong one: it can never match, but
-/// is still told apart from others.
-fn stored_form(hash: &str) -> Cow<'_, str> {
-    if hash.len() <= LONGEST_STORED_HASH {
-        Cow::Borrowed(hash)
-    } else {
-        Cow::Owned(format!("overlong:{}", secret::hash(hash).to_base64()))
+/// A key that is ready to be issued.
+struct Checked {
+    /// Its place in the request.
+    index: usize,
+    /// Its hash as it was sent.
+    sent: String,
+    new: NewKey,
+}
+
+/// Checks all keys of a request; those whose hash stands there before are failures.
+///
+/// # Errors
+/// 400 with the faults of all keys.
+fn read(
+    keys: Vec<ImportedKey>,
+    algorithm: Algorithm,
+    migration_id: &str,
+) -> Result<(Vec<Checked>, Vec<Failure>), Error> {
+    let mut seen: HashMap<String, usize> = HashMap::with_capacity(keys.len());
+    let (mut checked, mut failures, mut faults) = (Vec::with_capacity(keys.len()), Vec::new(), Vec::new());
+    for (index, mut imported) in keys.into_iter().enumerate() {
+        let sent = std::mem::take(&mut imported.hash);
+        let Some(new) = imported.read(index, &sent, algorithm, migration_id, &mut faults) else { continue };
+        if let Some(first) = seen.get(&new.hash) {
+            let reason = format!("the same hash stands at index {first} of this request");
+            failures.push(Failure { index, hash: sent, reason });
+            continue;
+        }
+        seen.insert(new.hash.clone(), index);
+        checked.push(Checked { index, sent, new });
+    }
+    if faults.is_empty() {
+        return Ok((checked, failures));
+    }
+    faults.truncate(MOST_FAULTS);
+    let first = faults.first().map(|fault| format!(" `{}`: {}.", fault.location, fault.message));
+    let detail = format!("The request is not valid, and nothing was imported.{}", first.unwrap_or_default());
+    Err(Error::new(Code::InvalidInput, detail).with_faults(faults))
+}
+
+impl ImportedKey {
+    /// The key as it is stored, or what is wrong with it.
+    fn read(
+        self,
+        index: usize,
+        sent: &str,
+        algorithm: Algorithm,
+        migration_id: &str,
+        faults: &mut Vec<Fault>,
+    ) -> Option<NewKey> {
+        let at = format!("body.keys[{index}]");
+        let hash = algorithm.stored_form(sent).ok_or_else(|| wrong_hash(&at, sent, algorithm));
+        let credits = self.credits.as_ref().map(|credits| read_credits(credits, &at)).transpose();
+        let meta = self.meta.as_ref().map(|meta| fields::key_meta_at(meta, &at)).transpose();
+        match (hash, credits, meta) {
+            (Ok(hash), Ok(credits), Ok(meta)) => Some(NewKey {
+                id: ids::generate(Kind::Key),
+                hash,
+                start: String::new(),
+                migration_id: Some(migration_id.to_owned()),
+                name: self.name,
+                external_id: self.external_id,
+                meta,
+                enabled: self.enabled,
+                expires_at: self.expires,
+                credits: credits.unwrap_or_default(),
+                ratelimits: fields::new_ratelimits(self.ratelimits.unwrap_or_default()),
+                permissions: self.permissions.unwrap_or_default(),
+                roles: self.roles.unwrap_or_default(),
+            }),
+            (hash, credits, meta) => {
+                for error in [hash.err(), credits.err(), meta.err()].into_iter().flatten() {
+                    faults.extend_from_slice(error.faults());
+                }
+                None
+            }
+        }
+    }
+}
+
+fn wrong_hash(at: &str, sent: &str, algorithm: Algorithm) -> Error {
+    let message = format!("`hash` must be {}; got {} characters", algorithm.form(), sent.chars().count());
+    Error::invalid(&format!("{at}.hash"), message, format!("Send such as `{}`.", algorithm.example()))
+}
+
+/// The keys in portions that do not hold up other writers.
+fn portions(keys: Vec<Checked>) -> Vec<Vec<Checked>> {
+    let mut portions: Vec<Vec<Checked>> = Vec::new();
+    let mut room = 0;
+    for key in keys {
+        let rows = rows(&key.new);
+        match portions.last_mut().filter(|portion| portion.len() < PORTION_KEYS && rows <= room) {
+            Some(portion) => {
+                room -= rows;
+                portion.push(key);
+            }
+            None => {
+                room = PORTION_ROWS.saturating_sub(rows);
+                portions.push(vec![key]);
+            }
+        }
+    }
+    portions
+}
+
+/// How many rows a key writes at most, those of the audit log and of the change feed included.
+fn rows(key: &NewKey) -> usize {
+    let (itself, identity, balance) = (3, 3 * usize::from(key.external_id.is_some()), 1);
+    itself + identity + balance + key.ratelimits.len() + 2 * (key.permissions.len() + key.roles.len())
+}
+
+/// An import under way.
+struct Import<'a> {
+    keyrack: &'a Keyrack,
+    caller: &'a Caller,
+    api: Api,
+    migration_id: String,
+    correlation_id: String,
+    response: Response,
+}
+
+impl Import<'_> {
+    /// Stores a portion, but for the keys whose hash some key has already.
+    async fn portion(&mut self, mut portion: Vec<Checked>) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let mut mutation = Mutation::begin(self.keyrack, self.caller).await?;
+            mutation.correlate_as(self.correlation_id.clone());
+            let hashes: Vec<_> = portion.iter().map(|key| key.new.hash.as_str()).collect();
+            let holders = keys::holders(mutation.connection(), &hashes).await?;
+            portion = self.without_known(portion, &holders);
+            if portion.is_empty() {
+                return Ok(());
+            }
+            let (sent, new): (Vec<_>, Vec<_>) =
+                portion.into_iter().map(|key| ((key.index, key.sent), key.new)).unzip();
+            if issuing::issue(&mut mutation, &self.api, &new, UnknownRoles::Created).await? {
+                // A process that has not heard of the migration yet hears of it with its first keys.
+                mutation.touch(Subject::KeyMigration(self.migration_id.clone()));
+                mutation.commit().await?;
+                let migrated = sent.into_iter().zip(new);
+                let migrated = migrated.map(|((_, hash), new)| MigratedKey { hash, key_id: new.id });
+                self.response.migrated.extend(migrated);
+                return Ok(());
+            }
+            let again = sent.into_iter().zip(new).map(|((index, sent), new)| Checked { index, sent, new });
+            portion = again.collect();
+        }
+        Err(Error::database_unavailable("other workspaces keep importing the same keys"))
+    }
+
+    /// The keys whose hash no key has; the others are failures.
+    fn without_known(&mut self, portion: Vec<Checked>, holders: &HashMap<String, Holder>) -> Vec<Checked> {
+        let (known, fresh): (Vec<_>, Vec<_>) =
+            portion.into_iter().partition(|key| holders.contains_key(&key.new.hash));
+        for key in known {
+            let reason = self.reason(holders.get(&key.new.hash));
+            self.response.failures.push(Failure { index: key.index, hash: key.sent, reason });
+        }
+        fresh
+    }
+
+    fn reason(&self, holder: Option<&Holder>) -> String {
+        let own = holder.filter(|holder| holder.workspace_id == self.caller.workspace_id());
+        match own.and_then(|holder| Some((holder.key_id.as_deref()?, holder.is_deleted))) {
+            Some((id, false)) => format!("key {id} has this hash already"),
+            Some((id, true)) => format!("the deleted key {id} had this hash, which stays taken"),
+            None => "another key has this hash already".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::credits::Credits;
+
+    fn key(index: usize, permissions: usize) -> Checked {
+        let new = NewKey {
+            id: format!("key_{index}"),
+            hash: String::new(),
+            start: String::new(),
+            migration_id: None,
+            name: None,
+            external_id: None,
+            meta: None,
+            enabled: true,
+            expires_at: None,
+            credits: Credits::default(),
+            ratelimits: Vec::new(),
+            permissions: vec![String::new(); permissions],
+            roles: Vec::new(),
+        };
+        Checked { index, sent: String::new(), new }
+    }
+
+    #[test]
+    fn a_portion_holds_as_many_keys_as_its_rows_allow_and_at_least_one() {
+        for (permissions, largest, count) in [(0, 375, 3), (2, 187, 6), (1000, 1, 1000)] {
+            let portions = portions((0..1000).map(|index| key(index, permissions)).collect());
+            assert_eq!(portions.len(), count, "{permissions} permissions");
+            assert_eq!(portions.iter().map(Vec::len).max(), Some(largest), "{permissions} permissions");
+            let order: Vec<_> = portions.iter().flatten().map(|key| key.index).collect();
+            assert_eq!(order, (0..1000).collect::<Vec<_>>());
+        }
     }
 }

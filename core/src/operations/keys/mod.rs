@@ -87,11 +87,20 @@ fn with_api(keyrack: &Keyrack, key: Option<Key>) -> Option<(Key, Arc<Api>)> {
     Some((key, api))
 }
 
+/// A live API of the caller's workspace, from memory unless another process has only just made it.
+async fn find_api(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<apis::Api, Error> {
+    let api = match keyrack.resident().api(api_id) {
+        Some(known) if known.stored.workspace_id == caller.workspace_id() => Some(known.stored.clone()),
+        _ => apis::find(&mut *keyrack.store().read().await?, caller.workspace_id(), api_id).await?,
+    };
+    api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
+}
+
 /// Stores a new key that was just generated.
 async fn add(mutation: &mut Mutation, key: &Key) -> Result<(), Error> {
-    match keys::insert(mutation.connection(), key).await? {
-        true => Ok(()),
-        false => Err(Error::unexpected("a generated key equals one that exists")),
+    match keys::insert(mutation.connection(), std::slice::from_ref(key)).await? {
+        1 => Ok(()),
+        _ => Err(Error::unexpected("a generated key equals one that exists")),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
-use crate::operations::fields::{self, EXTERNAL_ID_PATTERN, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
@@ -35,7 +35,7 @@ pub struct Request {
     name: Patch<String>,
     /// Whom it belongs to; the identity is created if new; null: nobody.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 255), regex(pattern = EXTERNAL_ID_PATTERN))]
+    #[schemars(length(min = 1, max = 255))]
     external_id: Patch<String>,
     /// Replaces the whole object; null: none.
     #[serde(default)]
@@ -238,14 +238,15 @@ async fn replace_links(
 ) -> Result<(), Error> {
     if let Some(slugs) = permissions {
         let permissions = permissions_by_slug(mutation, slugs).await?;
-        keys::unlink_permissions(mutation.connection(), key_id).await?;
-        let ids = permissions.iter().map(|permission| permission.id.as_str());
-        keys::link_permissions(mutation.connection(), key_id, ids).await?;
+        keys::unlink_all_permissions(mutation.connection(), key_id).await?;
+        let links: Vec<_> = permissions.iter().map(|permission| (key_id, permission.id.as_str())).collect();
+        keys::link_permissions(mutation.connection(), &links).await?;
     }
     if let Some(names) = roles {
         let roles = roles_by_name(mutation, names).await?;
-        keys::unlink_roles(mutation.connection(), key_id).await?;
-        keys::link_roles(mutation.connection(), key_id, roles.iter().map(|role| role.id.as_str())).await?;
+        keys::unlink_all_roles(mutation.connection(), key_id).await?;
+        let links: Vec<_> = roles.iter().map(|role| (key_id, role.id.as_str())).collect();
+        keys::link_roles(mutation.connection(), &links).await?;
     }
     Ok(())
 }

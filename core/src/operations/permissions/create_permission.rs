@@ -73,7 +73,7 @@ impl Operation for CreatePermission {
         if !permissions::find_by_slugs(mutation.connection(), workspace_id, slugs).await?.is_empty() {
             return Err(slug_is_taken(&permission.slug));
         }
-        permissions::insert(mutation.connection(), workspace_id, &permission, now).await?;
+        permissions::insert(mutation.connection(), workspace_id, std::slice::from_ref(&permission), now).await?;
         mutation.record(permission_created(&permission));
         mutation.commit().await?;
         Ok(Response { permission_id: permission.id }.into())

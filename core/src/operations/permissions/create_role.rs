@@ -95,11 +95,13 @@ impl Operation for CreateRole {
         if !roles::find_by_names(mutation.connection(), workspace_id, names).await?.is_empty() {
             return Err(name_is_taken(&role.name));
         }
-        roles::insert(mutation.connection(), workspace_id, &role, now).await?;
+        roles::insert(mutation.connection(), workspace_id, std::slice::from_ref(&role), now).await?;
         mutation.record(Event::new("role.create", format!("Created role {}", role.id)).on(role_target(&role)));
-        for permission in permissions_by_slug(&mut mutation, slugs).await? {
-            roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
-            mutation.record(connected(&role, &permission));
+        let held = permissions_by_slug(&mut mutation, slugs).await?;
+        let ids: Vec<_> = held.iter().map(|permission| permission.id.as_str()).collect();
+        roles::link_permissions(mutation.connection(), &role.id, &ids).await?;
+        for permission in &held {
+            mutation.record(connected(&role, permission));
         }
         mutation.commit().await?;
         Ok(Response { role_id: role.id }.into())

@@ -109,8 +109,10 @@ async fn replace(
     held: &[Permission],
     wanted: &[Permission],
 ) -> Result<(), Error> {
-    for permission in without(held, wanted) {
-        roles::unlink_permission(mutation.connection(), &role.id, &permission.id).await?;
+    let (taken, given) = (without(held, wanted), without(wanted, held));
+    roles::unlink_permissions(mutation.connection(), &role.id, &ids(&taken)).await?;
+    roles::link_permissions(mutation.connection(), &role.id, &ids(&given)).await?;
+    for permission in taken {
         let description = format!("Disconnected role {} and permission {}", role.id, permission.id);
         mutation.record(
             Event::new("authorization.disconnect_role_and_permissions", description)
@@ -119,13 +121,16 @@ async fn replace(
                 .changing(lost("permissions", &permission.slug)),
         );
     }
-    for permission in without(wanted, held) {
-        roles::link_permission(mutation.connection(), &role.id, &permission.id).await?;
+    for permission in given {
         mutation.record(connected(role, permission));
     }
     // Keys hold permissions of a role through the role: those that have it are all that are affected.
     mutation.touch(Subject::Role(role.id.clone()));
     Ok(())
+}
+
+fn ids<'a>(permissions: &[&'a Permission]) -> Vec<&'a str> {
+    permissions.iter().map(|permission| permission.id.as_str()).collect()
 }
 
 /// What of `all` is not in `others`, in its order. Both may be long.

@@ -1,0 +1,205 @@
+//! Issuing keys: the one place that stores new keys with all that belongs to them, one or many at once.
+//!
+//! What keys name is found with one statement, what is new is added with a statement per table, and nothing
+//! that was written is read back. Permissions and identities that are named and do not exist come into being
+//! with the keys; roles only where that is asked for.
+
+use std::collections::BTreeSet;
+
+use super::links::{create_identities, create_permissions, create_roles, permission_connected, role_connected};
+use crate::audit::{Event, Target};
+use crate::changes::{Mutation, Subject};
+use crate::error::{Code, Error};
+use crate::store::apis::Api;
+use crate::store::credits::{self, Credits};
+use crate::store::keys::{self, Key};
+use crate::store::named::{self, Named, Wanted};
+use crate::store::ratelimits::{self, Owner, Ratelimit};
+
+/// A key to be issued.
+#[derive(Debug)]
+pub(crate) struct NewKey {
+    /// `key_…`
+    pub(crate) id: String,
+    /// As it is stored.
+    pub(crate) hash: String,
+    /// The first characters, for people; empty for an imported key.
+    pub(crate) start: String,
+    /// The migration that it is imported with.
+    pub(crate) migration_id: Option<String>,
+    /// For people.
+    pub(crate) name: Option<String>,
+    /// Whom it belongs to.
+    pub(crate) external_id: Option<String>,
+    /// JSON object.
+    pub(crate) meta: Option<String>,
+    /// Whether it may be used.
+    pub(crate) enabled: bool,
+    /// Unix ms.
+    pub(crate) expires_at: Option<i64>,
+    /// Balance and refill.
+    pub(crate) credits: Credits,
+    /// Limits of this key alone.
+    pub(crate) ratelimits: Vec<Ratelimit>,
+    /// Slugs, some perhaps more than once.
+    pub(crate) permissions: Vec<String>,
+    /// Names, some perhaps more than once.
+    pub(crate) roles: Vec<String>,
+}
+
+impl NewKey {
+    fn slugs(&self) -> BTreeSet<&str> {
+        self.permissions.iter().map(String::as_str).collect()
+    }
+
+    fn role_names(&self) -> BTreeSet<&str> {
+        self.roles.iter().map(String::as_str).collect()
+    }
+}
+
+/// What becomes of roles that are named and do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnknownRoles {
+    /// The keys are refused.
+    Refused,
+    /// They are created, without permissions.
+    Created,
+}
+
+/// Issues keys of an API: `false` when some key has one of their hashes already, and then the change must not
+/// be committed.
+///
+/// # Errors
+/// 404 when the API is gone, or for an unknown role that is not to be created.
+pub(crate) async fn issue(
+    mutation: &mut Mutation,
+    api: &Api,
+    new: &[NewKey],
+    unknown_roles: UnknownRoles,
+) -> Result<bool, Error> {
+    let named = find_or_create(mutation, api, new, unknown_roles).await?;
+    let created_at = mutation.now();
+    let stored: Vec<Key> = new.iter().map(|key| stored(key, api, &named, created_at)).collect();
+    if keys::insert(mutation.connection(), &stored).await? < stored.len() as u64 {
+        return Ok(false);
+    }
+    let credits: Vec<_> = new.iter().map(|key| (key.id.as_str(), key.credits)).collect();
+    let credits: Vec<_> = credits.into_iter().filter(|(_, credits)| *credits != Credits::default()).collect();
+    let today = mutation.calendar().today;
+    credits::set_all(mutation.connection(), &credits, today).await?;
+    add_ratelimits(mutation, new).await?;
+    link(mutation, new, &named).await?;
+    for key in new {
+        record(mutation, key, api, &named);
+    }
+    Ok(true)
+}
+
+/// What the keys name, and what of it had to be created.
+async fn find_or_create(
+    mutation: &mut Mutation,
+    api: &Api,
+    new: &[NewKey],
+    unknown_roles: UnknownRoles,
+) -> Result<Named, Error> {
+    let wanted = Wanted {
+        external_ids: new.iter().filter_map(|key| key.external_id.as_deref()).collect(),
+        slugs: new.iter().flat_map(NewKey::slugs).collect(),
+        roles: new.iter().flat_map(NewKey::role_names).collect(),
+    };
+    let workspace_id = mutation.workspace_id().to_owned();
+    let mut named = named::find(mutation.connection(), &workspace_id, &api.id, &wanted).await?;
+    if !named.has_api {
+        // It may have gone while the request waited for the workspace's lock.
+        return Err(Error::not_found(Code::ApiNotFound));
+    }
+    let unknown = |names: BTreeSet<&str>, is_known: &dyn Fn(&str) -> bool| -> Vec<String> {
+        names.into_iter().filter(|name| !is_known(name)).map(str::to_owned).collect()
+    };
+    if unknown_roles == UnknownRoles::Refused
+        && let Some(role) = new.iter().flat_map(|key| &key.roles).find(|name| !named.roles.contains_key(*name))
+    {
+        return Err(unknown_role(role));
+    }
+    let roles = unknown(wanted.roles, &|name| named.roles.contains_key(name));
+    let external_ids = unknown(wanted.external_ids, &|id| named.identities.contains_key(id));
+    let slugs = unknown(wanted.slugs, &|slug| named.permissions.contains_key(slug));
+    for identity in create_identities(mutation, external_ids).await? {
+        named.identities.insert(identity.external_id, identity.id);
+    }
+    for permission in create_permissions(mutation, slugs).await? {
+        named.permissions.insert(permission.slug.clone(), permission);
+    }
+    for role in create_roles(mutation, roles).await? {
+        named.roles.insert(role.name.clone(), role);
+    }
+    Ok(named)
+}
+
+/// The refusal of a role that does not exist.
+pub(crate) fn unknown_role(name: &str) -> Error {
+    Error::new(
+        Code::RoleNotFound,
+        format!("There is no role \"{name}\". Create it with `permissions.createRole` first."),
+    )
+}
+
+fn stored(new: &NewKey, api: &Api, named: &Named, created_at: i64) -> Key {
+    let identity_id = new.external_id.as_ref().and_then(|external_id| named.identities.get(external_id));
+    Key {
+        id: new.id.clone(),
+        workspace_id: api.workspace_id.clone(),
+        api_id: api.id.clone(),
+        hash: new.hash.clone(),
+        start: new.start.clone(),
+        pending_migration_id: new.migration_id.clone(),
+        name: new.name.clone(),
+        identity_id: identity_id.cloned(),
+        meta: new.meta.clone(),
+        enabled: new.enabled,
+        expires_at: new.expires_at,
+        last_used_at: None,
+        created_at,
+        updated_at: None,
+        credits: new.credits,
+    }
+}
+
+async fn add_ratelimits(mutation: &mut Mutation, new: &[NewKey]) -> Result<(), Error> {
+    let owners: Vec<_> = new.iter().map(|key| Owner::Key(key.id.clone())).collect();
+    let mut limits = Vec::new();
+    for (owner, key) in owners.iter().zip(new) {
+        limits.extend(key.ratelimits.iter().map(|limit| (owner, limit)));
+    }
+    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
+    ratelimits::insert(mutation.connection(), &workspace_id, &limits, now).await
+}
+
+async fn link(mutation: &mut Mutation, new: &[NewKey], named: &Named) -> Result<(), Error> {
+    let (mut permissions, mut roles) = (Vec::new(), Vec::new());
+    for key in new {
+        let held = key.slugs().into_iter().filter_map(|slug| named.permissions.get(slug));
+        permissions.extend(held.map(|permission| (key.id.as_str(), permission.id.as_str())));
+        let held = key.role_names().into_iter().filter_map(|name| named.roles.get(name));
+        roles.extend(held.map(|role| (key.id.as_str(), role.id.as_str())));
+    }
+    keys::link_permissions(mutation.connection(), &permissions).await?;
+    keys::link_roles(mutation.connection(), &roles).await
+}
+
+fn record(mutation: &mut Mutation, key: &NewKey, api: &Api, named: &Named) {
+    for permission in key.slugs().into_iter().filter_map(|slug| named.permissions.get(slug)) {
+        mutation.record(permission_connected(&key.id, permission));
+    }
+    for role in key.role_names().into_iter().filter_map(|name| named.roles.get(name)) {
+        mutation.record(role_connected(&key.id, role));
+    }
+    let done = if key.migration_id.is_some() { "Imported" } else { "Created" };
+    let target = Target::key(&key.id, key.name.as_deref(), &key.start, key.external_id.as_deref());
+    mutation.record(
+        Event::new("key.create", format!("{done} key {} of API {}", key.id, api.id))
+            .on(target)
+            .on(Target::new("api", &api.id).named(&api.name)),
+    );
+    mutation.touch(Subject::Key(key.id.clone()));
+}
