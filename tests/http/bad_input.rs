@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::catalogue::operations;
 use crate::facts::facts;
-use crate::faults::faults;
+use crate::faults::{Fault, faults};
 use crate::keyrack;
 
 /// What is wrong with the answer to a faulty request, if anything.
@@ -26,13 +26,22 @@ fn complaint(answer: &Answer, location: &str) -> Option<String> {
     None
 }
 
+/// Whether what the contract refuses is refused here too: a pattern may be listed as one that Keyrack leaves out.
+fn is_refused(operation: &str, fault: &Fault) -> bool {
+    let place = fault.location.replacen("body.", "request.", 1);
+    let is_taken =
+        |line: &Value| line["path"] == format!("{operation} {place}:pattern") && line["keyrack"].is_null();
+    let mut deviations = facts().deviations["openapi"].as_array().expect("a list").iter();
+    !(fault.is_about_a_pattern() && deviations.any(is_taken))
+}
+
 /// Sends every faulty request of these operations; returns how many there were.
 async fn assert_every_bound_is_enforced(server: &Server, operations: &[&str]) -> usize {
     let mut complaints = Vec::new();
     let mut sent = 0;
     for name in operations {
         let operation = facts().operation(name).expect("the contract has the operation");
-        for fault in faults(&operation.request) {
+        for fault in faults(&operation.request).into_iter().filter(|fault| is_refused(name, fault)) {
             let answer = server.call(name, fault.body).await;
             sent += 1;
             if let Some(complaint) = complaint(&answer, &fault.location) {
@@ -357,7 +366,8 @@ async fn bad_requests_lose_nothing() {
     let key = server.call("keys.createKey", body).await.text_of("key");
     for name in operations() {
         let operation = facts().operation(name).expect("the contract has the operation");
-        for fault in faults(&operation.request).into_iter().step_by(7) {
+        let refused = faults(&operation.request).into_iter().filter(|fault| is_refused(name, fault));
+        for fault in refused.step_by(7) {
             server.call(name, fault.body).await.expect(400);
         }
         server.call_text(name, "{\"key\":", &[]).await.expect(400);

@@ -12,6 +12,14 @@ pub(crate) struct Fault {
     pub(crate) body: Value,
 }
 
+const OUTSIDE_THE_PATTERN: [&str; 2] = ["a character outside the pattern", "a line break at the end"];
+
+impl Fault {
+    pub(crate) fn is_about_a_pattern(&self) -> bool {
+        OUTSIDE_THE_PATTERN.contains(&self.what)
+    }
+}
+
 /// A body with every member of the schema, each within its bounds; of members that exclude each other the first.
 pub(crate) fn sample(schema: &Value) -> Value {
     if let Some(first) = schema["enum"].get(0) {
@@ -147,8 +155,8 @@ fn wrong_strings(schema: &Value, wrong: &mut Vec<(&'static str, Value)>) {
         wrong.push(("one character too long", json!("a".repeat(usize_from(most) + 1))));
     }
     if schema["pattern"].is_string() {
-        wrong.push(("a character outside the pattern", json!("aaaaaaaa!")));
-        wrong.push(("a line break at the end", json!("aaaaaaaa\n")));
+        wrong.push((OUTSIDE_THE_PATTERN[0], json!("aaaaaaaa!")));
+        wrong.push((OUTSIDE_THE_PATTERN[1], json!("aaaaaaaa\n")));
     }
     if schema["enum"].is_array() {
         wrong.push(("none of the allowed words", json!("no-such-word")));

@@ -232,7 +232,7 @@ fn key_requests(own: &Own, other: &Things) -> Vec<(&'static str, Value)> {
 }
 
 fn migration(api: &str, migration: &str) -> Value {
-    json!({"apiId": api, "migrationId": migration, "keys": [{"hash": "a hash of a key from elsewhere"}]})
+    json!({"apiId": api, "migrationId": migration, "keys": [{"hash": "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="}]})
 }
 
 fn urn(workspace: &str) -> String {

@@ -176,6 +176,20 @@ async fn hashes_that_some_key_has_are_left_out_and_named() {
         answer.data()["migrated"].as_array().expect("a list").iter().map(|key| &key["hash"]).collect();
     assert_eq!(migrated, [&json!(hashes[3]), &json!(hashes[5])]);
     assert_eq!(answer.data()["failed"], json!([hashes[0], hashes[1], hashes[2], hashes[4]]));
+    let reasons: Vec<(&Value, &Value)> = answer.data()["failures"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|failure| (&failure["index"], &failure["reason"]))
+        .collect();
+    let reasons_expected = [
+        (0, format!("key {} has this hash already", live.id)),
+        (1, format!("the deleted key {} had this hash, which stays taken", deleted.id)),
+        (2, "another key has this hash already".to_owned()),
+        (4, "the same hash stands at index 3 of this request".to_owned()),
+    ];
+    let expected = reasons_expected.map(|(index, reason)| (json!(index), json!(reason)));
+    assert_eq!(reasons, expected.iter().map(|(index, reason)| (index, reason)).collect::<Vec<_>>());
     let overview = import.server.call("workspace.getOverview", json!({})).await.expect(200);
     assert_eq!(overview.data()["counts"]["identities"], 2, "none for what was left out");
     let again = import.server.call("keys.migrateKeys", import.body(json!(keys))).await.expect(200);
@@ -188,9 +202,10 @@ async fn hashes_that_some_key_has_are_left_out_and_named() {
 
 #[tokio::test]
 async fn a_text_that_a_deleted_key_had_stays_refused() {
-    let import = Import::new(PREFIXED).await;
+    let import = Import::new("sha256").await;
     let text = "acme_ab_longtoken";
     let first = import.key(text, base64(text), json!({})).await;
+    let import = Import { migration: new_migration(&import.server, PREFIXED), ..import };
     assert_eq!(verify(&import.server, &first, json!({})).await["code"], "VALID");
     import.server.call("keys.deleteKey", json!({"keyId": first.id})).await.expect(200);
     import.key(text, hex("longtoken"), json!({})).await;
@@ -199,28 +214,107 @@ async fn a_text_that_a_deleted_key_had_stays_refused() {
 }
 
 #[tokio::test]
-async fn any_text_is_a_hash_and_the_server_starts_with_all_of_them() {
-    let import = Import::new(PREFIXED).await;
-    let overlong = "0123456789abcdef-ü".repeat(55);
-    let upper = hex("upper").to_uppercase();
-    let odd =
-        ["abc", "not base64 at all", "ü\n\t'\"%", &upper, &hex("upper")[..63], &overlong, &format!("{overlong}x")];
-    let keys: Vec<Value> = odd.iter().map(|hash| json!({"hash": hash})).collect();
-    assert_eq!(import.keys(json!(keys)).await.len(), odd.len());
+async fn a_hash_that_no_key_could_have_is_refused_with_its_place_and_an_example() {
+    for (algorithm, good, example) in
+        [("sha256", base64("a"), "ungWv48Bz+pB"), (PREFIXED, hex("a"), "ba7816bf8f01cfea")]
+    {
+        let import = Import::new(algorithm).await;
+        let overlong = "0123456789abcdef".repeat(60);
+        let (digits, without_padding) = (hex("a"), base64("a")[..43].to_owned());
+        let odd = ["abc", "ü\n\t'\"%", &digits[..63], &without_padding, &overlong, &base64("a")[..40]];
+        for hash in odd {
+            let keys = json!([{"hash": good, "externalId": "left behind"}, {"hash": hash}]);
+            let answer = import.server.call("keys.migrateKeys", import.body(keys)).await;
+            let answer = answer.expect_error(400, "unkey/application/invalid_input");
+            assert_eq!(answer.locations(), ["body.keys[1].hash"]);
+            assert!(answer.text.contains(example), "{}", answer.text);
+        }
+        let keys: Vec<Value> = odd.iter().map(|hash| json!({"hash": hash})).collect();
+        let answer = import.server.call("keys.migrateKeys", import.body(json!(keys))).await;
+        let answer = answer.expect_error(400, "unkey/application/invalid_input");
+        assert_eq!(answer.locations().len(), odd.len(), "all at once");
+        let overview = import.server.call("workspace.getOverview", json!({})).await.expect(200);
+        let counts = &overview.data()["counts"];
+        assert_eq!((&counts["keys"], &counts["identities"]), (&json!(0), &json!(0)));
+    }
+}
+
+#[tokio::test]
+async fn hexadecimal_digits_are_as_good_as_base64_and_name_the_same_key() {
+    let import = Import::new("sha256").await;
+    let [plain, upper] = ["digits of one", "digits of another"];
+    let first = import.key(plain, hex(plain), json!({})).await;
+    let second = import.key(upper, hex(upper).to_uppercase(), json!({})).await;
+    for key in [&first, &second] {
+        assert_eq!(verify(&import.server, key, json!({})).await["code"], "VALID");
+    }
+    let keys = json!([{"hash": base64(plain)}, {"hash": hex("third")}, {"hash": base64("third")}]);
+    let answer = import.server.call("keys.migrateKeys", import.body(keys)).await.expect(200);
+    assert_eq!(answer.data()["migrated"].as_array().map(Vec::len), Some(1));
+    assert_eq!(answer.data()["failed"], json!([base64(plain), base64("third")]));
+    let migration = new_migration(&import.server, PREFIXED);
+    let import = Import { migration, ..import };
+    import.key("acme_ab_upper", hex("upper").to_uppercase(), json!({})).await;
+    assert_eq!(import.code("acme_ab_upper").await, "VALID");
+}
+
+#[tokio::test]
+async fn an_import_is_cut_into_portions_and_repeating_it_changes_nothing() {
+    let import = Import::new("sha256").await;
+    let keys: Vec<Value> = (0..1000)
+        .map(|at| {
+            let (hash, owner) = (base64(&format!("key {at}")), format!("owner {}", at % 300));
+            json!({"hash": hash, "externalId": owner, "permissions": ["a.read", "a.write"], "roles": ["all"],
+                   "credits": {"remaining": 5},
+                   "ratelimits": [{"name": "calls", "limit": 5, "duration": 60_000, "autoApply": true}]})
+        })
+        .collect();
+    let ids = import.keys(json!(keys)).await;
+    assert_eq!(ids.len(), 1000);
+    let overview = import.server.call("workspace.getOverview", json!({})).await.expect(200);
+    let counts = &overview.data()["counts"];
+    assert_eq!((&counts["keys"], &counts["identities"], &counts["roles"]), (&json!(1000), &json!(300), &json!(1)));
+    for at in [0, 500, 999] {
+        let key = NewKey { id: ids[at].clone(), key: format!("key {at}") };
+        let data = verify(&import.server, &key, json!({"permissions": "a.read AND a.write"})).await;
+        assert_eq!((&data["code"], &data["credits"]), (&json!("VALID"), &json!(4)), "{at}");
+        assert_eq!(data["identity"]["externalId"], format!("owner {}", at % 300));
+        assert_eq!((&data["roles"], &data["ratelimits"][0]["remaining"]), (&json!(["all"]), &json!(4)));
+    }
     let again = import.server.call("keys.migrateKeys", import.body(json!(keys))).await.expect(200);
-    assert_eq!(again.data()["failed"], json!(odd));
-    let waiting = import.key("acme_ab_longtoken", hex("longtoken"), json!({})).await;
-    let settled = import.key("acme_ab_settled", hex("settled"), json!({})).await;
-    assert_eq!(import.code("acme_ab_settled").await, "VALID");
-    let Import { server, api, migration } = import;
-    let import = Import { server: server.kill_and_restart().await, api, migration };
-    assert_eq!(verify(&import.server, &settled, json!({})).await["code"], "VALID");
-    assert_eq!(verify(&import.server, &waiting, json!({})).await["code"], "NOT_FOUND");
-    assert_eq!(import.code("acme_ab_upper").await, "NOT_FOUND");
-    assert_eq!(import.code("acme_ab_longtoken").await, "VALID");
-    assert_eq!(verify(&import.server, &waiting, json!({})).await["code"], "VALID");
-    let listed = import.server.call("apis.listKeys", json!({"apiId": import.api})).await.expect(200);
-    assert_eq!(listed.data().as_array().map(Vec::len), Some(odd.len() + 2));
+    let failures = again.data()["failures"].as_array().expect("a list");
+    assert_eq!((&again.data()["migrated"], failures.len()), (&json!([]), 1000));
+    for (at, failure) in failures.iter().enumerate() {
+        assert_eq!((&failure["index"], &failure["hash"]), (&json!(at), &keys[at]["hash"]));
+        assert_eq!(failure["reason"], format!("key {} has this hash already", ids[at]));
+    }
+}
+
+#[tokio::test]
+async fn at_most_ten_thousand_keys_go_in_at_once() {
+    let import = Import::new("sha256").await;
+    let keys: Vec<Value> = (0..10_001).map(|at| json!({"hash": hex(&at.to_string())})).collect();
+    let answer = import.server.call("keys.migrateKeys", import.body(json!(keys))).await;
+    let answer = answer.expect_error(400, "unkey/application/invalid_input");
+    assert_eq!(answer.locations(), ["body.keys"]);
+}
+
+#[tokio::test]
+async fn external_ids_are_any_text_wherever_a_key_is_made_or_changed() {
+    let import = Import::new("sha256").await;
+    let odd = "Zoë O'Neill <zoe@example.com> / 組織";
+    let imported = import.key("imported", base64("imported"), json!({"externalId": odd})).await;
+    let created = new_key(&import.server, &import.api, json!({"externalId": odd})).await;
+    let updated = new_key(&import.server, &import.api, json!({})).await;
+    let body = json!({"keyId": updated.id, "externalId": odd});
+    import.server.call("keys.updateKey", body).await.expect(200);
+    for key in [imported, created, updated] {
+        assert_eq!(verify(&import.server, &key, json!({})).await["identity"]["externalId"], odd);
+    }
+    let body = json!({"externalId": "another: ü"});
+    import.server.call("identities.createIdentity", body).await.expect(200);
+    let overview = import.server.call("workspace.getOverview", json!({})).await.expect(200);
+    assert_eq!(overview.data()["counts"]["identities"], 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Changes of APIs and keys.
 
+use keyrack_core::keys::secret;
 use keyrack_test_harness::Server;
 use serde_json::{Value, json};
 
@@ -100,7 +101,7 @@ fn key_updated(scene: &Scene) -> Vec<Due> {
 fn migration(server: &Server, scene: &Scene) -> Change {
     let key = |what: &str| {
         json!({
-            "hash": scene.name(what), "name": what, "externalId": scene.name("new"), "meta": {"e": 1},
+            "hash": secret::hash(&scene.name(what)).to_base64(), "name": what, "externalId": scene.name("new"), "meta": {"e": 1},
             "permissions": [scene.name("held"), scene.name("x")], "roles": [scene.name("newRole")],
             "credits": {"remaining": 5}, "ratelimits": [limit("own", 5)],
         })
@@ -117,14 +118,13 @@ fn migration(server: &Server, scene: &Scene) -> Change {
             due("key.create", [key(), scene.api()]),
         ]
     };
-    let mut first = vec![
+    let first = vec![
         due("identity.create", [Named::Identity(scene.name("new"))]),
         due("permission.create", [x.clone()]),
         due("role.create", [role.clone()]),
     ];
-    first.extend(created("/migrated/0/keyId"));
     let mut change = Change::new("keys.migrateKeys", body, first).probed([scene.verification()]);
-    change.due.push(created("/migrated/1/keyId"));
+    change.due.extend(["/migrated/0/keyId", "/migrated/1/keyId"].map(created));
     change
 }
 
