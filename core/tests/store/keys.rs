@@ -140,15 +140,15 @@ async fn an_import_leaves_the_events_of_all_it_makes_and_its_first_use_none(data
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let body = json!({ "apiId": api, "migrationId": migration, "keys": [
         { "hash": hash, "name": "Mobile", "externalId": "ada", "permissions": ["a"], "roles": ["r"] },
-        { "hash": "second", "permissions": ["a"], "roles": ["r"] },
+        { "hash": hash.replace('b', "c"), "permissions": ["a"], "roles": ["r"] },
     ] });
     let answer = instance.run::<MigrateKeys>(body.clone()).await.unwrap();
     let seen = events(&instance, &mut after).await;
     let due = [
         "identity.create",
         "permission.create",
-        CONNECT_PERMISSION,
         "role.create",
+        CONNECT_PERMISSION,
         CONNECT_ROLE,
         "key.create",
         CONNECT_PERMISSION,
@@ -241,5 +241,6 @@ async fn migrations_of_another_workspace_do_not_exist(database: Database) {
         assert_eq!(stranger.run::<VerifyKey>(body).await.unwrap()["code"], "NOT_FOUND", "{migration}");
     }
     let failed = stranger.run::<MigrateKeys>(body(&own, &api)).await.unwrap();
-    assert_eq!(failed, json!({ "migrated": [], "failed": [hash] }), "hashes are unique in the whole instance");
+    assert_eq!((&failed["migrated"], &failed["failed"]), (&json!([]), &json!([hash])), "unique in the instance");
+    assert_eq!(failed["failures"][0]["reason"], "another key has this hash already", "nothing of the other's key");
 }
