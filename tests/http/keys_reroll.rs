@@ -167,3 +167,66 @@ async fn unknown_members_are_tolerated() {
     let body = json!({"keyId": key.id, "expiration": 0, "reason": "leaked"});
     server.call("keys.rerollKey", body).await.expect(200);
 }
+
+/// What a program does whose first answer was lost: it asks for the same again.
+#[tokio::test]
+async fn a_reroll_that_is_repeated_gives_a_key_that_outlives_the_grace() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let far = 4_102_444_800_000_i64;
+    for (members, expires) in [(json!({}), None), (json!({"expires": far}), Some(json!(far)))] {
+        let old = new_key(&server, &api, members).await;
+        let lost = reroll(&server, &old, json!(MINUTE)).await;
+        let end = read_key(&server, &old).await["expires"].clone();
+        let new = reroll(&server, &old, json!(MINUTE)).await;
+        let third = reroll(&server, &old, json!(10 * MINUTE)).await;
+        for key in [&lost, &new, &third] {
+            assert_eq!(read_key(&server, key).await.get("expires").cloned(), expires);
+            assert_eq!(verify(&server, key, json!({})).await["code"], "VALID");
+        }
+        assert_eq!(read_key(&server, &old).await["expires"], end, "the end only comes nearer");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_reroll_has_ended_names_the_key_in_its_place() {
+    let server = keyrack().await;
+    let old = new_key(&server, &new_api(&server).await, json!({})).await;
+    let new = reroll(&server, &old, json!(0)).await;
+    for expiration in [json!(0), json!(MINUTE), Value::Null] {
+        let body = json!({"keyId": old.id, "expiration": expiration});
+        let answer = server.call("keys.rerollKey", body).await;
+        let answer = answer.expect_error(412, "unkey/application/precondition_failed");
+        assert!(answer.text.contains(&new.id), "{}", answer.text);
+    }
+    let newest = reroll(&server, &new, json!(0)).await;
+    assert_eq!(verify(&server, &newest, json!({})).await["code"], "VALID");
+    // Whoever gives the key another expiry has the last word.
+    let body = json!({"keyId": old.id, "expires": null});
+    server.call("keys.updateKey", body).await.expect(200);
+    assert_eq!(verify(&server, &old, json!({})).await["code"], "VALID");
+    reroll(&server, &old, json!(0)).await;
+}
+
+#[tokio::test]
+async fn a_key_that_expired_of_itself_is_rerolled_as_expired() {
+    let server = keyrack().await;
+    let old = new_key(&server, &new_api(&server).await, json!({"expires": 1000})).await;
+    let new = reroll(&server, &old, json!(MINUTE)).await;
+    assert_eq!(read_key(&server, &new).await["expires"], 1000);
+    reroll(&server, &old, json!(0)).await;
+}
+
+#[tokio::test]
+async fn a_grace_of_more_than_a_year_is_refused() {
+    let server = keyrack().await;
+    let key = new_key(&server, &new_api(&server).await, json!({})).await;
+    let year = 31_536_000_000_i64;
+    let body = json!({"keyId": key.id, "expiration": year + 1});
+    for operation in ["keys.rerollKey", "rootKeys.rerollKey"] {
+        let answer = server.call(operation, body.clone()).await;
+        let answer = answer.expect_error(400, "unkey/application/invalid_input");
+        assert_eq!(answer.locations(), ["body.expiration"]);
+    }
+    reroll(&server, &key, json!(year)).await;
+}

@@ -288,3 +288,18 @@ async fn two_that_delete_each_other_leave_one() {
         assert_eq!([a.status, b.status].iter().filter(|status| **status == 200).count(), 1, "{a:?} {b:?}");
     }
 }
+
+#[tokio::test]
+async fn a_repeated_reroll_of_a_root_key_gives_one_that_lasts_and_an_ended_one_names_its_successor() {
+    let server = keyrack().await;
+    let answer = server.call("rootKeys.createKey", json!({"permissions": ["api.*.read_api"]})).await.expect(200);
+    let old = answer.text_of("keyId");
+    reroll(&server, &old, json!(60_000)).await.expect(200);
+    let answer = reroll(&server, &old, json!(60_000)).await.expect(200);
+    assert_eq!(listed(&server, &answer.text_of("keyId")).await.get("expires"), None, "not the first grace");
+    let successor = reroll(&server, &old, json!(0)).await.expect(200).text_of("keyId");
+    let refused = reroll(&server, &old, json!(0)).await;
+    let refused = refused.expect_error(412, "unkey/application/precondition_failed");
+    assert!(refused.text.contains(&successor), "{}", refused.text);
+    reroll(&server, &successor, Value::Null).await.expect(200);
+}

@@ -84,16 +84,19 @@ async fn settle_portion(
         return Ok(0);
     }
     let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("keyrefill")).await?;
-    let mut settled = refills::take_unrecorded(mutation.connection(), workspace_id).await?;
-    if due {
-        settled.extend(refills::settle_due(mutation.connection(), workspace_id, calendar, PORTION).await?);
+    let mut settled = refills::take_unrecorded(mutation.connection(), workspace_id, PORTION).await?;
+    let room = PORTION - i64::try_from(settled.len()).unwrap_or(PORTION);
+    if due && room > 0 {
+        settled.extend(refills::settle_due(mutation.connection(), workspace_id, calendar, room).await?);
     }
     let now = mutation.now();
-    for refill in settled.iter().filter(|refill| refill.changed()) {
-        keys::touch_updated(mutation.connection(), &refill.key_id, now).await?;
+    let count = settled.len();
+    settled.retain(Settled::changed);
+    let mut changed: Vec<&str> = settled.iter().map(|refill| refill.key_id.as_str()).collect();
+    keys::touch_updated(mutation.connection(), &mut changed, now).await?;
+    for refill in &settled {
         mutation.record(event(refill));
     }
-    let count = settled.len();
     mutation.commit().await?;
     Ok(count)
 }
@@ -104,9 +107,7 @@ fn event(refill: &Settled) -> Event {
         "previous_remaining": refill.previous,
         "new_remaining": refill.remaining,
     });
-    Event::new("key.update", format!("Refilled the credits of key {}", refill.key_id)).on(Target::new(
-        "key",
-        &refill.key_id,
-    )
-    .with(facts))
+    let Settled { key_id, previous, remaining, .. } = refill;
+    let description = format!("Refilled the credits of key {key_id} from {previous} to {remaining}");
+    Event::new("key.update", description).on(Target::new("key", &refill.key_id).with(facts))
 }

@@ -4,5 +4,6 @@ pub mod address_list;
 pub(crate) mod issuing;
 pub(crate) mod links;
 pub mod migration;
+pub(crate) mod rerolling;
 pub mod secret;
 pub mod verification;

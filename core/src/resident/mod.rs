@@ -29,8 +29,8 @@ use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::key_migrations::KeyMigration;
 use crate::store::workspaces::Workspace;
 use crate::store::{
-    Connection, Only, Store, apis, by_owner, identities, key_migrations, keys as stored_keys, namespaces,
-    overrides, ratelimits, root_keys, workspaces,
+    Connection, Only, Store, apis, by_owner, holdings, identities, key_migrations, keys as stored_keys,
+    namespaces, overrides, ratelimits, root_keys, workspaces,
 };
 use crate::value::stored_object;
 use by_id::{ById, HasId};
@@ -147,7 +147,7 @@ impl Resident {
     /// # Errors
     /// When the store does not answer.
     pub async fn refresh(&self, connection: &mut Connection, subjects: &[Subject]) -> Result<(), Error> {
-        let mut touched_keys: Vec<String> = Vec::new();
+        let (mut touched_keys, mut touched_identities) = (Vec::<String>::new(), Vec::<&str>::new());
         for subject in subjects {
             let only = &[subject.id()][..];
             match subject {
@@ -169,13 +169,7 @@ impl Resident {
                         self.apis.pin().remove(id);
                     })?;
                 }
-                Subject::Identity(id) => {
-                    let read = self.refresh_identity(connection, id).await;
-                    unless_unreadable(read, "identity", id, || {
-                        self.unreadable_identities.pin().insert(id.into());
-                        self.identities.pin().remove(id.as_str());
-                    })?;
-                }
+                Subject::Identity(id) => touched_identities.push(id),
                 Subject::Namespace(id) => {
                     let read = self.load_namespaces(connection, Only::Ids(only)).await;
                     unless_unreadable(read, "namespace", id, || self.forget_namespace(id))?;
@@ -187,6 +181,7 @@ impl Resident {
                 }
             }
         }
+        self.refresh_touched_identities(connection, &touched_identities).await?;
         touched_keys.sort_unstable();
         touched_keys.dedup();
         let ids: Vec<&str> = touched_keys.iter().map(String::as_str).collect();
@@ -269,39 +264,63 @@ impl Resident {
         }
     }
 
-    async fn refresh_identity(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
-        let mut found = identities::live(connection, &[id]).await?;
-        let mut limits = by_owner(ratelimits::of_identities(connection, &[id]).await?);
-        self.unreadable_identities.pin().remove(id);
-        let Some(stored) = found.pop() else {
-            self.identities.pin().remove(id);
+    /// Reads some identities anew; of those that cannot be read it is noted.
+    async fn refresh_touched_identities(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
+        if ids.is_empty() {
             return Ok(());
-        };
-        let meta = match read_meta(stored.meta.as_deref()) {
-            Ok(meta) => meta,
-            Err(error) => {
-                left_out("identity", id, error.cause().unwrap_or_default());
-                self.identities.pin().remove(id);
-                self.unreadable_identities.pin().insert(id.into());
-                return Ok(());
+        }
+        match self.refresh_identities(connection, ids).await {
+            Err(error) if is_about_a_row(&error) => {
+                // One of them cannot be read; the others can.
+                for id in ids {
+                    let read = self.refresh_identities(connection, &[id]).await;
+                    unless_unreadable(read, "identity", id, || {
+                        self.unreadable_identities.pin().insert((*id).into());
+                        self.identities.pin().remove(*id);
+                    })?;
+                }
+                Ok(())
             }
-        };
-        let resident = Identity {
-            id: stored.id.as_str().into(),
-            external_id: stored.external_id.into(),
-            meta,
-            ratelimits: resident_limits(limits.remove(id)),
-        };
-        self.identities.pin().insert(resident.id.clone(), Arc::new(resident));
+            outcome => outcome,
+        }
+    }
+
+    async fn refresh_identities(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
+        let found = identities::live(connection, ids).await?;
+        let mut limits = by_owner(ratelimits::of_identities(connection, ids).await?);
+        let (known, unreadable) = (self.identities.pin(), self.unreadable_identities.pin());
+        let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
+        for id in ids {
+            unreadable.remove(*id);
+            if !live.contains(id) {
+                known.remove(*id);
+            }
+        }
+        for stored in found {
+            let meta = match read_meta(stored.meta.as_deref()) {
+                Ok(meta) => meta,
+                Err(error) => {
+                    left_out("identity", &stored.id, error.cause().unwrap_or_default());
+                    known.remove(stored.id.as_str());
+                    unreadable.insert(stored.id.into());
+                    continue;
+                }
+            };
+            let resident = Identity {
+                ratelimits: resident_limits(limits.remove(&stored.id)),
+                id: stored.id.into(),
+                external_id: stored.external_id.into(),
+                meta,
+            };
+            known.insert(resident.id.clone(), Arc::new(resident));
+        }
         Ok(())
     }
 
     /// Reads some keys anew.
     async fn refresh_keys(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
         let found = stored_keys::live(connection, ids).await?;
-        let mut slugs = by_owner(stored_keys::permission_slugs(connection, ids).await?);
-        let mut names = by_owner(stored_keys::role_names(connection, ids).await?);
-        let mut limits = by_owner(ratelimits::of_keys(connection, ids).await?);
+        let mut holdings = holdings::of_keys(connection, ids).await?;
         let live: HashSet<&str> = found.iter().map(|key| key.id.as_str()).collect();
         for id in ids.iter().filter(|id| !live.contains(**id)) {
             self.keys.remove(id);
@@ -316,14 +335,13 @@ impl Resident {
                     continue;
                 }
             };
-            let mut texts = |texts: Option<Vec<String>>| {
-                texts.unwrap_or_default().iter().map(|text| shared.text(text)).collect()
-            };
-            let (permissions, roles) = (texts(slugs.remove(&key.id)), texts(names.remove(&key.id)));
+            let held = holdings.remove(&key.id).unwrap_or_default();
+            let mut texts = |texts: Vec<String>| texts.iter().map(|text| shared.text(text)).collect();
+            let (permissions, roles) = (texts(held.permissions), texts(held.roles));
             let belongings = Belongings {
                 has_refill: key.credits.remaining.map(|_| key.credits.refill.is_some()),
                 access: shared.access(permissions, roles),
-                ratelimits: resident_limits(limits.remove(&key.id)),
+                ratelimits: resident_limits(Some(held.ratelimits)),
             };
             let row = KeyRow {
                 id: &key.id,

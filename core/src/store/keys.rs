@@ -268,9 +268,8 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
 /// # Errors
 /// When the store does not answer.
 pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, i64)]) -> Result<(), Error> {
-    let mut uses: Vec<_> = uses.iter().collect();
-    // In one order, so that two nodes that write at once do not wait for each other in a circle.
-    uses.sort_unstable();
+    let mut ids: Vec<&str> = uses.iter().map(|(id, _)| id.as_str()).collect();
+    rows::lock(connection, "keys", "id", &mut ids).await?;
     for portion in uses.chunks(VALUES_PER_STATEMENT / 2) {
         let rows: Vec<String> = (0..portion.len())
             .map(|at| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * at + 1, 2 * at + 2))
@@ -491,15 +490,16 @@ pub async fn ids_holding(connection: &mut Connection, id: &str) -> Result<Vec<St
     Ok(rows.iter().map(|row| row.try_get("key_id")).collect::<Result<_, _>>()?)
 }
 
-/// Notes that the key changed.
+/// Notes that keys changed.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn touch_updated(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
-    sqlx::query("UPDATE keys SET updated_at = $2 WHERE id = $1")
-        .bind(id.to_owned())
-        .bind(now)
-        .execute(connection)
-        .await?;
+pub async fn touch_updated(connection: &mut Connection, ids: &mut [&str], now: i64) -> Result<(), Error> {
+    rows::lock(connection, "keys", "id", ids).await?;
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let text = format!("UPDATE keys SET updated_at = $1 WHERE id IN ({})", placeholders(2, portion.len()));
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(now);
+        portion.iter().fold(query, |query, id| query.bind((*id).to_owned())).execute(&mut *connection).await?;
+    }
     Ok(())
 }

@@ -52,6 +52,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0010_audit.sql"),
         include_str!("migrations/postgres/0010_audit.sql"),
     ),
+    (
+        11,
+        "rerolls",
+        include_str!("migrations/sqlite/0011_rerolls.sql"),
+        include_str!("migrations/postgres/0011_rerolls.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Connection;
+use super::{Connection, placeholders, rows};
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 
@@ -122,14 +122,25 @@ pub async fn settle_due(
     calendar: Calendar,
     count: i64,
 ) -> Result<Vec<Settled>, Error> {
-    // Due is asked twice: of the selection, and of each row once it is ours. A deduction that settled the refill
-    // meanwhile has changed the row since PostgreSQL selected it.
+    let text = format!("SELECT key_id FROM credits WHERE {DUE} AND {OF_LIVE_KEYS} LIMIT $8");
+    let query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar);
+    let rows = query.bind(workspace_id.to_owned()).bind(count).fetch_all(&mut *connection).await?;
+    let due: Vec<String> = rows.iter().map(|row| row.try_get("key_id")).collect::<Result<_, _>>()?;
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ids: Vec<&str> = due.iter().map(String::as_str).collect();
+    // As deductions lock them.
+    rows::lock(connection, "credits", "key_id", &mut ids).await?;
+    // Due is asked twice: a deduction may have settled a refill since it was selected.
     let text = format!(
-        "{SETTLE} WHERE {DUE} AND key_id IN (SELECT key_id FROM credits WHERE {DUE} AND {OF_LIVE_KEYS} LIMIT $8) \
-         RETURNING key_id, refill_amount AS amount, refilled_from AS previous, remaining"
+        "{SETTLE} WHERE {DUE} AND key_id IN ({}) \
+         RETURNING key_id, refill_amount AS amount, refilled_from AS previous, remaining",
+        placeholders(7, ids.len())
     );
     let query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar);
-    let rows = query.bind(workspace_id.to_owned()).bind(count).fetch_all(connection).await?;
+    let query = ids.iter().fold(query, |query, id| query.bind((*id).to_owned()));
+    let rows = query.fetch_all(connection).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
@@ -142,15 +153,21 @@ pub async fn has_unrecorded(connection: &mut Connection, workspace_id: &str) -> 
     Ok(query.bind(workspace_id.to_owned()).fetch_optional(connection).await?.is_some())
 }
 
-/// Takes the refills of a workspace whose events are still to be written.
+/// Takes up to `count` refills of a workspace whose events are still to be written.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn take_unrecorded(connection: &mut Connection, workspace_id: &str) -> Result<Vec<Settled>, Error> {
+pub async fn take_unrecorded(
+    connection: &mut Connection,
+    workspace_id: &str,
+    count: i64,
+) -> Result<Vec<Settled>, Error> {
     let rows = sqlx::query(
-        "DELETE FROM unrecorded_refills WHERE workspace_id = $1 RETURNING key_id, amount, previous, remaining",
+        "DELETE FROM unrecorded_refills WHERE (key_id, refilled_on) IN (SELECT key_id, refilled_on \
+         FROM unrecorded_refills WHERE workspace_id = $1 LIMIT $2) RETURNING key_id, amount, previous, remaining",
     )
     .bind(workspace_id.to_owned())
+    .bind(count)
     .fetch_all(connection)
     .await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)

@@ -49,3 +49,27 @@ pub(super) async fn unlink(
     }
     Ok(())
 }
+
+/// Locks rows in the order of their ids, before a statement changes them in an order of its own: so no two writers
+/// of many rows wait for each other in a circle. SQLite has one writer at a time.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn lock(
+    connection: &mut Connection,
+    table: &'static str,
+    id: &'static str,
+    ids: &mut [&str],
+) -> Result<(), Error> {
+    if connection.backend_name() != "PostgreSQL" {
+        return Ok(());
+    }
+    ids.sort_unstable();
+    for portion in ids.chunks(VALUES_PER_STATEMENT) {
+        let these = placeholders(1, portion.len());
+        let text = format!("SELECT {id} FROM {table} WHERE {id} IN ({these}) ORDER BY {id} FOR NO KEY UPDATE");
+        let query = sqlx::query(sqlx::AssertSqlSafe(text));
+        portion.iter().fold(query, |query, id| query.bind((*id).to_owned())).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

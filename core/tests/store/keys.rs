@@ -2,6 +2,7 @@
 
 use keyrack_core::audit::Actor;
 use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::clock::Clock;
 use keyrack_core::keys::migration::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::keys::{
@@ -20,6 +21,7 @@ use crate::{Database, Instance, on_both_engines};
 on_both_engines!(
     each_change_of_permissions_and_roles_leaves_an_event_per_link,
     credits_and_rerolling_leave_one_event,
+    a_key_rerolled_without_grace_is_refused_in_that_very_millisecond,
     an_import_leaves_the_events_of_all_it_makes_and_its_first_use_none,
     keys_of_another_workspace_read_as_keys_that_do_not_exist,
     migrations_of_another_workspace_do_not_exist,
@@ -128,6 +130,16 @@ async fn credits_and_rerolling_leave_one_event(database: Database) {
     assert_eq!((names(&seen), kinds(&seen[0])), (vec!["key.reroll"], vec!["key", "key", "api"]));
     let ids: Vec<&str> = seen[0].1.iter().map(|(_, id)| id.as_str()).collect();
     assert_eq!(ids, [new["keyId"].as_str().unwrap(), &key, &api]);
+}
+
+async fn a_key_rerolled_without_grace_is_refused_in_that_very_millisecond(database: Database) {
+    let instance = database.set_up_at(Clock::standing_at(1_700_000_000_000)).await;
+    let (_, key_id, _) = key_with(&instance, json!({})).await;
+    let old = instance.run::<RerollKey>(json!({ "keyId": key_id, "expiration": null })).await.unwrap();
+    let body = json!({ "key": old["key"] });
+    assert_eq!(instance.run::<VerifyKey>(body.clone()).await.unwrap()["code"], "VALID");
+    instance.run::<RerollKey>(json!({ "keyId": old["keyId"], "expiration": 0 })).await.unwrap();
+    assert_eq!(instance.run::<VerifyKey>(body).await.unwrap()["code"], "EXPIRED");
 }
 
 async fn an_import_leaves_the_events_of_all_it_makes_and_its_first_use_none(database: Database) {

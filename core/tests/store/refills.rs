@@ -19,6 +19,7 @@ on_both_engines!(
     setting_a_refill_or_a_balance_does_not_refill,
     processes_that_run_together_refill_once,
     a_clock_that_was_ahead_does_not_stop_refills,
+    events_of_many_refills_are_written_in_portions,
 );
 
 const DAY: i64 = 86_400_000;
@@ -188,4 +189,33 @@ async fn a_clock_that_was_ahead_does_not_stop_refills(database: Database) {
     scene.clock.set(START + 2 * DAY);
     scene.settle().await;
     assert_eq!(scene.balance(&key_id).await, 10);
+}
+
+async fn events_of_many_refills_are_written_in_portions(database: Database) {
+    let scene = Scene::new(database).await;
+    let (key_id, _) = scene.key(daily(1, 10)).await;
+    let workspace_id = &scene.instance.workspace_id;
+    let mut transaction = scene.instance.keyrack.store().write().await.unwrap();
+    for day in 0..1_200_i64 {
+        sqlx::query(
+            "INSERT INTO unrecorded_refills (key_id, workspace_id, refilled_on, amount, previous, remaining) \
+             VALUES ($1, $2, $3, 10, 1, 10)",
+        )
+        .bind(key_id.clone())
+        .bind(workspace_id.clone())
+        .bind(day)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let generation = async || {
+        let mut connection = scene.instance.keyrack.store().read().await.unwrap();
+        let row = sqlx::query("SELECT generation FROM workspaces WHERE id = $1").bind(workspace_id.clone());
+        row.fetch_one(&mut *connection).await.unwrap().get::<i64, _>("generation")
+    };
+    let before = generation().await;
+    assert_eq!(scene.settle().await, 1_200);
+    assert_eq!(generation().await - before, 3, "a change each of at most 500");
+    assert_eq!(scene.refill_events().await.len(), 1_200);
 }

@@ -10,6 +10,7 @@ use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::ids::{self, Kind};
+use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN};
 use crate::store::apis::Api;
@@ -17,6 +18,7 @@ use crate::store::credits::{self, Credits};
 use crate::store::encrypted_keys;
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::{self, Owner};
+use crate::store::rerolls::Rerolled;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -34,7 +36,7 @@ pub struct Request {
     #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
     key_id: String,
     /// Ms that it still lives; 0: none; null: as long as before.
-    #[schemars(range(min = 0, max = 31_536_000_000_i64))]
+    #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
 }
 
@@ -56,8 +58,10 @@ impl Operation for RerollKey {
         description: "The new key has the old one's name, meta, identity, permissions, roles, limits, expiry and \
                       balance, and is disabled if the old one is. It has a new id and a secret that is shown this \
                       once. During the grace period both verify, each with a balance of its own. `expiration` is a \
-                      duration, rounded up to the whole minute; the old key never outlives its own expiry, and \
-                      afterwards verifies as `EXPIRED`.",
+                      duration of at most a year, rounded up to the whole minute; the old key never outlives its own \
+                      expiry, and afterwards verifies as `EXPIRED`. A reroll may be repeated while the old key \
+                      lives: the new key has the expiry from before the first. Once a reroll has ended a key, \
+                      rerolling it answers 412 with the id of the key in its place.",
         hint: "Shows the new key once. keyId from apis_listKeys. expiration 0 ends the old key at once.",
         example: r#"{"keyId": "<keyId>", "expiration": 86400000}"#,
         rule: Rule::forbidding(Expression::Any(&[
@@ -98,21 +102,26 @@ impl Operation for RerollKey {
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (old, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let generated = generate(&api.stored, &old)?;
-        let new = copy(&mut mutation, &old, &generated).await?;
+        let rerolling = Rerolling::begin(&mut mutation, Rerolled::Key(&old.id), old.expires_at).await?;
+        let new = copy(&mut mutation, &old, rerolling.inherited_expiry(), &generated).await?;
         if is_recoverable {
             let (workspace_id, now) = (caller.workspace_id(), mutation.now());
             vault(keyrack)?.keep(mutation.connection(), workspace_id, &new.id, &generated.secret, now).await?;
         }
-        let ended = end(&mut mutation, &old, request.expiration.0).await?;
+        let mut ends_at = old.expires_at;
+        if let Some(grace_ms) = request.expiration.0 {
+            let due = end_of_grace(mutation.now(), grace_ms);
+            ends_at = rerolling.end(&mut mutation, &new.id, due).await?;
+        }
         let (new_target, old_target) =
             (recorded::target(&mut mutation, &new).await?, recorded::target(&mut mutation, &old).await?);
-        let view = |key: &Key| json!({ "expires": key.expires_at });
+        let view = |expires: Option<i64>| json!({ "expires": expires });
         mutation.record(
             Event::new("key.reroll", format!("Rerolled key {} to key {}", old.id, new.id))
                 .on(new_target)
                 .on(old_target)
                 .on(Target::new("api", &api.stored.id).named(&api.stored.name))
-                .changing(Changes::between(&view(&old), &view(&ended))),
+                .changing(Changes::between(&view(old.expires_at), &view(ends_at))),
         );
         mutation.touch(Subject::Key(new.id.clone()));
         mutation.touch(Subject::Key(old.id));
@@ -130,12 +139,18 @@ fn generate(api: &Api, old: &Key) -> Result<GeneratedKey, Error> {
 }
 
 /// Stores a key like the old one: its fields, true balance, own limits, permissions and roles.
-async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> Result<Key, Error> {
+async fn copy(
+    mutation: &mut Mutation,
+    old: &Key,
+    expires_at: Option<i64>,
+    generated: &GeneratedKey,
+) -> Result<Key, Error> {
     let new = Key {
         id: ids::generate(Kind::Key),
         hash: generated.hash.to_base64(),
         start: generated.start.clone(),
         pending_migration_id: None,
+        expires_at,
         last_used_at: None,
         created_at: mutation.now(),
         updated_at: None,
@@ -158,23 +173,11 @@ async fn copy(mutation: &mut Mutation, old: &Key, generated: &GeneratedKey) -> R
     Ok(new)
 }
 
-/// Brings the old key's end forward, never back: the old key as it is then.
-async fn end(mutation: &mut Mutation, old: &Key, expiration_ms: Option<i64>) -> Result<Key, Error> {
-    let Some(expiration_ms) = expiration_ms else { return Ok(old.clone()) };
-    let now = mutation.now();
-    let due = end_of_grace(now, expiration_ms);
-    if old.expires_at.is_some_and(|expires_at| expires_at <= due) {
-        return Ok(old.clone());
-    }
-    let ended = Key { expires_at: Some(due), ..old.clone() };
-    keys::update(mutation.connection(), &ended, now).await?;
-    Ok(ended)
-}
-
-/// Now, or the end of the grace period at the next whole minute.
+/// The millisecond before now, since a key is still good in that of its expiry; or the end of the grace period at
+/// the next whole minute.
 fn end_of_grace(now: i64, expiration_ms: i64) -> i64 {
     if expiration_ms == 0 {
-        return now;
+        return now - 1;
     }
     let end = now.saturating_add(expiration_ms);
     let past_the_minute = end.rem_euclid(MINUTE_MS);
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn a_grace_period_ends_at_a_whole_minute_and_none_ends_now() {
         for (now, expiration_ms, due) in [
-            (90_001, 0, 90_001),
+            (90_001, 0, 90_000),
             (90_001, 1, 120_000),
             (60_000, 60_000, 120_000),
             (60_001, 60_000, 180_000),

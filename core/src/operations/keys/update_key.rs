@@ -15,6 +15,7 @@ use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SL
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
+use crate::store::rerolls::{self, Rerolled};
 use crate::value::{Meta, Patch};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -145,6 +146,7 @@ impl Operation for UpdateKey {
         }
         if let Some(change) = request.expires.into_change() {
             key.expires_at = change;
+            rerolls::forget(mutation.connection(), Rerolled::Key(&key.id)).await?;
         }
         key.enabled = request.enabled.unwrap_or(key.enabled);
         let now = mutation.now();

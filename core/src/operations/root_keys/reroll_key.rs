@@ -9,10 +9,12 @@ use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply, Tool};
 use crate::changes::{Mutation, Subject};
+use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
 use crate::setup::{self, NewRootKey};
-use crate::store::root_keys;
+use crate::store::rerolls::Rerolled;
+use crate::store::root_keys::{self, RootKey};
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -28,7 +30,7 @@ pub struct Request {
     #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
     key_id: String,
     /// ms that it stays valid; 0: it is refused at once; null: it stays as it is.
-    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
+    #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
 }
 
@@ -49,7 +51,9 @@ impl Operation for RerollKey {
         summary: "Makes a new root key that may do what an old one may, and lets the old one expire.",
         description: "The new key has the name, permissions and expiry of the old one and is enabled or an operator as \
                       that is. The caller must cover every permission of the key, and needs `#delete` too unless \
-                      `expiration` is null. The old key never outlives an earlier expiry of its own.",
+                      `expiration` is null. The old key never outlives an earlier expiry of its own. A reroll may be \
+                      repeated while the old key lives: the new key has the expiry from before the first. Once a \
+                      reroll has ended a key, rerolling it answers 412 with the id of the key in its place.",
         example: r#"{"keyId": "<rootKeyId>", "expiration": 86400000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
@@ -66,7 +70,7 @@ impl Operation for RerollKey {
         }]),
         effect: Effect::Write,
         idempotent: false,
-        errors: &[Code::KeyNotFound],
+        errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         response_secrets: &["/key"],
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
@@ -83,12 +87,14 @@ impl Operation for RerollKey {
         }
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let old = find_in_reach(&mut mutation, caller, &request.key_id).await?;
-        check_outlives(caller, &old)?;
+        let rerolling = Rerolling::begin(&mut mutation, Rerolled::RootKey(&old.id), old.expires_at).await?;
+        let heir = RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() };
+        check_outlives(caller, &heir)?;
         let new = NewRootKey {
             name: old.name.clone(),
             permissions: old.permissions.clone(),
             operator: old.operator,
-            expires_at: old.expires_at,
+            expires_at: heir.expires_at,
         };
         let (mut new, secret) = setup::issue_root_key(&mut mutation, new).await?;
         let now = mutation.now();
@@ -99,9 +105,8 @@ impl Operation for RerollKey {
         let mut ended = old.clone();
         if let Some(grace) = request.expiration.0 {
             // A key is still good in the very millisecond of its expiry.
-            let end = if grace == 0 { now - 1 } else { now.saturating_add(grace) };
-            ended.expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
-            root_keys::update(mutation.connection(), &ended, now).await?;
+            let due = if grace == 0 { now - 1 } else { now.saturating_add(grace) };
+            ended.expires_at = rerolling.end(&mut mutation, &new.id, due).await?;
         }
         let event = Event::new("rootKey.reroll", format!("Rerolled root key {} to {}", old.id, new.id));
         let changes = setup::changes(Some(&old), Some(&ended));
