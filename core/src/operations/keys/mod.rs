@@ -113,15 +113,6 @@ async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Resu
     api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
 }
 
-/// A live API of the caller's workspace, from memory unless another process has only just made it.
-async fn find_api(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<apis::Api, Error> {
-    let api = match keyrack.resident().api(api_id) {
-        Some(known) if known.stored.workspace_id == caller.workspace_id() => Some(known.stored.clone()),
-        _ => apis::find(&mut *keyrack.store().read().await?, caller.workspace_id(), api_id).await?,
-    };
-    api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
-}
-
 /// Stores a new key that was just generated.
 async fn add(mutation: &mut Mutation, key: &Key) -> Result<(), Error> {
     match keys::insert(mutation.connection(), std::slice::from_ref(key)).await? {
