@@ -6,6 +6,7 @@
 mod authority;
 #[cfg(target_os = "linux")]
 mod bodies;
+mod connections;
 mod tenants;
 mod victim;
 mod wire;

@@ -89,6 +89,19 @@ async fn a_tenants_throttle_is_its_own_and_can_be_corrected() {
 }
 
 #[tokio::test]
+async fn an_operator_that_throttles_its_own_workspace_can_take_that_back() {
+    let server = program().start().await;
+    let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
+    let id = &overview.data()["workspace"]["id"];
+    let limit = |requests: Value| json!({"workspaceId": id, "requestsPerMinute": requests});
+    server.call("workspace.updateWorkspace", limit(json!(1))).await.expect(200);
+    server.call("apis.listApis", json!({})).await;
+    server.call("apis.listApis", json!({})).await.expect(429);
+    server.call("workspace.updateWorkspace", limit(Value::Null)).await.expect(200);
+    server.call("apis.listApis", json!({})).await.expect(200);
+}
+
+#[tokio::test]
 async fn patterns_of_one_tenant_leave_the_victims_turn_alone() {
     let (server, mut victim, attacker) = scene().await;
     let check = |identifier: &str| json!({"namespace": "patterns", "identifier": identifier, "limit": 9, "duration": WINDOW});

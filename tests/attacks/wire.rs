@@ -17,11 +17,19 @@ pub(crate) struct Wire {
     received: Vec<u8>,
 }
 
-/// An answer: its status and its body.
+/// An answer: its status, its head in lower case, and its body.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    pub(crate) head: String,
     pub(crate) body: Value,
+}
+
+impl Reply {
+    /// Whether the server said that the connection ends with it.
+    pub(crate) fn closes(&self) -> bool {
+        self.head.contains("connection: close")
+    }
 }
 
 /// The head of a POST with a body of this length.
@@ -67,7 +75,7 @@ impl Wire {
         }
         let body = serde_json::from_slice(&self.received[end..end + length]).unwrap_or(Value::Null);
         self.received.drain(..end + length);
-        Some(Reply { status, body })
+        Some(Reply { status, head, body })
     }
 
     async fn receive(&mut self) -> Option<()> {
