@@ -349,7 +349,7 @@ async fn a_body_full_of_wrong_things_costs_little_more_than_its_bytes() {
         }
     }
     assert!(sent > 150, "only {sent} bodies were sent");
-    println!("{sent} bodies; at most {largest} kB and {longest:?}");
+    eprintln!("{sent} bodies; at most {largest} kB and {longest:?}");
 }
 
 #[tokio::test]

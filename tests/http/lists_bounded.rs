@@ -72,7 +72,7 @@ async fn who_may_see_few_of_many_root_keys_reads_short_pages_and_finds_them_all(
 #[tokio::test]
 async fn a_search_passes_over_a_bounded_number_and_goes_on_where_it_ended() {
     let server = keyrack().await;
-    let named = |n: usize| format!("{}_{n}", if n % 400 == 0 { "wanted" } else { "other" });
+    let named = |n: usize| format!("{}_{n}", if n.is_multiple_of(400) { "wanted" } else { "other" });
     let identities = (0..1300).map(|n| json!({ "externalId": named(n) })).collect();
     many(&server, "identities.createIdentity", identities).await;
     let permissions = (0..1300).map(|n| json!({ "name": "some", "slug": named(n) })).collect();

@@ -194,7 +194,7 @@ impl<T> Default for ByText<T> {
 impl<T> ByText<T> {
     fn new(things: impl Iterator<Item = (Box<str>, T)>) -> ByText<T> {
         let things: HashMap<_, _, _> = things.collect();
-        let mut lengths: Vec<usize> = things.keys().map(|text: &Box<str>| text.len()).collect();
+        let mut lengths: Vec<usize> = things.keys().map(|text| text.len()).collect();
         lengths.sort_unstable_by_key(|length| Reverse(*length));
         lengths.dedup();
         ByText { lengths, things }

@@ -242,7 +242,7 @@ async fn a_log_made_anew_is_shown_by_a_hash_that_was_kept(database: Database) {
     let id = seven_entries(&instance).await;
     let kept = |links: &[Link]| links.iter().cloned().collect::<Expected>();
     let entries =
-        audit_logs::after(&mut *instance.keyrack.store().read().await.unwrap(), &id, 0, 100).await.unwrap();
+        audit_logs::after(&mut instance.keyrack.store().read().await.unwrap(), &id, 0, 100).await.unwrap();
     let links: Vec<Link> = entries.into_iter().map(|entry| (entry.sequence, entry.hash)).collect();
     write(&instance, &id, "test", &[(0, 0)]).await;
     assert_eq!(check(&instance, &id, kept(&links)).await, None, "later entries change nothing");
