@@ -77,7 +77,7 @@ fn without_null(schema: &mut JsonObject) -> Option<String> {
     if !clearable.is_empty() {
         let items = json!({ "type": "string", "enum": clearable });
         let description = "Members to clear; do not send null.";
-        let clear = json!({ "type": "array", "items": items, "description": description, "uniqueItems": true });
+        let clear = json!({ "type": "array", "items": items, "description": description });
         properties.insert(CLEAR.to_owned(), clear);
     }
     if let (Some(kept), Some(Value::Array(required))) = (&kept, schema.get_mut("required")) {
@@ -154,7 +154,8 @@ pub(crate) fn to_request(arguments: &mut JsonObject, kept: Option<&str>) -> Resu
             let inner = members.entry(part).or_insert_with(|| json!({}));
             members = inner.as_object_mut().ok_or_else(|| path.to_owned())?;
         }
-        if members.insert(name.to_owned(), Value::Null).is_some() {
+        // Named twice it is cleared all the same.
+        if members.insert(name.to_owned(), Value::Null).is_some_and(|sent| !sent.is_null()) {
             return Err(path.to_owned());
         }
     }

@@ -29,7 +29,7 @@ pub struct Request {
     /// Id or name of the namespace.
     #[schemars(length(min = 1, max = 512))]
     namespace: String,
-    /// An identifier, or a pattern in which `*`, of which there may be 8, is any run of characters.
+    /// An identifier, or a pattern in which `*`, at most 8 of them, is any run of characters.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^([^*]*\*){0,8}[^*]*$"))]
     identifier: String,
     /// Cost admitted per window; 0 blocks.
