@@ -5,7 +5,7 @@
 //! calls the server over HTTP and shows the answer; what bodies may contain is the server's to say.
 
 mod body;
-mod connection;
+pub(crate) mod connection;
 mod failure;
 mod flag;
 mod help;
@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
 use crate::stdout;
-use failure::Failure;
+pub(crate) use failure::Failure;
 use flag::{CLEAR, Flag, JSON, kebab};
-use input::Inputs;
+pub(crate) use input::Inputs;
 
 const ALL: &str = "--all";
 const OUTPUT: &str = "output";

@@ -14,6 +14,7 @@ mod counters;
 mod doctor;
 mod events;
 mod files;
+mod importing;
 mod instance;
 mod listener;
 mod mcp;

@@ -1,5 +1,5 @@
 //! `keyrack migration create` and `list`: where keys are imported from, made offline by whoever may write
-//! the database.
+//! the database. `import` sends the keys of a file to a running server; see `importing`.
 //!
 //! A running server on the same database knows a new migration within a second. Only ids and lines of the
 //! list go to stdout; the words go to stderr.
@@ -36,11 +36,14 @@ pub(crate) fn command() -> Command {
         .arg(workspace);
     let list = Command::new("list").about("Shows all migrations: id, workspace, algorithm, time");
     Command::new("migration")
-        .about("Prepares imports of keys that were issued elsewhere, offline, over the database")
+        .about(
+            "Imports keys that were issued elsewhere: `create` prepares it, over the database; `import` does it",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(add_flags(create, Flags::Data))
         .subcommand(add_flags(list, Flags::Data))
+        .subcommand(crate::importing::command())
 }
 
 /// Opens the database that the settings name and runs the command that was asked for.
@@ -49,6 +52,9 @@ pub(crate) fn command() -> Command {
 /// When the database cannot be opened or written.
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (name, matches) = matches.subcommand().context("`keyrack migration --help` lists what can be done")?;
+    if name == "import" {
+        return Ok(crate::importing::run(matches).await);
+    }
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
         Err(error) => return Ok(crate::misused(&error)),

@@ -91,6 +91,16 @@ impl Database {
         Ok(database)
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its SQLite file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join("keyrack.db")
+    }
+
     /// Starts `keyrack serve` on it, with these settings besides.
     pub(crate) fn start(&self, settings: &Settings, environment: &[(&str, &str)]) -> Result<Server> {
         let port = free_port()?;

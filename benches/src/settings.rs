@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) keys: u32,
     /// The built `keyrack`.
     pub(crate) keyrack: PathBuf,
+    /// Another built `keyrack`, an earlier one, to compare with.
+    pub(crate) base: Option<PathBuf>,
     /// The folder `benches`.
     pub(crate) folder: PathBuf,
     /// An empty folder, removed by `benches/run`.
@@ -43,6 +45,7 @@ impl Settings {
             threads: number("BENCH_THREADS", 2)?,
             keys: number("BENCH_KEYS", 1_000_000)?,
             keyrack: path("BENCH_KEYRACK")?,
+            base: std::env::var_os("BENCH_BASE").filter(|path| !path.is_empty()).map(PathBuf::from),
             folder: path("BENCH_FOLDER")?,
             scratch: path("BENCH_SCRATCH")?,
         };

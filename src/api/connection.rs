@@ -20,7 +20,7 @@ const URL: &str = "url";
 const ROOT_KEY_FILE_FLAG: &str = "root-key-file";
 
 /// The flags, the same for every command. All but the URL are settings of the program.
-pub(super) fn arguments() -> [Arg; 4] {
+pub(crate) fn arguments() -> [Arg; 4] {
     let common = |name: &'static str| Arg::new(name).long(name).global(true).help_heading("Connection");
     [
         common(URL)
@@ -40,7 +40,7 @@ pub(super) fn arguments() -> [Arg; 4] {
 }
 
 /// The server and the root key that the flags, the environment and the settings file name.
-pub(super) fn connect(matches: &ArgMatches, inputs: &mut Inputs) -> Result<Remote, Failure> {
+pub(crate) fn connect(matches: &ArgMatches, inputs: &mut Inputs) -> Result<Remote, Failure> {
     let given = |name: &str| matches.get_one::<String>(name).filter(|text| !text.is_empty());
     let address = given(URL).map_or(DEFAULT_URL, String::as_str);
     let base = remote::parse_base(address).map_err(|what| Failure::Usage(format!("--url {what}")))?;

@@ -10,7 +10,7 @@ use crate::remote::{Answer, Unanswered};
 
 /// Why a command was not done.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The command line does not make sense; nothing was sent.
     Usage(String),
     /// There is no root key to call with; nothing was sent.
@@ -31,7 +31,7 @@ impl From<Unanswered> for Failure {
 
 impl Failure {
     /// 2 usage, 3 authentication, 4 not found, 5 rate limited, 1 anything else.
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
             Failure::NoRootKey(_) => 3,
@@ -46,7 +46,7 @@ impl Failure {
     }
 
     /// Tells it on stderr.
-    pub(super) fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> ExitCode {
         eprintln!("{}", printable::lines(self.text().trim_end()));
         ExitCode::from(self.exit_code())
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::failure::Failure;
 
 /// Standard input, and which flag took it.
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     stdin: Box<dyn Read>,
     is_terminal: bool,
     taken_by: Option<String>,
@@ -18,18 +18,18 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Those of this process.
-    pub(super) fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Inputs::new(Box::new(io::stdin()), io::stdin().is_terminal())
     }
 
     /// Those of a test.
-    pub(super) fn new(stdin: Box<dyn Read>, is_terminal: bool) -> Self {
+    pub(crate) fn new(stdin: Box<dyn Read>, is_terminal: bool) -> Self {
         Inputs { stdin, is_terminal, taken_by: None }
     }
 
     /// A secret from a file, or from standard input for `-`, or if no file is named and somebody pipes.
     /// One line break at its end does not belong to it.
-    pub(super) fn secret(&mut self, flag: &str, path: Option<&str>) -> Result<Secret, Failure> {
+    pub(crate) fn secret(&mut self, flag: &str, path: Option<&str>) -> Result<Secret, Failure> {
         if path.is_none() && self.is_terminal {
             return Err(Failure::Usage(format!(
                 "the secret is missing: name a file with {flag} PATH, or pipe it in, as in \
@@ -46,7 +46,7 @@ impl Inputs {
     }
 
     /// JSON given as itself, as `@file`, or as `-` for standard input.
-    pub(super) fn json(&mut self, flag: &str, argument: &str) -> Result<Value, Failure> {
+    pub(crate) fn json(&mut self, flag: &str, argument: &str) -> Result<Value, Failure> {
         let text = match (argument, argument.strip_prefix('@')) {
             ("-", _) => self.text(flag, "-")?,
             (_, Some(path)) => self.text(flag, path)?,

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use keyrack_core::keys::secret;
+use keyrack_test_harness::Server;
+use serde_json::{Value, json};
 
-use crate::{Shell, program, text};
+use crate::{Done, Shell, program, text};
 
 #[tokio::test]
 async fn a_migration_made_offline_is_known_to_a_running_server() {
@@ -65,4 +67,111 @@ fn unknown_algorithms_and_workspaces_are_misuse() {
     let line = ["migration", "create", "--algorithm", "sha256", "--workspace", "ws_unknown"];
     let refused = shell.run(&line).expect(2);
     assert!(refused.stderr.contains("ws_unknown") && refused.stdout.is_empty(), "{refused:?}");
+}
+
+/// A migration, an API and a folder for the files of an import.
+struct Scene {
+    server: Server,
+    shell: Shell,
+    migration: String,
+    api: String,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let server = program().start().await;
+        let shell = Shell::beside(&server);
+        let migration = shell.run(&["migration", "create", "--algorithm", "sha256"]).expect(0).stdout;
+        let api = text(&shell.data(&["apis", "create-api", "--name", "payments"]), "apiId");
+        let folder = tempfile::tempdir().expect("a folder");
+        Scene { server, shell, migration: migration.trim().to_owned(), api, folder }
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.to_str().expect("text").to_owned()
+    }
+
+    fn import(&self, file: &str, flags: &[&str]) -> Done {
+        let line = ["migration", "import", file, "--migration", &self.migration, "--api", &self.api];
+        self.shell.run(&[&line[..], flags].concat())
+    }
+
+    fn code(&self, key: &str) -> Value {
+        self.shell.data_with_stdin(&["keys", "verify-key"], key)["code"].clone()
+    }
+
+    fn report(&self, file: &str) -> Vec<Value> {
+        let report = std::fs::read_to_string(format!("{file}.report.jsonl")).expect("a report");
+        report.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+fn hash(key: &str) -> String {
+    secret::hash(key).to_base64()
+}
+
+#[tokio::test]
+async fn both_kinds_of_files_are_imported_and_rows_that_are_wrong_are_reported() {
+    let scene = Scene::new().await;
+    let [one, two, three] = ["one", "two", "three"].map(hash);
+    let csv = scene.file(
+        "keys.csv",
+        &format!(
+            "hash,externalId,permissions,remaining\n{one},ada,docs.read|docs.write,5\nnonsense,,,\n{two},,,many\n"
+        ),
+    );
+    let done = scene.import(&csv, &["--dry-run"]).expect(1);
+    assert!(done.stderr.contains("1 rows are right, 2 are not") && done.stderr.contains("line 3"), "{done:?}");
+    assert_eq!(scene.code("one"), "NOT_FOUND", "a dry run sends nothing");
+    let done = scene.import(&csv, &[]).expect(1);
+    assert!(done.stderr.contains("1 imported, 0 known already, 2 left out"), "{done:?}");
+    let lines: Vec<Value> = scene.report(&csv).iter().map(|row| row["line"].clone()).collect();
+    assert_eq!((scene.code("one"), lines), (json!("VALID"), vec![json!(3), json!(4)]));
+    let json_lines = scene.file("keys.jsonl", &format!("{{\"hash\":\"{three}\",\"name\":\"Third\"}}\n\n{{\n"));
+    scene.import(&json_lines, &[]).expect(1);
+    assert_eq!(scene.code("three"), "VALID");
+    let again = scene.import(&csv, &[]).expect(1);
+    assert!(again.stderr.contains("0 imported, 1 known already, 2 left out"), "{again:?}");
+}
+
+#[tokio::test]
+async fn an_import_that_was_cut_off_goes_on_where_it_stopped() {
+    let scene = Scene::new().await;
+    let rows: Vec<String> =
+        (0..2_500).map(|at| format!("{{\"hash\":\"{}\"}}\n", hash(&format!("key {at}")))).collect();
+    let file = scene.file("keys.jsonl", &rows.concat());
+    let size = rows.concat().len();
+    // What a run leaves that was stopped after its first portion.
+    let first = scene.file("first.jsonl", &rows[..1_000].concat());
+    scene.import(&first, &[]).expect(0);
+    let noted = json!({"of": [scene.migration, scene.api, size], "line": 1_000, "imported": 1_000, "known": 0, "failed": 0});
+    std::fs::write(format!("{file}.progress"), noted.to_string()).expect("a file");
+    let done = scene.import(&file, &[]).expect(0);
+    assert!(done.stderr.contains("going on after line 1000"), "{done:?}");
+    assert!(done.stderr.contains("2500 imported, 0 known already"), "{done:?}");
+    assert_eq!((scene.code("key 999"), scene.code("key 2499")), (json!("VALID"), json!("VALID")));
+    let anew = scene.import(&file, &["--restart"]).expect(0);
+    assert!(anew.stderr.contains("0 imported, 2500 known already"), "{anew:?}");
+    let Scene { server, shell, migration, api, folder: _folder } = scene;
+    drop(server);
+    let line = ["migration", "import", &file, "--migration", &migration, "--api", &api, "--restart"];
+    shell.run(&line).expect(1);
+}
+
+#[test]
+fn files_of_another_kind_and_unknown_columns_are_misuse() {
+    let shell = Shell::alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content, what) in
+        [("keys.txt", "", ".csv"), ("keys.csv", "hash,nmae\n", "nmae"), ("names.csv", "name\n", "hash")]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        let path = path.to_str().expect("text");
+        let done = shell.run(&["migration", "import", path, "--migration", "mig_x", "--api", "api_x"]).expect(2);
+        assert!(done.stderr.contains(what), "{done:?}");
+    }
 }

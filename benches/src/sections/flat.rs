@@ -13,7 +13,7 @@ use crate::rounds::{Rounds, Variant, alternate};
 use crate::server::Server;
 
 /// Creations are few at a time: they wait for the disk, one after the other.
-const CREATORS: u32 = 4;
+pub(super) const CREATORS: u32 = 4;
 /// Keys in the smallest database: enough for full pages.
 const FEW: u32 = 1000;
 const FLAT: Goal = Goal::AtMost(1.5);
@@ -37,7 +37,8 @@ pub(super) fn flat(bench: &Bench, report: &mut Report) -> Result<()> {
     compare(report, "apis.listKeys", &names, &alternate(settings, &most, &list)?);
     let create: Vec<_> = each()
         .map(|(name, (server, .., api_id))| {
-            Variant::loaded_by(name, |clients, seconds| create(server, api_id, clients, seconds))
+            let body = json!({"apiId": api_id, "name": "Created"}).to_string();
+            Variant::loaded_by(name, move |clients, seconds| create(server, &body, clients, seconds))
         })
         .collect();
     compare(report, "keys.createKey", &names, &alternate(settings, &[CREATORS], &create)?);
@@ -58,8 +59,7 @@ fn compare(report: &mut Report, operation: &str, [few, many @ ..]: &[String; 3],
 }
 
 /// Creates keys for `seconds`, then removes them without a trace, so that the database keeps its size.
-fn create(server: &Server, api_id: &str, clients: u32, seconds: u64) -> Result<Run> {
-    let body = json!({"apiId": api_id, "name": "Created"}).to_string();
+pub(super) fn create(server: &Server, body: &str, clients: u32, seconds: u64) -> Result<Run> {
     let mut created = Vec::new();
     let run = load::measured(server, || {
         let started = Instant::now();
@@ -68,7 +68,7 @@ fn create(server: &Server, api_id: &str, clients: u32, seconds: u64) -> Result<R
             let mut created = Vec::new();
             while Instant::now() < end {
                 let sent = Instant::now();
-                let answer = server.post("/v2/keys.createKey", &body)?;
+                let answer = server.post("/v2/keys.createKey", body)?;
                 let id = answer.pointer("/data/keyId").and_then(Value::as_str).context("no key id")?;
                 created.push((sent.elapsed(), id.to_owned()));
             }

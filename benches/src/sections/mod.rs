@@ -1,8 +1,10 @@
 //! What is measured, a section per question.
 
+mod create;
 mod credits;
 mod flat;
 mod hot_path;
+mod import;
 mod peers;
 mod scale;
 mod tail;
@@ -76,6 +78,18 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "a start with many keys",
         seconds: |settings| settings.rounds as u64 * (1 + u64::from(settings.keys / 250_000)),
         run: scale::start,
+    },
+    Section {
+        name: "create",
+        about: "issuing a key against an earlier build, that of BENCH_BASE",
+        seconds: |settings| if settings.base.is_some() { settings.seconds_for(2, 1) + 10 } else { 0 },
+        run: create::create,
+    },
+    Section {
+        name: "import",
+        about: "an import against inserting the same rows, and paid verifications beside it",
+        seconds: |_| 120,
+        run: import::import,
     },
     Section {
         name: "flat",
