@@ -368,8 +368,14 @@ pub(crate) fn skip_members<'de, A: MapAccess<'de>>(members: &mut A) -> Result<us
 }
 
 /// Reads a value and forgets it.
-pub(crate) fn ignore<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| ())
+pub(crate) struct Ignored;
+
+impl<'de> DeserializeSeed<'de> for Ignored {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| ())
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! described and never shown.
 
 mod check;
+mod report;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -13,7 +14,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use check::{MOST_FAULTS, Node, Report};
+use check::Node;
+use report::{MOST_FAULTS, Report};
 
 pub(crate) use check::ADDRESS_OR_NETWORK;
 

@@ -1,7 +1,7 @@
 //! Checking a request against its schema while it is read.
 //!
 //! The schema is compiled into [`Node`]s, and a request goes by them once, whatever it is read from. Nothing of
-//! it is kept: what an array has too many of is counted and not looked at, and after [`MOST_FAULTS`] faults
+//! it is kept: what an array has too many of is counted and not looked at, and after as many faults as a report takes
 //! nothing is looked at any more, so that a body full of faults costs no more than its own bytes.
 
 use std::fmt;
@@ -11,16 +11,13 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 use super::describe;
+use super::report::{Place, Report, SHOWN_NAME, Step, sent_twice};
 use crate::error::Fault;
-use crate::json::{self, MAX_DEPTH, Name, Names};
+use crate::json::{self, Ignored, MAX_DEPTH, Name, Names};
 use crate::keys::address_list::AddressList;
 
 /// Texts up to this many characters may be shown in a fault; no issued key is that short.
 const SHOWN_CHARACTERS: usize = 15;
-/// Characters of a member's name that are shown.
-const SHOWN_NAME: usize = 64;
-/// A body with more faults than this is answered with the first of them.
-pub(super) const MOST_FAULTS: usize = 50;
 /// The `format` of texts that are an address or a network.
 pub(crate) const ADDRESS_OR_NETWORK: &str = "address-or-network";
 
@@ -187,8 +184,7 @@ impl Node {
         deserializer: D,
         report: &mut Report,
     ) -> Result<(), D::Error> {
-        let place = Place { around: None, step: Step::Body, depth: 0 };
-        Check { node: self, place: &place, report }.deserialize(deserializer)
+        Check { node: self, place: &Place::BODY, report }.deserialize(deserializer)
     }
 
     /// Whether this is a place in what people attach, which no schema describes.
@@ -293,69 +289,6 @@ fn kinds(schema: &Value) -> Vec<Kind> {
         _ => Kind::Object,
     };
     names.iter().map(kind).collect()
-}
-
-/// What was found wrong.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    /// At most one fault per place, and at most [`MOST_FAULTS`].
-    pub(super) faults: Vec<Fault>,
-    /// Whether an integer was sent as JSON Schema takes it and types do not: `1.0`.
-    pub(super) is_respelled: bool,
-}
-
-impl Report {
-    pub(super) fn is_full(&self) -> bool {
-        self.faults.len() >= MOST_FAULTS
-    }
-
-    /// # Errors
-    /// When the report is full, to end the reading.
-    fn add<E: serde::de::Error>(&mut self, fault: Fault) -> Result<(), E> {
-        if !self.faults.iter().any(|known| known.location == fault.location) {
-            self.faults.push(fault);
-        }
-        if self.is_full() { Err(E::custom("the report is full")) } else { Ok(()) }
-    }
-}
-
-/// Where in a request something is.
-#[derive(Clone, Copy)]
-struct Place<'p> {
-    around: Option<&'p Place<'p>>,
-    step: Step<'p>,
-    /// How many arrays and objects are around it.
-    depth: usize,
-}
-
-#[derive(Clone, Copy)]
-enum Step<'p> {
-    Body,
-    Member(&'p str),
-    Item(usize),
-}
-
-impl<'p> Place<'p> {
-    fn inner<'q>(&'q self, step: Step<'q>) -> Place<'q> {
-        Place { around: Some(self), step, depth: self.depth + 1 }
-    }
-}
-
-/// `body.ratelimits[0].limit`
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(around) = self.around {
-            around.fmt(f)?;
-        }
-        match self.step {
-            Step::Body => f.write_str("body"),
-            Step::Member(name) => match name.char_indices().nth(SHOWN_NAME) {
-                Some((end, _)) => write!(f, ".{}", &name[..end]),
-                None => write!(f, ".{name}"),
-            },
-            Step::Item(at) => write!(f, "[{at}]"),
-        }
-    }
 }
 
 /// Checks one value.
@@ -551,25 +484,6 @@ impl Check<'_> {
             names.add(name);
         }
         Ok(number)
-    }
-}
-
-fn sent_twice(place: &Place<'_>) -> Fault {
-    Fault {
-        location: place.to_string(),
-        message: "was sent twice".to_owned(),
-        fix: Some("Send each member once.".to_owned()),
-    }
-}
-
-/// Reads a value and forgets it.
-struct Ignored;
-
-impl<'de> DeserializeSeed<'de> for Ignored {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        json::ignore(deserializer)
     }
 }
 
