@@ -320,8 +320,8 @@ pub async fn run_read<O: Operation>(
         Effect::Write | Effect::Destroy => {
             let work = tokio::time::timeout(LONGEST_CHANGE, work);
             let outcome = tokio::spawn(work.in_current_span()).await.map_err(|error| error.to_string());
-            // Not committed then, or the commit itself would have said so.
-            outcome.map(|in_time| in_time.unwrap_or_else(|late| Err(Error::database_unavailable(late))))
+            // A commit may be done of which the answer was still waited for.
+            outcome.map(|in_time| in_time.unwrap_or_else(|late| Err(Error::unknown_outcome(late))))
         }
     };
     outcome.unwrap_or_else(|cause| Err(Error::unexpected(format!("{}: {cause}", O::ABOUT.name))))

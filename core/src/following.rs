@@ -14,6 +14,9 @@ use tokio::sync::{Mutex, RwLock};
 /// How old the last look at others' changes may be, unless a setting says otherwise.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(10);
 
+/// The generation of what was read by a reload that did not end: older than every other.
+pub(crate) const UNKNOWN: i64 = -1;
+
 const NEVER: u64 = u64::MAX;
 /// Since when memory is behind that misses a change of this process: for too long already.
 const LOST: u64 = 0;
@@ -93,14 +96,18 @@ impl Following {
             let distance = followed.known().abs_diff(*generation);
             if distance > 0 {
                 self.fell_behind(&followed, since_ms);
+            }
+            // One that is behind without a difference lost a change that did not happen: that is to be seen, too.
+            if followed.is_behind() {
                 differing.push((workspace_id.clone(), distance));
             }
         }
         let workspaces = self.workspaces.pin();
         if workspaces.len() > generations.len() {
             let there: std::collections::HashSet<&str> = generations.iter().map(|(id, _)| id.as_str()).collect();
-            let gone =
-                workspaces.iter().filter(|(id, followed)| followed.known() > 0 && !there.contains(id.as_str()));
+            let gone = workspaces.iter().filter(|(id, followed)| {
+                (followed.known() != 0 || followed.is_behind()) && !there.contains(id.as_str())
+            });
             differing.extend(gone.map(|(id, _)| (id.clone(), 1)));
         }
         self.looked_ms.store(now_ms, Ordering::Release);
@@ -194,7 +201,16 @@ impl Followed {
         }
     }
 
-    /// The generation that memory has.
+    /// Notes that what memory has is from no generation: a reload has begun, and until one ends all is to be read.
+    pub(crate) fn is_of_no_generation(&self) {
+        self.known.store(UNKNOWN, Ordering::Release);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.behind_since_ms.load(Ordering::Acquire) != NEVER
+    }
+
+    /// The generation that memory has; [`UNKNOWN`] while everything has to be read anew.
     pub(crate) fn known(&self) -> i64 {
         self.known.load(Ordering::Acquire)
     }
@@ -265,6 +281,27 @@ mod tests {
         assert!(following.is_stale_in("ws_a") && !following.is_stale_in("ws_b"));
         following.caught_up(&following.of("ws_a"), 4);
         assert!(!following.is_stale_in("ws_a"));
+    }
+
+    #[test]
+    fn a_change_that_was_lost_and_never_happened_is_looked_for_until_that_is_known() {
+        let following = following(STALE_AFTER);
+        following.lost(&following.of("ws_a"));
+        following.lost(&following.of("ws_that_never_was"));
+        assert_eq!(look(&following, 3, 7), [("ws_a".to_owned(), 0), ("ws_that_never_was".to_owned(), 1)]);
+        following.caught_up(&following.of("ws_a"), 3);
+        following.caught_up(&following.of("ws_that_never_was"), 0);
+        assert_eq!(look(&following, 3, 7), []);
+        assert!(!following.is_stale_anywhere());
+    }
+
+    #[test]
+    fn a_reload_that_failed_is_begun_again_even_if_the_database_is_as_it_was() {
+        let following = following(STALE_AFTER);
+        following.of("ws_a").is_of_no_generation();
+        following.is_reloading();
+        assert_eq!(look(&following, 3, 7), [("ws_a".to_owned(), 4)]);
+        assert!(following.is_stale());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use crate::analytics::recorder::Recorder;
 use crate::analytics::writing;
@@ -285,7 +286,8 @@ impl Keyrack {
     /// # Errors
     /// When the store does not answer.
     pub(crate) async fn follow(&self, workspace_id: &str) -> Result<(), Error> {
-        self.state().follow(workspace_id).await
+        let (state, workspace_id) = (self.state().clone(), workspace_id.to_owned());
+        in_a_task(async move { state.follow(&workspace_id).await }).await
     }
 
     /// The same for every workspace.
@@ -293,7 +295,8 @@ impl Keyrack {
     /// # Errors
     /// When the store does not answer.
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
-        self.state().catch_up().await
+        let state = self.state().clone();
+        in_a_task(async move { state.catch_up().await }).await
     }
 
     /// Counts a request against the caller's workspace limit, if it has one.
@@ -329,6 +332,12 @@ impl Keyrack {
             Err((refused().retry_after(reset_seconds), Some(throttle)))
         }
     }
+}
+
+/// Whoever stops waiting must not stop it: a reload that is cut off would leave readers behind that write what is
+/// old by then.
+async fn in_a_task(work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|ended| Err(Error::unexpected(ended)))
 }
 
 /// Writes when root keys were last used, and the hourly counts.

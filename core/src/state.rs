@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::following::{Followed, Following};
+use crate::following::{Followed, Following, UNKNOWN};
 use crate::metrics::Metrics;
 use crate::resident::Resident;
 use crate::store::changes::{self, Since};
@@ -21,7 +21,7 @@ use crate::store::{FEED_CONNECTIONS, Store, workspaces};
 
 /// How long a look at the feed may take. What takes longer is a connection that leads nowhere.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take to read what was touched: a role may have a million keys.
+/// How long it may take to read what was touched, and which things those are: a role may have a million keys.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a change that was committed is read back before the next look at the feed has to make up for it.
 const TRIES: u32 = 3;
@@ -69,7 +69,7 @@ impl State {
         let _room = self.room.acquire().await.map_err(Error::unexpected)?;
         let mut connection = self.store.feed().await?;
         let known = followed.known();
-        let since = within(LOOK_TIMEOUT, changes::after(&mut connection, workspace_id, known)).await;
+        let since = within(REFRESH_TIMEOUT, changes::after(&mut connection, workspace_id, known)).await;
         let outcome = match since {
             Ok(Since::Touched { generation, subjects }) => {
                 let refreshing = self.resident.refresh(&mut connection, &subjects);
@@ -79,7 +79,10 @@ impl State {
                 })
             }
             // A workspace that there never was.
-            Ok(Since::Older) if known == 0 => Ok(Feed::Followed),
+            Ok(Since::Older) if known == 0 => {
+                self.following.caught_up(followed, 0);
+                Ok(Feed::Followed)
+            }
             Ok(Since::Older | Since::Forgotten) => Ok(Feed::OfNoUse),
             Err(error) => Err(error),
         };
@@ -95,7 +98,7 @@ impl State {
     async fn reload(&self, found_by: &Followed) -> Result<(), Error> {
         let known = found_by.known();
         let _whole = self.following.whole.write().await;
-        if found_by.known() != known {
+        if ![known, UNKNOWN].contains(&found_by.known()) {
             // Somebody else has done it meanwhile.
             return Ok(());
         }
@@ -104,8 +107,11 @@ impl State {
              anew"
         );
         self.following.is_reloading();
+        found_by.is_of_no_generation();
         // Generations first: what changes while the rest loads is read again.
-        let generations = workspaces::generations(&mut *self.store.read().await?).await?;
+        let mut connection = self.store.feed().await?;
+        let generations = within(LOOK_TIMEOUT, workspaces::generations(&mut connection)).await?;
+        drop(connection);
         self.resident.reload(&self.store).await?;
         self.following.reloaded(generations);
         Ok(())

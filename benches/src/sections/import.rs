@@ -41,7 +41,8 @@ pub(super) fn import(bench: &Bench, report: &mut Report) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(copy_of(&file, &plain))?;
     let server = database.start(settings, &[])?;
-    let (importing, longest_wait) = beside_payments(&server, || send(&server, &database.api_id, &migration))?;
+    let api_id = database.api_id.as_str();
+    let (importing, longest_wait) = beside_payments(&server, || send(&server, api_id, &migration))?;
     drop(server);
     let inserting = runtime.block_on(insert_plainly(&file, &plain))?;
     let ratio = inserting.as_secs_f64() / importing.as_secs_f64();

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::audit::Actor;
 use crate::caller::Caller;
 use crate::changes::{Mutation, Subject};
 use crate::error::Error;
@@ -186,7 +185,7 @@ pub fn find_waiting(
 /// # Errors
 /// When the store does not answer.
 pub async fn settle(keyrack: &Keyrack, caller: &Caller, found: &Arc<Key>, text: &str) -> Result<bool, Error> {
-    let mut mutation = Mutation::begin_as(keyrack, &found.place.workspace_id, Actor::of(caller)).await?;
+    let mut mutation = Mutation::begin_in(keyrack, caller, &found.place.workspace_id).await?;
     let Some(stored) = keys::find(mutation.connection(), &found.id).await? else { return Ok(false) };
     if stored.pending_migration_id.is_none() {
         // Another verification was faster.

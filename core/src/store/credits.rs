@@ -96,6 +96,15 @@ pub async fn find(connection: &mut Connection, key_id: &str) -> Result<Credits, 
     Ok(row.as_ref().map(read).transpose()?.unwrap_or_default())
 }
 
+/// The same; nothing is deducted from it until the end of the transaction.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn find_locked(connection: &mut Connection, key_id: &str) -> Result<Credits, Error> {
+    rows::lock(connection, "credits", "key_id", &mut [key_id]).await?;
+    find(connection, key_id).await
+}
+
 /// Sets the balance of a key and leaves its refill, the next of which is due after `today`.
 ///
 /// # Errors

@@ -16,6 +16,8 @@ use super::{Location, Store};
 use crate::error::Error;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long PostgreSQL may take for the next row. What takes longer is a connection that leads nowhere.
+const ROW_TIMEOUT: Duration = Duration::from_secs(60);
 /// More threads than that are not worth their connections.
 const MOST_PARTS: usize = 8;
 
@@ -101,7 +103,8 @@ impl Store {
             Location::Postgres(_) => {
                 let mut connection = self.read().await?;
                 let mut rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch(&mut *connection);
-                while let Some(row) = rows.try_next().await? {
+                let late = |_| Error::database_unavailable("a row did not come in time");
+                while let Some(row) = tokio::time::timeout(ROW_TIMEOUT, rows.try_next()).await.map_err(late)?? {
                     collector.show(&Row::Postgres(&row));
                 }
                 drop(rows);

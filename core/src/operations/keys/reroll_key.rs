@@ -158,7 +158,7 @@ async fn copy(
     };
     add(mutation, &new).await?;
     mutation.settle_refill(&old.id).await?;
-    let balance = credits::find(mutation.connection(), &old.id).await?;
+    let balance = credits::find_locked(mutation.connection(), &old.id).await?;
     if balance != Credits::default() {
         let today = mutation.calendar().today;
         credits::set(mutation.connection(), &new.id, balance, today).await?;
