@@ -309,19 +309,18 @@ impl Resident {
         let mut limits = by_owner(ratelimits::of_identities(connection, ids).await?);
         let unreadable = self.unreadable_identities.pin();
         let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
-        for id in ids {
+        for id in ids.iter().filter(|id| !live.contains(**id)) {
             unreadable.remove(*id);
-            if !live.contains(id) {
-                self.identities.remove(id);
-            }
+            self.identities.remove(id);
         }
+        // One that could not be read stays noted until it is there: meanwhile its keys would be limited less.
         for stored in found {
             let meta = match read_meta(stored.meta.as_deref()) {
                 Ok(meta) => meta,
                 Err(error) => {
                     left_out("identity", &stored.id, error.cause().unwrap_or_default());
+                    unreadable.insert(stored.id.as_str().into());
                     self.identities.remove(&stored.id);
-                    unreadable.insert(stored.id.into());
                     continue;
                 }
             };
@@ -332,7 +331,9 @@ impl Resident {
                 external_id: stored.external_id.into(),
                 meta,
             };
-            self.identities.insert(&resident.id.clone(), resident);
+            let id = resident.id.clone();
+            self.identities.insert(&id, resident);
+            unreadable.remove(&id);
         }
         Ok(())
     }
