@@ -20,8 +20,8 @@ pub use self::changes::Changes;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::ids::{self, Kind};
-use crate::store::Connection;
-use crate::store::audit_logs::{self, Filed};
+use crate::store::audit_logs::{self, Filed, Link};
+use crate::store::rows::Rows;
 
 /// The format of new entries.
 const FORMAT: i64 = 2;
@@ -224,49 +224,59 @@ impl Entry {
     }
 }
 
-/// Appends the events of one request to the chain of its workspace, whose lock the transaction holds.
-///
-/// Several events share a correlation id; a single one has one only if it is given.
-pub(crate) async fn append(
-    connection: &mut Connection,
-    workspace_id: &str,
-    time: i64,
-    actor: &Actor,
-    events: Vec<Event>,
-    correlation_id: Option<String>,
-) -> Result<(), Error> {
-    if events.is_empty() {
-        return Ok(());
+/// The events of one request, by whom, as the next entries of a workspace's chain.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) workspace_id: &'a str,
+    /// Unix ms.
+    pub(crate) time: i64,
+    pub(crate) actor: &'a Actor,
+    pub(crate) events: Vec<Event>,
+    /// Several events share one; a single one has one only if it is given.
+    pub(crate) correlation_id: Option<String>,
+}
+
+impl Record<'_> {
+    /// Appends the entries to the chain, whose head and whose lock the transaction has.
+    pub(crate) async fn append(self, rows: &mut Rows, head: Option<Link>) -> Result<(), Error> {
+        let workspace_id = self.workspace_id;
+        let entries = self.entries(head.unwrap_or_default())?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        let head = (last.sequence, last.hash.clone());
+        audit_logs::insert(rows, &entries).await?;
+        audit_logs::note_head(rows, workspace_id, &head).await
     }
-    let shared = || (events.len() > 1).then(|| ids::generate(Kind::AuditCorrelation));
-    let correlation_id = correlation_id.or_else(shared);
-    let (mut sequence, mut previous_hash) = audit_logs::head(connection, workspace_id).await?.unwrap_or_default();
-    let mut entries = Vec::with_capacity(events.len());
-    for event in events {
-        sequence += 1;
-        let mut entry = Entry {
-            id: ids::generate(Kind::AuditLog),
-            workspace_id: workspace_id.to_owned(),
-            sequence,
-            time,
-            event: event.name.to_owned(),
-            description: event.description,
-            actor: actor.actor.to_string(),
-            targets: serde_json::to_string(&event.targets).map_err(Error::unexpected)?,
-            changes: event.changes.to_text(),
-            remote_ip: actor.remote_ip.clone(),
-            user_agent: actor.user_agent.clone(),
-            correlation_id: correlation_id.clone(),
-            previous_hash,
-            hash: String::new(),
-            format: FORMAT,
-        };
-        entry.hash = entry.computed_hash().unwrap_or_default();
-        previous_hash = entry.hash.clone();
-        entries.push(entry);
+
+    fn entries(self, (mut sequence, mut previous_hash): Link) -> Result<Vec<Entry>, Error> {
+        let Record { workspace_id, time, actor, events, correlation_id } = self;
+        let shared = || (events.len() > 1).then(|| ids::generate(Kind::AuditCorrelation));
+        let correlation_id = correlation_id.or_else(shared);
+        let mut entries = Vec::with_capacity(events.len());
+        for event in events {
+            sequence += 1;
+            let mut entry = Entry {
+                id: ids::generate(Kind::AuditLog),
+                workspace_id: workspace_id.to_owned(),
+                sequence,
+                time,
+                event: event.name.to_owned(),
+                description: event.description,
+                actor: actor.actor.to_string(),
+                targets: serde_json::to_string(&event.targets).map_err(Error::unexpected)?,
+                changes: event.changes.to_text(),
+                remote_ip: actor.remote_ip.clone(),
+                user_agent: actor.user_agent.clone(),
+                correlation_id: correlation_id.clone(),
+                previous_hash,
+                hash: String::new(),
+                format: FORMAT,
+            };
+            entry.hash = entry.computed_hash().unwrap_or_default();
+            previous_hash = entry.hash.clone();
+            entries.push(entry);
+        }
+        Ok(entries)
     }
-    audit_logs::insert(connection, &entries).await?;
-    audit_logs::note_head(connection, workspace_id, (sequence, previous_hash)).await
 }
 
 #[cfg(test)]

@@ -20,15 +20,20 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
-use crate::audit::{self, Actor, Event};
+use crate::audit::{Actor, Event, Record};
 use crate::authentication;
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
+use crate::resident::Made;
 use crate::schedule;
 use crate::state::State;
+use crate::store::audit_logs::{self, Link};
+use crate::store::holdings::Holdings;
+use crate::store::identities::Identity;
+use crate::store::rows::Rows;
 use crate::store::{Connection, Transaction, changes, keys, refills, root_keys, workspaces};
 
 /// How often other processes' changes are looked for.
@@ -113,8 +118,12 @@ pub struct Mutation {
     now: i64,
     actor: Actor,
     subjects: Vec<Subject>,
+    /// What it made, while that is all that memory has to learn.
+    made: Option<Made>,
     events: Vec<Event>,
     correlation_id: Option<String>,
+    /// Where its first entry in the audit log follows, once that was read.
+    head: Option<Option<Link>>,
 }
 
 impl Mutation {
@@ -169,8 +178,10 @@ impl Mutation {
             now: keyrack.clock().now(),
             actor,
             subjects: Vec::new(),
+            made: Some(Made::default()),
             events: Vec::new(),
             correlation_id: None,
+            head: None,
         })
     }
 
@@ -182,7 +193,8 @@ impl Mutation {
             // The lock that this change holds is not that of those who change the root key.
             root_keys::lock(&mut self.transaction, id).await?;
         }
-        let standing = root_keys::standing(&mut self.transaction, id).await?;
+        let (standing, head) = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
+        self.head = Some(head);
         authentication::check_standing(caller, standing, self.now)
     }
 
@@ -217,7 +229,30 @@ impl Mutation {
 
     /// Notes what was touched, so that no cache keeps an older state of it.
     pub fn touch(&mut self, subject: Subject) {
+        self.made = None;
         self.subjects.push(subject);
+    }
+
+    /// Notes what other processes may not know yet, and this one does.
+    pub(crate) fn tell_others(&mut self, subject: Subject) {
+        self.subjects.push(subject);
+    }
+
+    /// Notes a new key and what it holds.
+    pub(crate) fn made_key(&mut self, key: keys::Key, holdings: Holdings) {
+        self.tell_others(Subject::Key(key.id.clone()));
+        if let Some(made) = &mut self.made {
+            made.holdings.insert(key.id.clone(), holdings);
+            made.keys.push(key);
+        }
+    }
+
+    /// Notes a new identity, which has no limits yet.
+    pub(crate) fn made_identity(&mut self, identity: Identity) {
+        self.tell_others(Subject::Identity(identity.id.clone()));
+        if let Some(made) = &mut self.made {
+            made.identities.push(identity);
+        }
     }
 
     /// Notes every key as touched that has the role, or holds the permission, with this id: for what is
@@ -227,6 +262,7 @@ impl Mutation {
     /// When the store does not answer.
     pub async fn touch_keys_holding(&mut self, id: &str) -> Result<(), Error> {
         let keys = keys::ids_holding(&mut self.transaction, id).await?;
+        self.made = None;
         self.subjects.extend(keys.into_iter().map(Subject::Key));
         Ok(())
     }
@@ -251,30 +287,43 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let (workspace_id, generation) = (&self.workspace_id, self.generation);
-        changes::insert(&mut self.transaction, workspace_id, generation, self.now, &self.subjects).await?;
-        audit::append(
-            &mut self.transaction,
-            &self.workspace_id,
-            self.now,
-            &self.actor,
-            self.events,
-            self.correlation_id,
-        )
-        .await?;
-        let Mutation { state, transaction, _turn: turn, workspace_id, .. } = self;
+        self.write().await?;
+        let Mutation { state, transaction, _turn: turn, workspace_id, generation, made, .. } = self;
         // In a task of its own: whoever stops waiting must not come between the commit and memory.
         let committed = tokio::spawn(
             async move {
                 let outcome = tokio::time::timeout(COMMIT_TIMEOUT, transaction.commit()).await;
+                let outcome = outcome.unwrap_or_else(|late| Err(Error::unknown_outcome(late)));
                 drop(turn);
                 // Whatever became of it: the database knows.
-                state.follow_own(&workspace_id).await;
-                outcome.unwrap_or_else(|late| Err(Error::unknown_outcome(late)))
+                let known = made.filter(|_| outcome.is_ok()).map(|made| (generation, made));
+                state.follow_own(&workspace_id, known).await;
+                outcome
             }
             .in_current_span(),
         );
         committed.await.unwrap_or_else(|panicked| Err(Error::unknown_outcome(panicked)))
+    }
+
+    /// Writes what was touched and what was done.
+    async fn write(&mut self) -> Result<(), Error> {
+        let head = match self.head.take() {
+            _ if self.events.is_empty() => None,
+            Some(head) => head,
+            None => audit_logs::head(&mut self.transaction, &self.workspace_id).await?,
+        };
+        let mut rows = Rows::default();
+        let record = Record {
+            workspace_id: &self.workspace_id,
+            time: self.now,
+            actor: &self.actor,
+            events: std::mem::take(&mut self.events),
+            correlation_id: self.correlation_id.take(),
+        };
+        changes::insert(&mut rows, &self.workspace_id, self.generation, self.now, &self.subjects).await?;
+        record.append(&mut rows, head).await?;
+        rows.add(&mut self.transaction).await?;
+        Ok(())
     }
 }
 

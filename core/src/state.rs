@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::following::{Followed, Following, UNKNOWN};
 use crate::metrics::Metrics;
-use crate::resident::Resident;
+use crate::resident::{Made, Resident};
 use crate::store::changes::{self, Since};
 use crate::store::{FEED_CONNECTIONS, Store, workspaces};
 
@@ -117,8 +117,14 @@ impl State {
         Ok(())
     }
 
-    /// Brings memory up to a change of this process, whatever became of it, before anybody is told.
-    pub(crate) async fn follow_own(&self, workspace_id: &str) {
+    /// Brings memory up to a change of this process, whatever became of it, before anybody is told. One that was
+    /// committed and of which all is known, generation and what it made, is not read back.
+    pub(crate) async fn follow_own(&self, workspace_id: &str, known: Option<(i64, Made)>) {
+        if let Some((generation, made)) = known
+            && self.take(workspace_id, generation, made).await
+        {
+            return;
+        }
         for attempt in 1..=TRIES {
             match self.follow(workspace_id).await {
                 Ok(()) => return,
@@ -127,6 +133,18 @@ impl State {
         }
         // Until the feed is read again, an answer would be one from before the change.
         self.following.lost(&self.following.of(workspace_id));
+    }
+
+    /// Takes what the change with this generation made, if memory has everything before it.
+    async fn take(&self, workspace_id: &str, generation: i64, made: Made) -> bool {
+        let followed = self.following.of(workspace_id);
+        let _whole = self.following.whole.read().await;
+        let _memory = followed.memory.lock().await;
+        let is_next = followed.known() == generation - 1 && self.resident.take(made).is_ok();
+        if is_next {
+            self.following.caught_up(&followed, generation);
+        }
+        is_next
     }
 
     /// The workspaces whose changes memory does not have yet.

@@ -8,13 +8,17 @@ use std::collections::BTreeSet;
 
 use super::links::{create_identities, create_permissions, create_roles, permission_connected, role_connected};
 use crate::audit::{Event, Target};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::error::{Code, Error};
 use crate::store::apis::Api;
 use crate::store::credits::{self, Credits};
+use crate::store::holdings::Holdings;
 use crate::store::keys::{self, Key};
 use crate::store::named::{self, Named, Wanted};
+use crate::store::permissions::Permission;
 use crate::store::ratelimits::{self, Owner, Ratelimit};
+use crate::store::roles::Role;
+use crate::store::rows::Rows;
 
 /// A key to be issued.
 #[derive(Debug)]
@@ -55,6 +59,14 @@ impl NewKey {
     fn role_names(&self) -> BTreeSet<&str> {
         self.roles.iter().map(String::as_str).collect()
     }
+
+    fn held_permissions<'a>(&self, named: &'a Named) -> impl Iterator<Item = &'a Permission> {
+        self.slugs().into_iter().filter_map(|slug| named.permissions.get(slug))
+    }
+
+    fn held_roles<'a>(&self, named: &'a Named) -> impl Iterator<Item = &'a Role> {
+        self.role_names().into_iter().filter_map(|name| named.roles.get(name))
+    }
 }
 
 /// What becomes of roles that are named and do not exist.
@@ -77,20 +89,23 @@ pub(crate) async fn issue(
     new: &[NewKey],
     unknown_roles: UnknownRoles,
 ) -> Result<bool, Error> {
-    let named = find_or_create(mutation, api, new, unknown_roles).await?;
+    let mut rows = Rows::default();
+    let named = find_or_create(mutation, &mut rows, api, new, unknown_roles).await?;
     let created_at = mutation.now();
     let stored: Vec<Key> = new.iter().map(|key| stored(key, api, &named, created_at)).collect();
-    if keys::insert(mutation.connection(), &stored).await? < stored.len() as u64 {
-        return Ok(false);
-    }
+    keys::insert(&mut rows, &stored).await?;
     let credits: Vec<_> = new.iter().map(|key| (key.id.as_str(), key.credits)).collect();
     let credits: Vec<_> = credits.into_iter().filter(|(_, credits)| *credits != Credits::default()).collect();
-    let today = mutation.calendar().today;
-    credits::set_all(mutation.connection(), &credits, today).await?;
-    add_ratelimits(mutation, new).await?;
-    link(mutation, new, &named).await?;
-    for key in new {
+    credits::set_all(&mut rows, &credits, mutation.calendar().today).await?;
+    add_ratelimits(&mut rows, new, &stored).await?;
+    link(&mut rows, new, &named).await?;
+    match rows.add(mutation.connection()).await {
+        Err(error) if keys::is_taken(&error) => return Ok(false),
+        added => added?,
+    };
+    for (key, stored) in new.iter().zip(stored) {
         record(mutation, key, api, &named);
+        mutation.made_key(stored, holdings(key, &named));
     }
     Ok(true)
 }
@@ -98,6 +113,7 @@ pub(crate) async fn issue(
 /// What the keys name, and what of it had to be created.
 async fn find_or_create(
     mutation: &mut Mutation,
+    rows: &mut Rows,
     api: &Api,
     new: &[NewKey],
     unknown_roles: UnknownRoles,
@@ -124,13 +140,13 @@ async fn find_or_create(
     let roles = unknown(wanted.roles, &|name| named.roles.contains_key(name));
     let external_ids = unknown(wanted.external_ids, &|id| named.identities.contains_key(id));
     let slugs = unknown(wanted.slugs, &|slug| named.permissions.contains_key(slug));
-    for identity in create_identities(mutation, external_ids).await? {
+    for identity in create_identities(mutation, rows, external_ids).await? {
         named.identities.insert(identity.external_id, identity.id);
     }
-    for permission in create_permissions(mutation, slugs).await? {
+    for permission in create_permissions(mutation, rows, slugs).await? {
         named.permissions.insert(permission.slug.clone(), permission);
     }
-    for role in create_roles(mutation, roles).await? {
+    for role in create_roles(mutation, rows, roles).await? {
         named.roles.insert(role.name.clone(), role);
     }
     Ok(named)
@@ -165,33 +181,44 @@ fn stored(new: &NewKey, api: &Api, named: &Named, created_at: i64) -> Key {
     }
 }
 
-async fn add_ratelimits(mutation: &mut Mutation, new: &[NewKey]) -> Result<(), Error> {
+async fn add_ratelimits(rows: &mut Rows, new: &[NewKey], stored: &[Key]) -> Result<(), Error> {
     let owners: Vec<_> = new.iter().map(|key| Owner::Key(key.id.clone())).collect();
     let mut limits = Vec::new();
     for (owner, key) in owners.iter().zip(new) {
         limits.extend(key.ratelimits.iter().map(|limit| (owner, limit)));
     }
-    let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    ratelimits::insert(mutation.connection(), &workspace_id, &limits, now).await
+    let Some(Key { workspace_id, created_at, .. }) = stored.first() else { return Ok(()) };
+    ratelimits::insert(rows, workspace_id, &limits, *created_at).await
 }
 
-async fn link(mutation: &mut Mutation, new: &[NewKey], named: &Named) -> Result<(), Error> {
+async fn link(rows: &mut Rows, new: &[NewKey], named: &Named) -> Result<(), Error> {
     let (mut permissions, mut roles) = (Vec::new(), Vec::new());
     for key in new {
-        let held = key.slugs().into_iter().filter_map(|slug| named.permissions.get(slug));
-        permissions.extend(held.map(|permission| (key.id.as_str(), permission.id.as_str())));
-        let held = key.role_names().into_iter().filter_map(|name| named.roles.get(name));
-        roles.extend(held.map(|role| (key.id.as_str(), role.id.as_str())));
+        permissions.extend(key.held_permissions(named).map(|held| (key.id.as_str(), held.id.as_str())));
+        roles.extend(key.held_roles(named).map(|held| (key.id.as_str(), held.id.as_str())));
     }
-    keys::link_permissions(mutation.connection(), &permissions).await?;
-    keys::link_roles(mutation.connection(), &roles).await
+    keys::link_permissions(&mut *rows, &permissions).await?;
+    keys::link_roles(rows, &roles).await
+}
+
+/// What a new key holds, as it would be read.
+fn holdings(key: &NewKey, named: &Named) -> Holdings {
+    let mut permissions: Vec<_> = key.held_permissions(named).map(|held| held.slug.clone()).collect();
+    let mut roles = Vec::new();
+    for role in key.held_roles(named) {
+        permissions.extend(named.held.get(&role.id).into_iter().flatten().cloned());
+        roles.push(role.name.clone());
+    }
+    let mut ratelimits = key.ratelimits.clone();
+    ratelimits.sort_by(|one, other| one.name.cmp(&other.name));
+    Holdings { permissions, roles, ratelimits }
 }
 
 fn record(mutation: &mut Mutation, key: &NewKey, api: &Api, named: &Named) {
-    for permission in key.slugs().into_iter().filter_map(|slug| named.permissions.get(slug)) {
+    for permission in key.held_permissions(named) {
         mutation.record(permission_connected(&key.id, permission));
     }
-    for role in key.role_names().into_iter().filter_map(|name| named.roles.get(name)) {
+    for role in key.held_roles(named) {
         mutation.record(role_connected(&key.id, role));
     }
     let done = if key.migration_id.is_some() { "Imported" } else { "Created" };
@@ -201,5 +228,4 @@ fn record(mutation: &mut Mutation, key: &NewKey, api: &Api, named: &Named) {
             .on(target)
             .on(Target::new("api", &api.id).named(&api.name)),
     );
-    mutation.touch(Subject::Key(key.id.clone()));
 }

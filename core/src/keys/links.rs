@@ -10,13 +10,15 @@ use crate::ids::{self, Kind};
 use crate::store::identities::{self, Identity};
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
+use crate::store::rows::Rows;
 
-/// Adds permissions that do not exist yet, each with its slug as its name.
+/// New permissions, added to `rows`, each with its slug as its name.
 ///
 /// # Errors
 /// When the store does not answer.
 pub(crate) async fn create_permissions(
     mutation: &mut Mutation,
+    rows: &mut Rows,
     slugs: impl IntoIterator<Item = String>,
 ) -> Result<Vec<Permission>, Error> {
     let create = |slug: String| Permission {
@@ -27,25 +29,26 @@ pub(crate) async fn create_permissions(
     };
     let created: Vec<_> = slugs.into_iter().map(create).collect();
     let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    permissions::insert(mutation.connection(), &workspace_id, &created, now).await?;
+    permissions::insert(rows, &workspace_id, &created, now).await?;
     for permission in &created {
         mutation.record(permission_created(permission));
     }
     Ok(created)
 }
 
-/// Adds roles that do not exist yet, without permissions.
+/// New roles, added to `rows`, without permissions.
 ///
 /// # Errors
 /// When the store does not answer.
 pub(crate) async fn create_roles(
     mutation: &mut Mutation,
+    rows: &mut Rows,
     names: impl IntoIterator<Item = String>,
 ) -> Result<Vec<Role>, Error> {
     let create = |name| Role { id: ids::generate(Kind::Role), name, description: None };
     let created: Vec<_> = names.into_iter().map(create).collect();
     let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
-    roles::insert(mutation.connection(), &workspace_id, &created, now).await?;
+    roles::insert(rows, &workspace_id, &created, now).await?;
     for role in &created {
         mutation.record(Event::new("role.create", format!("Created role {}", role.id)).on(role_target(role)));
         mutation.touch(Subject::Role(role.id.clone()));
@@ -53,12 +56,13 @@ pub(crate) async fn create_roles(
     Ok(created)
 }
 
-/// Adds identities for external ids that no live identity has.
+/// New identities for external ids that no live identity has, added to `rows`.
 ///
 /// # Errors
 /// When the store does not answer.
 pub(crate) async fn create_identities(
     mutation: &mut Mutation,
+    rows: &mut Rows,
     external_ids: impl IntoIterator<Item = String>,
 ) -> Result<Vec<Identity>, Error> {
     let (workspace_id, now) = (mutation.workspace_id().to_owned(), mutation.now());
@@ -69,11 +73,11 @@ pub(crate) async fn create_identities(
         meta: None,
     };
     let created: Vec<_> = external_ids.into_iter().map(create).collect();
-    identities::insert(mutation.connection(), &created, now).await?;
+    identities::insert(rows, &created, now).await?;
     for identity in &created {
         let target = Target::new("identity", &identity.id).named(&identity.external_id);
         mutation.record(Event::new("identity.create", format!("Created identity {}", identity.id)).on(target));
-        mutation.touch(Subject::Identity(identity.id.clone()));
+        mutation.made_identity(identity.clone());
     }
     Ok(created)
 }

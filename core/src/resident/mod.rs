@@ -12,6 +12,7 @@ mod counts;
 mod keys;
 mod limits;
 mod loading;
+mod made;
 mod unreadable;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,7 @@ use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
+use crate::store::holdings::Holdings;
 use crate::store::key_migrations::KeyMigration;
 use crate::store::readable::left_out;
 use crate::store::workspaces::Workspace;
@@ -42,6 +44,7 @@ pub use keys::{Access, Key, NEVER, Place};
 use keys::{Belongings, KeyRow, Keys, Sharing};
 use limits::resident_limits;
 use loading::{load_identities, load_keys};
+pub(crate) use made::Made;
 use unreadable::{is_about_a_row, read_meta, unless_unreadable};
 
 /// An API, with its address list read.
@@ -213,6 +216,15 @@ impl Resident {
         }
     }
 
+    /// Takes what was made just now, as if it had been read.
+    ///
+    /// # Errors
+    /// When some of it could not be read.
+    pub(crate) fn take(&self, made: Made) -> Result<(), Error> {
+        self.put_identities(made.identities, HashMap::new())?;
+        self.put_keys(&made.keys, made.holdings)
+    }
+
     async fn load_root_keys(&self, connection: &mut Connection, only: Only<'_>) -> Result<(), Error> {
         let found = root_keys::live(connection, only).await?;
         for id in missing(only, || self.root_keys.ids(), found.iter().map(|key| key.id.as_str())) {
@@ -306,13 +318,21 @@ impl Resident {
 
     async fn refresh_identities(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
         let found = identities::live(connection, ids).await?;
-        let mut limits = by_owner(ratelimits::of_identities(connection, ids).await?);
-        let unreadable = self.unreadable_identities.pin();
+        let limits = by_owner(ratelimits::of_identities(connection, ids).await?);
         let live: HashSet<&str> = found.iter().map(|identity| identity.id.as_str()).collect();
         for id in ids.iter().filter(|id| !live.contains(**id)) {
-            unreadable.remove(*id);
+            self.unreadable_identities.pin().remove(*id);
             self.identities.remove(id);
         }
+        self.put_identities(found, limits)
+    }
+
+    fn put_identities(
+        &self,
+        found: Vec<identities::Identity>,
+        mut limits: HashMap<String, Vec<ratelimits::Ratelimit>>,
+    ) -> Result<(), Error> {
+        let unreadable = self.unreadable_identities.pin();
         // One that could not be read stays noted until it is there: meanwhile its keys would be limited less.
         for stored in found {
             let meta = match read_meta(stored.meta.as_deref()) {
@@ -341,13 +361,17 @@ impl Resident {
     /// Reads some keys anew.
     async fn refresh_keys(&self, connection: &mut Connection, ids: &[&str]) -> Result<(), Error> {
         let found = stored_keys::live(connection, ids).await?;
-        let mut holdings = holdings::of_keys(connection, ids).await?;
+        let holdings = holdings::of_keys(connection, ids).await?;
         let live: HashSet<&str> = found.iter().map(|key| key.id.as_str()).collect();
         for id in ids.iter().filter(|id| !live.contains(**id)) {
             self.keys.remove(id);
         }
+        self.put_keys(&found, holdings)
+    }
+
+    fn put_keys(&self, found: &[stored_keys::Key], mut holdings: HashMap<String, Holdings>) -> Result<(), Error> {
         let mut shared = Sharing::default();
-        for key in &found {
+        for key in found {
             let meta = match read_meta(key.meta.as_deref()) {
                 Ok(meta) => meta,
                 Err(error) => {

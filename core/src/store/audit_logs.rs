@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Connection, VALUES_PER_STATEMENT, placeholders, rows_of_placeholders};
+use super::rows::{self, Rows, To};
+use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::audit::Entry;
 use crate::error::Error;
 
@@ -25,21 +26,22 @@ pub struct Filed {
     pub target_ids: Vec<String>,
 }
 
+/// Where the next entry of the workspace `$1` follows. The note comes first: what was cut off behind its back must
+/// stay a gap. A program older than the note may have gone on without it.
+pub(super) const HEAD: &str = "SELECT sequence, hash FROM \
+                               (SELECT sequence, hash, 0 AS position FROM audit_heads WHERE workspace_id = $1 \
+                               UNION ALL SELECT sequence, hash, 1 FROM (SELECT sequence, hash FROM audit_logs \
+                               WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1) AS newest \
+                               UNION ALL SELECT sequence, hash, 2 FROM audit_anchors WHERE workspace_id = $1) \
+                               AS links ORDER BY sequence DESC, position LIMIT 1";
+
 /// Where the next entry of a workspace follows: its newest entry, also when that is there no more; `None` when
 /// there was none yet.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn head(connection: &mut Connection, workspace_id: &str) -> Result<Option<Link>, Error> {
-    // The note comes first: what was cut off behind its back must stay a gap. A program older than the note may
-    // have gone on without it.
-    let text = "SELECT sequence, hash FROM \
-                (SELECT sequence, hash, 0 AS position FROM audit_heads WHERE workspace_id = $1 \
-                UNION ALL SELECT sequence, hash, 1 FROM (SELECT sequence, hash FROM audit_logs \
-                WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1) AS newest \
-                UNION ALL SELECT sequence, hash, 2 FROM audit_anchors WHERE workspace_id = $1) AS links \
-                ORDER BY sequence DESC, position LIMIT 1";
-    link(connection, text, workspace_id).await
+    link(connection, HEAD, workspace_id).await
 }
 
 /// The newest entry of a workspace, as it was noted when it was written; `None` when none was.
@@ -65,12 +67,8 @@ pub async fn noted_heads(connection: &mut Connection) -> Result<Vec<(String, Lin
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn note_head(
-    connection: &mut Connection,
-    workspace_id: &str,
-    (sequence, hash): Link,
-) -> Result<(), Error> {
-    set_link(connection, "audit_heads", workspace_id, sequence, hash).await
+pub async fn note_head(to: impl Into<To<'_>>, workspace_id: &str, head: &Link) -> Result<(), Error> {
+    set_link(to, "audit_heads", workspace_id, head).await
 }
 
 /// The last entry of a workspace that retention has removed; `None` when it has removed none.
@@ -87,23 +85,18 @@ async fn link(connection: &mut Connection, text: &'static str, workspace_id: &st
 }
 
 async fn set_link(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     table: &'static str,
     workspace_id: &str,
-    sequence: i64,
-    hash: String,
+    (sequence, hash): &Link,
 ) -> Result<(), Error> {
-    let text = format!(
-        "INSERT INTO {table} (workspace_id, sequence, hash) VALUES ($1, $2, $3) \
-         ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
-    );
-    sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(sequence)
-        .bind(hash)
-        .execute(connection)
-        .await?;
-    Ok(())
+    const COLUMNS: [&str; 3] = ["workspace_id", "sequence", "hash"];
+    const CONFLICT: &str =
+        " ON CONFLICT (workspace_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash";
+    rows::insert(to, table, &COLUMNS, CONFLICT, &[()], |row, ()| {
+        row.bind(workspace_id.to_owned()).bind(*sequence).bind(hash.clone())
+    })
+    .await
 }
 
 /// Every workspace that has a row or of whose audit log there is anything, and whether it has a row.
@@ -133,7 +126,8 @@ pub async fn workspaces(connection: &mut Connection) -> Result<Vec<(String, bool
 /// When the store does not answer.
 pub async fn remove(connection: &mut Connection, workspace_id: &str, oldest: &[Entry]) -> Result<u64, Error> {
     let Some(last) = oldest.last() else { return Ok(0) };
-    set_link(connection, "audit_anchors", workspace_id, last.sequence, last.hash.clone()).await?;
+    let anchor = (last.sequence, last.hash.clone());
+    set_link(&mut *connection, "audit_anchors", workspace_id, &anchor).await?;
     let newest = oldest.iter().map(|entry| entry.time).max().unwrap_or(last.time);
     let mut targets: Vec<String> = oldest.iter().flat_map(|entry| entry.filed().target_ids).collect();
     targets.sort_unstable();
@@ -160,59 +154,57 @@ pub async fn remove(connection: &mut Connection, workspace_id: &str, oldest: &[E
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, entries: &[Entry]) -> Result<(), Error> {
-    const COLUMNS: usize = 16;
-    let mut targets = Vec::new();
-    for portion in entries.chunks(VALUES_PER_STATEMENT / COLUMNS) {
-        let text = format!(
-            "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, actor_id, targets, \
-             changes, remote_ip, user_agent, correlation_id, previous_hash, hash, format) VALUES {}",
-            rows_of_placeholders(portion.len(), COLUMNS)
-        );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
-        for entry in portion {
-            let filed = entry.filed();
-            query = query
-                .bind(entry.id.clone())
-                .bind(entry.workspace_id.clone())
-                .bind(entry.sequence)
-                .bind(entry.time)
-                .bind(entry.event.clone())
-                .bind(entry.description.clone())
-                .bind(entry.actor.clone())
-                .bind(filed.actor_id.clone())
-                .bind(entry.targets.clone())
-                .bind(entry.changes.clone())
-                .bind(entry.remote_ip.clone())
-                .bind(entry.user_agent.clone())
-                .bind(entry.correlation_id.clone())
-                .bind(entry.previous_hash.clone())
-                .bind(entry.hash.clone())
-                .bind(entry.format);
-            targets.push(filed);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    file_targets(connection, &targets).await
+pub async fn insert(rows: &mut Rows, entries: &[Entry]) -> Result<(), Error> {
+    const COLUMNS: [&str; 16] = [
+        "id",
+        "workspace_id",
+        "sequence",
+        "time",
+        "event",
+        "description",
+        "actor",
+        "actor_id",
+        "targets",
+        "changes",
+        "remote_ip",
+        "user_agent",
+        "correlation_id",
+        "previous_hash",
+        "hash",
+        "format",
+    ];
+    let filed: Vec<Filed> = entries.iter().map(Entry::filed).collect();
+    let both: Vec<_> = entries.iter().zip(&filed).collect();
+    rows::insert(&mut *rows, "audit_logs", &COLUMNS, "", &both, |row, (entry, filed)| {
+        row.bind(entry.id.clone())
+            .bind(entry.workspace_id.clone())
+            .bind(entry.sequence)
+            .bind(entry.time)
+            .bind(entry.event.clone())
+            .bind(entry.description.clone())
+            .bind(entry.actor.clone())
+            .bind(filed.actor_id.clone())
+            .bind(entry.targets.clone())
+            .bind(entry.changes.clone())
+            .bind(entry.remote_ip.clone())
+            .bind(entry.user_agent.clone())
+            .bind(entry.correlation_id.clone())
+            .bind(entry.previous_hash.clone())
+            .bind(entry.hash.clone())
+            .bind(entry.format)
+    })
+    .await?;
+    file_targets(rows, &filed).await
 }
 
 /// Files entries under what they were done to.
-async fn file_targets(connection: &mut Connection, filed: &[Filed]) -> Result<(), Error> {
-    const COLUMNS: usize = 4;
-    let rows: Vec<_> = filed.iter().flat_map(|one| one.target_ids.iter().map(move |id| (one, id))).collect();
-    for portion in rows.chunks(VALUES_PER_STATEMENT / COLUMNS) {
-        let text = format!(
-            "INSERT INTO audit_targets (workspace_id, target_id, time, sequence) VALUES {} ON CONFLICT DO NOTHING",
-            rows_of_placeholders(portion.len(), COLUMNS)
-        );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
-        for (one, target_id) in portion {
-            query =
-                query.bind(one.workspace_id.clone()).bind((*target_id).clone()).bind(one.time).bind(one.sequence);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+async fn file_targets(to: impl Into<To<'_>>, filed: &[Filed]) -> Result<(), Error> {
+    const COLUMNS: [&str; 4] = ["workspace_id", "target_id", "time", "sequence"];
+    let targets: Vec<_> = filed.iter().flat_map(|one| one.target_ids.iter().map(move |id| (one, id))).collect();
+    rows::insert(to, "audit_targets", &COLUMNS, " ON CONFLICT DO NOTHING", &targets, |row, (one, target_id)| {
+        row.bind(one.workspace_id.clone()).bind((*target_id).clone()).bind(one.time).bind(one.sequence)
+    })
+    .await
 }
 
 /// Entries of a workspace that are not filed yet, in no order.
@@ -234,7 +226,7 @@ pub async fn unfiled(connection: &mut Connection, workspace_id: &str, count: i64
 /// # Errors
 /// When the store does not answer.
 pub async fn file(connection: &mut Connection, filed: &[Filed]) -> Result<(), Error> {
-    file_targets(connection, filed).await?;
+    file_targets(&mut *connection, filed).await?;
     for one in filed {
         sqlx::query("UPDATE audit_logs SET actor_id = $3 WHERE workspace_id = $1 AND sequence = $2")
             .bind(one.workspace_id.clone())

@@ -2,7 +2,8 @@
 
 use sqlx::Row as _;
 
-use super::{Connection, VALUES_PER_STATEMENT, rows_of_placeholders};
+use super::Connection;
+use super::rows::{self, To};
 use crate::changes::Subject;
 use crate::error::Error;
 
@@ -11,32 +12,23 @@ use crate::error::Error;
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     workspace_id: &str,
     generation: i64,
     now: i64,
     subjects: &[Subject],
 ) -> Result<(), Error> {
-    const COLUMNS: usize = 6;
-    let mut positions = 0_i64..;
-    for portion in subjects.chunks(VALUES_PER_STATEMENT / COLUMNS) {
-        let text = format!(
-            "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id, time) VALUES {}",
-            rows_of_placeholders(portion.len(), COLUMNS)
-        );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
-        for (subject, position) in portion.iter().zip(&mut positions) {
-            query = query
-                .bind(workspace_id.to_owned())
-                .bind(generation)
-                .bind(position)
-                .bind(subject.kind())
-                .bind(subject.id().to_owned())
-                .bind(now);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+    const COLUMNS: [&str; 6] = ["workspace_id", "generation", "position", "subject_kind", "subject_id", "time"];
+    let positioned: Vec<_> = (0_i64..).zip(subjects).collect();
+    rows::insert(to, "changes", &COLUMNS, "", &positioned, |row, (position, subject)| {
+        row.bind(workspace_id.to_owned())
+            .bind(generation)
+            .bind(*position)
+            .bind(subject.kind())
+            .bind(subject.id().to_owned())
+            .bind(now)
+    })
+    .await
 }
 
 /// What the feed says of a workspace to one who knows everything up to a generation.

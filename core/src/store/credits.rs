@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::rows::To;
 use super::{Connection, rows};
 use crate::error::Error;
 
@@ -43,20 +44,19 @@ pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, to
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_all(connection: &mut Connection, credits: &[(&str, Credits)], today: i64) -> Result<(), Error> {
+pub async fn set_all(to: impl Into<To<'_>>, credits: &[(&str, Credits)], today: i64) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["key_id", "remaining", "refill_amount", "refill_day", "refilled_on"];
     const CONFLICT: &str = " ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
                             refill_amount = excluded.refill_amount, refill_day = excluded.refill_day, \
                             refilled_on = excluded.refilled_on";
-    rows::insert(connection, "credits", &COLUMNS, CONFLICT, credits, |row, (key_id, credits)| {
+    rows::insert(to, "credits", &COLUMNS, CONFLICT, credits, |row, (key_id, credits)| {
         row.bind((*key_id).to_owned())
             .bind(credits.remaining)
             .bind(credits.refill.map(|refill| refill.amount))
             .bind(credits.refill.and_then(|refill| refill.day))
             .bind(today)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Sets the refill of a key and leaves its balance, whatever is deducted meanwhile. The next refill is due

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
+use super::rows::To;
 use super::{Connection, Only, mark_deleted, rows, select};
 use crate::error::Error;
 
@@ -86,17 +87,16 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<I
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, identities: &[Identity], now: i64) -> Result<(), Error> {
+pub async fn insert(to: impl Into<To<'_>>, identities: &[Identity], now: i64) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["id", "workspace_id", "external_id", "meta", "created_at"];
-    rows::insert(connection, "identities", &COLUMNS, "", identities, |row, identity| {
+    rows::insert(to, "identities", &COLUMNS, "", identities, |row, identity| {
         row.bind(identity.id.clone())
             .bind(identity.workspace_id.clone())
             .bind(identity.external_id.clone())
             .bind(identity.meta.clone())
             .bind(now)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Writes what may change of an identity.

@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{Found, MOST_ROWS};
+use super::rows::To;
 use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, placeholders, rows, select};
 use crate::error::Error;
 
@@ -182,12 +183,11 @@ pub async fn list(
     Ok(Found { rows, rest })
 }
 
-/// Adds keys, without their credits, limits and links: how many. A key whose hash any key has, live or
-/// deleted, is not added.
+/// Adds keys, without their credits, limits and links.
 ///
 /// # Errors
-/// When the store does not answer.
-pub async fn insert(connection: &mut Connection, keys: &[Key]) -> Result<u64, Error> {
+/// When the store does not answer, or any key, live or deleted, has one of their hashes: see [`is_taken`].
+pub async fn insert(to: impl Into<To<'_>>, keys: &[Key]) -> Result<(), Error> {
     const COLUMNS: [&str; 12] = [
         "id",
         "workspace_id",
@@ -202,7 +202,7 @@ pub async fn insert(connection: &mut Connection, keys: &[Key]) -> Result<u64, Er
         "expires_at",
         "created_at",
     ];
-    rows::insert(connection, "keys", &COLUMNS, " ON CONFLICT (hash) DO NOTHING", keys, |row, key| {
+    rows::insert(to, "keys", &COLUMNS, "", keys, |row, key| {
         row.bind(key.id.clone())
             .bind(key.workspace_id.clone())
             .bind(key.api_id.clone())
@@ -217,6 +217,11 @@ pub async fn insert(connection: &mut Connection, keys: &[Key]) -> Result<u64, Er
             .bind(key.created_at)
     })
     .await
+}
+
+/// Whether keys were not added because some key has one of their hashes already.
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation() && error.message().contains("hash"))
 }
 
 /// Ends the migration of a key: writes its hash and first characters and clears the migration.
@@ -361,29 +366,28 @@ pub async fn expired(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn link_permissions(connection: &mut Connection, links: &[(&str, &str)]) -> Result<(), Error> {
-    link(connection, "key_permissions", &["key_id", "permission_id"], links).await
+pub async fn link_permissions(to: impl Into<To<'_>>, links: &[(&str, &str)]) -> Result<(), Error> {
+    link(to, "key_permissions", &["key_id", "permission_id"], links).await
 }
 
 /// Links keys to roles, each pair the ids of a key and a role; links that exist stay.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn link_roles(connection: &mut Connection, links: &[(&str, &str)]) -> Result<(), Error> {
-    link(connection, "key_roles", &["key_id", "role_id"], links).await
+pub async fn link_roles(to: impl Into<To<'_>>, links: &[(&str, &str)]) -> Result<(), Error> {
+    link(to, "key_roles", &["key_id", "role_id"], links).await
 }
 
 async fn link(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     table: &'static str,
     columns: &[&'static str],
     links: &[(&str, &str)],
 ) -> Result<(), Error> {
-    rows::insert(connection, table, columns, " ON CONFLICT DO NOTHING", links, |row, (key, held)| {
+    rows::insert(to, table, columns, " ON CONFLICT DO NOTHING", links, |row, (key, held)| {
         row.bind((*key).to_owned()).bind((*held).to_owned())
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Gives a key the permissions and roles that another has.

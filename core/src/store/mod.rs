@@ -30,7 +30,7 @@ pub mod refills;
 pub mod rerolls;
 pub mod roles;
 pub mod root_keys;
-mod rows;
+pub mod rows;
 pub(crate) mod scan;
 pub mod snapshot;
 pub mod tombstones;
@@ -378,12 +378,6 @@ fn flag(row: &AnyRow, column: &str) -> Result<bool, sqlx::Error> {
 /// `$first, $first+1, …`: placeholders for a list of `count` values.
 fn placeholders(first: usize, count: usize) -> String {
     let texts: Vec<_> = (first..first + count).map(|n| format!("${n}")).collect();
-    texts.join(", ")
-}
-
-/// `($1, $2), ($3, $4), …`: placeholders for rows to insert in one statement.
-fn rows_of_placeholders(rows: usize, columns: usize) -> String {
-    let texts: Vec<_> = (0..rows).map(|at| format!("({})", placeholders(at * columns + 1, columns))).collect();
     texts.join(", ")
 }
 

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
+use super::rows::To;
 use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, rows, select};
 use crate::error::Error;
 
@@ -113,13 +114,13 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<P
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     workspace_id: &str,
     permissions: &[Permission],
     now: i64,
 ) -> Result<(), Error> {
     const COLUMNS: [&str; 6] = ["id", "workspace_id", "slug", "name", "description", "created_at"];
-    rows::insert(connection, "permissions", &COLUMNS, "", permissions, |row, permission| {
+    rows::insert(to, "permissions", &COLUMNS, "", permissions, |row, permission| {
         row.bind(permission.id.clone())
             .bind(workspace_id.to_owned())
             .bind(permission.slug.clone())
@@ -127,8 +128,7 @@ pub async fn insert(
             .bind(permission.description.clone())
             .bind(now)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Writes what may change of a permission; keys and roles hold it by its id.

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::rows::To;
 use super::{Connection, Only, flag, rows, select};
 use crate::error::Error;
 
@@ -73,7 +74,7 @@ fn sorted(rows: Vec<AnyRow>) -> Result<Vec<(String, Ratelimit)>, Error> {
 /// # Errors
 /// When the store does not answer.
 pub async fn insert(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     workspace_id: &str,
     limits: &[(&Owner, &Ratelimit)],
     now: i64,
@@ -89,7 +90,7 @@ pub async fn insert(
         "auto_apply",
         "created_at",
     ];
-    rows::insert(connection, "ratelimits", &COLUMNS, "", limits, |row, (owner, limit)| {
+    rows::insert(to, "ratelimits", &COLUMNS, "", limits, |row, (owner, limit)| {
         let (key_id, identity_id) = match owner {
             Owner::Key(id) => (Some(id.clone()), None),
             Owner::Identity(id) => (None, Some(id.clone())),
@@ -104,8 +105,7 @@ pub async fn insert(
             .bind(i64::from(limit.auto_apply))
             .bind(now)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Writes the numbers of a limit, which keeps its id and name.

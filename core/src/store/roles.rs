@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
+use super::rows::To;
 use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders, rows};
 use crate::error::Error;
 
@@ -89,22 +90,16 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<R
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(
-    connection: &mut Connection,
-    workspace_id: &str,
-    roles: &[Role],
-    now: i64,
-) -> Result<(), Error> {
+pub async fn insert(to: impl Into<To<'_>>, workspace_id: &str, roles: &[Role], now: i64) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["id", "workspace_id", "name", "description", "created_at"];
-    rows::insert(connection, "roles", &COLUMNS, "", roles, |row, role| {
+    rows::insert(to, "roles", &COLUMNS, "", roles, |row, role| {
         row.bind(role.id.clone())
             .bind(workspace_id.to_owned())
             .bind(role.name.clone())
             .bind(role.description.clone())
             .bind(now)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Adds permissions to a role; links that exist stay.
@@ -116,8 +111,7 @@ pub async fn link_permissions(connection: &mut Connection, role_id: &str, ids: &
     rows::insert(connection, "role_permissions", &COLUMNS, " ON CONFLICT DO NOTHING", ids, |row, id| {
         row.bind(role_id.to_owned()).bind((*id).to_owned())
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Takes permissions from a role.

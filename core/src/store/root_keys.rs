@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::audit_logs::{HEAD, Link};
 use super::readable::{meaningless, readable};
 use super::{Connection, Only, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
@@ -80,30 +81,36 @@ pub struct Standing {
     pub permissions: Vec<String>,
 }
 
-/// How a root key stands; `None` when it was deleted.
+/// How a root key stands, `None` when it was deleted, and where the next entry in the audit log of a workspace
+/// follows: what every change asks first.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn standing(connection: &mut Connection, id: &str) -> Result<Option<Standing>, Error> {
-    let row = sqlx::query(
-        "SELECT k.enabled, k.expires_at, k.operator, k.permissions, w.enabled AS workspace_enabled \
-         FROM root_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id AND w.deleted_at IS NULL \
-         WHERE k.id = $1 AND k.deleted_at IS NULL",
-    )
-    .bind(id.to_owned())
-    .fetch_optional(connection)
-    .await?;
-    let read = |row: AnyRow| {
-        let permissions: String = row.try_get("permissions")?;
-        Ok::<_, sqlx::Error>(Standing {
-            workspace_enabled: row.try_get::<Option<i64>, _>("workspace_enabled")?.map(|flag| flag != 0),
-            enabled: flag(&row, "enabled")?,
-            expires_at: row.try_get("expires_at")?,
-            operator: flag(&row, "operator")?,
-            permissions: serde_json::from_str(&permissions).unwrap_or_default(),
-        })
+pub async fn standing(
+    connection: &mut Connection,
+    id: &str,
+    workspace_id: &str,
+) -> Result<(Option<Standing>, Option<Link>), Error> {
+    let text = format!(
+        "SELECT head.sequence, head.hash, k.enabled, k.expires_at, k.operator, k.permissions, \
+         w.enabled AS workspace_enabled FROM (SELECT 1 AS one) AS always LEFT JOIN ({HEAD}) AS head ON 1 = 1 \
+         LEFT JOIN root_keys k ON k.id = $2 AND k.deleted_at IS NULL \
+         LEFT JOIN workspaces w ON w.id = k.workspace_id AND w.deleted_at IS NULL"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned()).bind(id.to_owned());
+    let row = query.fetch_one(connection).await?;
+    let (sequence, hash): (Option<i64>, Option<String>) = (row.try_get("sequence")?, row.try_get("hash")?);
+    let Some(permissions) = row.try_get::<Option<String>, _>("permissions")? else {
+        return Ok((None, sequence.zip(hash)));
     };
-    Ok(row.map(read).transpose()?)
+    let standing = Standing {
+        workspace_enabled: row.try_get::<Option<i64>, _>("workspace_enabled")?.map(|flag| flag != 0),
+        enabled: flag(&row, "enabled")?,
+        expires_at: row.try_get("expires_at")?,
+        operator: flag(&row, "operator")?,
+        permissions: serde_json::from_str(&permissions).unwrap_or_default(),
+    };
+    Ok((Some(standing), sequence.zip(hash)))
 }
 
 /// Keeps a root key as it is until the end of the transaction.

@@ -1,34 +1,153 @@
 //! Adding and removing many rows with few statements.
 
 use sqlx::any::{Any, AnyArguments};
+use sqlx::{Arguments as _, Encode, Type};
 
-use super::{Connection, VALUES_PER_STATEMENT, placeholders, rows_of_placeholders};
+use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::error::Error;
 
-/// A statement whose values are being bound.
-pub(super) type Statement<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
+/// Values that are sent in one step.
+const VALUES_PER_STEP: usize = 10 * VALUES_PER_STATEMENT;
 
-/// Adds rows to a table: how many were added. `conflict` is what follows the rows, such as ` ON CONFLICT DO
-/// NOTHING`, or empty; `bind` binds the values of a row in the order of `columns`.
+/// Where rows go.
+#[derive(Debug)]
+pub enum To<'a> {
+    /// Into the database, at once.
+    Now(&'a mut Connection),
+    /// To others, with which they are added.
+    With(&'a mut Rows),
+}
+
+impl<'a> From<&'a mut Connection> for To<'a> {
+    fn from(connection: &'a mut Connection) -> Self {
+        To::Now(connection)
+    }
+}
+
+impl<'a> From<&'a mut Rows> for To<'a> {
+    fn from(rows: &'a mut Rows) -> Self {
+        To::With(rows)
+    }
+}
+
+/// Rows of several tables that are added together. Asking the engine for one thing more costs more than the thing,
+/// so all of them go in one step: SQLite takes several statements as one text, PostgreSQL several `INSERT`s as parts
+/// of one statement. Rows that others refer to go first.
+#[derive(Debug, Default)]
+pub struct Rows {
+    steps: Vec<Step>,
+}
+
+/// Statements that are sent together; their values are numbered through.
+#[derive(Default)]
+struct Step {
+    statements: Vec<String>,
+    values: AnyArguments,
+    count: usize,
+    fault: Option<sqlx::Error>,
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(&self.statements).finish()
+    }
+}
+
+/// A row whose values are being bound.
+#[derive(Debug)]
+pub(super) struct Row<'a>(&'a mut Step);
+
+impl Row<'_> {
+    /// The value of the next column.
+    pub(super) fn bind<'t, T: Encode<'t, Any> + Type<Any>>(self, value: T) -> Self {
+        if let Err(error) = self.0.values.add(value) {
+            self.0.fault.get_or_insert(sqlx::Error::Encode(error));
+        }
+        self
+    }
+}
+
+impl Rows {
+    /// Adds all of them: how many rows SQLite added. Nothing else is to happen in the transaction if that fails.
+    ///
+    /// # Errors
+    /// When the store does not answer or a row must not be.
+    pub async fn add(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+        let mut added = 0;
+        for step in self.steps {
+            if let Some(fault) = step.fault {
+                return Err(fault);
+            }
+            let text = step_text(&step.statements, connection.backend_name() == "PostgreSQL");
+            let query = sqlx::query_with(sqlx::AssertSqlSafe(text), step.values);
+            added += query.execute(&mut *connection).await?.rows_affected();
+        }
+        Ok(added)
+    }
+
+    fn insert<T>(
+        &mut self,
+        head: &str,
+        columns: usize,
+        conflict: &str,
+        rows: &[T],
+        bind: &impl for<'a> Fn(Row<'a>, &T) -> Row<'a>,
+    ) {
+        let count = rows.len() * columns;
+        if self.steps.last().is_none_or(|step| step.count + count > VALUES_PER_STEP) {
+            self.steps.push(Step::default());
+        }
+        let Some(step) = self.steps.last_mut() else { return };
+        step.statements.push(format!("{head}{}{conflict}", rows_of_placeholders(step.count, rows.len(), columns)));
+        step.count += count;
+        for row in rows {
+            bind(Row(step), row);
+        }
+    }
+}
+
+/// `($1, $2), ($3, $4), …`: placeholders for rows to insert in one statement, which has `before` values already.
+pub(super) fn rows_of_placeholders(before: usize, rows: usize, columns: usize) -> String {
+    let texts: Vec<_> =
+        (0..rows).map(|at| format!("({})", placeholders(before + at * columns + 1, columns))).collect();
+    texts.join(", ")
+}
+
+fn step_text(statements: &[String], is_postgres: bool) -> String {
+    let Some((last, others)) = statements.split_last() else { return String::new() };
+    if !is_postgres || others.is_empty() {
+        return statements.join("; ");
+    }
+    let parts: Vec<_> = others.iter().enumerate().map(|(at, text)| format!("part{at} AS ({text})")).collect();
+    format!("WITH {} {last}", parts.join(", "))
+}
+
+/// Adds rows to a table. `conflict` is what follows the rows, such as ` ON CONFLICT DO NOTHING`, or empty; `bind`
+/// binds the values of a row in the order of `columns`.
 ///
 /// # Errors
 /// When the store does not answer.
 pub(super) async fn insert<T>(
-    connection: &mut Connection,
+    to: impl Into<To<'_>>,
     table: &'static str,
     columns: &[&'static str],
     conflict: &'static str,
     rows: &[T],
-    bind: impl for<'q> Fn(Statement<'q>, &T) -> Statement<'q>,
-) -> Result<u64, Error> {
-    let mut added = 0;
+    bind: impl for<'a> Fn(Row<'a>, &T) -> Row<'a>,
+) -> Result<(), Error> {
+    let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+    let mut alone = Rows::default();
+    let (with, now) = match to.into() {
+        To::With(others) => (others, None),
+        To::Now(connection) => (&mut alone, Some(connection)),
+    };
     for portion in rows.chunks(VALUES_PER_STATEMENT / columns.len()) {
-        let (names, values) = (columns.join(", "), rows_of_placeholders(portion.len(), columns.len()));
-        let text = format!("INSERT INTO {table} ({names}) VALUES {values}{conflict}");
-        let statement = portion.iter().fold(sqlx::query(sqlx::AssertSqlSafe(text)), &bind);
-        added += statement.execute(&mut *connection).await?.rows_affected();
+        with.insert(&head, columns.len(), conflict, portion, &bind);
     }
-    Ok(added)
+    if let Some(connection) = now {
+        alone.add(connection).await?;
+    }
+    Ok(())
 }
 
 /// Removes what `text`, which ends before `IN`, says of an owner and these ids; the owner is `$1`.

@@ -9,7 +9,8 @@ use rusqlite::Connection as Sqlite;
 use sqlx::any::AnyRow;
 use sqlx::{Connection as _, Row as _};
 
-use super::{Connection, Engine, Store, migrations, rows_of_placeholders};
+use super::rows::rows_of_placeholders;
+use super::{Connection, Engine, Store, migrations};
 use crate::error::{Code, Error};
 
 /// Values that one statement inserts at most.
@@ -154,7 +155,7 @@ async fn insert(
     if portion.is_empty() {
         return Ok(0);
     }
-    let values = rows_of_placeholders(portion.len(), names.len());
+    let values = rows_of_placeholders(0, portion.len(), names.len());
     let text = format!("INSERT INTO {} ({}) VALUES {values}", table.name, names.join(", "));
     let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
     for row in portion.drain(..) {

@@ -233,7 +233,7 @@ async fn make_anew(instance: &Instance, id: &str) {
             .unwrap();
         previous = Some((entry.sequence, entry.hash));
     }
-    audit_logs::note_head(&mut transaction, id, previous.unwrap()).await.unwrap();
+    audit_logs::note_head(&mut *transaction, id, &previous.unwrap()).await.unwrap();
     transaction.commit().await.unwrap();
 }
 

@@ -20,6 +20,7 @@ use crate::store::identities;
 use crate::store::keys;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
+use crate::store::rows::Rows;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// What a request does with the permissions or roles that it names.
@@ -164,7 +165,9 @@ async fn with_new(
     slugs.sort_unstable();
     let known: HashSet<&str> = found.iter().map(|permission| permission.slug.as_str()).collect();
     slugs.retain(|slug| !known.contains(slug.as_str()));
-    found.extend(create_permissions(mutation, slugs).await?);
+    let mut rows = Rows::default();
+    found.extend(create_permissions(mutation, &mut rows, slugs).await?);
+    rows.add(mutation.connection()).await?;
     found.sort_by(|one, other| one.slug.cmp(&other.slug));
     Ok(found)
 }
@@ -201,7 +204,9 @@ pub(super) async fn identity_by_external_id(
     if let Some(identity) = known {
         return Ok(identity.id);
     }
-    let created = create_identities(mutation, [external_id]).await?.pop();
+    let mut rows = Rows::default();
+    let created = create_identities(mutation, &mut rows, [external_id]).await?.pop();
+    rows.add(mutation.connection()).await?;
     created.map(|identity| identity.id).ok_or_else(|| Error::unexpected("no identity came into being"))
 }
 

@@ -318,7 +318,7 @@ impl Import<'_> {
                 portion.into_iter().map(|key| ((key.index, key.sent), key.new)).unzip();
             if issuing::issue(&mut mutation, &self.api.stored, &new, UnknownRoles::Created).await? {
                 // A process that has not heard of the migration yet hears of it with its first keys.
-                mutation.touch(Subject::KeyMigration(self.migration_id.clone()));
+                mutation.tell_others(Subject::KeyMigration(self.migration_id.clone()));
                 mutation.commit().await?;
                 let migrated = sent.into_iter().zip(new);
                 let migrated = migrated.map(|((_, hash), new)| MigratedKey { hash, key_id: new.id });

@@ -113,14 +113,6 @@ async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Resu
     api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
 }
 
-/// Stores a new key that was just generated.
-async fn add(mutation: &mut Mutation, key: &Key) -> Result<(), Error> {
-    match keys::insert(mutation.connection(), std::slice::from_ref(key)).await? {
-        1 => Ok(()),
-        _ => Err(Error::unexpected("a generated key equals one that exists")),
-    }
-}
-
 /// Where plaintexts are stored.
 ///
 /// # Errors

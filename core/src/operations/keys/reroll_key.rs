@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{add, locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
+use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
@@ -156,7 +156,7 @@ async fn copy(
         updated_at: None,
         ..old.clone()
     };
-    add(mutation, &new).await?;
+    keys::insert(mutation.connection(), std::slice::from_ref(&new)).await?;
     mutation.settle_refill(&old.id).await?;
     let balance = credits::find_locked(mutation.connection(), &old.id).await?;
     if balance != Credits::default() {

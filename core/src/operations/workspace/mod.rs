@@ -14,8 +14,10 @@ pub use get_usage::GetUsage;
 pub use list_workspaces::ListWorkspaces;
 pub use update_workspace::UpdateWorkspace;
 
-use crate::audit::{self, Actor, Event};
+use crate::audit::{Actor, Event, Record};
 use crate::changes::Mutation;
+use crate::store::audit_logs;
+use crate::store::rows::Rows;
 use crate::{Caller, Error};
 
 /// Writes what an operator does to another workspace into the log of their own as well, whose lock the transaction
@@ -24,6 +26,17 @@ async fn record_at_home(mutation: &mut Mutation, caller: &Caller, event: Event) 
     if caller.workspace_id() == mutation.workspace_id() {
         return Ok(());
     }
-    let now = mutation.now();
-    audit::append(mutation.connection(), caller.workspace_id(), now, &Actor::of(caller), vec![event], None).await
+    let (time, actor) = (mutation.now(), Actor::of(caller));
+    let record = Record {
+        workspace_id: caller.workspace_id(),
+        time,
+        actor: &actor,
+        events: vec![event],
+        correlation_id: None,
+    };
+    let head = audit_logs::head(mutation.connection(), caller.workspace_id()).await?;
+    let mut rows = Rows::default();
+    record.append(&mut rows, head).await?;
+    rows.add(mutation.connection()).await?;
+    Ok(())
 }
