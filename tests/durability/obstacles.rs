@@ -280,6 +280,7 @@ async fn set_read_only(connection: &mut sqlx::AnyConnection, setting: &str) {
 #[tokio::test]
 async fn a_postgres_that_takes_no_writes_is_told_by_readiness_until_it_does() {
     let mut scene = Scene::on(program().on_postgres().await).await;
+    scene.verify(&scene.spent).await;
     let mut connection = database(&scene.server).await;
     set_read_only(&mut connection, "SET default_transaction_read_only = on").await;
     let started = Instant::now();
