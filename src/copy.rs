@@ -25,7 +25,8 @@ pub(crate) fn command() -> Command {
     add_flags(Command::new("copy"), Flags::Data)
         .about("Copies the database into another one, from SQLite to PostgreSQL or back")
         .after_help(
-            "Stop the servers first: what they change after the copy began is not in it. All of the database arrives, or \
+            "Stop the servers first: what they change after the copy began is not in it. A SQLite file that is open \
+             elsewhere is refused; of PostgreSQL nothing tells, so see to it yourself. All of the database arrives, or \
              nothing; its audit log is checked where it arrived. Then start the servers with KEYRACK_DATABASE_URL set to \
              the new one. Root-key file, events and counters stay in the data folder, which goes on being used.\n\n\
              Exit codes: 0 everything arrived, 1 it did not, 2 usage.",
@@ -52,8 +53,13 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     if let Location::Sqlite(path) = &from {
         ensure!(path.exists(), "there is no database at {}", path.display());
     }
-    let source = Store::open(&from).await.map_err(told)?;
-    let target = Store::open(&to).await.map_err(told)?;
+    let source = Store::open_alone(&from).await.map_err(told)?;
+    let target = Store::open_alone(&to).await.map_err(told)?;
+    for location in [&from, &to] {
+        if let Location::Postgres(_) = location {
+            eprintln!("Nothing tells whether a server runs on {}: see that none does.", location.label());
+        }
+    }
     let outcome = copy(&source, &target, &to).await;
     source.close().await;
     target.close().await;

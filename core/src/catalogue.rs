@@ -311,7 +311,10 @@ pub async fn run_read<O: Operation>(
     let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
         let reply = O::handle(&keyrack, &caller, request).await;
-        let reply = reply.inspect_err(|error| tell_of::<O>(&keyrack, &caller, error))?;
+        let reply = reply.inspect_err(|error| {
+            keyrack.store().note_failure(error);
+            tell_of::<O>(&keyrack, &caller, error);
+        })?;
         checked::<O, _>(&caller, reply)
     };
     let work = work.instrument(span);

@@ -11,7 +11,7 @@
 
 pub mod forgetting;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,13 +106,34 @@ impl Subject {
     }
 }
 
+/// The turns to change workspaces in this process; they end when this is dropped.
+pub(crate) type Turns = Vec<OwnedMutexGuard<()>>;
+
+/// Takes the turns of these workspaces: whoever waits for their locks in the database without them holds a connection
+/// meanwhile.
+pub(crate) async fn turns(keyrack: &Keyrack, workspace_ids: &[&str]) -> Result<Turns, Error> {
+    let state = keyrack.state();
+    // In one order, and each once: nobody waits in a circle, nor for themselves.
+    let workspace_ids: BTreeSet<&str> = workspace_ids.iter().copied().collect();
+    let taking = async {
+        let mut turns = Turns::new();
+        for workspace_id in workspace_ids {
+            turns.push(state.following.of(workspace_id).turn.clone().lock_owned().await);
+        }
+        turns
+    };
+    tokio::time::timeout(state.store.longest_turn(), taking)
+        .await
+        .map_err(|_| Error::database_unavailable("changes of this workspace waited for each other for too long"))
+}
+
 /// A change in progress. Dropped without [`Mutation::commit`], it leaves nothing.
 #[derive(Debug)]
 pub struct Mutation {
     state: Arc<State>,
     // Before the turn: fields are dropped in order.
     transaction: Transaction,
-    _turn: Option<OwnedMutexGuard<()>>,
+    _turn: Turns,
     workspace_id: String,
     generation: i64,
     now: i64,
@@ -150,20 +171,16 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer.
     pub async fn begin_as(keyrack: &Keyrack, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
-        let state = keyrack.state();
-        let turn = state.following.of(workspace_id).turn.clone().lock_owned();
-        let turn = tokio::time::timeout(state.store.longest_turn(), turn).await.map_err(|_| {
-            Error::database_unavailable("changes of this workspace waited for each other for too long")
-        })?;
-        let transaction = state.store.write().await?;
-        let mut mutation = Mutation::adopt(keyrack, transaction, workspace_id, actor).await?;
-        mutation._turn = Some(turn);
-        Ok(mutation)
+        let turns = turns(keyrack, &[workspace_id]).await?;
+        let transaction = keyrack.store().write().await?;
+        Mutation::adopt(keyrack, turns, transaction, workspace_id, actor).await
     }
 
-    /// Makes a transaction that has done something already a change of a workspace.
+    /// Makes a transaction that has done something already a change of a workspace, in the turns of those that it
+    /// waits for.
     pub(crate) async fn adopt(
         keyrack: &Keyrack,
+        turns: Turns,
         mut transaction: Transaction,
         workspace_id: &str,
         actor: Actor,
@@ -172,7 +189,7 @@ impl Mutation {
         Ok(Mutation {
             state: keyrack.state().clone(),
             transaction,
-            _turn: None,
+            _turn: turns,
             workspace_id: workspace_id.to_owned(),
             generation,
             now: keyrack.clock().now(),

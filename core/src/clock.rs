@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+#[cfg(not(target_os = "linux"))]
+use std::time::Instant;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells the time in Unix milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,44 @@ impl Clock {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
         }
+    }
+}
+
+/// How long something takes by a clock that nobody sets. On Linux the sleep of a suspended machine counts, which
+/// [`std::time::Instant`] leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch {
+    #[cfg(target_os = "linux")]
+    started: Duration,
+    #[cfg(not(target_os = "linux"))]
+    started: Instant,
+}
+
+#[cfg(target_os = "linux")]
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Stopwatch { started: since_boot() }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        since_boot().saturating_sub(self.started)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Stopwatch { started: Instant::now() }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 

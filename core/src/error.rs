@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::store::WriteFault;
+
 /// What went wrong, as a value that clients can match on.
 ///
 /// Each code knows its status, its title and its path, the last three segments of the wire's
@@ -179,6 +181,7 @@ struct Facts {
     retry_after_seconds: Option<u64>,
     cause: Option<String>,
     is_unknown_outcome: bool,
+    write_fault: Option<WriteFault>,
 }
 
 impl Error {
@@ -190,6 +193,7 @@ impl Error {
             faults: Vec::new(),
             retry_after_seconds: None,
             is_unknown_outcome: false,
+            write_fault: None,
             cause: None,
         }))
     }
@@ -254,6 +258,11 @@ impl Error {
         self.0.is_unknown_outcome
     }
 
+    /// What it says of writing to PostgreSQL, if anything.
+    pub(crate) fn write_fault(&self) -> Option<WriteFault> {
+        self.0.write_fault
+    }
+
     /// A 503 for a database that does not answer, or that cannot be written now.
     pub(crate) fn database_unavailable(cause: impl fmt::Display) -> Self {
         Error::new(
@@ -281,7 +290,11 @@ impl Error {
         // PostgreSQL: serialization, deadlock.
         let is_refused =
             sqlite_code(&code).is_some_and(sqlite_refused_commit) || code.len() == 5 && code.starts_with("40");
-        if is_refused { Error::database_unavailable(error) } else { Error::unknown_outcome(error) }
+        let write_fault = WriteFault::of_postgres(&code);
+        let mut failed =
+            if is_refused { Error::database_unavailable(error) } else { Error::unknown_outcome(error) };
+        failed.0.write_fault = write_fault;
+        failed
     }
 
     /// Adds the faults of a request.
@@ -353,6 +366,12 @@ impl From<sqlx::Error> for Error {
         let code = error.as_database_error().and_then(|e| e.code());
         if code.and_then(|code| sqlite_code(&code)).is_some_and(sqlite_is_malformed) {
             return Error::malformed_database(error);
+        }
+        let state = error.as_database_error().and_then(|e| e.code());
+        if let Some(write_fault) = state.and_then(|state| WriteFault::of_postgres(&state)) {
+            let mut unavailable = Error::database_unavailable(error);
+            unavailable.0.write_fault = Some(write_fault);
+            return unavailable;
         }
         let busy = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
             sqlite_code(&code).is_some_and(sqlite_is_unavailable)

@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use tokio::sync::{Mutex, RwLock};
+
+use crate::clock::Stopwatch;
 
 /// How old the last look at others' changes may be, unless a setting says otherwise.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -33,7 +35,7 @@ pub(crate) struct Following {
     /// How many workspaces are behind.
     behind: AtomicUsize,
     is_reloading: AtomicBool,
-    opened: Instant,
+    opened: Stopwatch,
     stale_after: Duration,
 }
 
@@ -60,7 +62,7 @@ impl Following {
             looked_ms: AtomicU64::new(NEVER),
             behind: AtomicUsize::new(0),
             is_reloading: AtomicBool::new(false),
-            opened: Instant::now(),
+            opened: Stopwatch::start(),
             stale_after,
         };
         following.reloaded(generations);

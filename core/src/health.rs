@@ -107,8 +107,8 @@ impl Reason {
             ),
             Reason::DiskFull => Some("Make room on the disk of the database. The server goes on by itself."),
             Reason::WritesFail => Some(
-                "The server's log names the cause: a lock of another program, permissions, a disk that is read-only. \
-                 The server goes on by itself when it is gone.",
+                "The server's log names the cause: a lock of another program, permissions, a disk that is read-only, a \
+                 standby. The server goes on by itself when it is gone.",
             ),
         }
     }
@@ -164,7 +164,9 @@ impl Job for Look {
         if store.write_fault().is_some() {
             // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
             // they work again.
-            let _ = tokio::time::timeout(ANSWER_LIMIT, store.write_the_same()).await;
+            if let Ok(Err(error)) = tokio::time::timeout(ANSWER_LIMIT, store.try_to_write()).await {
+                store.note_failure(&error);
+            }
         }
         let fault = store.write_fault();
         health.note(Reason::DiskFull, fault == Some(WriteFault::DiskFull));

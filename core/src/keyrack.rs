@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::refusals::{Refusal, Refusals};
 use crate::resident::Resident;
-use crate::retention::{Removal, Retention};
+use crate::retention::{Plaintexts, Removal, Retention};
 use crate::schedule::{self, Job};
 use crate::state::State;
 use crate::store::workspaces::Workspace;
@@ -137,7 +137,7 @@ impl Keyrack {
 
     /// Starts what runs beside requests: events, following other processes' changes, and scheduled work.
     pub fn start_background_work(&self, retention: Retention) {
-        if let Err(error) = self.recorder().start(self.clock().clone()) {
+        if let Err(error) = self.recorder().start(self.clock().clone(), self.state().metrics.clone()) {
             tracing::error!(%error, "no thread for events: those of an overload will be lost");
         }
         tokio::spawn(changes::follow(self.0.state.clone()));
@@ -148,6 +148,7 @@ impl Keyrack {
         schedule::start(self, IdleCounters);
         schedule::start(self, Forgetting);
         schedule::start(self, Heads::default());
+        schedule::start(self, Plaintexts);
         schedule::start(self, Removal::new(retention));
     }
 

@@ -40,12 +40,15 @@ impl LastUsed {
         self.0.pin().get(id).map_or(0, |known| known.at.load(Ordering::Relaxed))
     }
 
-    /// The uses that are not written yet.
+    /// The uses that are not written yet, by id: two processes that write them do not wait in a circle.
     pub(crate) fn unwritten(&self) -> Vec<(String, i64)> {
         let uses = self.0.pin();
         let at = |known: &Use| known.at.load(Ordering::Relaxed);
         let is_new = |known: &Use| at(known) > known.written.load(Ordering::Relaxed);
-        uses.iter().filter(|(_, known)| is_new(known)).map(|(id, known)| (id.clone(), at(known))).collect()
+        let unwritten = uses.iter().filter(|(_, known)| is_new(known));
+        let mut unwritten: Vec<_> = unwritten.map(|(id, known)| (id.clone(), at(known))).collect();
+        unwritten.sort_unstable();
+        unwritten
     }
 
     /// Notes that these uses are written.
@@ -62,6 +65,15 @@ impl LastUsed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uses_are_written_in_one_order() {
+        let uses = LastUsed::default();
+        let ids: Vec<String> = (0..100).map(|n| format!("key_{n:02}")).collect();
+        ids.iter().rev().for_each(|id| uses.note(id, 5000));
+        let unwritten: Vec<String> = uses.unwritten().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(unwritten, ids);
+    }
 
     #[test]
     fn a_use_is_written_once_and_stays_known() {

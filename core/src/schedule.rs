@@ -54,7 +54,8 @@ pub(crate) fn start<J: Job>(keyrack: &Keyrack, mut job: J) {
 
 async fn run_once<J: Job>(job: &mut J, keyrack: &Keyrack) -> Result<(), Error> {
     let running = tokio::time::timeout(J::LONGEST_RUN, caught(job.run(keyrack)));
-    running.await.unwrap_or_else(|late| Err(Error::unexpected(late)))
+    let outcome = running.await.unwrap_or_else(|late| Err(Error::unexpected(late)));
+    outcome.inspect_err(|error| keyrack.store().note_failure(error))
 }
 
 /// Makes a panic an error, so that whoever does something again and again goes on.

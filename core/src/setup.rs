@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::audit::{Actor, Changes, Event, Target};
-use crate::changes::{Mutation, Subject};
+use crate::changes::{Mutation, Subject, Turns, turns};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
@@ -52,7 +52,8 @@ pub async fn first_start(
         return Ok(false);
     }
     let actor = Actor::system("setup");
-    let mut mutation = add_workspace(keyrack, transaction, DEFAULT_WORKSPACE, actor).await?;
+    // A workspace that nobody knows yet has no turns.
+    let mut mutation = add_workspace(keyrack, Turns::new(), transaction, DEFAULT_WORKSPACE, actor).await?;
     let new = NewRootKey {
         name: Some("first start".to_owned()),
         permissions: vec!["*".to_owned()],
@@ -65,24 +66,31 @@ pub async fn first_start(
     Ok(true)
 }
 
-/// Begins a change that adds a workspace and is recorded in its own audit log.
+/// Begins a change that adds a workspace and is recorded in its own audit log, in the turn of the workspace `home`.
 ///
 /// # Errors
 /// When the store does not answer.
-pub(crate) async fn begin_workspace(keyrack: &Keyrack, name: &str, actor: Actor) -> Result<Mutation, Error> {
+pub(crate) async fn begin_workspace(
+    keyrack: &Keyrack,
+    home: &str,
+    name: &str,
+    actor: Actor,
+) -> Result<Mutation, Error> {
+    let turns = turns(keyrack, &[home]).await?;
     let transaction = keyrack.store().write().await?;
-    add_workspace(keyrack, transaction, name, actor).await
+    add_workspace(keyrack, turns, transaction, name, actor).await
 }
 
 async fn add_workspace(
     keyrack: &Keyrack,
+    turns: Turns,
     mut transaction: Transaction,
     name: &str,
     actor: Actor,
 ) -> Result<Mutation, Error> {
     let id = ids::generate(Kind::Workspace);
     workspaces::insert(&mut transaction, &id, name, keyrack.clock().now()).await?;
-    let mut mutation = Mutation::adopt(keyrack, transaction, &id, actor).await?;
+    let mut mutation = Mutation::adopt(keyrack, turns, transaction, &id, actor).await?;
     mutation.record(workspace_created(&id, name));
     mutation.touch(Subject::Workspace(id));
     Ok(mutation)

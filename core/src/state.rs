@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::changes::Subject;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::following::{Followed, Following, UNKNOWN};
 use crate::metrics::Metrics;
 use crate::resident::{Made, Resident};
 use crate::store::changes::{self, Since};
-use crate::store::{FEED_CONNECTIONS, Store, workspaces};
+use crate::store::deadline::within;
+use crate::store::{Connection, FEED_CONNECTIONS, Store, workspaces};
 
 /// How long a look at the feed may take. What takes longer is a connection that leads nowhere.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +29,10 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(120);
 const TRIES: u32 = 3;
 /// How many workspaces are followed at a time: one connection of the feed stays free for the next look.
 const AT_A_TIME: usize = FEED_CONNECTIONS as usize - 1;
+/// How many of them may be at what takes long, so that the answers of others do not wait for it.
+const LARGE_AT_A_TIME: usize = AT_A_TIME - 1;
+/// From so many things on it may take long to read them.
+const LARGE: usize = 1000;
 
 /// The store, what of it is in memory, and how memory follows.
 #[derive(Debug)]
@@ -37,6 +43,7 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     room: Semaphore,
+    room_for_large: Semaphore,
 }
 
 impl State {
@@ -51,7 +58,8 @@ impl State {
         let generations = workspaces::generations(&mut *store.read().await?).await?;
         let resident = Resident::load(&store).await?;
         let following = Following::new(generations, stale_after);
-        Ok(State { store, resident, following, metrics, clock, room: Semaphore::new(AT_A_TIME) })
+        let (room, room_for_large) = (Semaphore::new(AT_A_TIME), Semaphore::new(LARGE_AT_A_TIME));
+        Ok(State { store, resident, following, metrics, clock, room, room_for_large })
     }
 
     /// Brings memory up to what the database says of a workspace.
@@ -66,31 +74,49 @@ impl State {
     async fn follow_once(&self, workspace_id: &str, followed: &Followed) -> Result<Feed, Error> {
         let _whole = self.following.whole.read().await;
         let _memory = followed.memory.lock().await;
-        let _room = self.room.acquire().await.map_err(Error::unexpected)?;
-        let mut connection = self.store.feed().await?;
-        let known = followed.known();
-        let since = within(REFRESH_TIMEOUT, changes::after(&mut connection, workspace_id, known)).await;
-        let outcome = match since {
-            Ok(Since::Touched { generation, subjects }) => {
-                let refreshing = self.resident.refresh(&mut connection, &subjects);
-                within(REFRESH_TIMEOUT, refreshing).await.map(|()| {
-                    self.following.caught_up(followed, generation);
-                    Feed::Followed
-                })
+        let mut room_for_large = None;
+        loop {
+            let room = self.room.acquire().await.map_err(Error::unexpected)?;
+            let mut connection = self.store.feed().await?;
+            let known = followed.known();
+            let since = within(REFRESH_TIMEOUT, changes::after(&mut connection, workspace_id, known)).await;
+            if room_for_large.is_none() && since.as_ref().is_ok_and(is_large) {
+                // It waits for others like it, and not in the place of those that are soon done.
+                drop((connection, room));
+                room_for_large = Some(self.room_for_large.acquire().await.map_err(Error::unexpected)?);
+                continue;
+            }
+            let outcome = match since {
+                Ok(since) => self.take_in(&mut connection, followed, since).await,
+                Err(error) => Err(error),
+            };
+            if outcome.is_err() {
+                drop(connection.detach());
+            }
+            return outcome;
+        }
+    }
+
+    /// Brings memory up to what the feed says.
+    async fn take_in(
+        &self,
+        connection: &mut Connection,
+        followed: &Followed,
+        since: Since,
+    ) -> Result<Feed, Error> {
+        match since {
+            Since::Touched { generation, subjects } => {
+                within(REFRESH_TIMEOUT, self.resident.refresh(connection, &subjects)).await?;
+                self.following.caught_up(followed, generation);
+                Ok(Feed::Followed)
             }
             // A workspace that there never was.
-            Ok(Since::Older) if known == 0 => {
+            Since::Older if followed.known() == 0 => {
                 self.following.caught_up(followed, 0);
                 Ok(Feed::Followed)
             }
-            Ok(Since::Older | Since::Forgotten) => Ok(Feed::OfNoUse),
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            // What did not answer in time would still answer the next question.
-            drop(connection.detach());
+            Since::Older | Since::Forgotten => Ok(Feed::OfNoUse),
         }
-        outcome
     }
 
     /// Reads everything anew: this process was away for longer than the feed goes back, as a suspended machine
@@ -103,8 +129,8 @@ impl State {
             return Ok(());
         }
         tracing::warn!(
-            "this process missed changes that the feed does not tell, or the database went back; reading everything \
-             anew"
+            "this process missed changes that the feed does not tell, or too many of them, or the database went back; \
+             reading everything anew"
         );
         self.following.is_reloading();
         found_by.is_of_no_generation();
@@ -180,9 +206,10 @@ enum Feed {
     OfNoUse,
 }
 
-/// Gives up after `limit`, as if the store were away.
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(Error::database_unavailable(format!("no answer within {} s", limit.as_secs()))))
+/// Whether it may take long to read what was touched: how many keys a role or a permission stands for, only the store
+/// knows.
+fn is_large(since: &Since) -> bool {
+    let Since::Touched { subjects, .. } = since else { return false };
+    subjects.len() >= LARGE
+        || subjects.iter().any(|subject| matches!(subject, Subject::Role(_) | Subject::Permission(_)))
 }

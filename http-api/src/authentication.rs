@@ -3,7 +3,6 @@
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use keyrack_core::caller::{Caller, Origin, Via};
-use keyrack_core::catalogue::Operation;
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
@@ -18,23 +17,20 @@ const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 ///
 /// # Errors
 /// 401 when the header is missing, malformed or names no root key; 403 when the root key may not be used.
-pub(crate) fn authenticate<O: Operation>(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, Error> {
-    let bearer = bearer(head.headers);
-    let outcome = bearer.and_then(|bearer| find_caller(keyrack, head, bearer));
-    outcome.inspect_err(|error| {
-        let bearer = self::bearer(head.headers).ok();
-        keyrack.refused_credential(O::ABOUT.name, head.address, bearer, error);
-    })
-}
-
-fn find_caller(keyrack: &Keyrack, head: Head<'_>, bearer: &str) -> Result<Caller, Error> {
+pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, Error> {
     let Head { id, headers, address, .. } = head;
+    let bearer = bearer(headers)?;
     let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let from_command_line = user_agent.is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
     let via = if from_command_line { Via::CommandLine } else { Via::Http };
     let mut origin = Origin::new(via, address, id).of_client(user_agent);
     origin.is_recorded = headers.get(METRICS).is_none_or(|value| value != "disabled");
     keyrack.authenticate(bearer, origin)
+}
+
+/// Tells the log that nobody was let in.
+pub(crate) fn tell_refusal(keyrack: &Keyrack, operation: &'static str, head: Head<'_>, error: &Error) {
+    keyrack.refused_credential(operation, head.address, bearer(head.headers).ok(), error);
 }
 
 /// Asks the store about a root key that is not known: whether it is known now.

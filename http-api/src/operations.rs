@@ -25,7 +25,7 @@ use keyrack_core::traces::TraceSpan;
 use serde_json::Value;
 use tracing::Span;
 
-use crate::authentication::{authenticate, learn};
+use crate::authentication::{authenticate, learn, tell_refusal};
 use crate::envelope::{self, Answer};
 use crate::problem;
 use crate::router::Shared;
@@ -130,13 +130,14 @@ where
     if is_declared_larger(head.headers, limit) {
         return Err(too_large(limit));
     }
-    let caller = match authenticate::<O>(&shared.keyrack, head) {
+    let caller = match authenticate(&shared.keyrack, head) {
         // Another process may have made it a moment ago. What takes longer is in a box.
         Err(error) if error.code() == Code::RootKeyNotFound && Box::pin(learn(&shared.keyrack, head)).await => {
-            authenticate::<O>(&shared.keyrack, head)?
+            authenticate(&shared.keyrack, head)
         }
-        outcome => outcome?,
+        outcome => outcome,
     };
+    let caller = caller.inspect_err(|error| tell_refusal(&shared.keyrack, O::ABOUT.name, head, error))?;
     head.span.record("root_key", caller.root_key().id.as_str());
     match shared.keyrack.throttle(&caller, &O::ABOUT) {
         Ok(numbers) => *throttle = numbers,

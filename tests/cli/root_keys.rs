@@ -18,6 +18,7 @@ async fn a_root_key_made_offline_is_valid_in_a_running_server_at_once() {
     assert_eq!(overview.data()["rootKey"]["operator"], true);
     assert_eq!(overview.data()["rootKey"]["permissions"], json!(["*"]));
     assert_eq!(overview.data()["rootKey"]["name"], "ci");
+    assert!(!server.log().contains("refused"), "it was known in the end: {}", server.log());
 }
 
 #[tokio::test]

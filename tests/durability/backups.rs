@@ -301,7 +301,12 @@ async fn a_copy_to_postgres_and_back_is_the_identity() {
     fs::create_dir_all(program.data_dir()).expect("a folder");
     fs::copy(fixture, path("keyrack.db")).expect("a database");
     let postgres = program.clone().on_postgres().await;
+    let server = program.start().await;
+    let refused = expect(run(&program, &["copy", "--to", &postgres.database_url()]), 1);
+    assert!(refused.contains("stop what uses it first"), "{refused}");
+    drop(server);
     let there = expect(run(&program, &["copy", "--to", &postgres.database_url()]), 0);
+    assert!(there.contains("Nothing tells whether a server runs on PostgreSQL"), "{there}");
     assert!(there.contains(": whole, entries 1 to ") && there.contains(" rows are in PostgreSQL"), "{there}");
     let again = expect(run(&program, &["copy", "--to", &postgres.database_url()]), 1);
     assert!(again.contains("not empty"), "{again}");

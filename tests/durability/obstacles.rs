@@ -10,7 +10,7 @@ use keyrack_test_harness::{Answer, Program, Server};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::program;
+use crate::{database, program};
 
 /// A server with a key that has credits, one that has none left and one without a limit.
 struct Scene {
@@ -265,4 +265,33 @@ async fn a_server_that_spends_nothing_has_no_thread_for_it() {
     assert_eq!(ledgers(&server), 0);
     let scene = Scene::on(server.program().clone()).await;
     assert_eq!(ledgers(&scene.server), 1);
+}
+
+/// Makes a PostgreSQL database read-only or not, as a standby is, for everybody who connects from now on.
+async fn set_read_only(connection: &mut sqlx::AnyConnection, setting: &str) {
+    let everybody = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let text = format!(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {setting}', current_database()); END $$; {everybody}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.expect("the database can be changed");
+}
+
+#[tokio::test]
+async fn a_postgres_that_takes_no_writes_is_told_by_readiness_until_it_does() {
+    let mut scene = Scene::on(program().on_postgres().await).await;
+    scene.verify(&scene.spent).await;
+    let mut connection = database(&scene.server).await;
+    set_read_only(&mut connection, "SET default_transaction_read_only = on").await;
+    let started = Instant::now();
+    while !scene.server.get("/readyz").await.text.contains("writes_fail") {
+        scene.expect_writes_to_be_refused().await;
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", scene.server.log());
+    }
+    scene.expect_unready("writes_fail").await;
+    scene.expect_reading_to_go_on().await;
+    set_read_only(&mut connection, "RESET default_transaction_read_only").await;
+    // Nobody writes meanwhile: whoever sees 503 sends no requests.
+    scene.readiness(200).await;
+    scene.expect_all_to_be_well().await;
 }

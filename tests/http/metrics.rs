@@ -128,7 +128,17 @@ async fn the_change_feed_is_followed_all_the_time() {
 #[tokio::test]
 async fn scheduled_work_shows_when_it_ran_and_what_it_removed() {
     let (server, address) = with_metrics().await;
-    let jobs = ["change_feed", "health", "idle_counters", "key_uses", "refills", "retention", "usage"];
+    let jobs = [
+        "change_feed",
+        "events",
+        "health",
+        "idle_counters",
+        "key_uses",
+        "plaintexts",
+        "refills",
+        "retention",
+        "usage",
+    ];
     let shows = |text: &str, job: &str| {
         let name = format!("keyrack_scheduled_last_success_timestamp_seconds{{task=\"{job}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok())

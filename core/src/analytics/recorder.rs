@@ -5,6 +5,7 @@
 //! there is something to do.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::log::Log;
 use super::usage::Counts;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Metrics};
 
 /// Events that the ring holds: what three million a second leave in it between two looks; the first look
 /// after idleness comes later and finds room for a burst of 650,000 a second.
@@ -27,6 +28,8 @@ const RING: usize = 1 << 15;
 const TICK: Duration = Duration::from_millis(10);
 /// Between two looks after one that found nothing.
 const IDLE_TICK: Duration = Duration::from_millis(50);
+/// What its thread is called in logs and metrics, beside scheduled work.
+const TASK: &str = "events";
 /// How long a log that cannot be written goes without another warning, in ticks.
 const WARN_EVERY: u32 = 6000;
 
@@ -93,15 +96,17 @@ impl Recorder {
         self.kept().log = Some(log);
     }
 
-    /// Starts the thread that empties the ring, until [`Recorder::stop`].
+    /// Starts the thread that empties the ring, until [`Recorder::stop`]. How it fares is noted like scheduled work.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(self: &Arc<Self>, clock: Clock) -> std::io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>, clock: Clock, metrics: Arc<Metrics>) -> std::io::Result<()> {
         let recorder = Arc::clone(self);
         let work = move || {
-            while !recorder.stopping.load(Ordering::Relaxed) {
-                std::thread::sleep(if recorder.empty_ring(&clock) == 0 { IDLE_TICK } else { TICK });
+            while !recorder.is_stopping() {
+                let found = caught(|| recorder.empty_ring(&clock));
+                metrics.scheduled_run(TASK, clock.now(), found.is_some());
+                std::thread::sleep(if found.is_some_and(|found| found > 0) { TICK } else { IDLE_TICK });
             }
         };
         std::thread::Builder::new().name("keyrack-events".to_owned()).spawn(work).map(drop)
@@ -174,6 +179,12 @@ impl Recorder {
     }
 }
 
+/// A look into the ring; `None` for one that panicked, which loses what it had taken.
+fn caught(look: impl FnOnce() -> usize) -> Option<usize> {
+    let found = std::panic::catch_unwind(AssertUnwindSafe(look));
+    found.inspect_err(|_| tracing::error!("the thread of events panicked and goes on; some are lost")).ok()
+}
+
 impl Kept {
     fn take(&mut self, event: &Event) {
         if let Some(log) = &mut self.log {
@@ -188,5 +199,15 @@ impl Kept {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_panics_is_no_end() {
+        assert_eq!([caught(|| panic!("of the test")), caught(|| 3)], [None, Some(3)]);
     }
 }

@@ -69,7 +69,7 @@ pub async fn balance(keyrack: &Keyrack, key: &Key, now: i64) -> Result<Option<i6
     if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
         return Ok(Some(seen.balance));
     }
-    Ok(look_up(keyrack, key, known, now).await?.flatten())
+    look_up(keyrack, key, known, now).await
 }
 
 /// The refusal of a cost that is beyond what is known, if it is still right.
@@ -83,27 +83,22 @@ async fn refuse(
     if let Some(seen) = known.seen(day_of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
         return Ok(Some(Payment::Refused(seen.balance)));
     }
-    let stored = look_up(keyrack, key, known, now).await?.flatten();
+    let stored = look_up(keyrack, key, known, now).await?;
     Ok(stored.filter(|balance| *balance < cost).map(Payment::Refused))
 }
 
-/// The balance in the store, noted as known.
-async fn look_up(
-    keyrack: &Keyrack,
-    key: &Key,
-    known: &KnownBalance,
-    now: i64,
-) -> Result<Option<Option<i64>>, Error> {
+/// What a deduction would find in the store, noted as known; `None` for a key that is unlimited or gone.
+async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance, now: i64) -> Result<Option<i64>, Error> {
     let version = known.version();
     let mut connection = keyrack.store().read().await?;
-    let mut stored = credits::remaining(&mut connection, &key.id).await?;
-    if known.awaits_refill(day_of(now)) {
-        // What a deduction would find: it settles the refill first.
-        let due = refills::due_amounts(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
-        stored = due.first().map_or(stored, |(_, amount)| Some(Some(*amount)));
-    }
+    let stored = if known.awaits_refill(day_of(now)) {
+        let balances = refills::balances(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
+        balances.first().map(|(_, balance)| *balance)
+    } else {
+        credits::remaining(&mut connection, &key.id).await?.flatten()
+    };
     drop(connection);
-    if let Some(Some(balance)) = stored {
+    if let Some(balance) = stored {
         known.read(version, balance, day_of(now));
     }
     Ok(stored)

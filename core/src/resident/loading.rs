@@ -12,9 +12,11 @@ use smallvec::SmallVec;
 
 use super::keys::{Access, Belongings, KeyRow, Keys, Sharing};
 use super::limits::check_limit;
-use super::{Identity, Ratelimit, left_out, read_meta};
+use super::unreadable::read_meta;
+use super::{Identity, Ratelimit};
 use crate::error::Error;
 use crate::store::Store;
+use crate::store::readable::left_out;
 use crate::store::scan::{Collector, Row};
 
 const PERMISSIONS: &str = "SELECT id, slug FROM permissions";

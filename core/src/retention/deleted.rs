@@ -16,7 +16,11 @@ use crate::store::{keys, tombstones};
 pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<(), Error> {
     while tombstones::any(&mut *keyrack.store().read().await?, workspace_id, before).await? {
         let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
-        let removed = remove_portion(&mut mutation, before).await?;
+        let Portion { removed, unlinked } = remove_portion(&mut mutation, before).await?;
+        if unlinked == 0 && removed.iter().all(|(_, rows)| *rows == 0) {
+            // Another process was first, or something keeps a row that no step removes: the next run looks again.
+            return Ok(());
+        }
         mutation.commit().await?;
         for (kind, rows) in removed {
             keyrack.metrics().removed(kind, rows);
@@ -26,32 +30,36 @@ pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -
     Ok(())
 }
 
-/// What refers to something goes before it. A portion removes something as long as there is anything.
-async fn remove_portion(mutation: &mut Mutation, before: i64) -> Result<[(Removed, u64); 6], Error> {
+/// What one transaction did.
+struct Portion {
+    /// Rows by kind.
+    removed: [(Removed, u64); 6],
+    /// Keys that were taken from identities, which go once they have none.
+    unlinked: u64,
+}
+
+/// What refers to something goes before it.
+async fn remove_portion(mutation: &mut Mutation, before: i64) -> Result<Portion, Error> {
     let workspace = mutation.workspace_id().to_owned();
     let connection = mutation.connection();
     let keys = tombstones::keys(connection, &workspace, before, PORTION).await?;
-    keys::purge(connection, &keys).await?;
-    tombstones::unlink_identities(connection, &workspace, before, PORTION).await?;
+    let keys = keys::purge(connection, &keys).await?;
+    let unlinked = tombstones::unlink_identities(connection, &workspace, before, PORTION).await?;
     let identities = tombstones::remove_identities(connection, &workspace, before, PORTION).await?;
     let apis = tombstones::remove_apis(connection, &workspace, before, PORTION).await?;
     let overrides = tombstones::remove_overrides(connection, &workspace, before, PORTION).await?;
     let root_keys = tombstones::remove_root_keys(connection, &workspace, before, PORTION).await?;
     let namespaces = tombstones::remove_namespaces(connection, &workspace, before, PORTION).await?;
     let removed = [
-        (Removed::Keys, rows(&keys)),
+        (Removed::Keys, keys),
         (Removed::Identities, identities),
         (Removed::Apis, apis),
         (Removed::Overrides, overrides),
         (Removed::RootKeys, root_keys),
-        (Removed::Namespaces, rows(&namespaces)),
+        (Removed::Namespaces, namespaces.len() as u64),
     ];
     for id in namespaces {
         mutation.touch(Subject::Namespace(id));
     }
-    Ok(removed)
-}
-
-fn rows(ids: &[String]) -> u64 {
-    ids.len() as u64
+    Ok(Portion { removed, unlinked })
 }

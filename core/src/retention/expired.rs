@@ -18,6 +18,10 @@ pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -
         mutation.correlate();
         let keys = remove_keys(&mut mutation, before).await?;
         let root_keys = remove_root_keys(&mut mutation, before).await?;
+        if keys == 0 && root_keys == 0 {
+            // As in `deleted`.
+            return Ok(());
+        }
         mutation.commit().await?;
         keyrack.metrics().removed(Removed::ExpiredKeys, keys);
         keyrack.metrics().removed(Removed::ExpiredRootKeys, root_keys);
@@ -36,26 +40,26 @@ async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error>
     let workspace_id = mutation.workspace_id().to_owned();
     let expired = keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
-    keys::purge(mutation.connection(), &ids).await?;
+    let removed = keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
         let (id, at) = (key.id, rfc3339(key.expired_at));
         let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
         mutation.record(event.on(Target::key(&id, key.name.as_deref(), &key.start, key.external_id.as_deref())));
         mutation.touch(Subject::Key(id));
     }
-    Ok(ids.len() as u64)
+    Ok(removed)
 }
 
 async fn remove_root_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let expired = root_keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
-    root_keys::purge(mutation.connection(), &ids).await?;
+    let removed = root_keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
         let at = key.expires_at.map(rfc3339).unwrap_or_default();
         let description = format!("Permanently deleted root key {}, which expired at {at}", key.id);
         mutation.record(Event::new("rootKey.delete", description).on(setup::target(&key)));
         mutation.touch(Subject::RootKey(key.id));
     }
-    Ok(ids.len() as u64)
+    Ok(removed)
 }

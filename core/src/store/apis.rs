@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::listing::{self, Found, Part};
 use super::readable::readable;
-use super::{Connection, Only, flag, mark_deleted, select};
+use super::{Connection, Only, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
 /// An API as stored.
@@ -112,14 +112,54 @@ pub async fn update(connection: &mut Connection, api: &Api, now: i64) -> Result<
     Ok(())
 }
 
-/// Marks an API as deleted; its keys become unreachable with it, and their plaintexts go.
+/// Keys whose plaintexts go in one transaction.
+const PORTION: i64 = 1000;
+
+/// Marks an API as deleted; its keys become unreachable with it, and their plaintexts go. Of an API with very many
+/// keys some are left, which [`with_plaintexts_left`] tells.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
-    sqlx::query("DELETE FROM encrypted_keys WHERE key_id IN (SELECT id FROM keys WHERE api_id = $1)")
-        .bind(id.to_owned())
-        .execute(&mut *connection)
-        .await?;
+    remove_plaintexts(connection, id, "").await?;
     mark_deleted(connection, "apis", id, now).await
+}
+
+/// Removes the plaintexts of a portion of the keys of an API, those whose ids come after `after`, and notes whether
+/// those were the last of them: the id after which the next portion begins, `None` when there is none. The consent of
+/// an API to keep plaintexts means, once it is deleted, that there may be some.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn remove_plaintexts(
+    connection: &mut Connection,
+    id: &str,
+    after: &str,
+) -> Result<Option<String>, Error> {
+    let rows = sqlx::query("SELECT id FROM keys WHERE api_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+        .bind(id.to_owned())
+        .bind(after.to_owned())
+        .bind(PORTION)
+        .fetch_all(&mut *connection)
+        .await?;
+    let keys: Vec<String> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    delete_of(connection, "encrypted_keys", "key_id", &keys).await?;
+    let rest = if rows.len() as u64 == PORTION.unsigned_abs() { keys.into_iter().last() } else { None };
+    sqlx::query("UPDATE apis SET store_encrypted_keys = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(i64::from(rest.is_some()))
+        .execute(connection)
+        .await?;
+    Ok(rest)
+}
+
+/// The deleted APIs whose keys may still have plaintexts, each the ids of its workspace and itself.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn with_plaintexts_left(connection: &mut Connection) -> Result<Vec<(String, String)>, Error> {
+    let text = "SELECT workspace_id, id FROM apis WHERE deleted_at IS NOT NULL AND store_encrypted_keys = 1";
+    let rows = sqlx::query(text).fetch_all(connection).await?;
+    let read = |row: &AnyRow| Ok((row.try_get("workspace_id")?, row.try_get("id")?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }

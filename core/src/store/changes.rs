@@ -1,11 +1,16 @@
 //! The change feed: what each mutation of a workspace touched, in the order of generations.
 
+use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
 use super::Connection;
 use super::rows::{self, To};
 use crate::changes::Subject;
 use crate::error::Error;
+
+/// What is read of a workspace's changes at most: so much is read again one by one in a fraction of the time that
+/// following may take, and beyond that reading everything anew is less work.
+pub const MOST_SUBJECTS: usize = 250_000;
 
 /// Writes what one mutation touched.
 ///
@@ -42,7 +47,7 @@ pub enum Since {
         /// What was touched.
         subjects: Vec<Subject>,
     },
-    /// The feed does not go back that far.
+    /// The feed does not go back that far, or tells of more than [`MOST_SUBJECTS`].
     Forgotten,
     /// The workspace is at an older generation, or is there no more: this is another state of the database, such
     /// as a dump that was restored or a replica that was promoted before it had everything.
@@ -56,16 +61,16 @@ pub enum Since {
 pub async fn after(connection: &mut Connection, workspace_id: &str, known: i64) -> Result<Since, Error> {
     // One statement, so that nothing is forgotten and nothing is added between the looks at the workspace and
     // at the feed.
-    let rows = sqlx::query(
+    let mut rows = sqlx::query(
         "SELECT w.generation, w.forgotten_generation, c.subject_kind, c.subject_id FROM workspaces w \
          LEFT JOIN changes c ON c.workspace_id = w.id AND c.generation > $2 \
-         WHERE w.id = $1 ORDER BY c.generation, c.position",
+         WHERE w.id = $1 ORDER BY c.generation, c.position LIMIT $3",
     )
     .bind(workspace_id.to_owned())
     .bind(known)
-    .fetch_all(connection)
-    .await?;
-    let Some(first) = rows.first() else { return Ok(Since::Older) };
+    .bind(i64::try_from(MOST_SUBJECTS + 1).unwrap_or(i64::MAX))
+    .fetch(connection);
+    let Some(first) = rows.try_next().await? else { return Ok(Since::Older) };
     let (generation, forgotten): (i64, i64) =
         (first.try_get("generation")?, first.try_get("forgotten_generation")?);
     if generation < known {
@@ -74,13 +79,15 @@ pub async fn after(connection: &mut Connection, workspace_id: &str, known: i64) 
     if forgotten > known {
         return Ok(Since::Forgotten);
     }
-    let mut subjects = Vec::with_capacity(rows.len());
-    for row in rows {
+    let (mut subjects, mut count, mut next) = (Vec::new(), 0, Some(first));
+    while let Some(row) = next {
         let (kind, id): (Option<String>, Option<String>) =
             (row.try_get("subject_kind")?, row.try_get("subject_id")?);
         subjects.extend(kind.zip(id).and_then(|(kind, id)| Subject::new(&kind, id)));
+        count += 1;
+        next = rows.try_next().await?;
     }
-    Ok(Since::Touched { generation, subjects })
+    Ok(if count > MOST_SUBJECTS { Since::Forgotten } else { Since::Touched { generation, subjects } })
 }
 
 /// The workspaces that have changes from before this Unix ms.
@@ -95,8 +102,9 @@ pub async fn workspaces_with_older(connection: &mut Connection, before: i64) -> 
     Ok(rows.iter().map(|row| row.try_get("workspace_id")).collect::<Result<_, _>>()?)
 }
 
-/// Forgets the changes of a workspace up to the last generation from before this Unix ms, or some of them if
-/// there are more than about `count`: how many. It is noted how far the feed goes back from now on.
+/// Forgets up to `count` changes of a workspace, the oldest of those up to the last generation from before this Unix
+/// ms: how many. It is noted how far the feed goes back from now on; what is left of a generation then tells nobody
+/// anything, and goes with the next portions.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -122,10 +130,14 @@ pub async fn forget(
         .bind(generation)
         .execute(&mut *connection)
         .await?;
-    let done = sqlx::query("DELETE FROM changes WHERE workspace_id = $1 AND generation <= $2")
-        .bind(workspace_id.to_owned())
-        .bind(generation)
-        .execute(connection)
-        .await?;
+    let done = sqlx::query(
+        "DELETE FROM changes WHERE workspace_id = $1 AND (generation, position) IN (SELECT generation, position \
+         FROM changes WHERE workspace_id = $1 AND generation <= $2 ORDER BY generation, position LIMIT $3)",
+    )
+    .bind(workspace_id.to_owned())
+    .bind(generation)
+    .bind(count)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected())
 }

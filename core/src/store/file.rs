@@ -2,7 +2,7 @@
 //!
 //! Two files stand beside it and are only ever locked. `<file>.lock` is held by one process at a time, while it
 //! opens the database: SQLite itself does not order two processes that both find no tables. `<file>.in-use` is
-//! held by all processes that have the database open, and by a restore alone.
+//! held by all processes that have the database open, and by a restore or a copy alone.
 //!
 //! A file that is removed or replaced while it is open stays what its name once stood for, but only until the last
 //! process closes it: nothing may be acknowledged into it.
@@ -25,18 +25,24 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Waits for the turn to open a database, and makes its file if it is not there.
+    /// Waits for the turn to open a database, and makes its file if it is not there; `alone`, nobody else has it open or
+    /// opens it for as long as this process does.
     ///
     /// # Errors
-    /// When a file or its folder cannot be made or opened, and while a restore is at it.
-    pub(super) async fn begin(path: &Path) -> Result<Opening, Error> {
+    /// When a file or its folder cannot be made or opened, and while a restore or a copy is at it, or anybody if `alone`.
+    pub(super) async fn begin(path: &Path, alone: bool) -> Result<Opening, Error> {
         if let Some(folder) = path.parent() {
             files::create_private_folder(folder).map_err(|error| cannot_open(path, &error))?;
         }
         let turn = lock(path).await.map_err(|error| cannot_open(path, &error))?;
         let in_use = files::open_lock(&in_use_path(path)).map_err(|error| cannot_open(path, &error))?;
-        if !is_locked(in_use.try_lock_shared()).map_err(|error| cannot_open(path, &error))? {
-            return Err(cannot_open(path, &"another program restores it"));
+        let locking = if alone { in_use.try_lock() } else { in_use.try_lock_shared() };
+        if !is_locked(locking).map_err(|error| cannot_open(path, &error))? {
+            let by_whom = match alone {
+                true => "it is open (`keyrack serve` or `keyrack mcp`); stop what uses it first",
+                false => "another program restores or copies it",
+            };
+            return Err(cannot_open(path, &by_whom));
         }
         create(path).map_err(|error| cannot_open(path, &error))?;
         Ok(Opening { path: path.to_owned(), _turn: turn, in_use })

@@ -9,6 +9,7 @@ pub mod audit_logs;
 pub mod audit_search;
 pub mod changes;
 pub mod credits;
+pub(crate) mod deadline;
 pub(crate) mod debits;
 pub mod encrypted_keys;
 pub mod facts;
@@ -19,6 +20,7 @@ pub mod inspection;
 pub mod key_migrations;
 pub mod keys;
 pub mod listing;
+mod location;
 mod migrations;
 pub mod named;
 pub mod namespaces;
@@ -41,8 +43,7 @@ pub mod workspaces;
 mod write_fault;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 pub use debits::Durability;
 use debits::{Debits, PostgresDebits, SqliteDebits};
 use file::{DatabaseFile, Opening, cannot_open};
+pub use location::{Engine, Location};
 use migrations::start_fault;
 pub use transaction::Transaction;
 use transaction::{LOCK_ATTEMPT, Turn};
@@ -89,62 +91,12 @@ const POSTGRES_WRITER_SETTINGS: &str =
 /// The same of the feed.
 const POSTGRES_FEED_SETTINGS: &str = "SET statement_timeout = '60s'";
 
-/// Where the data is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A SQLite file.
-    Sqlite(PathBuf),
-    /// A PostgreSQL connection URL, which may hold a password: never print it.
-    Postgres(String),
-}
-
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label())
-    }
-}
-
-impl Location {
-    /// Reads `sqlite://PATH` or `postgres://…`.
-    ///
-    /// # Errors
-    /// Says which forms are known.
-    pub fn parse(url: &str) -> Result<Location, String> {
-        if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
-            if path.is_empty() || path.starts_with(":memory:") || path.contains(['?', '#']) {
-                return Err("a SQLite database is a file: write `sqlite:///path/to/keyrack.db`".to_owned());
-            }
-            return Ok(Location::Sqlite(PathBuf::from(path)));
-        }
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Location::Postgres(url.to_owned()));
-        }
-        Err("unknown kind of database: write `sqlite://PATH` or `postgres://USER@HOST/NAME`".to_owned())
-    }
-
-    /// For people: the file, or the server and database without user and password.
-    pub fn label(&self) -> String {
-        match self {
-            Location::Sqlite(path) => format!("SQLite, {}", path.display()),
-            Location::Postgres(url) => {
-                let after_user = url.rsplit_once('@').map_or_else(
-                    || url.split_once("://").map_or(url.as_str(), |(_, rest)| rest),
-                    |(_, rest)| rest,
-                );
-                format!("PostgreSQL, {}", after_user.split('?').next().unwrap_or_default())
-            }
-        }
-    }
-}
-
-/// Which engine answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// SQLite, embedded.
-    Sqlite,
-    /// PostgreSQL.
-    Postgres,
-}
+/// Takes 64 kB that cannot be compressed, and gives them back.
+const TRY_TO_WRITE: [&str; 2] = [
+    "INSERT INTO facts (name, value) SELECT 'room', string_agg(md5(random()::text || n), '') \
+     FROM generate_series(1, 2000) AS n",
+    "DELETE FROM facts WHERE name = 'room'",
+];
 
 /// Open connections to the database.
 #[derive(Debug, Clone)]
@@ -167,7 +119,20 @@ impl Store {
     pub async fn open(location: &Location) -> Result<Store, Error> {
         sqlx::any::install_default_drivers();
         match location {
-            Location::Sqlite(path) => open_sqlite(path).await,
+            Location::Sqlite(path) => open_sqlite(path, false).await,
+            Location::Postgres(url) => open_postgres(url).await,
+        }
+    }
+
+    /// The same for this process alone, as long as it has it open: what others would change meanwhile is to be missed by
+    /// nobody. Of PostgreSQL nothing tells who uses it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when another process has a SQLite file open.
+    pub async fn open_alone(location: &Location) -> Result<Store, Error> {
+        sqlx::any::install_default_drivers();
+        match location {
+            Location::Sqlite(path) => open_sqlite(path, true).await,
             Location::Postgres(url) => open_postgres(url).await,
         }
     }
@@ -212,18 +177,19 @@ impl Store {
         self.check_file()?;
         match self.engine() {
             Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn, &self.last_write).await,
-            Engine::Postgres => Transaction::begin(&self.writers).await,
+            Engine::Postgres => Transaction::begin(&self.writers, &self.last_write).await,
         }
     }
 
     /// What makes deductions, on a connection of its own. Only one is to be in use.
     pub(crate) fn debits(&self, durability: Durability) -> Debits {
+        let last_write = self.last_write.clone();
         match &self.location {
             Location::Sqlite(path) => {
-                let (file, turn, last_write) = (self.file.clone(), self.turn.clone(), self.last_write.clone());
+                let (file, turn) = (self.file.clone(), self.turn.clone());
                 Debits::Sqlite(SqliteDebits::new(path.clone(), file, durability, turn, last_write))
             }
-            Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability)),
+            Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability, last_write)),
         }
     }
 
@@ -245,20 +211,35 @@ impl Store {
         Ok(())
     }
 
-    /// Why the last write of this process failed, if it did; not known of PostgreSQL.
+    /// Why the last write of this process failed, if it did.
     pub fn write_fault(&self) -> Option<WriteFault> {
         self.last_write.fault()
     }
 
-    /// Writes a page of a SQLite file as it is, to see whether that works.
+    /// Notes what somebody's error says of writing to PostgreSQL, where statements fail and not only commits.
+    pub(crate) fn note_failure(&self, error: &Error) {
+        self.last_write.failed_with(error);
+    }
+
+    /// Writes something that changes nothing, to see whether that works: a page of a SQLite file as it is; to PostgreSQL
+    /// a row that needs room and goes at once.
     ///
     /// # Errors
     /// When it does not.
-    pub(crate) async fn write_the_same(&self) -> Result<(), Error> {
+    pub(crate) async fn try_to_write(&self) -> Result<(), Error> {
         let mut transaction = self.write().await?;
-        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
-        let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-        sqlx::query(set).execute(&mut *transaction).await?;
+        match self.engine() {
+            Engine::Sqlite => {
+                let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
+                let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+                sqlx::query(set).execute(&mut *transaction).await?;
+            }
+            Engine::Postgres => {
+                for text in TRY_TO_WRITE {
+                    sqlx::query(text).execute(&mut *transaction).await?;
+                }
+            }
+        }
         transaction.commit().await
     }
 
@@ -297,8 +278,8 @@ async fn open_postgres(url: &str) -> Result<Store, Error> {
     Ok(Store { location, readers, writers, feed, turn, last_write, file: None })
 }
 
-async fn open_sqlite(path: &Path) -> Result<Store, Error> {
-    let opening = Opening::begin(path).await?;
+async fn open_sqlite(path: &Path, alone: bool) -> Result<Store, Error> {
+    let opening = Opening::begin(path, alone).await?;
     let url = file::url(path, "rw");
     // Once without a pool, which would try again and again and then say less.
     let mut first = AnyConnection::connect(&url).await.map_err(|error| cannot_open(path, &error))?;

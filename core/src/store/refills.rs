@@ -51,11 +51,12 @@ pub(super) static SETTLE_KEY: LazyLock<String> = LazyLock::new(|| {
 pub(super) const KEEP_FOR_AUDIT: &str = "INSERT INTO unrecorded_refills (key_id, workspace_id, refilled_on, amount, previous, remaining) \
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 
-/// What the balances of those of these keys will be when their next deduction settles a refill that is due.
+/// What a deduction would find in the balances of those of these keys that have one: it settles a refill that is due
+/// first. One statement, so that no refill comes in between.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn due_amounts(
+pub async fn balances(
     connection: &mut Connection,
     key_ids: &[&str],
     calendar: Calendar,
@@ -64,7 +65,8 @@ pub async fn due_amounts(
         return Ok(Vec::new());
     }
     let text = format!(
-        "SELECT key_id, refill_amount FROM credits WHERE {DUE} AND remaining < refill_amount AND key_id IN ({})",
+        "SELECT key_id, CASE WHEN {DUE} AND remaining < refill_amount THEN refill_amount ELSE remaining END AS balance \
+         FROM credits WHERE remaining IS NOT NULL AND key_id IN ({})",
         placeholders(7, key_ids.len())
     );
     let mut query = with_calendar(sqlx::query(sqlx::AssertSqlSafe(text)), calendar);
@@ -72,7 +74,7 @@ pub async fn due_amounts(
         query = query.bind((*id).to_owned());
     }
     let rows = query.fetch_all(connection).await?;
-    let read = |row: &AnyRow| Ok((row.try_get("key_id")?, row.try_get("refill_amount")?));
+    let read = |row: &AnyRow| Ok((row.try_get("key_id")?, row.try_get("balance")?));
     Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 

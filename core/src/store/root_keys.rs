@@ -189,12 +189,12 @@ pub async fn expired(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// Removes root keys; their hashes are free again.
+/// Removes root keys; their hashes are free again: how many.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<(), Error> {
-    delete_of(connection, "root_keys", "id", ids).await.map(drop)
+pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<u64, Error> {
+    delete_of(connection, "root_keys", "id", ids).await
 }
 
 /// A live root key of a workspace.

@@ -12,7 +12,8 @@ use rusqlite::types::ValueRef;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Location, Store};
+use super::deadline::within;
+use super::{Connection, Location, Store};
 use crate::error::Error;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,13 +103,11 @@ impl Store {
             }
             Location::Postgres(_) => {
                 let mut connection = self.read().await?;
-                let mut rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch(&mut *connection);
-                let late = |_| Error::database_unavailable("a row did not come in time");
-                while let Some(row) = tokio::time::timeout(ROW_TIMEOUT, rows.try_next()).await.map_err(late)?? {
-                    collector.show(&Row::Postgres(&row));
+                let outcome = show_rows(&mut connection, query, &mut collector).await;
+                if outcome.is_err() {
+                    drop(connection.detach());
                 }
-                drop(rows);
-                Ok(collector)
+                outcome.map(|()| collector)
             }
         }
     }
@@ -134,6 +133,18 @@ impl Store {
         };
         Ok((0..).map(part).take(count).collect())
     }
+}
+
+async fn show_rows(
+    connection: &mut Connection,
+    query: String,
+    collector: &mut impl Collector,
+) -> Result<(), Error> {
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch(connection);
+    while let Some(row) = within(ROW_TIMEOUT, async { Ok(rows.try_next().await?) }).await? {
+        collector.show(&Row::Postgres(&row));
+    }
+    Ok(())
 }
 
 /// The first and the last row id of a table, 0 when it is empty.

@@ -133,8 +133,10 @@ pub async fn remove_namespaces(
     let text = "SELECT n.id FROM ratelimit_namespaces n WHERE n.workspace_id = $1 AND n.deleted_at < $2 \
                 AND NOT EXISTS (SELECT 1 FROM ratelimit_overrides o WHERE o.namespace_id = n.id) LIMIT $3";
     let found = ids(connection, text, workspace_id, before, count).await?;
-    delete_of(connection, "ratelimit_namespaces", "id", &found).await?;
-    Ok(found)
+    match delete_of(connection, "ratelimit_namespaces", "id", &found).await? {
+        0 => Ok(Vec::new()),
+        _ => Ok(found),
+    }
 }
 
 /// Removes root keys: how many. One that the bootstrap setting made stays: a start with its value must find out

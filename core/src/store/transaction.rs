@@ -48,7 +48,7 @@ impl Turn {
 pub struct Transaction {
     // Before the turn: fields are dropped in order, and the next writer must not find this one unfinished.
     begun: sqlx::Transaction<'static, Any>,
-    last_write: Option<LastWrite>,
+    last_write: LastWrite,
     _turn: Option<Taken>,
 }
 
@@ -67,7 +67,7 @@ impl Transaction {
                 Err(error) if is_locked(&error) && Instant::now() < deadline => drop(taken),
                 begun => {
                     let begun = begun.inspect_err(|error| last_write.failed(sqlite_code(error)))?;
-                    return Ok(Transaction { begun, last_write: Some(last_write.clone()), _turn: Some(taken) });
+                    return Ok(Transaction { begun, last_write: last_write.clone(), _turn: Some(taken) });
                 }
             }
             tokio::time::sleep(LOCK_PAUSE).await;
@@ -75,8 +75,8 @@ impl Transaction {
     }
 
     /// Begins on PostgreSQL, which has locks per row.
-    pub(super) async fn begin(pool: &AnyPool) -> Result<Transaction, Error> {
-        Ok(Transaction { begun: pool.begin().await?, last_write: None, _turn: None })
+    pub(super) async fn begin(pool: &AnyPool, last_write: &LastWrite) -> Result<Transaction, Error> {
+        Ok(Transaction { begun: pool.begin().await?, last_write: last_write.clone(), _turn: None })
     }
 
     /// Makes it durable.
@@ -84,14 +84,19 @@ impl Transaction {
     /// # Errors
     /// Says whether nothing was changed or that this is not known.
     pub async fn commit(self) -> Result<(), Error> {
-        let committed = self.begun.commit().await;
-        if let Some(last_write) = &self.last_write {
-            match &committed {
-                Ok(()) => last_write.worked(),
-                Err(error) => last_write.failed(sqlite_code(error)),
+        let is_sqlite = self._turn.is_some();
+        match self.begun.commit().await {
+            Ok(()) => {
+                self.last_write.worked();
+                Ok(())
+            }
+            Err(error) => {
+                if is_sqlite {
+                    self.last_write.failed(sqlite_code(&error));
+                }
+                Err(Error::failed_commit(error)).inspect_err(|error| self.last_write.failed_with(error))
             }
         }
-        committed.map_err(Error::failed_commit)
     }
 }
 

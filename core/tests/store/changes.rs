@@ -9,9 +9,10 @@ use keyrack_core::clock::Clock;
 use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
+use keyrack_core::operations::workspace::{CreateWorkspace, UpdateWorkspace};
 use keyrack_core::retention::Retention;
 use keyrack_core::store::changes::{self, Since};
-use keyrack_core::store::{apis, workspaces};
+use keyrack_core::store::{Engine, apis, workspaces};
 use serde_json::json;
 use sqlx::Row as _;
 
@@ -25,6 +26,9 @@ on_both_engines!(
     a_deleted_api_takes_its_keys_with_it_everywhere,
     a_key_that_another_process_removed_spends_nothing,
     changes_are_forgotten_after_an_hour,
+    a_large_generation_is_forgotten_in_portions_and_tells_nobody_half_of_itself,
+    more_changes_than_can_be_read_one_by_one_are_as_good_as_forgotten,
+    who_waits_for_a_workspace_holds_no_connection,
     a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew,
 );
 
@@ -221,6 +225,95 @@ async fn changes_are_forgotten_after_an_hour(database: Database) {
     clock.set(0);
     create().await;
     assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0, "a clock that went back forgets nothing");
+}
+
+/// Says that a generation of the workspace touched so many things at a Unix ms: the generation before.
+async fn touch_many(instance: &Instance, things: i64, time: i64) -> i64 {
+    let mut transaction = instance.keyrack.store().write().await.unwrap();
+    let generation = workspaces::next_generation(&mut transaction, &instance.workspace_id).await.unwrap();
+    sqlx::query(
+        "INSERT INTO changes (workspace_id, generation, position, subject_kind, subject_id, time) \
+         WITH RECURSIVE numbers (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n < $3) \
+         SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), n, 'key', 'key_' || n, CAST($4 AS BIGINT) FROM numbers",
+    )
+    .bind(instance.workspace_id.clone())
+    .bind(generation)
+    .bind(things - 1)
+    .bind(time)
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    transaction.commit().await.unwrap();
+    generation - 1
+}
+
+async fn a_large_generation_is_forgotten_in_portions_and_tells_nobody_half_of_itself(database: Database) {
+    let here = database.set_up().await;
+    let known = touch_many(&here, 2500, 1).await;
+    let (mut portions, mut transaction) = (Vec::new(), here.keyrack.store().write().await.unwrap());
+    loop {
+        let forgotten = changes::forget(&mut transaction, &here.workspace_id, 2, 1000).await.unwrap();
+        if forgotten == 0 {
+            break;
+        }
+        portions.push(forgotten);
+        let since = changes::after(&mut transaction, &here.workspace_id, known).await.unwrap();
+        assert_eq!(since, Since::Forgotten);
+    }
+    let rest = changes::after(&mut transaction, &here.workspace_id, known + 1).await.unwrap();
+    assert_eq!(rest, Since::Touched { generation: known + 1, subjects: Vec::new() });
+    transaction.commit().await.unwrap();
+    assert!(portions.iter().all(|portion| *portion <= 1000), "{portions:?}");
+    assert!(portions.iter().sum::<u64>() >= 2500, "{portions:?}");
+}
+
+async fn more_changes_than_can_be_read_one_by_one_are_as_good_as_forgotten(database: Database) {
+    let here = database.set_up().await;
+    let most = i64::try_from(changes::MOST_SUBJECTS).unwrap();
+    let known = touch_many(&here, most, 1).await;
+    let mut connection = here.keyrack.store().read().await.unwrap();
+    let Since::Touched { subjects, .. } =
+        changes::after(&mut connection, &here.workspace_id, known).await.unwrap()
+    else {
+        panic!("so many are told");
+    };
+    assert_eq!(subjects.len(), changes::MOST_SUBJECTS);
+    drop(connection);
+    touch_many(&here, 1, 1).await;
+    let mut connection = here.keyrack.store().read().await.unwrap();
+    assert_eq!(changes::after(&mut connection, &here.workspace_id, known).await.unwrap(), Since::Forgotten);
+}
+
+/// On SQLite there is one turn to write, whatever the workspace.
+async fn who_waits_for_a_workspace_holds_no_connection(database: Database) {
+    let here = database.set_up().await;
+    let made = here.run::<CreateWorkspace>(json!({ "name": "other" })).await.unwrap();
+    let other = Instance { root_key: made["rootKey"].as_str().unwrap().to_owned(), ..here.clone() };
+    if here.keyrack.store().engine() == Engine::Sqlite {
+        return;
+    }
+    let actor = Actor::system("test");
+    let slow = Mutation::begin_as(&here.keyrack, &here.workspace_id, actor).await.unwrap();
+    let waiting: Vec<_> = (0..16)
+        .map(|n| {
+            let (here, id) = (here.clone(), here.workspace_id.clone());
+            tokio::spawn(async move {
+                if n % 2 == 0 {
+                    here.run::<UpdateWorkspace>(json!({ "workspaceId": id, "name": "renamed" })).await.map(drop)
+                } else {
+                    here.run::<CreateWorkspace>(json!({ "name": "another" })).await.map(drop)
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = Instant::now();
+    other.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "it waited for {:?}", started.elapsed());
+    slow.commit().await.unwrap();
+    for task in waiting {
+        task.await.unwrap().unwrap();
+    }
 }
 
 async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew(database: Database) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use keyrack_core::audit::Actor;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::changes::Mutation;
+use keyrack_core::keys::migration::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey, VerifyKey};
@@ -13,6 +14,7 @@ use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::operations::ratelimit::Limit;
 use keyrack_core::operations::workspace::CreateWorkspace;
 use keyrack_core::retention::Retention;
+use keyrack_core::setup;
 use serde_json::{Value, json};
 
 use crate::changes::within_a_second;
@@ -24,10 +26,11 @@ on_both_engines!(
     a_namespace_that_another_process_made_a_moment_ago_is_found,
     a_generation_that_went_back_is_noticed,
     a_workspace_that_is_gone_is_forgotten,
-    while_many_keys_of_one_workspace_are_read_again_others_change,
+    while_many_keys_of_some_workspaces_are_read_again_others_change,
+    migrations_of_keys_that_are_gone_are_forgotten,
 );
 
-async fn execute(instance: &Instance, statements: &[&'static str]) {
+pub(crate) async fn execute(instance: &Instance, statements: &[&'static str]) {
     let mut transaction = instance.keyrack.store().write().await.unwrap();
     for statement in statements {
         sqlx::query(*statement).execute(&mut *transaction).await.unwrap();
@@ -137,44 +140,76 @@ async fn a_workspace_that_is_gone_is_forgotten(database: Database) {
     within_a_second(|| there.keyrack.authenticate(root_key, Origin::local(Via::Http)).is_err()).await;
 }
 
-async fn while_many_keys_of_one_workspace_are_read_again_others_change(database: Database) {
-    const KEYS: usize = 4_000;
-    let here = database.set_up().await;
-    here.run::<CreateRole>(json!({ "name": "admin" })).await.unwrap();
-    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
-    let key = here.run::<CreateKey>(json!({ "apiId": api["apiId"], "roles": ["admin"] })).await.unwrap();
-    let mut transaction = here.keyrack.store().write().await.unwrap();
-    for n in 0..KEYS {
-        for text in [
-            "INSERT INTO keys (id, workspace_id, api_id, hash, start, created_at) \
-             SELECT 'key_copy' || $2, workspace_id, api_id, 'hash ' || $2, start, created_at FROM keys WHERE id = $1",
-            "INSERT INTO key_roles (key_id, role_id) SELECT 'key_copy' || $2, role_id FROM key_roles WHERE key_id = $1",
-        ] {
-            let query = sqlx::query(text).bind(key["keyId"].as_str().unwrap().to_owned()).bind(n.to_string());
-            query.execute(&mut *transaction).await.unwrap();
-        }
+/// A workspace with a role that very many keys have.
+async fn with_a_large_role(operator: &Instance, name: &str) -> Instance {
+    let made = operator.run::<CreateWorkspace>(json!({ "name": name })).await.unwrap();
+    let instance = Instance { root_key: made["rootKey"].as_str().unwrap().to_owned(), ..operator.clone() };
+    instance.run::<CreateRole>(json!({ "name": "admin" })).await.unwrap();
+    let api = instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let key = instance.run::<CreateKey>(json!({ "apiId": api["apiId"], "roles": ["admin"] })).await.unwrap();
+    let mut transaction = instance.keyrack.store().write().await.unwrap();
+    for text in [
+        "INSERT INTO keys (id, workspace_id, api_id, hash, start, created_at) \
+         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 4000) \
+         SELECT id || '_' || n, workspace_id, api_id, hash || n, start, created_at FROM keys, numbers WHERE id = $1",
+        "INSERT INTO key_roles (key_id, role_id) SELECT k.id, r.role_id FROM keys k, key_roles r \
+         WHERE r.key_id = $1 AND k.id LIKE $1 || '\\_%' ESCAPE '\\'",
+    ] {
+        let query = sqlx::query(text).bind(key["keyId"].as_str().unwrap().to_owned());
+        query.execute(&mut *transaction).await.unwrap();
     }
     transaction.commit().await.unwrap();
-    let made = here.run::<CreateWorkspace>(json!({ "name": "other" })).await.unwrap();
-    let other = Instance { root_key: made["rootKey"].as_str().unwrap().to_owned(), ..here.clone() };
-    let other_api = other.run::<CreateApi>(json!({ "name": "orders" })).await.unwrap();
+    instance
+}
+
+async fn while_many_keys_of_some_workspaces_are_read_again_others_change(database: Database) {
+    let here = database.set_up().await;
+    let mut large = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        large.push(with_a_large_role(&here, name).await);
+    }
+    let api = here.run::<CreateApi>(json!({ "name": "orders" })).await.unwrap();
 
     let (is_done, meanwhile) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let creations = tokio::spawn({
         let (is_done, meanwhile) = (is_done.clone(), meanwhile.clone());
         async move {
             while !is_done.load(Ordering::SeqCst) {
-                other.run::<CreateKey>(json!({ "apiId": other_api["apiId"] })).await.unwrap();
+                here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
                 if !is_done.load(Ordering::SeqCst) {
                     meanwhile.fetch_add(1, Ordering::SeqCst);
                 }
             }
         }
     });
-    let role = json!({ "role": "admin", "permissions": ["documents.read"] });
-    here.run::<SetRolePermissions>(role).await.unwrap();
+    let changes = large.into_iter().map(|instance| {
+        tokio::spawn(async move {
+            let role = json!({ "role": "admin", "permissions": ["documents.read"] });
+            instance.run::<SetRolePermissions>(role).await.unwrap();
+        })
+    });
+    let changes: Vec<_> = changes.collect();
+    // The first of them is done long before the last.
+    for change in changes {
+        change.await.unwrap();
+    }
     is_done.store(true, Ordering::SeqCst);
     creations.await.unwrap();
     let meanwhile = meanwhile.load(Ordering::SeqCst);
     assert!(meanwhile >= 3, "only {meanwhile} keys of another workspace could be created");
+}
+
+async fn migrations_of_keys_that_are_gone_are_forgotten(database: Database) {
+    let here = database.set_up().await;
+    let kept = setup::create_key_migration(&here.keyrack, &here.workspace_id, Algorithm::Sha256).await.unwrap();
+    let gone = setup::create_key_migration(&here.keyrack, &here.workspace_id, Algorithm::Sha256).await.unwrap();
+    let knows = |id: &str| here.keyrack.resident().key_migration(id).is_some();
+    assert!(knows(&kept) && knows(&gone));
+    // As a dump that was restored has it.
+    let mut transaction = here.keyrack.store().write().await.unwrap();
+    let query = sqlx::query("DELETE FROM key_migrations WHERE id = $1").bind(gone.clone());
+    query.execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    here.keyrack.resident().reload(here.keyrack.store()).await.unwrap();
+    assert!(knows(&kept) && !knows(&gone));
 }

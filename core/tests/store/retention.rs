@@ -1,5 +1,7 @@
 //! Retention: what goes for good, when, and what stays.
 
+use std::time::Duration;
+
 use keyrack_core::Keyrack;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::clock::Clock;
@@ -11,9 +13,11 @@ use keyrack_core::operations::ratelimit::{DeleteNamespace, DeleteOverride, Limit
 use keyrack_core::operations::root_keys::{self, CreateKey as CreateRootKey};
 use keyrack_core::retention::{self, BelievedTime, Retention};
 use keyrack_core::setup;
+use keyrack_core::store::Engine;
 use serde_json::{Value, json};
 
 use crate::changes::{chain, within_a_second};
+use crate::following::execute;
 use crate::{Database, Instance, count, on_both_engines};
 
 on_both_engines!(
@@ -23,6 +27,9 @@ on_both_engines!(
     keys_that_expired_are_deleted_for_good_by_the_system,
     processes_that_run_together_remove_each_thing_once,
     administration_goes_on_beside_a_long_removal,
+    a_row_that_nothing_removes_ends_the_run,
+    plaintexts_go_with_their_key_and_with_its_api,
+    of_an_api_with_very_many_keys_the_plaintexts_go_in_portions,
     the_time_to_go_by_follows_a_clock_that_jumps_a_day_per_hour,
     processes_do_not_move_the_time_faster_together,
 );
@@ -282,6 +289,65 @@ async fn administration_goes_on_beside_a_long_removal(database: Database) {
     removal.await.unwrap().unwrap();
     assert!(done >= 10, "{done} keys were created while twenty portions were removed");
     assert_eq!(count(&scene.instance, "keys").await, done + 1);
+}
+
+async fn a_row_that_nothing_removes_ends_the_run(database: Database) {
+    let scene = Scene::new(&database).await;
+    add_deleted_keys(&scene, 1).await;
+    let statements: &[&'static str] = match scene.instance.keyrack.store().engine() {
+        Engine::Sqlite => &["CREATE TRIGGER keep BEFORE DELETE ON keys BEGIN SELECT RAISE(IGNORE); END"],
+        Engine::Postgres => &["CREATE RULE keep AS ON DELETE TO keys DO INSTEAD NOTHING"],
+    };
+    execute(&scene.instance, statements).await;
+    let before = chain(&scene.instance).await.len();
+    let run = scene.remove(DELETED, 31 * DAY);
+    tokio::time::timeout(Duration::from_secs(10), run).await.expect("the run ends");
+    assert_eq!((count(&scene.instance, "keys").await, removed(&scene.instance.keyrack, "keys")), (1, 0));
+    assert_eq!(chain(&scene.instance).await.len(), before);
+}
+
+/// Gives every key of the instance a plaintext, as far as the store can tell.
+async fn add_plaintexts(scene: &Scene) {
+    execute(
+        &scene.instance,
+        &[
+            "INSERT INTO data_keys (id, workspace_id, master_key_id, sealed, created_at) \
+             SELECT 'dek_' || id, id, 'mk', '', 1 FROM workspaces",
+            "INSERT INTO encrypted_keys (key_id, data_key_id, sealed, created_at) \
+             SELECT id, 'dek_' || workspace_id, '', 1 FROM keys",
+        ],
+    )
+    .await;
+}
+
+async fn plaintexts_go_with_their_key_and_with_its_api(database: Database) {
+    let scene = Scene::new(&database).await;
+    let (deleted, purged) = (scene.key(json!({})).await.0, scene.key(json!({})).await.0);
+    let (_, _) = (scene.key(json!({})).await, scene.key(json!({})).await);
+    add_plaintexts(&scene).await;
+    let left = async || count(&scene.instance, "encrypted_keys").await;
+    assert_eq!(left().await, 4);
+    scene.instance.run::<DeleteKey>(json!({ "keyId": deleted })).await.unwrap();
+    assert_eq!(left().await, 3);
+    scene.instance.run::<DeleteKey>(json!({ "keyId": purged, "permanent": true })).await.unwrap();
+    assert_eq!(left().await, 2);
+    scene.instance.run::<DeleteApi>(json!({ "apiId": scene.api })).await.unwrap();
+    assert_eq!(left().await, 0);
+}
+
+async fn of_an_api_with_very_many_keys_the_plaintexts_go_in_portions(database: Database) {
+    let scene = Scene::new(&database).await;
+    add_deleted_keys(&scene, 2500).await;
+    execute(&scene.instance, &["UPDATE keys SET deleted_at = NULL"]).await;
+    let other_api = new_api(&scene.instance).await;
+    scene.instance.run::<CreateKey>(json!({ "apiId": other_api })).await.unwrap();
+    add_plaintexts(&scene).await;
+    scene.instance.run::<DeleteApi>(json!({ "apiId": scene.api })).await.unwrap();
+    assert_eq!(count(&scene.instance, "encrypted_keys").await, 1501);
+    retention::remove_plaintexts(&scene.instance.keyrack).await.unwrap();
+    assert_eq!(count(&scene.instance, "encrypted_keys").await, 1, "that of the other API");
+    let left = "apis WHERE deleted_at IS NOT NULL AND store_encrypted_keys = 1";
+    assert_eq!(count(&scene.instance, left).await, 0, "nothing is looked for again");
 }
 
 const TEN_MINUTES: i64 = 10 * 60 * 1000;

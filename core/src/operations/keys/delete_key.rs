@@ -54,7 +54,7 @@ impl Operation for DeleteKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let (now, target) = (mutation.now(), recorded::target(&mut mutation, &key).await?);

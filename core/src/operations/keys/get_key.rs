@@ -60,13 +60,13 @@ impl Operation for GetKey {
     type Response = KeyObject;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
-        let mut connection = keyrack.store().read().await?;
-        let (key, api) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
+        let (key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         if request.decrypt {
             vault(keyrack)?;
             caller.authorize_also::<Self>("decrypt", &scope_of(&key, &api))?;
             stores_plaintexts(&api.stored)?;
         }
+        let mut connection = keyrack.store().read().await?;
         let mut objects = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?;
         drop(connection);
         if request.decrypt {

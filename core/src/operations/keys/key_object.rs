@@ -132,10 +132,11 @@ async fn show_due_refills(connection: &mut Connection, rows: &mut [Key], calenda
     let refilled = rows.iter().filter(|key| key.credits.remaining.is_some() && key.credits.refill.is_some());
     let ids: Vec<String> = refilled.map(|key| key.id.clone()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let due: HashMap<String, i64> = refills::due_amounts(connection, &ids, calendar).await?.into_iter().collect();
+    let balances: HashMap<String, i64> =
+        refills::balances(connection, &ids, calendar).await?.into_iter().collect();
     for key in rows {
-        if let Some(amount) = due.get(&key.id) {
-            key.credits.remaining = Some(*amount);
+        if let Some(balance) = balances.get(&key.id) {
+            key.credits.remaining = Some(*balance);
         }
     }
     Ok(())

@@ -76,7 +76,7 @@ pub(super) async fn change_permissions<O: Operation>(
     change: Change,
     slugs: Vec<String>,
 ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-    locate_for::<O>(keyrack, &mut *keyrack.store().read().await?, caller, key_id).await?;
+    locate_for::<O>(keyrack, caller, key_id).await?;
     let slugs = distinct(slugs);
     let mut mutation = Mutation::begin(keyrack, caller).await?;
     if change != Change::Remove {
@@ -129,7 +129,7 @@ pub(super) async fn change_roles<O: Operation>(
     change: Change,
     names: Vec<String>,
 ) -> Result<Reply<Vec<RoleResponse>>, Error> {
-    locate_for::<O>(keyrack, &mut *keyrack.store().read().await?, caller, key_id).await?;
+    locate_for::<O>(keyrack, caller, key_id).await?;
     let mut mutation = Mutation::begin(keyrack, caller).await?;
     if change == Change::Set {
         mutation.correlate();

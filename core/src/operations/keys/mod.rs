@@ -56,18 +56,25 @@ async fn locate(
     caller: &Caller,
     key_id: &str,
 ) -> Result<(Key, Arc<Api>), Error> {
-    let key = keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id());
+    let key = find(connection, caller, key_id).await?;
     with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))
 }
 
-/// The same, with the rule of `O` checked on it.
+async fn find(connection: &mut Connection, caller: &Caller, key_id: &str) -> Result<Option<Key>, Error> {
+    Ok(keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id()))
+}
+
+/// The same outside a change, with the rule of `O` checked on it.
 async fn locate_for<O: Operation>(
     keyrack: &Keyrack,
-    connection: &mut Connection,
     caller: &Caller,
     key_id: &str,
 ) -> Result<(Key, Arc<Api>), Error> {
-    let (key, api) = locate(keyrack, connection, caller, key_id).await?;
+    let mut connection = keyrack.store().read().await?;
+    let key = find(&mut connection, caller, key_id).await?;
+    // Not held while memory may have to follow.
+    drop(connection);
+    let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
     authorize_on::<O>(caller, &key, &api)?;
     Ok((key, api))
 }

@@ -90,8 +90,8 @@ impl Operation for RerollKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let (old, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let mut connection = keyrack.store().read().await?;
-        let (old, api) = locate_for::<Self>(keyrack, &mut connection, caller, &request.key_id).await?;
         let is_recoverable = !encrypted_keys::of_keys(&mut connection, &[&old.id]).await?.is_empty();
         drop(connection);
         if is_recoverable {

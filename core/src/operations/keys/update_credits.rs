@@ -69,8 +69,7 @@ impl Operation for UpdateCredits {
     type Response = KeyCredits;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyCredits>, Error> {
-        let (_, api) =
-            locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let (_, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let value = request.value.into_change().flatten();
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;

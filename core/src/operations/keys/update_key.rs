@@ -114,8 +114,7 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        let (_, api) =
-            locate_for::<Self>(keyrack, &mut *keyrack.store().read().await?, caller, &request.key_id).await?;
+        let (_, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let refill = read_refill(&request.credits)?;
         let meta = match &request.meta {
             Patch::Value(meta) => Patch::Value(fields::key_meta(meta)?),

@@ -69,7 +69,8 @@ impl Operation for CreateWorkspace {
                 ),
             ));
         }
-        let mut mutation = setup::begin_workspace(keyrack, &request.name, Actor::of(caller)).await?;
+        let mut mutation =
+            setup::begin_workspace(keyrack, caller.workspace_id(), &request.name, Actor::of(caller)).await?;
         // Nobody else knows the new workspace yet: that its lock came first does no harm.
         workspaces::lock(mutation.connection(), caller.workspace_id()).await?;
         mutation.check_caller(caller).await?;

@@ -8,7 +8,7 @@ use super::record_at_home;
 use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::{Mutation, Subject, turns};
 use crate::operations::fields::ID_PATTERN;
 use crate::store::workspaces::{self, Workspace};
 use crate::value::Patch;
@@ -102,13 +102,14 @@ impl Operation for UpdateWorkspace {
 
 /// Begins a change of a workspace that is written into the caller's log, too.
 async fn begin(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
+    let turns = turns(keyrack, &[caller.workspace_id(), workspace_id]).await?;
     let mut transaction = keyrack.store().write().await?;
     let mut locked = [caller.workspace_id(), workspace_id];
     locked.sort_unstable();
     for id in locked {
         workspaces::lock(&mut transaction, id).await?;
     }
-    let mut mutation = Mutation::adopt(keyrack, transaction, workspace_id, Actor::of(caller)).await?;
+    let mut mutation = Mutation::adopt(keyrack, turns, transaction, workspace_id, Actor::of(caller)).await?;
     mutation.check_caller(caller).await?;
     Ok(mutation)
 }

@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::{Applied, Debit, Durability, Outcome};
 use crate::error::Error;
+use crate::store::write_fault::LastWrite;
 use crate::store::{ACQUIRE_TIMEOUT, Connection, refills};
 
 /// How often a group is tried that another transaction stood in the way of.
@@ -31,6 +32,7 @@ const TAKE: &str = "UPDATE credits SET remaining = remaining - asked.total \
 pub(crate) struct PostgresDebits {
     url: String,
     durability: Durability,
+    last_write: LastWrite,
     open: Option<Open>,
 }
 
@@ -46,8 +48,8 @@ struct Open {
 type Balances = HashMap<String, Option<i64>>;
 
 impl PostgresDebits {
-    pub(in crate::store) fn new(url: String, durability: Durability) -> Self {
-        PostgresDebits { url, durability, open: None }
+    pub(in crate::store) fn new(url: String, durability: Durability, last_write: LastWrite) -> Self {
+        PostgresDebits { url, durability, last_write, open: None }
     }
 
     /// Makes a group of deductions in one transaction, and returns once it is committed.
@@ -55,6 +57,15 @@ impl PostgresDebits {
     /// # Errors
     /// Says whether nothing was changed or that this is not known.
     pub(crate) async fn apply(&mut self, group: &[Debit]) -> Result<Applied, Error> {
+        let applied = self.apply_with_tries(group).await;
+        match &applied {
+            Ok(_) => self.last_write.worked(),
+            Err(error) => self.last_write.failed_with(error),
+        }
+        applied
+    }
+
+    async fn apply_with_tries(&mut self, group: &[Debit]) -> Result<Applied, Error> {
         let mut tries = 1;
         loop {
             let known = self.open.take();

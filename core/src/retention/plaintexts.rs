@@ -1,0 +1,44 @@
+//! Removing the plaintexts of the keys of APIs that were deleted, where they are too many to go with the API itself.
+//!
+//! From the deletion on nobody can read them: a key of an API that is gone is gone. What is left is their rows, and
+//! they go within minutes, whatever is set for retention.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::keyrack::Keyrack;
+use crate::schedule::{self, Job};
+use crate::store::{apis, workspaces};
+
+/// The scheduled removal.
+#[derive(Debug)]
+pub(crate) struct Plaintexts;
+
+impl Job for Plaintexts {
+    const NAME: &'static str = "plaintexts";
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
+        remove_plaintexts(keyrack).await
+    }
+}
+
+/// Removes the plaintexts that deleted APIs have left.
+///
+/// # Errors
+/// When the store does not answer. What was removed until then stays removed.
+pub async fn remove_plaintexts(keyrack: &Keyrack) -> Result<(), Error> {
+    let left = apis::with_plaintexts_left(&mut *keyrack.store().read().await?).await?;
+    for (workspace_id, api_id) in left {
+        let mut rest = Some(String::new());
+        while let Some(after) = rest {
+            let mut transaction = keyrack.store().write().await?;
+            // Whoever purges keys of the workspace meanwhile does not wait in a circle.
+            workspaces::lock(&mut transaction, &workspace_id).await?;
+            rest = apis::remove_plaintexts(&mut transaction, &api_id, &after).await?;
+            transaction.commit().await?;
+            schedule::give_way().await;
+        }
+    }
+    Ok(())
+}
