@@ -5,6 +5,7 @@
 //! calls the server over HTTP and shows the answer; what bodies may contain is the server's to say.
 
 mod body;
+mod confirmation;
 pub(crate) mod connection;
 mod failure;
 mod flag;
@@ -129,6 +130,9 @@ impl OperationCommand {
         if self.about.is_list {
             command = command.arg(all_pages());
         }
+        if self.about.ends_root_key.is_some() {
+            command = command.arg(confirmation::argument());
+        }
         command
     }
 }
@@ -182,6 +186,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     };
     let request = body::body(operation, matches, inputs)?;
     let remote = connection::connect(matches, inputs)?;
+    confirmation::confirm(operation.about, &request, matches, &remote, inputs).await?;
     let reads_all = operation.about.is_list && matches.get_flag(ALL);
     let answer = if reads_all {
         all(&remote, operation.about, request).await?

@@ -110,7 +110,7 @@ async fn examine(settings: &Settings) -> Vec<Line> {
     }
     lines.push(check_clock(database.as_mut(), now).await);
     if let Some(folder) = &folder {
-        lines.push(check_root_key(&folder.join(ROOT_KEY_FILE), database.as_mut(), now).await);
+        lines.push(check_root_key(settings, &folder.join(ROOT_KEY_FILE), database.as_mut(), now).await);
     }
     lines.extend(check_master_key(settings, database.as_mut()).await);
     lines.extend(check_ports(settings).await);
@@ -291,11 +291,15 @@ async fn check_clock(database: Option<&mut Inspection>, now: i64) -> Line {
     }
 }
 
-async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64) -> Line {
+async fn check_root_key(settings: &Settings, file: &Path, database: Option<&mut Inspection>, now: i64) -> Line {
     const SUBJECT: &str = "root key";
     const ANOTHER: &str = "`keyrack root-key create` makes another one; write it into the file";
     let shown = file.display();
     if !file.exists() {
+        // Of a setting that cannot be read, the settings' lines tell.
+        if let Ok(Some(bootstrap)) = settings.bootstrap_root_key() {
+            return check_bootstrap_key(bootstrap.expose(), database, now).await;
+        }
         let text = format!("{shown} is not there, so `keyrack api` needs KEYRACK_ROOT_KEY");
         return warn(SUBJECT, text, "`keyrack root-key create` makes one, unless the first start is yet to come");
     }
@@ -314,11 +318,7 @@ async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64
     if text.starts_with(ROOT_KEY_PREFIX) && !root_key_checksum_is_right(text) {
         return fail(SUBJECT, format!("{shown} holds no whole root key: its checksum is wrong"), ANOTHER);
     }
-    let standing = match database {
-        Some(database) => database.standing(secret::hash(text), now).await.ok(),
-        None => None,
-    };
-    match standing {
+    match standing(text, database, now).await {
         Some(Standing::Usable) => ok(SUBJECT, format!("{shown} holds one that the database knows")),
         Some(Standing::Disabled) => fail(SUBJECT, format!("the one in {shown} is disabled"), ANOTHER),
         Some(Standing::Expired) => fail(SUBJECT, format!("the one in {shown} has expired"), ANOTHER),
@@ -327,6 +327,29 @@ async fn check_root_key(file: &Path, database: Option<&mut Inspection>, now: i64
         }
         None => ok(SUBJECT, format!("{shown} holds one; there is no database to ask about it")),
     }
+}
+
+/// The root key of the bootstrap setting, where the first start left no file because there is one.
+async fn check_bootstrap_key(text: &str, database: Option<&mut Inspection>, now: i64) -> Line {
+    const SUBJECT: &str = "root key";
+    const NEW_VALUE: &str = "give the bootstrap setting a new value; the next start makes it a root key";
+    let one = "the bootstrap root key of the settings";
+    match standing(text, database, now).await {
+        Some(Standing::Usable) => ok(SUBJECT, format!("the database knows {one}")),
+        Some(Standing::Disabled) => fail(SUBJECT, format!("{one} is disabled"), NEW_VALUE),
+        Some(Standing::Expired) => fail(SUBJECT, format!("{one} has expired"), NEW_VALUE),
+        Some(Standing::Unknown) => warn(
+            SUBJECT,
+            format!("the database does not know {one}"),
+            "the next start makes it one, unless it was deleted: then give the setting a new value",
+        ),
+        None => ok(SUBJECT, format!("{one}; there is no database to ask about it")),
+    }
+}
+
+/// What the database says of a root key, if it can be asked.
+async fn standing(root_key: &str, database: Option<&mut Inspection>, now: i64) -> Option<Standing> {
+    database?.standing(secret::hash(root_key), now).await.ok()
 }
 
 /// Whether the plaintexts of recoverable keys can be read; nothing where there are none.

@@ -20,10 +20,10 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::traces::{self, Traces};
 
-/// The file of the data folder that holds the root key of the first start.
+/// The file of the data folder that holds the root key of the first start, unless the bootstrap setting said which it is.
 pub(crate) const ROOT_KEY_FILE: &str = "root-key";
 
 /// An open Keyrack, and what opening it did.
@@ -32,8 +32,37 @@ pub(crate) struct Instance {
     pub(crate) keyrack: Keyrack,
     /// Whether this start set up an empty database.
     pub(crate) is_first_start: bool,
-    /// Where the first start writes the root key.
+    /// Whether the settings have a bootstrap root key: then a first start makes no other.
+    pub(crate) has_bootstrap_key: bool,
+    /// Where a first start otherwise writes the root key.
     pub(crate) root_key_file: PathBuf,
+}
+
+impl Instance {
+    /// What a command that is no server says of its first start, if this was one.
+    pub(crate) fn say_first_start(&self) {
+        if !self.is_first_start {
+            return;
+        }
+        if self.has_bootstrap_key {
+            eprintln!("The database was empty: its first root key is the bootstrap root key of the settings.");
+        } else {
+            eprintln!("The database was empty: its first root key is in {}.", self.root_key_file.display());
+        }
+    }
+}
+
+/// The root key of this machine's Keyrack: the one that its first start left in the data folder, else the bootstrap
+/// root key of the settings.
+///
+/// # Errors
+/// When there is neither, or it cannot be read.
+pub(crate) fn own_root_key(settings: &Settings) -> anyhow::Result<Secret> {
+    let file = settings.data_dir()?.join(ROOT_KEY_FILE);
+    match settings.bootstrap_root_key()? {
+        Some(bootstrap) if !file.exists() => Ok(bootstrap),
+        _ => settings::read_secret(&file),
+    }
 }
 
 /// Sends the log to stderr.
@@ -112,11 +141,12 @@ pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> 
             Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))
         })
     };
-    let is_first_start = setup::first_start(&keyrack, keep).await.map_err(told)?;
-    if let Some(secret) = settings.bootstrap_root_key()? {
-        setup::ensure_bootstrap_key(&keyrack, &secret).await.map_err(told)?;
+    let bootstrap = settings.bootstrap_root_key()?;
+    let is_first_start = setup::first_start(&keyrack, bootstrap.as_ref(), keep).await.map_err(told)?;
+    if let Some(secret) = &bootstrap {
+        setup::ensure_bootstrap_key(&keyrack, secret).await.map_err(told)?;
     }
-    Ok(Instance { keyrack, is_first_start, root_key_file })
+    Ok(Instance { keyrack, is_first_start, has_bootstrap_key: bootstrap.is_some(), root_key_file })
 }
 
 /// Stops where a first start would hide a loss: there is no database, and the root key of one.

@@ -14,9 +14,9 @@ use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
 use keyrack_mcp_server::{Catalogue, is_visible};
 use tokio_util::sync::CancellationToken;
 
-use crate::instance::{self, Instance};
+use crate::instance;
 use crate::printable;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::signals::StopSignals;
 
 /// No root key, or one that may not be used: what is missing is in the client's settings.
@@ -37,7 +37,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     let calls_per_minute = settings.mcp_calls_per_minute()?;
     let instance = instance::open(settings).await?;
-    let root_key = match root_key(settings, &instance) {
+    let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
         Err(error) => return Ok(refused(&format!("{error:#}."))),
     };
@@ -69,12 +69,12 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The root key that was given, else the one that the first start wrote.
-fn root_key(settings: &Settings, instance: &Instance) -> anyhow::Result<Secret> {
+/// The root key that was given, else that of this machine.
+fn root_key(settings: &Settings) -> anyhow::Result<Secret> {
     if let Some(root_key) = settings.root_key()? {
         return Ok(root_key);
     }
-    settings::read_secret(&instance.root_key_file).context("there is no root key")
+    instance::own_root_key(settings).context("there is no root key")
 }
 
 /// Where the root key works and what it sees.

@@ -10,8 +10,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
-use crate::instance::ROOT_KEY_FILE;
-use crate::settings::{self, Flags, Settings, add_flags};
+use crate::instance::{self, ROOT_KEY_FILE};
+use crate::settings::{Flags, Settings, add_flags};
 use crate::{remote, stdout};
 
 /// The header that needs no `Bearer `, hence no space; a wrong key in it is told to the user as it is.
@@ -108,18 +108,17 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<()> {
     let client = matches.get_one::<String>("client").and_then(|name| Client::named(name));
     let client = client.context("which application? `keyrack mcp-config --help` lists them")?;
-    let key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
     let Some(url) = matches.get_one::<String>("http") else {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         stdout::print(&format!("{:#}", stdio(client, &program, shared(settings)?)))?;
         eprintln!("\n{}", client.places());
-        eprintln!("It acts with the root key in {}.", whereabouts(&key_file));
+        eprintln!("{}", acting(settings)?);
         return Ok(());
     };
     let url = address(url, settings)?;
     let root_key = matches.get_flag("show-root-key").then(|| match settings.root_key()? {
         Some(root_key) => Ok(root_key),
-        None => settings::read_secret(&key_file),
+        None => instance::own_root_key(settings),
     });
     let root_key = root_key.transpose()?;
     let shown = root_key.as_ref().map(|root_key| root_key.expose());
@@ -128,18 +127,37 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<(
     match (shown, client) {
         (Some(_), _) => eprintln!("It contains a root key: keep it to yourself."),
         (None, Client::VsCode) => {
-            eprintln!("VS Code asks for the root key; one is in {}.", whereabouts(&key_file))
+            eprintln!("VS Code asks for the root key; one is {}.", whereabouts(settings)?)
         }
         (None, _) => {
-            eprintln!("Put a root key in the place of {PLACEHOLDER}; one is in {}.", whereabouts(&key_file));
+            eprintln!("Put a root key in the place of {PLACEHOLDER}; one is {}.", whereabouts(settings)?);
         }
     }
     Ok(())
 }
 
-fn whereabouts(key_file: &Path) -> String {
-    let yet = if key_file.exists() { "" } else { ", which the first start writes" };
-    format!("{}{yet}", key_file.display())
+/// With what the stdio server acts, in words.
+fn acting(settings: &Settings) -> anyhow::Result<String> {
+    let has_file = settings.data_dir()?.join(ROOT_KEY_FILE).exists();
+    if !has_file && settings.bootstrap_root_key()?.is_some() {
+        return Ok("It needs a root key, KEYRACK_ROOT_KEY or KEYRACK_ROOT_KEY_FILE in its env: the bootstrap root key of \
+                   the settings is not printed. `keyrack root-key create` makes one for it."
+            .to_owned());
+    }
+    Ok(format!("It acts with {}.", whereabouts(settings)?))
+}
+
+/// Where the root key of this machine is, in words.
+fn whereabouts(settings: &Settings) -> anyhow::Result<String> {
+    let file = settings.data_dir()?.join(ROOT_KEY_FILE);
+    let shown = file.display();
+    Ok(if file.exists() {
+        format!("the root key in {shown}")
+    } else if settings.bootstrap_root_key()?.is_some() {
+        "the bootstrap root key of the settings".to_owned()
+    } else {
+        format!("the root key in {shown}, which the first start writes")
+    })
 }
 
 /// The environment of the stdio server: the settings that were given here.

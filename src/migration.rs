@@ -61,9 +61,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     instance::start_log(&settings)?;
     let instance = instance::open(&settings).await?;
-    if instance.is_first_start {
-        eprintln!("The database was empty: its first root key is in {}.", instance.root_key_file.display());
-    }
+    instance.say_first_start();
     let outcome = match name {
         "create" => create(&instance.keyrack, matches).await,
         _ => list(&instance.keyrack).await,

@@ -57,9 +57,7 @@ pub(crate) async fn run(matches: &clap::ArgMatches) -> anyhow::Result<ExitCode> 
     };
     instance::start_log(&settings)?;
     let instance = instance::open(&settings).await?;
-    if instance.is_first_start {
-        eprintln!("The database was empty: its first root key is in {}.", instance.root_key_file.display());
-    }
+    instance.say_first_start();
     let outcome = create(&instance.keyrack, args).await;
     instance.keyrack.store().close().await;
     outcome

@@ -246,10 +246,11 @@ async fn banner(
         ("Workspace", format!("{name} ({workspace_id})")),
         (
             "Root key",
-            if instance.root_key_file.exists() {
-                format!("in {root_key}")
-            } else {
-                "none in the data folder; `keyrack root-key create` makes one".to_owned()
+            match (instance.root_key_file.exists(), instance.has_bootstrap_key) {
+                (true, false) => format!("in {root_key}"),
+                (true, true) => format!("in {root_key}, and the bootstrap root key of the settings"),
+                (false, true) => "the bootstrap root key of the settings".to_owned(),
+                (false, false) => "none in the data folder; `keyrack root-key create` makes one".to_owned(),
             },
         ),
         ("Off", off(&instance.keyrack)),
@@ -265,10 +266,21 @@ async fn banner(
         eprintln!("{label:>10}  {text}");
     }
     if instance.is_first_start {
-        eprintln!("\n  First start: a root key with full access was written to {root_key}. Try it:");
-        eprintln!(
-            "  curl -s http://{address}/v2/apis.createApi -H \"Authorization: Bearer $(cat {root_key})\" -d '{{\"name\":\"my first API\"}}'\n"
-        );
+        say_first_start(instance, address);
     }
     Ok(())
+}
+
+fn say_first_start(instance: &Instance, address: SocketAddr) {
+    let root_key = instance.root_key_file.display();
+    let bearer = if instance.has_bootstrap_key {
+        eprintln!("\n  First start: the bootstrap root key has full access. With it in $ROOT_KEY, try it:");
+        "$ROOT_KEY".to_owned()
+    } else {
+        eprintln!("\n  First start: a root key with full access was written to {root_key}. Try it:");
+        format!("$(cat {root_key})")
+    };
+    eprintln!(
+        "  curl -s http://{address}/v2/apis.createApi -H \"Authorization: Bearer {bearer}\" -d '{{\"name\":\"my first API\"}}'\n"
+    );
 }

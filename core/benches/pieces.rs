@@ -63,7 +63,7 @@ fn first_start() -> (tempfile::TempDir, Keyrack, String) {
             root_key.expose().clone_into(&mut kept.lock().expect("one thread"));
             Ok(())
         };
-        setup::first_start(&keyrack, keep).await.expect("it is set up");
+        setup::first_start(&keyrack, None, keep).await.expect("it is set up");
         (keyrack, kept.into_inner().expect("one thread"))
     });
     (folder, keyrack, root_key)

@@ -85,6 +85,9 @@ pub struct About {
     pub request_secrets: &'static [&'static str],
     /// JSON pointers of response members (from `data`) whose values are secret.
     pub response_secrets: &'static [&'static str],
+    /// The request member that may name the root key of the call, which is then refused for good: people are asked
+    /// before it is sent.
+    pub ends_root_key: Option<&'static str>,
     /// Request members that assistants are not offered.
     pub hidden_from_assistants: &'static [&'static str],
     /// Whether the answer has `data`: all have but `identities.deleteIdentity`, whose wire has `meta` alone.
@@ -112,6 +115,7 @@ impl About {
         largest_body: 256 * 1024,
         request_secrets: &[],
         response_secrets: &[],
+        ends_root_key: None,
         hidden_from_assistants: &[],
         has_data: true,
         is_list: false,

@@ -41,6 +41,7 @@ pub enum Code {
     IdentityAlreadyExists,
     PermissionAlreadyExists,
     RoleAlreadyExists,
+    RatelimitNamespaceAlreadyExists,
     RatelimitNamespaceGone,
     InvalidInput,
     PreconditionFailed,
@@ -79,6 +80,7 @@ impl Code {
         Code::IdentityAlreadyExists,
         Code::PermissionAlreadyExists,
         Code::RoleAlreadyExists,
+        Code::RatelimitNamespaceAlreadyExists,
         Code::RatelimitNamespaceGone,
         Code::InvalidInput,
         Code::PreconditionFailed,
@@ -125,6 +127,9 @@ impl Code {
             Code::IdentityAlreadyExists => (409, "Conflicting Resource", "unkey/data/identity_already_exists"),
             Code::PermissionAlreadyExists => (409, "Conflicting Resource", "unkey/data/permission_already_exists"),
             Code::RoleAlreadyExists => (409, "Conflicting Resource", "unkey/data/role_already_exists"),
+            Code::RatelimitNamespaceAlreadyExists => {
+                (409, "Conflicting Resource", "unkey/data/ratelimit_namespace_already_exists")
+            }
             Code::RatelimitNamespaceGone => (410, "Resource Gone", "unkey/data/ratelimit_namespace_gone"),
             Code::InvalidInput => (400, "Bad Request", "unkey/application/invalid_input"),
             Code::PreconditionFailed => (412, "Precondition Failed", "unkey/application/precondition_failed"),
@@ -221,7 +226,8 @@ impl Error {
             }
             Code::PermissionNotFound => "The permission was not found.",
             Code::RatelimitNamespaceNotFound => {
-                "The namespace was not found. `ratelimit.listNamespaces` shows those that exist."
+                "The namespace was not found. `ratelimit.listNamespaces` shows those that exist, and \
+                 `ratelimit.createNamespace` makes one."
             }
             Code::RatelimitOverrideNotFound => "The override was not found.",
             Code::RoleNotFound => "The role was not found.",

@@ -31,17 +31,20 @@ pub struct NewRootKey {
     pub expires_at: Option<i64>,
 }
 
-/// Sets up an empty database: a workspace, and an operator root key with full access.
+/// Sets up an empty database: a workspace, and an operator root key with full access. That is the one of the bootstrap
+/// setting where there is one: its owner chose how to get in, and would not know of a second way.
 ///
-/// `keep` gets the root key before it becomes valid, to write it where its owner finds it; if that fails
+/// Otherwise `keep` gets the root key before it becomes valid, to write it where its owner finds it; if that fails
 /// nothing was set up. Of several processes that start on one empty database, one sets it up.
 ///
 /// # Errors
-/// When the store does not answer, or `keep` fails.
+/// When the store does not answer, `keep` fails, or the bootstrap setting's value is too short.
 pub async fn first_start(
     keyrack: &Keyrack,
+    bootstrap: Option<&Secret>,
     keep: impl FnOnce(&Secret) -> Result<(), Error>,
 ) -> Result<bool, Error> {
+    bootstrap.map_or(Ok(()), check_length)?;
     let now = keyrack.clock().now();
     let mut transaction = keyrack.store().write().await?;
     // Inserting the fact is the lock: a second process waits for the first and then finds it there.
@@ -54,16 +57,20 @@ pub async fn first_start(
     let actor = Actor::system("setup");
     // A workspace that nobody knows yet has no turns.
     let mut mutation = add_workspace(keyrack, Turns::new(), transaction, DEFAULT_WORKSPACE, actor).await?;
-    let new = NewRootKey {
-        name: Some("first start".to_owned()),
-        permissions: vec!["*".to_owned()],
-        operator: true,
-        expires_at: None,
-    };
-    let (_, secret) = add_root_key(&mut mutation, new).await?;
-    keep(&secret)?;
+    match bootstrap {
+        Some(secret) => add_bootstrap_key(&mut mutation, secret).await?,
+        None => {
+            let (_, secret) = add_root_key(&mut mutation, full_access("first start")).await?;
+            keep(&secret)?;
+        }
+    }
     mutation.commit().await?;
     Ok(true)
+}
+
+/// An operator that may do everything and does not expire.
+fn full_access(name: &str) -> NewRootKey {
+    NewRootKey { name: Some(name.to_owned()), permissions: vec!["*".to_owned()], operator: true, expires_at: None }
 }
 
 /// Begins a change that adds a workspace and is recorded in its own audit log, in the turn of the workspace `home`.
@@ -108,11 +115,7 @@ pub(crate) fn workspace_created(id: &str, name: &str) -> Event {
 /// When the store does not answer.
 pub async fn add_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(String, Secret), Error> {
     let (key, secret) = issue_root_key(mutation, new).await?;
-    mutation.record(
-        Event::new("rootKey.create", format!("Created root key {}", key.id))
-            .on(target(&key))
-            .changing(changes(None, Some(&key))),
-    );
+    mutation.record(root_key_created(&key));
     Ok((key.id, secret))
 }
 
@@ -179,12 +182,7 @@ async fn insert_root_key(
 /// # Errors
 /// Says what is wrong with the setting, or that the store does not answer.
 pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<(), Error> {
-    if secret.expose().chars().count() < MIN_BOOTSTRAP_CHARACTERS {
-        return Err(Error::new(
-            Code::InvalidInput,
-            format!("The bootstrap root key must have at least {MIN_BOOTSTRAP_CHARACTERS} characters."),
-        ));
-    }
+    check_length(secret)?;
     let workspace_id = default_workspace(keyrack).await?;
     let hash = secret::hash(secret.expose());
     let mut mutation = Mutation::begin_as(keyrack, &workspace_id, Actor::system("bootstrap")).await?;
@@ -208,19 +206,32 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
         }
         return mutation.commit().await;
     }
-    let new = NewRootKey {
-        name: Some("bootstrap".to_owned()),
-        permissions: vec!["*".to_owned()],
-        operator: true,
-        expires_at: None,
-    };
-    let key = insert_root_key(&mut mutation, secret, hash, new, true).await?;
-    mutation.record(
-        Event::new("rootKey.create", format!("Created root key {}", key.id))
-            .on(target(&key))
-            .changing(changes(None, Some(&key))),
-    );
+    add_bootstrap_key(&mut mutation, secret).await?;
     mutation.commit().await
+}
+
+fn check_length(secret: &Secret) -> Result<(), Error> {
+    if secret.expose().chars().count() < MIN_BOOTSTRAP_CHARACTERS {
+        return Err(Error::new(
+            Code::InvalidInput,
+            format!("The bootstrap root key must have at least {MIN_BOOTSTRAP_CHARACTERS} characters."),
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the bootstrap setting's root key, whose value nothing has.
+async fn add_bootstrap_key(mutation: &mut Mutation, secret: &Secret) -> Result<(), Error> {
+    let hash = secret::hash(secret.expose());
+    let key = insert_root_key(mutation, secret, hash, full_access("bootstrap"), true).await?;
+    mutation.record(root_key_created(&key));
+    Ok(())
+}
+
+/// The audit event of a new root key.
+fn root_key_created(key: &RootKey) -> Event {
+    let event = Event::new("rootKey.create", format!("Created root key {}", key.id));
+    event.on(target(key)).changing(changes(None, Some(key)))
 }
 
 async fn retire_other_bootstrap_keys(

@@ -92,9 +92,10 @@ fn fix(error: &Error) -> Option<String> {
         Code::ApiNotFound | Code::KeyNotFound | Code::IdentityNotFound | Code::RoleNotFound => {
             "check the id or name; do not guess ids."
         }
-        Code::IdentityAlreadyExists | Code::PermissionAlreadyExists | Code::RoleAlreadyExists => {
-            "use the existing one, or choose another name."
-        }
+        Code::IdentityAlreadyExists
+        | Code::PermissionAlreadyExists
+        | Code::RoleAlreadyExists
+        | Code::RatelimitNamespaceAlreadyExists => "use the existing one, or choose another name.",
         Code::WorkspaceRateLimited | Code::ServiceUnavailable => return Some(wait()),
         Code::UnexpectedError => "tell the user the request id below; the server's log has the reason.",
         _ => return None,

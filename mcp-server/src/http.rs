@@ -136,6 +136,7 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
     };
     let origin = |request: &Request| origin(request.headers(), request.extensions().get::<ClientAddress>());
     let address = origin(&request).address;
+    let is_discovery = request.headers().get(METHOD_OF_MESSAGE).is_some_and(|method| method == DISCOVERY);
     let token = credential.token.expose();
     let mut found = keyrack.authenticate(token, origin(&request));
     if found.as_ref().is_err_and(|error| error.code() == Code::RootKeyNotFound) {
@@ -152,7 +153,7 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
         }
         Err(error) => {
             keyrack.refused_credential("mcp", address, Some(credential.token.expose()), &error);
-            rejected(&error, credential.is_bearer, credential.token.expose())
+            rejected(&error, credential.is_bearer, is_discovery, credential.token.expose())
         }
     }
 }
@@ -262,15 +263,22 @@ async fn as_json_rpc(response: Response) -> Response {
 const REALM: Option<&str> = Some(r#"Bearer realm="keyrack""#);
 const INVALID_TOKEN: Option<&str> = Some(r#"Bearer realm="keyrack", error="invalid_token""#);
 
-fn rejected(error: &Error, is_bearer: bool, token: &str) -> Response {
+/// The header in which clients of the newer protocol repeat the method of a message.
+const METHOD_OF_MESSAGE: &str = "mcp-method";
+/// The first message of a client that may speak either protocol.
+const DISCOVERY: &str = "server/discover";
+
+/// The refusal of a root key. A client that may speak either protocol shows nothing of a 403 to its discovery; a 400
+/// makes it begin again with the older protocol, whose 403 it shows.
+fn rejected(error: &Error, is_bearer: bool, is_discovery: bool, token: &str) -> Response {
     let mut message = format!("{} {HOW_TO_SEND}", error.detail());
     if token.contains("${") {
         message.push_str(" What arrived is the name of a variable: the client did not put its value there.");
     }
-    if is_bearer {
-        refuse(StatusCode::UNAUTHORIZED, &message, INVALID_TOKEN)
-    } else {
-        refuse(StatusCode::FORBIDDEN, &message, None)
+    match (is_bearer, is_discovery) {
+        (true, _) => refuse(StatusCode::UNAUTHORIZED, &message, INVALID_TOKEN),
+        (false, true) => refuse(StatusCode::BAD_REQUEST, &message, None),
+        (false, false) => refuse(StatusCode::FORBIDDEN, &message, None),
     }
 }
 

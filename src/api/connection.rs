@@ -1,16 +1,14 @@
 //! Which server is called, and with which root key.
 //!
 //! The root key comes from a file or from the environment, never from an argument. When nothing is given
-//! and the server is on this machine, it is the one that the server's first start left in the data directory.
-
-use std::path::Path;
+//! and the server is on this machine, it is the one that the server's first start left in the data directory, or that of
+//! the bootstrap setting.
 
 use clap::{Arg, ArgMatches};
-use keyrack_core::keys::secret::Secret;
 
 use super::failure::Failure;
 use super::input::Inputs;
-use crate::instance::ROOT_KEY_FILE;
+use crate::instance;
 use crate::printable;
 use crate::remote::{self, Remote};
 use crate::settings::{self, Settings};
@@ -30,7 +28,8 @@ pub(crate) fn arguments() -> [Arg; 4] {
             .help(format!("The server to call [default: {DEFAULT_URL}]")),
         common(ROOT_KEY_FILE_FLAG).value_name("FILE").help(
             "File with the root key, or - for standard input [env: KEYRACK_ROOT_KEY_FILE; the key itself: \
-             KEYRACK_ROOT_KEY or UNKEY_ROOT_KEY] [default: for a server on this machine, root-key in the data folder]",
+             KEYRACK_ROOT_KEY or UNKEY_ROOT_KEY] [default: for a server on this machine, root-key in the data folder, or \
+             the bootstrap root key]",
         ),
         common("data-dir").value_name("FOLDER").help(
             "Where a server on this machine has its root-key file [env: KEYRACK_DATA_DIR] [default: your data folder]",
@@ -55,7 +54,9 @@ pub(crate) fn connect(matches: &ArgMatches, inputs: &mut Inputs) -> Result<Remot
     }
     let root_key = match settings.root_key().map_err(unreadable)? {
         Some(root_key) => root_key,
-        None if remote::is_loopback(&base) => from_data_dir(&settings.data_dir().map_err(unreadable)?)?,
+        None if remote::is_loopback(&base) => {
+            instance::own_root_key(&settings).map_err(|error| no_root_key(&format!("{error:#}")))?
+        }
         None => return Err(no_root_key("the server is not on this machine, so its root-key file is not here")),
     };
     Ok(Remote::new(base, &root_key)?)
@@ -65,33 +66,10 @@ fn unreadable(error: anyhow::Error) -> Failure {
     Failure::Usage(format!("{error:#}"))
 }
 
-/// The root key that the first start of a server left.
-fn from_data_dir(data_dir: &Path) -> Result<Secret, Failure> {
-    let path = data_dir.join(ROOT_KEY_FILE);
-    match settings::read_secret(&path) {
-        Ok(secret) => Ok(secret),
-        Err(error) => Err(no_root_key(&format!("{error:#}"))),
-    }
-}
-
 fn no_root_key(why: &str) -> Failure {
     Failure::NoRootKey(format!(
         "no root key to call with: {why}. Name a file with --root-key-file, or set KEYRACK_ROOT_KEY. The first \
-         start of `keyrack serve` leaves a root key in its data folder (--data-dir); `keyrack root-key create` \
-         makes another one."
+         start of `keyrack serve` leaves a root key in its data folder (--data-dir), unless a bootstrap root key is set; \
+         `keyrack root-key create` makes another one."
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_root_key_of_the_data_folder_is_read_or_its_file_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let Err(Failure::NoRootKey(text)) = from_data_dir(folder.path()) else { panic!("there is none") };
-        assert!(text.contains("root-key") && text.contains("keyrack serve"), "{text}");
-        std::fs::write(folder.path().join("root-key"), "keyrack_1\n").unwrap();
-        assert_eq!(from_data_dir(folder.path()).unwrap().expose(), "keyrack_1");
-    }
 }

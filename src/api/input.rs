@@ -1,6 +1,6 @@
 //! What a command reads besides its arguments: standard input, at most once, and files.
 
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
 use std::path::Path;
 
 use keyrack_core::json;
@@ -8,6 +8,7 @@ use keyrack_core::keys::secret::Secret;
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::printable;
 
 /// Standard input, and which flag took it.
 pub(crate) struct Inputs {
@@ -53,6 +54,18 @@ impl Inputs {
             (literal, None) => literal.to_owned(),
         };
         json::read(text.as_bytes()).map_err(|error| Failure::Usage(format!("{flag} is not JSON: {error}")))
+    }
+
+    /// Asks a question that is answered with yes or no, and no if with neither; `None` where nobody can be asked.
+    pub(super) fn agrees(&mut self, question: &str) -> Option<bool> {
+        if !self.is_terminal || self.taken_by.is_some() {
+            return None;
+        }
+        eprint!("{}", printable::line(question));
+        let mut answer = String::new();
+        // A line that cannot be read is no yes.
+        let _ = BufReader::new(&mut self.stdin).read_line(&mut answer);
+        Some(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
     fn text(&mut self, flag: &str, path: &str) -> Result<String, Failure> {

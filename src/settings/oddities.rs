@@ -1,5 +1,8 @@
 //! What the settings of a server say that is probably not meant: it stops nothing, and is said at every start.
 
+use keyrack_core::catalogue::{self, Operation, Visitor};
+use reqwest::Url;
+
 use super::Settings;
 
 /// Values that a file with the same secret stands beside.
@@ -9,6 +12,8 @@ const PAIRS: [(&str, &str); 4] = [
     ("master-key-previous", "master-key-previous-file"),
     ("root-key", "root-key-file"),
 ];
+/// What is never logged in more detail than `info`, whatever the filter: it would show keys.
+const QUIET: [&str; 2] = ["rmcp", "opentelemetry"];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Settings {
@@ -16,6 +21,7 @@ impl Settings {
     pub(crate) fn oddities(&self) -> Vec<String> {
         let mut odd: Vec<String> = PAIRS.iter().filter_map(|pair| self.without_effect(*pair)).collect();
         odd.extend(self.odd_log_filter());
+        odd.extend(self.log_filter_beyond_the_cap());
         if let (Ok(proxies), Some(source)) = (self.trusted_proxies(), self.source("trusted-proxies"))
             && proxies.contains_nearly_everybody()
         {
@@ -24,6 +30,8 @@ impl Settings {
                  audit log see; name the proxies alone"
             ));
         }
+        odd.extend(self.addresses_of_nobody());
+        odd.extend(self.body_limit_of_nothing());
         odd.extend(self.unencrypted());
         odd.extend(self.same_master_keys());
         odd
@@ -55,6 +63,44 @@ impl Settings {
         ))
     }
 
+    /// `rmcp=debug` reads as if it showed more.
+    fn log_filter_beyond_the_cap(&self) -> Option<String> {
+        let (text, source) = (self.text("log")?, self.source("log")?);
+        let mut words = text.split(',').filter_map(|word| word.trim().split_once('='));
+        let (target, level) = words.find(|(target, level)| {
+            let is_quiet = QUIET.iter().any(|quiet| target.split("::").next() == Some(quiet));
+            is_quiet && ["debug", "trace"].iter().any(|more| more.eq_ignore_ascii_case(level))
+        })?;
+        let shown = crate::printable::line(target);
+        Some(format!("{source}: `{shown}={level}` shows no more than `{shown}=info`, because it would show keys"))
+    }
+
+    /// What a listener writes for "everybody" is the address of nobody where one is named.
+    fn addresses_of_nobody(&self) -> Option<String> {
+        if let (Ok(proxies), Some(source)) = (self.trusted_proxies(), self.source("trusted-proxies"))
+            && proxies.names_nobody()
+        {
+            return Some(format!(
+                "{source}: 0.0.0.0 and :: are the addresses of nobody, so no proxy is trusted by them; name the proxies"
+            ));
+        }
+        let url = Url::parse(&self.public_url().ok()??).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok()?;
+        host.is_unspecified().then(|| {
+            let source = self.source("public-url").unwrap_or_default();
+            format!("{source}: no client reaches {host}; write the name or address under which clients do")
+        })
+    }
+
+    /// A ceiling above what any operation takes.
+    fn body_limit_of_nothing(&self) -> Option<String> {
+        let source = self.source("max-body-bytes")?;
+        let (limit, largest) = (self.max_body_bytes().ok()?, largest_body());
+        (limit > largest).then(|| {
+            format!("{source}: has no effect, because no operation takes more than {largest} bytes; it only lowers limits")
+        })
+    }
+
     /// Others on the network reach the listener, and nothing says that TLS is in front of it.
     fn unencrypted(&self) -> Option<String> {
         let listen = self.listen().ok().filter(|listen| !listen.ip().is_loopback())?;
@@ -75,4 +121,17 @@ impl Settings {
             "KEYRACK_MASTER_KEY_PREVIOUS: has no effect, because it is the same as the master key".to_owned()
         })
     }
+}
+
+/// The bytes that the operation with the largest bodies takes.
+fn largest_body() -> usize {
+    struct Largest(usize);
+    impl Visitor for Largest {
+        fn operation<O: Operation>(&mut self) {
+            self.0 = self.0.max(O::ABOUT.largest_body);
+        }
+    }
+    let mut largest = Largest(0);
+    catalogue::each(&mut largest);
+    largest.0
 }

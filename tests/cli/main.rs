@@ -17,9 +17,9 @@ use std::process::Stdio;
 use keyrack_test_harness::{Program, Server};
 use serde_json::Value;
 
-/// The program under test with fresh data.
+/// The program under test with fresh data. Its first start writes the root key that commands beside it find.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack"))
+    Program::new(env!("CARGO_BIN_EXE_keyrack")).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
 }
 
 /// What a command did.
@@ -55,14 +55,12 @@ struct Shell {
 impl Shell {
     /// Commands without a server.
     fn alone() -> Shell {
-        // The bootstrap root key is for servers alone.
-        Shell { program: program().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY"), environment: Vec::new() }
+        Shell { program: program(), environment: Vec::new() }
     }
 
     /// Commands on the machine of a server: its address, and the root key that its first start left.
     fn beside(server: &Server) -> Shell {
-        let program = server.program().clone().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY");
-        Shell { program, environment: Vec::new() }.with("KEYRACK_URL", server.base())
+        Shell { program: server.program().clone(), environment: Vec::new() }.with("KEYRACK_URL", server.base())
     }
 
     fn with(mut self, name: &str, value: &str) -> Shell {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use keyrack_test_harness::{ROOT_KEY, Server};
+use keyrack_test_harness::Server;
 
 use crate::program;
 
@@ -60,6 +60,8 @@ impl Shown {
 fn run(server: &Server, line: &str, stdin: &str) -> String {
     let folder = Path::new(env!("CARGO_BIN_EXE_keyrack")).parent().expect("a folder");
     let path = std::env::var("PATH").unwrap_or_default();
+    // As its reader is told to.
+    let root_key = std::fs::read_to_string(server.data_dir().join("root-key")).expect("the first start wrote it");
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &line.replace("http://127.0.0.1:8080", server.base())])
@@ -68,7 +70,7 @@ fn run(server: &Server, line: &str, stdin: &str) -> String {
         .env("HOME", server.data_dir())
         .env("KEYRACK_DATA_DIR", server.data_dir())
         .env("KEYRACK_URL", server.base())
-        .env("ROOT_KEY", ROOT_KEY)
+        .env("ROOT_KEY", root_key.trim())
         .env("no_proxy", "*")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

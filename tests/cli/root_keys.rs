@@ -1,8 +1,60 @@
 //! `keyrack root-key create`: offline, and valid in a running server at once.
 
+use keyrack_test_harness::ROOT_KEY;
 use serde_json::json;
 
 use crate::{Shell, program};
+
+#[tokio::test]
+async fn beside_a_bootstrap_root_key_a_first_start_makes_no_other_and_commands_act_with_it() {
+    let server = program().env("KEYRACK_BOOTSTRAP_ROOT_KEY", ROOT_KEY).start().await;
+    let root_keys = server.call("rootKeys.listKeys", json!({})).await.expect(200);
+    let names: Vec<_> = root_keys.data().as_array().expect("a list").iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["bootstrap"]);
+    assert!(!server.data_dir().join("root-key").exists());
+    let log = server.log();
+    assert!(log.contains("Root key  the bootstrap root key of the settings"), "{log}");
+    assert!(log.contains("the bootstrap root key has full access") && !log.contains(ROOT_KEY), "{log}");
+    let shell = Shell::beside(&server);
+    shell.data(&["apis", "create-api", "--name", "payments"]);
+    let done = shell.run(&["doctor"]);
+    assert!(done.stdout.contains("the database knows the bootstrap root key of the settings"), "{done:?}");
+    let done = shell.run(&["mcp-config", "claude"]).expect(0);
+    assert!(done.stderr.contains("KEYRACK_ROOT_KEY") && !done.stderr.contains("first start"), "{done:?}");
+    let without = Shell { program: server.program().clone().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY"), ..shell };
+    let refused = without.run(&["api", "apis", "list-apis"]).expect(3);
+    assert!(refused.stderr.contains("unless a bootstrap root key is set"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_root_key_of_a_command_is_deleted_by_it_only_if_that_is_confirmed() {
+    let server = program().start().await;
+    let made = server.call("rootKeys.createKey", json!({ "permissions": ["*"], "name": "own" })).await.expect(200);
+    let (id, other) =
+        (made.text_of("keyId"), server.call("rootKeys.createKey", json!({ "permissions": [] })).await);
+    let shell = Shell::beside(&server).with("KEYRACK_ROOT_KEY", &made.text_of("key"));
+    let delete = ["api", "root-keys", "delete-key", "--key-id"];
+    shell.run(&[&delete[..], &[&other.expect(200).text_of("keyId")]].concat()).expect(0);
+    // No answer on standard input counts that nobody typed.
+    let refused = shell.run_with_stdin(&[&delete[..], &[&id]].concat(), "y\n").expect(2);
+    assert!(refused.stderr.contains("acts with") && refused.stderr.contains("--yes"), "{refused:?}");
+    shell.run(&["api", "apis", "list-apis"]).expect(0);
+    shell.run(&[&delete[..], &[&id, "--yes"]].concat()).expect(0);
+    shell.run(&["api", "apis", "list-apis"]).expect(3);
+    let help = shell.run(&["api", "root-keys", "delete-key", "--help"]).expect(0);
+    assert!(help.stdout.contains("--yes") && help.stdout.contains("Without a terminal"), "{help:?}");
+}
+
+#[test]
+fn a_command_that_sets_up_the_database_says_which_root_key_is_the_first() {
+    let shell = Shell::alone();
+    let made = shell.run(&["root-key", "create"]).expect(0);
+    assert!(made.stderr.contains("its first root key is in "), "{made:?}");
+    let shell = Shell::alone().with("KEYRACK_BOOTSTRAP_ROOT_KEY", ROOT_KEY);
+    let made = shell.run(&["root-key", "create"]).expect(0);
+    assert!(made.stderr.contains("its first root key is the bootstrap root key"), "{made:?}");
+    assert!(!shell.program.data_dir().join("root-key").exists());
+}
 
 #[tokio::test]
 async fn a_root_key_made_offline_is_valid_in_a_running_server_at_once() {

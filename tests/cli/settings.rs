@@ -115,9 +115,21 @@ fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
 /// What has less effect than whoever set it may think, or more, with the words that say so.
 fn said(setting: &str) -> &'static [(&'static str, &'static str)] {
     match setting {
-        "log" => &[("debgu", "`debgu` is no level"), ("info,trcae", "`trcae` is no level")],
+        "log" => &[
+            ("debgu", "`debgu` is no level"),
+            ("info,trcae", "`trcae` is no level"),
+            ("info,rmcp=debug", "no more than `rmcp=info`"),
+            ("opentelemetry::sdk=TRACE", "no more than `opentelemetry::sdk=info`"),
+        ],
+        "max-body-bytes" => &[("10485760", "no effect, because no operation takes more than 4194304")],
+        "public-url" => &[("http://0.0.0.0:8080", "no client reaches"), ("http://[::]:80", "no client reaches")],
         "listen" => &[("0.0.0.0:0", "unencrypted"), ("[::]:0", "unencrypted")],
-        "trusted-proxies" => &[("0.0.0.0/0", "nearly everybody"), ("10.0.0.1, ::/0", "nearly everybody")],
+        "trusted-proxies" => &[
+            ("0.0.0.0/0", "nearly everybody"),
+            ("10.0.0.1, ::/0", "nearly everybody"),
+            ("0.0.0.0", "of nobody"),
+            ("10.0.0.1,::", "of nobody"),
+        ],
         _ => &[],
     }
 }

@@ -11,9 +11,12 @@ use keyrack_test_harness::{Client, Program, Server};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::program;
-
 const BALANCE: i64 = 1_000_000;
+
+/// The program under test with fresh data, whose first start writes a root key: a backup has that file, too.
+fn program() -> Program {
+    crate::program().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
+}
 
 fn run(program: &Program, line: &[&str]) -> Output {
     program.command(line).output().expect("it runs")
@@ -122,7 +125,7 @@ async fn a_backup_taken_under_load_has_everything_that_was_acknowledged_before_i
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).expect("it").permissions()) & 0o777,
         0o600
     );
-    let elsewhere = Program::new(env!("CARGO_BIN_EXE_keyrack"));
+    let elsewhere = server.program().elsewhere();
     let told = expect(run(&elsewhere, &["restore", &name, "--yes"]), 0);
     assert!(told.contains(": whole, entries 1 to "), "{told}");
     let restored = elsewhere.start().await;
@@ -215,7 +218,7 @@ async fn kills_in_the_middle_leave_the_old_state_or_the_new_one() {
         let other = format!("{file}-{milliseconds}");
         run_and_kill(&program, &["backup", &other], Duration::from_millis(milliseconds));
         if Path::new(&other).exists() {
-            let elsewhere = Program::new(env!("CARGO_BIN_EXE_keyrack"));
+            let elsewhere = program.elsewhere();
             expect(run(&elsewhere, &["restore", &other, "--yes"]), 0);
         }
         run_and_kill(&program, &["restore", &file, "--yes"], Duration::from_millis(milliseconds));

@@ -82,12 +82,25 @@ async fn a_value_that_belongs_to_another_key_stops_the_start() {
 
 #[tokio::test]
 async fn the_root_key_file_is_written_once() {
-    let server = program().start().await;
+    let server = program().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY").start().await;
     let path = server.data_dir().join("root-key");
     let before = std::fs::read_to_string(&path).expect("the first start writes it");
     let server = server.kill_and_restart().await;
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), before);
     assert_eq!(overview(&server.with_key(before.trim())).await["rootKey"]["operator"], true);
+}
+
+#[tokio::test]
+async fn no_root_key_is_written_or_made_beside_a_bootstrap_key() {
+    let server = program().start().await;
+    assert!(!server.data_dir().join("root-key").exists());
+    let root_keys = server.call("rootKeys.listKeys", json!({})).await.expect(200);
+    let names: Vec<&Value> = root_keys.data().as_array().expect("a list").iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["bootstrap"]);
+    // A start without the setting is no first start, and the key stays.
+    let server = server.program().clone().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY").start().await;
+    assert!(!server.data_dir().join("root-key").exists());
+    assert_eq!(overview(&server.with_key(ROOT_KEY)).await["rootKey"]["operator"], true);
 }
 
 #[tokio::test]

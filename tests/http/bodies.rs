@@ -238,6 +238,7 @@ async fn a_key_holds_a_thousand_permissions_however_it_gets_them() {
     let key = new_key(&server, &api, json!({ "permissions": slugs(0, 999) })).await;
     for (operation, member) in [
         ("keys.createKey", json!({ "apiId": api })),
+        ("keys.updateKey", json!({ "keyId": key.id })),
         ("keys.addPermissions", json!({ "keyId": key.id })),
         ("keys.setPermissions", json!({ "keyId": key.id })),
         ("keys.removePermissions", json!({ "keyId": key.id })),
@@ -259,6 +260,50 @@ async fn a_key_holds_a_thousand_permissions_however_it_gets_them() {
     let answer =
         server.call("keys.setPermissions", json!({ "keyId": key.id, "permissions": slugs(1, 1001) })).await;
     answer.expect(200);
+    imports_none(&server, &api, "permissions", slugs(0, 1001)).await;
+}
+
+/// A migration takes no key that holds more than a key may.
+async fn imports_none(server: &keyrack_test_harness::Server, api: &str, member: &str, names: Vec<String>) {
+    let migration = crate::keys_migrate::new_migration(server, "sha256");
+    let key = json!({ "hash": format!("{:064x}", 7), member: names });
+    let body = json!({ "apiId": api, "migrationId": migration, "keys": [key] });
+    let refused = server.call("keys.migrateKeys", body).await.expect_error(400, INVALID);
+    assert_eq!(refused.locations(), [format!("body.keys[0].{member}")]);
+}
+
+#[tokio::test]
+async fn a_key_has_a_hundred_roles_however_it_gets_them() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("r{n}")).collect::<Vec<_>>();
+    for name in names(0, 101) {
+        server.call("permissions.createRole", json!({ "name": name })).await.expect(200);
+    }
+    let key = new_key(&server, &api, json!({ "roles": names(0, 99) })).await;
+    for (operation, member) in [
+        ("keys.createKey", json!({ "apiId": api })),
+        ("keys.updateKey", json!({ "keyId": key.id })),
+        ("keys.addRoles", json!({ "keyId": key.id })),
+        ("keys.setRoles", json!({ "keyId": key.id })),
+        ("keys.removeRoles", json!({ "keyId": key.id })),
+    ] {
+        let mut body = member;
+        body["roles"] = json!(names(0, 101));
+        let answer = server.call(operation, body).await.expect_error(400, INVALID);
+        assert_eq!(answer.locations(), ["body.roles"], "{operation}");
+    }
+    let add = |names: Vec<String>| server.call("keys.addRoles", json!({ "keyId": key.id, "roles": names }));
+    let refused = add(names(98, 101)).await.expect_error(400, INVALID);
+    assert!(
+        refused.detail().contains("at most 100 roles") && refused.locations() == ["body.roles"],
+        "{refused:?}"
+    );
+    add(names(98, 100)).await.expect(200);
+    add(names(0, 100)).await.expect(200);
+    add(names(100, 101)).await.expect(400);
+    server.call("keys.setRoles", json!({ "keyId": key.id, "roles": names(1, 101) })).await.expect(200);
+    imports_none(&server, &api, "roles", names(0, 101)).await;
 }
 
 /// The largest body of an operation, and bodies as large whose arrays and objects are full of wrong things.

@@ -42,6 +42,7 @@ async fn refused_requests(server: &Server) -> Vec<(&'static str, Value)> {
         ("identities.createIdentity", json!({"externalId": "same"})),
         ("permissions.createPermission", json!({"name": "n", "slug": "same"})),
         ("permissions.createRole", json!({"name": "same"})),
+        ("ratelimit.createNamespace", json!({"name": "same"})),
     ];
     for (operation, body) in &twice {
         server.call(operation, body.clone()).await.expect(200);

@@ -284,6 +284,7 @@ fn other_requests(_: &Own, other: &Things) -> Vec<(&'static str, Value)> {
         for operation in ["ratelimit.listOverrides", "ratelimit.deleteNamespace"] {
             requests.push((operation, json!({"namespace": namespace})));
         }
+        requests.push(("ratelimit.createNamespace", json!({"name": namespace})));
     }
     requests
 }

@@ -1,10 +1,10 @@
-//! `ratelimit.listNamespaces` and `ratelimit.deleteNamespace`.
+//! `ratelimit.createNamespace`, `ratelimit.listNamespaces` and `ratelimit.deleteNamespace`.
 
 use keyrack_test_harness::Client;
 use serde_json::json;
 
 use crate::fixture::{WINDOW, event_count, events, last_events, limited_client, now};
-use crate::keyrack;
+use crate::{keyrack, on_engine, program};
 
 async fn limit(client: &Client, namespace: &str) -> keyrack_test_harness::Answer {
     let body = json!({"namespace": namespace, "identifier": "i", "limit": 9, "duration": WINDOW});
@@ -71,6 +71,89 @@ async fn a_deleted_namespace_is_gone_under_its_name_and_its_id_and_unknown_to_th
     limit(&nobody, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
     let listed = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
     assert_eq!(listed.data(), &json!([]));
+}
+
+#[tokio::test]
+async fn a_namespace_is_made_before_its_first_use_and_once() {
+    let server = keyrack().await;
+    let made = server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(200);
+    let id = made.text_of("namespaceId");
+    assert_eq!(last_events(&server, 1).await, events(&[("ratelimitNamespace.create", &["ratelimitNamespace"])]));
+    let set = json!({"namespace": "email", "identifier": "i", "limit": 1, "duration": WINDOW});
+    server.call("ratelimit.setOverride", set).await.expect(200);
+    assert_eq!(limit(&server, &id).await.expect(200).data()["limit"], 1, "it is the same by name and by id");
+    let count = event_count(&server).await;
+    // An id wins over names, so a namespace with such a name could be reached by nobody.
+    for taken in ["email", &id] {
+        let again = server.call("ratelimit.createNamespace", json!({ "name": taken })).await;
+        again.expect_error(409, "unkey/data/ratelimit_namespace_already_exists");
+    }
+    assert_eq!(event_count(&server).await, count);
+    server.call("ratelimit.createNamespace", json!({"name": "Email"})).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_deleted_namespace_is_revived_under_its_id_with_its_counts_and_without_its_overrides() {
+    let server = keyrack().await;
+    let used = limit(&server, "email").await.expect(200).data()["remaining"].clone();
+    assert_eq!(used, 8);
+    let listed = server.call("ratelimit.listNamespaces", json!({})).await.expect(200).data().clone();
+    let id = listed[0]["id"].as_str().expect("an id");
+    let set = json!({"namespace": "email", "identifier": "i", "limit": 1, "duration": WINDOW});
+    let rule = server.call("ratelimit.setOverride", set.clone()).await.expect(200).text_of("overrideId");
+    server.call("ratelimit.deleteNamespace", json!({"namespace": "email"})).await.expect(200);
+    let gone = limit(&server, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
+    assert!(gone.detail().contains("`ratelimit.createNamespace`"), "{}", gone.detail());
+    let by_id = server.call("ratelimit.createNamespace", json!({ "name": id })).await;
+    by_id.expect_error(409, "unkey/data/ratelimit_namespace_already_exists");
+
+    let revived = server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(200);
+    assert_eq!(revived.text_of("namespaceId"), id);
+    assert_eq!(last_events(&server, 1).await, events(&[("ratelimitNamespace.create", &["ratelimitNamespace"])]));
+    let answer = limit(&server, id).await.expect(200);
+    assert_eq!((&answer.data()["limit"], &answer.data()["remaining"]), (&json!(9), &json!(7)));
+    assert_eq!(server.call("ratelimit.listNamespaces", json!({})).await.expect(200).data(), &listed);
+    let overrides = server.call("ratelimit.listOverrides", json!({"namespace": "email"})).await.expect(200);
+    assert_eq!(overrides.data(), &json!([]));
+    let again = server.call("ratelimit.setOverride", set).await.expect(200);
+    assert_eq!(again.text_of("overrideId"), rule, "what is set again is the override that it was");
+    assert_eq!(limit(&server, "email").await.expect(200).data()["limit"], 1);
+    server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(409);
+}
+
+#[tokio::test]
+async fn what_one_process_revived_another_changes_at_once() {
+    let server = on_engine(program()).await.start().await;
+    let other = server.program().start().await;
+    let set = json!({"namespace": "email", "identifier": "i", "limit": 1, "duration": WINDOW});
+    server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(200);
+    for _ in 0..5 {
+        server.call("ratelimit.deleteNamespace", json!({"namespace": "email"})).await.expect(200);
+        other.call("ratelimit.setOverride", set.clone()).await.expect(404);
+        server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(200);
+        other.call("ratelimit.setOverride", set.clone()).await.expect(200);
+        assert_eq!(limit(&other, "email").await.expect(200).data()["limit"], 1);
+    }
+}
+
+#[tokio::test]
+async fn parallel_creations_create_or_revive_once() {
+    let server = keyrack().await;
+    for _ in ["new", "deleted"] {
+        let calls = (0..8).map(|_| {
+            let client = server.client();
+            tokio::spawn(
+                async move { client.call("ratelimit.createNamespace", json!({"name": "email"})).await.status },
+            )
+        });
+        let mut statuses = Vec::new();
+        for call in calls.collect::<Vec<_>>() {
+            statuses.push(call.await.expect("no call fails"));
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409, 409, 409, 409, 409]);
+        server.call("ratelimit.deleteNamespace", json!({"namespace": "email"})).await.expect(200);
+    }
 }
 
 #[tokio::test]

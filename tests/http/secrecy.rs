@@ -119,7 +119,8 @@ fn assert_nowhere(server: &Server, planted: &Planted) {
 
 #[tokio::test]
 async fn no_plaintext_key_reaches_the_log_an_error_or_the_database() {
-    let server = program().env("KEYRACK_LOG", "trace").start().await;
+    let program = program().without_env("KEYRACK_BOOTSTRAP_ROOT_KEY");
+    let server = program.env("KEYRACK_LOG", "trace").start().await;
     let mut planted = Planted::default();
     let file = std::fs::read_to_string(server.data_dir().join("root-key"));
     planted.secret(file.expect("the first start writes a root-key file").trim());

@@ -84,7 +84,8 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
     (
         Code::RatelimitNamespaceNotFound,
         "There is no such rate-limit namespace in the root key's workspace.",
-        "Send its id or its name; `ratelimit.listNamespaces` shows them, and the first `ratelimit.limit` makes one.",
+        "Send its id or its name; `ratelimit.listNamespaces` shows them; `ratelimit.createNamespace` makes one, as does \
+         the first `ratelimit.limit`.",
     ),
     (
         Code::RatelimitOverrideNotFound,
@@ -123,9 +124,14 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
     ),
     (Code::RoleAlreadyExists, "A role has this name already.", "Use that role, or choose another name."),
     (
+        Code::RatelimitNamespaceAlreadyExists,
+        "A rate-limit namespace has this name already, or this id.",
+        "Use that namespace, or choose another name.",
+    ),
+    (
         Code::RatelimitNamespaceGone,
         "The rate-limit namespace was deleted, and its name stays reserved.",
-        "Use another name.",
+        "Revive it with `ratelimit.createNamespace`, or use another name.",
     ),
     (
         Code::InvalidInput,

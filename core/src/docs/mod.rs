@@ -8,7 +8,7 @@ mod fields;
 mod search;
 
 pub use fields::Field;
-pub use search::{Found, search};
+pub use search::{Found, Reader, search};
 
 use std::sync::OnceLock;
 

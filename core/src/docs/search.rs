@@ -18,6 +18,15 @@ const BEGINNING: f64 = 0.4;
 /// Shorter words of a query must match whole.
 const SHORTEST_BEGINNING: usize = 3;
 
+/// Who reads a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever may send every member of a request.
+    Anyone,
+    /// An assistant, who is not offered some.
+    Assistant,
+}
+
 /// A page that was found.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -33,11 +42,13 @@ pub struct Found {
 
 struct Page {
     found: Found,
+    /// The text for assistants, where it is another one.
+    for_assistants: Option<String>,
     words: HashMap<String, f64>,
 }
 
-/// The pages that match a query, best first.
-pub fn search(query: &str, most: usize) -> Vec<Found> {
+/// The pages that match a query, best first, as they are to this reader.
+pub fn search(query: &str, most: usize, reader: Reader) -> Vec<Found> {
     let pages = pages();
     let mut terms = words(query);
     terms.sort_unstable();
@@ -56,7 +67,14 @@ pub fn search(query: &str, most: usize) -> Vec<Found> {
     ranked.sort_by(|(one, page), (other, next)| {
         other.total_cmp(one).then_with(|| page.found.path.cmp(&next.found.path))
     });
-    ranked.into_iter().take(most).map(|(_, page)| page.found.clone()).collect()
+    ranked.into_iter().take(most).map(|(_, page)| page.for_reader(reader)).collect()
+}
+
+impl Page {
+    fn for_reader(&self, reader: Reader) -> Found {
+        let own = self.for_assistants.as_ref().filter(|_| reader == Reader::Assistant);
+        Found { text: own.unwrap_or(&self.found.text).clone(), ..self.found.clone() }
+    }
 }
 
 /// How much a word says about a page, less for each further time that it is there.
@@ -87,24 +105,35 @@ fn pages() -> &'static [Page] {
 
 fn of_operation(page: &OperationPage) -> Page {
     let about = page.about;
-    let mut text = about.description.to_owned();
-    let permissions = page.permissions().into_iter().map(|(when, needed)| match when {
-        "" => format!("Needs {needed}."),
-        when => format!("If {when}, needs {needed}."),
-    });
-    for sentence in permissions.chain(page.example().map(|example| format!("Example: {example}"))) {
-        text.push(' ');
-        text.push_str(&sentence);
-    }
     let fields = page.request.iter().chain(&page.response).map(|field| format!("{} {}", field.path, field.text));
     let fields: Vec<String> = fields.collect();
     let found = Found {
         path: page.path(),
         title: format!("{}: {}", about.name, about.title),
         summary: about.summary.to_owned(),
-        text: text.trim().to_owned(),
+        text: text_for(page, Reader::Anyone),
     };
-    indexed(found, &fields.join(" "))
+    let indexed = indexed(found, &fields.join(" "));
+    let is_other = !about.hidden_from_assistants.is_empty();
+    Page { for_assistants: is_other.then(|| text_for(page, Reader::Assistant)), ..indexed }
+}
+
+/// What a page says after its summary. Of members that a reader is not offered it says just that.
+fn text_for(page: &OperationPage, reader: Reader) -> String {
+    let about = page.about;
+    let hidden = if reader == Reader::Assistant { about.hidden_from_assistants } else { &[] };
+    let names_hidden = |text: &str| hidden.iter().any(|member| text.split(' ').any(|word| word == *member));
+    let permissions = page.permissions().into_iter().filter(|(when, _)| !names_hidden(when));
+    let permissions = permissions.map(|(when, needed)| match when {
+        "" => format!("Needs {needed}."),
+        when => format!("If {when}, needs {needed}."),
+    });
+    let not_offered =
+        (!hidden.is_empty()).then(|| format!("Not available to assistants: `{}`.", hidden.join("`, `")));
+    let example = page.example().map(|example| format!("Example: {example}"));
+    let sentences =
+        [about.description.to_owned()].into_iter().chain(permissions).chain(not_offered).chain(example);
+    sentences.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 fn of_code(code: Code) -> Page {
@@ -130,7 +159,7 @@ fn indexed(found: Found, further: &str) -> Page {
             *index.entry(word).or_insert(0.0) += weight;
         }
     }
-    Page { found, words: index }
+    Page { found, for_assistants: None, words: index }
 }
 
 /// The words of a text in lower case and without a plural's `s`; `createKey` is two of them.
@@ -177,7 +206,7 @@ mod tests {
             ("namespace gone", "/docs/errors/unkey/data/ratelimit_namespace_gone"),
             ("429", "/docs/errors/user/too_many_requests/workspace_rate_limited"),
         ] {
-            let found = search(query, 3);
+            let found = search(query, 3, Reader::Anyone);
             let paths: Vec<&str> = found.iter().map(|page| page.path.as_str()).collect();
             assert_eq!(paths.first(), Some(&path), "{query}: {paths:?}");
         }
@@ -185,10 +214,20 @@ mod tests {
 
     #[test]
     fn a_query_without_words_or_with_unknown_ones_finds_nothing() {
-        assert!(search("", 5).is_empty());
-        assert!(search(" ?! ", 5).is_empty());
-        assert!(search("zyzzyva", 5).is_empty());
-        assert_eq!(search("key", 2).len(), 2);
+        let count = |query: &str, most: usize| search(query, most, Reader::Anyone).len();
+        assert_eq!((count("", 5), count(" ?! ", 5), count("zyzzyva", 5), count("key", 2)), (0, 0, 0, 2));
+    }
+
+    #[test]
+    fn assistants_read_what_they_are_not_offered_instead_of_what_it_needs() {
+        let text = |reader: Reader| search("apis.listKeys", 1, reader).remove(0).text;
+        let (anyone, assistant) = (text(Reader::Anyone), text(Reader::Assistant));
+        assert!(anyone.contains("If decrypt is true, needs "), "{anyone}");
+        assert!(!assistant.contains("decrypt_key"), "{assistant}");
+        assert!(
+            assistant.contains("Not available to assistants: `decrypt`, `revalidateKeysCache`."),
+            "{assistant}"
+        );
     }
 
     #[test]

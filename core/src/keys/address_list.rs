@@ -53,6 +53,14 @@ impl AddressList {
         self.ranges.iter().any(|range| range.contains(&address))
     }
 
+    /// Whether an entry is the address of nobody: `0.0.0.0` or `::`, which listeners write for everybody.
+    #[must_use]
+    pub fn names_nobody(&self) -> bool {
+        self.ranges
+            .iter()
+            .any(|range| range.prefix_len() == range.max_prefix_len() && range.addr().is_unspecified())
+    }
+
     /// Whether a range is wider than any network is: wider than 10.0.0.0/8, or fc00::/7.
     #[must_use]
     pub fn contains_nearly_everybody(&self) -> bool {

@@ -55,6 +55,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<permissions::SetRolePermissions>();
     visitor.operation::<permissions::UpdatePermission>();
     visitor.operation::<permissions::UpdateRole>();
+    visitor.operation::<ratelimit::CreateNamespace>();
     visitor.operation::<ratelimit::DeleteNamespace>();
     visitor.operation::<ratelimit::DeleteOverride>();
     visitor.operation::<ratelimit::GetOverride>();

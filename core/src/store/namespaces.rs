@@ -76,6 +76,19 @@ pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(
     mark_deleted(connection, "ratelimit_namespaces", id, now).await
 }
 
+/// Makes a deleted namespace live again.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn revive(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE ratelimit_namespaces SET deleted_at = NULL, updated_at = $1 WHERE id = $2")
+        .bind(now)
+        .bind(id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// A namespace in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -185,3 +185,16 @@ pub async fn set(
 pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
     mark_deleted(connection, "ratelimit_overrides", id, now).await
 }
+
+/// Marks every override of a namespace as deleted.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn delete_of_namespace(connection: &mut Connection, namespace_id: &str, now: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE ratelimit_overrides SET deleted_at = $1 WHERE namespace_id = $2 AND deleted_at IS NULL")
+        .bind(now)
+        .bind(namespace_id.to_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}

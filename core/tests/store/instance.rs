@@ -5,6 +5,7 @@ use keyrack_core::error::{Code, Error};
 use keyrack_core::keys::secret::{self, Secret};
 use keyrack_core::operations::workspace::GetOverview;
 use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::store::{Only, root_keys};
 use serde_json::json;
 
 use crate::{Database, on_both_engines};
@@ -12,6 +13,7 @@ use crate::{Database, on_both_engines};
 on_both_engines!(
     of_processes_that_start_together_one_sets_up,
     a_root_key_that_cannot_be_kept_sets_nothing_up,
+    a_first_start_with_a_bootstrap_key_makes_no_other,
     a_root_key_made_offline_works_with_the_permissions_it_was_given,
     the_bootstrap_key_follows_its_setting_and_is_never_revived,
 );
@@ -19,7 +21,7 @@ on_both_engines!(
 async fn of_processes_that_start_together_one_sets_up(database: Database) {
     let starts = (0..4).map(|_| {
         let database = database.clone();
-        tokio::spawn(async move { setup::first_start(&database.open().await, |_| Ok(())).await.unwrap() })
+        tokio::spawn(async move { setup::first_start(&database.open().await, None, |_| Ok(())).await.unwrap() })
     });
     let mut first_starts = 0;
     for start in starts.collect::<Vec<_>>() {
@@ -31,9 +33,26 @@ async fn of_processes_that_start_together_one_sets_up(database: Database) {
 async fn a_root_key_that_cannot_be_kept_sets_nothing_up(database: Database) {
     let keyrack = database.open().await;
     let keep = |_: &Secret| Err(Error::new(Code::ServiceUnavailable, "the disk is full"));
-    assert!(setup::first_start(&keyrack, keep).await.is_err());
+    assert!(setup::first_start(&keyrack, None, keep).await.is_err());
     assert!(setup::default_workspace(&keyrack).await.is_err());
-    assert!(setup::first_start(&keyrack, |_| Ok(())).await.unwrap(), "the next start sets up");
+    assert!(setup::first_start(&keyrack, None, |_| Ok(())).await.unwrap(), "the next start sets up");
+}
+
+async fn a_first_start_with_a_bootstrap_key_makes_no_other(database: Database) {
+    let keyrack = database.open().await;
+    let secret = |text: String| Secret::from_string(text);
+    let keep = |_: &Secret| -> Result<(), Error> { panic!("there is nothing to keep") };
+    assert!(setup::first_start(&keyrack, Some(&secret("x".repeat(31))), keep).await.is_err());
+    assert!(setup::default_workspace(&keyrack).await.is_err(), "nothing was set up");
+    let bootstrap = secret("b".repeat(32));
+    assert!(setup::first_start(&keyrack, Some(&bootstrap), keep).await.unwrap());
+    setup::ensure_bootstrap_key(&keyrack, &bootstrap).await.unwrap();
+    assert!(!setup::first_start(&keyrack, Some(&bootstrap), keep).await.unwrap());
+    let caller = keyrack.authenticate(bootstrap.expose(), Origin::local(Via::Http)).unwrap();
+    assert!(caller.root_key().operator && caller.root_key().permissions == ["*"]);
+    let mut connection = keyrack.store().read().await.unwrap();
+    let live = root_keys::live(&mut connection, Only::All).await.unwrap();
+    assert_eq!(live.iter().map(|key| key.bootstrap).collect::<Vec<_>>(), [true]);
 }
 
 async fn a_root_key_made_offline_works_with_the_permissions_it_was_given(database: Database) {

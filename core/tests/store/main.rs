@@ -88,7 +88,7 @@ impl Database {
             root_key = secret.expose().to_owned();
             Ok(())
         };
-        assert!(setup::first_start(&keyrack, keep).await.unwrap());
+        assert!(setup::first_start(&keyrack, None, keep).await.unwrap());
         let workspace_id = setup::default_workspace(&keyrack).await.unwrap();
         Instance { keyrack, root_key, workspace_id }
     }

@@ -8,7 +8,7 @@ use keyrack_core::operations::apis::{CreateApi, DeleteApi, ListKeys};
 use keyrack_core::operations::identities::{CreateIdentity, DeleteIdentity};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, Whoami};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
-use keyrack_core::operations::ratelimit::{DeleteNamespace, Limit, SetOverride};
+use keyrack_core::operations::ratelimit::{CreateNamespace, DeleteNamespace, Limit, SetOverride};
 use keyrack_core::operations::workspace::GetOverview;
 use keyrack_core::retention::Retention;
 use keyrack_core::setup::{self, NewRootKey};
@@ -385,7 +385,7 @@ async fn change(instance: &Instance, random: &mut impl FnMut(usize) -> usize, ma
     let [apis, keys] = made;
     let api = any(apis, random(4));
     let (key, name) = (any(keys, random(40)), format!("name{}", random(40)));
-    match random(11) {
+    match random(12) {
         0 | 1 => {
             let made = instance.run::<CreateApi>(json!({ "name": name })).await.unwrap();
             apis.push(made["apiId"].clone());
@@ -402,6 +402,7 @@ async fn change(instance: &Instance, random: &mut impl FnMut(usize) -> usize, ma
             let body = json!({ "namespace": name, "identifier": "a", "limit": 1, "duration": 1000 });
             drop(instance.run::<Limit>(body).await);
         }
+        10 => drop(instance.run::<CreateNamespace>(json!({ "name": name })).await),
         _ => drop(instance.run::<DeleteNamespace>(json!({ "namespace": name })).await),
     }
 }

@@ -71,6 +71,25 @@ async fn a_wrong_bearer_is_401_and_a_wrong_key_in_a_header_of_ours_is_403() {
 }
 
 #[tokio::test]
+async fn a_discovery_with_a_wrong_key_in_a_header_of_ours_is_400_so_that_clients_fall_back_and_show_why() {
+    let server = Server::start().await;
+    let discover = json!({ "jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {} });
+    let newer = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "server/discover")];
+    let refused = list(&server, &[NONE, ("x-keyrack-root-key", "wrong-key-planted")]).await;
+    for name in ["x-keyrack-root-key", "mcp-unkey-bearer-auth", "mcp-unkey-v2-root-key"] {
+        let headers = [&newer[..], &[NONE, (name, "wrong-key-planted")]].concat();
+        let answer = server.post(&headers, &discover).await;
+        assert_eq!(answer.status, 400, "{name}: {answer:?}");
+        assert_eq!(answer.json(), refused.json(), "{name}");
+        // What the client asks then.
+        let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {} });
+        assert_eq!(server.post(&[NONE, (name, "wrong-key-planted")], &initialize).await.status, 403, "{name}");
+    }
+    let bearer = [&newer[..], &[("authorization", "Bearer wrong-key-planted")]].concat();
+    assert_eq!(server.post(&bearer, &discover).await.status, 401);
+}
+
+#[tokio::test]
 async fn an_ordinary_key_is_no_root_key() {
     let server = Server::start().await;
     let call = |tool: &str, arguments: Value| {

@@ -7,6 +7,7 @@ mod budget;
 mod calls;
 mod client;
 mod faces;
+mod hidden;
 mod http;
 mod http_credentials;
 mod leaks;

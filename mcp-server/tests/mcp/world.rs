@@ -20,7 +20,7 @@ impl World {
     pub(crate) async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let keyrack = open(&folder).await;
-        assert!(setup::first_start(&keyrack, |_| Ok(())).await.unwrap());
+        assert!(setup::first_start(&keyrack, None, |_| Ok(())).await.unwrap());
         let workspace_id = setup::default_workspace(&keyrack).await.unwrap();
         World { keyrack, workspace_id, folder }
     }

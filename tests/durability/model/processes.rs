@@ -8,7 +8,7 @@ use keyrack_test_harness::{Answer, Client};
 use serde_json::{Value, json};
 
 use super::requests::Request;
-use super::world::{ASKED_LIMIT, Kind, NAMESPACE, Thing, World, shown_of_key};
+use super::world::{ASKED_LIMIT, Kind, LASTING_NAMESPACE, NAMESPACE, Thing, World, shown_of_key};
 
 /// How long another process may show what was before a change (R16).
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -230,19 +230,22 @@ async fn show(client: &Client, world: &World) -> Shown {
 }
 
 async fn look(client: &Client, world: &World, thing: &Thing) -> Option<Value> {
-    let limit = |identifier: &str| json!({"namespace": NAMESPACE, "identifier": identifier, "limit": ASKED_LIMIT, "duration": 60_000, "cost": 0});
+    let limit = |namespace: &str, identifier: &str| json!({"namespace": namespace, "identifier": identifier, "limit": ASKED_LIMIT, "duration": 60_000, "cost": 0});
     let (client, operation, body) = match thing.kind {
         Kind::Key => {
             (client.clone(), "keys.verifyKey", json!({"key": world.secret(thing), "credits": {"cost": 0}}))
         }
-        Kind::Override => (client.clone(), "ratelimit.limit", limit(&thing.id)),
-        Kind::RootKey => (client.with_key(world.secret(thing)), "ratelimit.limit", limit("nobody")),
+        Kind::Override => (client.clone(), "ratelimit.limit", limit(NAMESPACE, &thing.id)),
+        Kind::RootKey => {
+            (client.with_key(world.secret(thing)), "ratelimit.limit", limit(LASTING_NAMESPACE, "nobody"))
+        }
     };
     let answer = client.call_if_there(operation, body).await.filter(|answer| answer.status != 503)?;
     Some(match thing.kind {
         Kind::RootKey if answer.status != 200 => json!(answer.code()),
         Kind::RootKey => json!("OK"),
         Kind::Key => shown_of_key(answer.expect(200).data()),
+        Kind::Override if answer.status == 410 => json!("gone"),
         Kind::Override => answer.expect(200).data()["limit"].clone(),
     })
 }

@@ -69,7 +69,7 @@ pub(super) fn any(world: &World, random: &mut Random) -> Request {
         16..50 => of_keys(world, random),
         50..60 => of_identities(random),
         60..78 => of_permissions(random),
-        78..88 => of_overrides(random),
+        78..88 => of_rate_limits(world, random),
         _ => return of_root_keys(world, random),
     };
     let root_keys: Vec<&String> = world.root_keys.keys().collect();
@@ -174,7 +174,14 @@ fn of_permissions(random: &mut Random) -> Request {
     }
 }
 
-fn of_overrides(random: &mut Random) -> Request {
+fn of_rate_limits(world: &World, random: &mut Random) -> Request {
+    match random.below(10) {
+        0 => return request("ratelimit.deleteNamespace", json!({"namespace": NAMESPACE})),
+        // It is seldom gone for long, or there would be few overrides.
+        1 => return request("ratelimit.createNamespace", json!({"name": NAMESPACE})),
+        2..5 if world.namespace_gone => return request("ratelimit.createNamespace", json!({"name": NAMESPACE})),
+        _ => {}
+    }
     let mut body = json!({"namespace": NAMESPACE, "identifier": random.one_of(&IDENTIFIERS)});
     if random.permille(300) {
         return request("ratelimit.deleteOverride", body);

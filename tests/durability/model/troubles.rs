@@ -8,7 +8,7 @@ use serde_json::json;
 use super::STALE_SECONDS;
 use super::processes::Truth;
 use super::requests::{self, Random, Request};
-use super::world::{ASKED_LIMIT, NAMESPACE};
+use super::world::{LASTING_NAMESPACE, NAMESPACE};
 
 /// What may be old beyond the setting: the time in which answers are made, on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
@@ -57,10 +57,10 @@ impl Run {
     pub(super) async fn new(cluster: Cluster, seed: u64, about: String) -> Self {
         let database = Database::at(cluster.database_url()).await;
         let is_postgres = cluster.database_url().starts_with("postgres");
-        // The namespace is there: with it every process can be asked about root keys.
-        let first =
-            json!({"namespace": NAMESPACE, "identifier": "nobody", "limit": ASKED_LIMIT, "duration": 60_000});
-        cluster[0].call("ratelimit.limit", first).await.expect(200);
+        // The namespaces are there, so that every process can be asked about overrides and root keys.
+        for name in [NAMESPACE, LASTING_NAMESPACE] {
+            cluster[0].call("ratelimit.createNamespace", json!({ "name": name })).await.expect(200);
+        }
         let behind = vec![true; cluster.len()];
         let (truth, random) = (Truth::new(about), Random(seed));
         Run { cluster, database, truth, random, behind, is_postgres, left: 0, patience: 0 }

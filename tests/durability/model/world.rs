@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::requests::Request;
 
-/// The namespace of all overrides.
+/// The namespace of all overrides, which comes and goes.
 pub(super) const NAMESPACE: &str = "model";
+/// A namespace that stays, in which root keys are tried.
+pub(super) const LASTING_NAMESPACE: &str = "lasting";
 /// Whom the overrides are for.
 pub(super) const IDENTIFIERS: [&str; 3] = ["ann", "bob", "cyd"];
 /// The limit that is asked for, and counts where no override does.
@@ -27,6 +29,8 @@ pub(super) struct World {
     pub(super) permissions: BTreeSet<String>,
     /// Slugs by the name of the role.
     pub(super) roles: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the namespace of the overrides was deleted.
+    pub(super) namespace_gone: bool,
     /// Limits by the identifier.
     pub(super) overrides: BTreeMap<String, i64>,
     pub(super) root_keys: BTreeMap<String, RootKey>,
@@ -112,7 +116,7 @@ impl World {
             "keys" => self.apply_to_keys(request.operation, body, made),
             "identities" => self.apply_to_identities(request.operation, body),
             "permissions" => self.apply_to_permissions(request.operation, body),
-            "ratelimit" => self.apply_to_overrides(request.operation, body),
+            "ratelimit" => self.apply_to_rate_limits(request.operation, body),
             _ => self.apply_to_root_keys(request.operation, body, made),
         }
     }
@@ -269,12 +273,20 @@ impl World {
         Ok(())
     }
 
-    fn apply_to_overrides(&mut self, operation: &str, body: &Value) -> Result<(), u16> {
+    fn apply_to_rate_limits(&mut self, operation: &str, body: &Value) -> Result<(), u16> {
         let identifier = text(&body["identifier"]);
-        if operation == "ratelimit.setOverride" {
-            self.overrides.insert(identifier, body["limit"].as_i64().unwrap_or_default());
-        } else {
-            self.overrides.remove(&identifier).ok_or(NOT_FOUND)?;
+        match operation {
+            "ratelimit.createNamespace" if !self.namespace_gone => return Err(CONFLICT),
+            "ratelimit.createNamespace" => self.namespace_gone = false,
+            _ if self.namespace_gone => return Err(NOT_FOUND),
+            "ratelimit.deleteNamespace" => {
+                self.namespace_gone = true;
+                self.overrides.clear();
+            }
+            "ratelimit.setOverride" => {
+                self.overrides.insert(identifier, body["limit"].as_i64().unwrap_or_default());
+            }
+            _ => drop(self.overrides.remove(&identifier).ok_or(NOT_FOUND)?),
         }
         Ok(())
     }
@@ -327,6 +339,7 @@ impl World {
     pub(super) fn view(&self, thing: &Thing) -> Value {
         match thing.kind {
             Kind::Key => self.keys.get(&thing.id).map_or_else(not_found, |key| self.view_of_key(key)),
+            Kind::Override if self.namespace_gone => json!("gone"),
             Kind::Override => json!(self.overrides.get(&thing.id).copied().unwrap_or(ASKED_LIMIT)),
             Kind::RootKey => json!(self.root_keys.get(&thing.id).map_or(UNKNOWN_ROOT_KEY, RootKey::view)),
         }

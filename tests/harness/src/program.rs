@@ -172,12 +172,23 @@ impl Program {
         }
         let mut server = Server { program: self.clone(), child, port, log, client };
         server.wait_until_ready().await?;
+        if let Some(root_key) = self.own_root_key() {
+            server.client = server.client.with_key(&root_key);
+        }
         Ok(server)
+    }
+
+    /// The root key that the first start wrote, unless there is a bootstrap root key, which keeps it from writing one.
+    fn own_root_key(&self) -> Option<String> {
+        let has_bootstrap_key =
+            self.environment.iter().any(|(name, _)| name.starts_with("KEYRACK_BOOTSTRAP_ROOT_KEY"));
+        let written = std::fs::read_to_string(self.data_dir().join("root-key")).ok();
+        written.filter(|_| !has_bootstrap_key).map(|root_key| root_key.trim().to_owned())
     }
 }
 
 /// A running `keyrack serve`; ended with SIGKILL when dropped. Dereferences to a [`Client`] with the
-/// bootstrap root key.
+/// bootstrap root key, or where there is none with the one that the first start wrote.
 #[derive(Debug)]
 pub struct Server {
     program: Program,
@@ -196,7 +207,7 @@ impl Deref for Server {
 }
 
 impl Server {
-    /// The client with the bootstrap root key, to be moved into tasks.
+    /// The client that it dereferences to, to be moved into tasks.
     pub fn client(&self) -> Client {
         self.client.clone()
     }

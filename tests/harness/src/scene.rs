@@ -69,7 +69,7 @@ pub async fn scene_in(server: &Server, client: &Client, operation: &str) -> Scen
         }
         "keys.verifyKey" | "keys.whoami" => json!({"key": key}),
         "permissions.createPermission" => json!({"name": "n", "slug": unique}),
-        "permissions.createRole" => json!({"name": unique}),
+        "permissions.createRole" | "ratelimit.createNamespace" => json!({"name": unique}),
         "identities.createIdentity" => json!({"externalId": unique}),
         "identities.getIdentity" => {
             ids.insert("identityId", new_identity(client, &unique).await);

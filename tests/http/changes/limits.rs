@@ -45,6 +45,14 @@ pub(super) async fn changes(server: &Server, operation: &'static str, tag: &str)
             let events = vec![due("ratelimit.delete_override", [id(&rule), id(&namespace)])];
             vec![change(json!({"namespace": tag, "identifier": "vip"}), events)]
         }
+        "ratelimit.createNamespace" => {
+            let new = vec![due(CREATED, [Named::Answered("/namespaceId")])];
+            let gone = format!("{tag}.gone");
+            let (revived, _) = self::namespace(server, &gone).await;
+            server.call("ratelimit.deleteNamespace", json!({ "namespace": gone })).await.expect(200);
+            let revive = Change::new(operation, json!({ "name": gone }), vec![due(CREATED, [id(&revived)])]);
+            vec![change(json!({ "name": one }), new), revive.probed([Probe::limit(&gone, "vip")])]
+        }
         "ratelimit.deleteNamespace" => {
             let events = vec![due("ratelimitNamespace.delete", [id(&namespace)])];
             vec![change(json!({"namespace": tag}), events)]

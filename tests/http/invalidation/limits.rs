@@ -37,6 +37,13 @@ pub(super) async fn cases(stage: &mut Stage<'_>) -> Vec<Case> {
     stage.call("ratelimit.limit", first).await;
     let delete = case("", "ratelimit.deleteNamespace", json!({ "namespace": namespace }));
     let gone = json!({"status": 410, "code": "unkey/data/ratelimit_namespace_gone"});
-    all.push(delete.turns(Probe::limit(&namespace, "vip"), limited(ASKED), gone));
+    all.push(delete.turns(Probe::limit(&namespace, "vip"), limited(ASKED), gone.clone()));
+    let namespace = stage.name("namespace");
+    let rule = json!({"namespace": namespace, "identifier": "vip", "limit": 1, "duration": WINDOW});
+    stage.call("ratelimit.limit", rule.clone()).await;
+    stage.call("ratelimit.setOverride", rule).await;
+    stage.call("ratelimit.deleteNamespace", json!({ "namespace": namespace })).await;
+    let revive = case("of a deleted one", "ratelimit.createNamespace", json!({ "name": namespace }));
+    all.push(revive.turns(Probe::limit(&namespace, "vip"), gone, limited(ASKED)));
     all
 }

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::caller::Via;
 use crate::catalogue::{About, Operation, Reply};
-use crate::docs;
+use crate::docs::{self, Reader};
 use crate::{Caller, Error, Keyrack};
 
 const DEFAULT_LIMIT: i64 = 5;
@@ -65,9 +66,10 @@ impl Operation for Search {
     type Request = Request;
     type Response = Response;
 
-    async fn handle(_: &Keyrack, _: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+    async fn handle(_: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let most = usize::try_from(request.limit).unwrap_or_default();
-        let pages = docs::search(&request.query, most).into_iter().map(|page| Page {
+        let reader = if caller.origin().via == Via::Mcp { Reader::Assistant } else { Reader::Anyone };
+        let pages = docs::search(&request.query, most, reader).into_iter().map(|page| Page {
             path: page.path,
             title: page.title,
             summary: page.summary,

@@ -92,7 +92,7 @@ pub(super) async fn change_permissions<O: Operation>(
     }
     let held = permissions::of_key(mutation.connection(), &key.id).await?;
     let kept = if change == Change::Add { held.as_slice() } else { &[] };
-    check_number(kept.iter().map(|permission| permission.slug.as_str()), &slugs)?;
+    PERMISSIONS.check(kept.iter().map(|permission| permission.slug.as_str()), &slugs)?;
     disconnect_permissions(&mut mutation, &key.id, &change.taken(&held, &known)).await?;
     let named = with_new(&mut mutation, known, slugs).await?;
     connect_permissions(&mut mutation, &key.id, &change.given(&held, &named)).await?;
@@ -102,20 +102,32 @@ pub(super) async fn change_permissions<O: Operation>(
     Ok(held.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
 }
 
-/// Permissions that a key may hold itself.
-const MOST_PERMISSIONS: usize = 1000;
+/// How many of a kind of thing a key may hold itself, whatever ways it gets them: as many as one request may name.
+struct Most {
+    things: &'static str,
+    number: usize,
+    fix: &'static str,
+}
 
-/// Checks how many permissions a key has that keeps these and is given others.
-fn check_number<'a>(kept: impl Iterator<Item = &'a str>, given: &'a [String]) -> Result<(), Error> {
-    let number = kept.chain(given.iter().map(String::as_str)).collect::<HashSet<_>>().len();
-    if number <= MOST_PERMISSIONS {
-        return Ok(());
+const PERMISSIONS: Most = Most {
+    things: "permissions",
+    number: 1000,
+    fix: "Remove some of its permissions first, or put them into a role.",
+};
+const ROLES: Most =
+    Most { things: "roles", number: 100, fix: "Remove some of its roles first, or make one role of several." };
+
+impl Most {
+    /// Checks how many a key has that keeps these and is given others.
+    fn check<'a>(&self, kept: impl Iterator<Item = &'a str>, given: &'a [String]) -> Result<(), Error> {
+        let Most { things, number: most, fix } = self;
+        let number = kept.chain(given.iter().map(String::as_str)).collect::<HashSet<_>>().len();
+        if number <= *most {
+            return Ok(());
+        }
+        let message = format!("must leave the key with at most {most} {things}; it would have {number}");
+        Err(Error::invalid(&format!("body.{things}"), message, *fix))
     }
-    Err(Error::invalid(
-        "body.permissions",
-        format!("must leave the key with at most {MOST_PERMISSIONS} permissions; it would have {number}"),
-        "Remove some of its permissions first, or put them into a role.",
-    ))
 }
 
 /// Changes the roles of a key, and answers them by name. Those that are named must exist.
@@ -135,8 +147,10 @@ pub(super) async fn change_roles<O: Operation>(
         mutation.correlate();
     }
     let (key, _) = locate(keyrack, mutation.connection(), caller, key_id).await?;
-    let named = roles_by_name(&mut mutation, names).await?;
     let held = roles::of_key(mutation.connection(), &key.id).await?;
+    let kept = if change == Change::Add { held.as_slice() } else { &[] };
+    ROLES.check(kept.iter().map(|role| role.name.as_str()), &names)?;
+    let named = roles_by_name(&mut mutation, names).await?;
     disconnect_roles(&mut mutation, &key.id, &change.taken(&held, &named)).await?;
     connect_roles(&mut mutation, &key.id, &change.given(&held, &named)).await?;
     let held = roles::of_key(mutation.connection(), &key.id).await?;

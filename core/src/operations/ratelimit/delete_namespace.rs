@@ -28,9 +28,10 @@ impl Operation for DeleteNamespace {
     const ABOUT: About = About {
         name: "ratelimit.deleteNamespace",
         title: "Delete a namespace",
-        summary: "Deletes a rate-limit namespace for good; limits in it answer 410 and its name stays reserved.",
-        description: "Its overrides go with it. The name is free again when the server's retention of deleted things \
-                      ends, which by default is never. Deleting twice answers 404.",
+        summary: "Deletes a rate-limit namespace; limits in it answer 410 and its name stays reserved.",
+        description: "Its overrides go with it. `ratelimit.createNamespace` revives it, without them. The name is free \
+                      again when the server's retention of deleted things ends, which by default is never. Deleting \
+                      twice answers 404.",
         hint: "namespace from ratelimit_listNamespaces. Acts at once, without asking again.",
         example: r#"{"namespace": "<namespace>"}"#,
         rule: Rule::forbidding(Expression::Any(&[

@@ -85,7 +85,8 @@ impl Operation for Limit {
         summary: "Says whether an identifier may act now under a sliding window, and counts it if so.",
         description: "Answers 200 also when it refuses: look at `success`. A refusal counts nothing. Windows are aligned \
                       to the Unix epoch; the limit is not part of the count, the duration is. An override of the \
-                      namespace replaces limit and duration. A deleted namespace answers 410.",
+                      namespace replaces limit and duration. A deleted namespace answers 410 \
+                      until `ratelimit.createNamespace` revives it.",
         example: r#"{"namespace": "emails", "identifier": "user_42", "limit": 10, "duration": 60000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.limit"),

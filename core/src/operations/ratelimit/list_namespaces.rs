@@ -35,7 +35,7 @@ pub struct Request {
 pub struct Item {
     /// `rlns_…`
     id: String,
-    /// As it was named on first use.
+    /// As it was named.
     name: String,
     /// Unix ms.
     created_at: i64,
@@ -46,8 +46,8 @@ impl Operation for ListNamespaces {
         name: "ratelimit.listNamespaces",
         title: "List namespaces",
         summary: "Lists the rate-limit namespaces of the workspace, by id.",
-        description: "Namespaces come into being when a limit is first checked in them. Deleted ones are left out. \
-                      A search looks at 1000 namespaces per request, so its pages may be short, or empty, and have \
+        description: "Namespaces come into being when a limit is first checked in them, or with \
+                      `ratelimit.createNamespace`. Deleted ones are left out. A search looks at 1000 namespaces per request, so its pages may be short, or empty, and have \
                       a cursor.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),

@@ -1,5 +1,6 @@
 //! Standalone rate limits, their namespaces and overrides.
 
+mod create_namespace;
 mod delete_namespace;
 mod delete_override;
 mod get_override;
@@ -10,6 +11,7 @@ mod multi_limit;
 mod namespace;
 mod set_override;
 
+pub use create_namespace::CreateNamespace;
 pub use delete_namespace::DeleteNamespace;
 pub use delete_override::DeleteOverride;
 pub use get_override::GetOverride;

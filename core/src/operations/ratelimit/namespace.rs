@@ -66,18 +66,7 @@ async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<
         if namespaces::find(mutation.connection(), caller.workspace_id(), name).await?.is_some() {
             continue;
         }
-        let namespace = namespaces::Namespace {
-            id: ids::generate(Kind::RatelimitNamespace),
-            workspace_id: caller.workspace_id().to_owned(),
-            name: name.to_owned(),
-            deleted: false,
-        };
-        let now = mutation.now();
-        namespaces::insert(mutation.connection(), &namespace, now).await?;
-        let event =
-            Event::new("ratelimitNamespace.create", format!("Created rate-limit namespace {}", namespace.id));
-        mutation.record(event.on(target(&namespace)));
-        mutation.touch(Subject::Namespace(namespace.id));
+        insert(&mut mutation, name).await?;
         is_changed = true;
     }
     if is_changed {
@@ -86,6 +75,22 @@ async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<
     }
     drop(mutation);
     keyrack.follow(caller.workspace_id()).await
+}
+
+/// Adds a namespace whose name is free, and returns its id.
+pub(super) async fn insert(mutation: &mut Mutation, name: &str) -> Result<String, Error> {
+    let namespace = namespaces::Namespace {
+        id: ids::generate(Kind::RatelimitNamespace),
+        workspace_id: mutation.workspace_id().to_owned(),
+        name: name.to_owned(),
+        deleted: false,
+    };
+    let now = mutation.now();
+    namespaces::insert(mutation.connection(), &namespace, now).await?;
+    let text = format!("Created rate-limit namespace {}", namespace.id);
+    mutation.record(Event::new("ratelimitNamespace.create", text).on(target(&namespace)));
+    mutation.touch(Subject::Namespace(namespace.id.clone()));
+    Ok(namespace.id)
 }
 
 /// A namespace as a target of audit events.
@@ -103,20 +108,21 @@ pub(super) fn not_gone(namespace: &Namespace) -> Result<(), Error> {
     if namespace.stored.deleted {
         return Err(Error::new(
             Code::RatelimitNamespaceGone,
-            "The namespace was deleted, and its name stays reserved. Use another name.",
+            "The namespace was deleted, and its name stays reserved. `ratelimit.createNamespace` with its name revives it.",
         ));
     }
     Ok(())
 }
 
-/// A live namespace by id or name, wherever it was made.
+/// A live namespace by id or name, wherever it was made or revived.
 pub(super) async fn find_live(keyrack: &Keyrack, caller: &Caller, name: &str) -> Result<Arc<Namespace>, Error> {
-    if keyrack.resident().namespace(caller.workspace_id(), name).is_none() {
-        read_unseen(keyrack, caller, BTreeSet::from([name])).await?;
+    let resident = || keyrack.resident().namespace(caller.workspace_id(), name);
+    let live = || resident().filter(|namespace| !namespace.stored.deleted);
+    if let Some(namespace) = live() {
+        return Ok(namespace);
     }
-    let found = keyrack.resident().namespace(caller.workspace_id(), name);
-    let live = found.filter(|namespace| !namespace.stored.deleted);
-    live.ok_or_else(|| Error::not_found(Code::RatelimitNamespaceNotFound))
+    read_unseen(keyrack, caller, BTreeSet::from([name])).await?;
+    live().ok_or_else(|| Error::not_found(Code::RatelimitNamespaceNotFound))
 }
 
 /// A change within a namespace that nobody deletes meanwhile.

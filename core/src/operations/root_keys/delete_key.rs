@@ -32,9 +32,9 @@ impl Operation for DeleteKey {
         name: "rootKeys.deleteKey",
         title: "Delete a root key",
         summary: "Deletes a root key; it is refused from then on. There is no way back.",
-        description: "The caller must cover every permission of the key, and may be that key: the root key of the \
-                      call is then refused from the next call on. Only an operator deletes \
-                      an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
+        description: "The caller must cover every permission of the key, and may be that key: then this answer is \
+                      the last that it gets, and the next call with it answers 401. `keyrack api` asks before that. \
+                      Only an operator deletes an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
         hint: "Acts at once, without asking again.",
         example: r#"{"keyId": "<rootKeyId>"}"#,
@@ -43,6 +43,7 @@ impl Operation for DeleteKey {
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
         ])),
         effect: Effect::Destroy,
+        ends_root_key: Some("keyId"),
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
