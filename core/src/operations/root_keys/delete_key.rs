@@ -34,7 +34,7 @@ impl Operation for DeleteKey {
         summary: "Deletes a root key; it is refused from then on. There is no way back.",
         description: "The caller must cover every permission of the key, and may be that key: the root key of the \
                       call is then refused from the next call on. Only an operator deletes \
-                      an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
+                      an operator. A caller that has an expiry itself may delete keys that have none. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
         hint: "Acts at once, without asking again.",
         example: r#"{"keyId": "<rootKeyId>"}"#,
