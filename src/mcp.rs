@@ -47,7 +47,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     };
     let is_json = settings.log_is_json()?;
     if !is_json {
-        eprintln!("{introduction}");
+        eprintln!("{}", printable::line(&introduction));
     }
     let traces = instance::start_log_and_traces(settings)?;
     if is_json {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::{Connections, Limits};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
+use crate::printable;
 use crate::settings::Settings;
 use crate::signals::{Asked, StopSignals};
 use crate::{files, listener, traces};
@@ -116,6 +117,7 @@ fn build_server(
         public_hosts: hosts.names.clone(),
         literal_addresses: hosts.literal_addresses,
         calls_per_minute: settings.mcp_calls_per_minute()?,
+        max_body_bytes: api.max_body_bytes,
     };
     let guard = Guard {
         hosts,
@@ -235,7 +237,8 @@ async fn banner(
     let workspace_id = setup::default_workspace(&instance.keyrack).await.map_err(told)?;
     let workspace = instance.keyrack.resident().workspace(&workspace_id);
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
-    let root_key = instance.root_key_file.display();
+    let root_key = instance.root_key_file.display().to_string();
+    let root_key = printable::line(&root_key);
     let lines = [
         ("Keyrack", env!("CARGO_PKG_VERSION").to_owned()),
         ("HTTP API", format!("http://{address}/v2/<namespace>.<operation>, described at /openapi.json")),
@@ -263,7 +266,7 @@ async fn banner(
         return Ok(());
     }
     for (label, text) in lines {
-        eprintln!("{label:>10}  {text}");
+        eprintln!("{label:>10}  {}", printable::line(&text));
     }
     if instance.is_first_start {
         say_first_start(instance, address);

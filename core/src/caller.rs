@@ -162,6 +162,20 @@ impl Caller {
         self.authorized.store(true, Ordering::Relaxed);
     }
 
+    /// Refuses a caller who could satisfy the main rule of `O` for no thing at all: before anything is read for it,
+    /// and the same whatever there is. An operation whose refusal is an answer of its own gives that itself, and reads
+    /// nothing for it either.
+    ///
+    /// # Errors
+    /// As [`Caller::authorize`]; ids of things, which are not known yet, stand in the text as in the rule.
+    pub(crate) fn refuse_if_hopeless<O: Operation>(&self) -> Result<(), Error> {
+        let rule = const { &O::ABOUT.rule };
+        if rule.on_denied == OnDenied::Verdict || self.root_key.could_satisfy(rule) {
+            return Ok(());
+        }
+        self.authorize::<O>(&[])
+    }
+
     /// Checks the main rule of `O` for the things in `scope`.
     ///
     /// # Errors

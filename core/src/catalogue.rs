@@ -153,7 +153,8 @@ pub trait Operation: Send + Sync + 'static {
     type Response: Serialize + JsonSchema + Send + 'static;
 
     /// Does it. The handler evaluates the operation's rule with [`Caller::authorize`]; an `Ok` without
-    /// that is turned into an error.
+    /// that is turned into an error. It is not called for those who could satisfy the rule for no thing at all,
+    /// unless the rule's refusal is [`crate::authorization::OnDenied::Verdict`].
     fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
@@ -201,6 +202,8 @@ pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attem
     match O::answer(keyrack, caller, asked) {
         Attempt::Unclear => Attempt::Unclear,
         Attempt::Answered(Err(error)) => {
+            // Who may do this to nothing is told no more than that.
+            let error = caller.refuse_if_hopeless::<O>().err().unwrap_or(error);
             tell_of::<O>(keyrack, caller, &error);
             Attempt::Answered(Err(error))
         }
@@ -314,7 +317,10 @@ pub async fn run_read<O: Operation>(
     let keyrack = keyrack.clone();
     let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
-        let reply = O::handle(&keyrack, &caller, request).await;
+        let reply = match caller.refuse_if_hopeless::<O>() {
+            Ok(()) => O::handle(&keyrack, &caller, request).await,
+            Err(refusal) => Err(refusal),
+        };
         let reply = reply.inspect_err(|error| {
             keyrack.store().note_failure(error);
             tell_of::<O>(&keyrack, &caller, error);

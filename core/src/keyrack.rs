@@ -22,6 +22,7 @@ use crate::error::{Code, Error};
 use crate::following::STALE_AFTER;
 use crate::health::{self, Health};
 use crate::keys::secret;
+use crate::large_bodies::LargeBodies;
 use crate::last_used::LastUsed;
 use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
@@ -63,6 +64,7 @@ struct Open {
     last_used: LastUsed,
     recorder: Arc<Recorder>,
     refusals: Refusals,
+    bodies: LargeBodies,
     /// Held while hourly counts move from memory to the store.
     count_writing: Mutex<()>,
     /// Held while times of last use do.
@@ -114,6 +116,7 @@ impl Keyrack {
             last_used: LastUsed::default(),
             recorder: Arc::default(),
             refusals: Refusals::default(),
+            bodies: LargeBodies::default(),
             count_writing: Mutex::default(),
             use_writing: Mutex::default(),
         })))
@@ -210,6 +213,11 @@ impl Keyrack {
     /// Where refusals are told.
     pub fn refusals(&self) -> &Refusals {
         &self.0.refusals
+    }
+
+    /// The room for large bodies of requests.
+    pub fn bodies(&self) -> &LargeBodies {
+        &self.0.bodies
     }
 
     /// Tells the log that a bearer value, or its absence, was refused.

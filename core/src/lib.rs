@@ -31,6 +31,7 @@ pub mod ids;
 pub mod json;
 pub mod keyrack;
 pub mod keys;
+pub mod large_bodies;
 mod last_used;
 pub mod metrics;
 mod newcomer;

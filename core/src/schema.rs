@@ -249,6 +249,20 @@ fn invalid(faults: Vec<Fault>) -> Error {
     Error::new(Code::InvalidInput, detail).with_faults(faults)
 }
 
+/// What two checks of one request, which its schema cannot say, come to: what both gave, or the faults of both.
+///
+/// # Errors
+/// `invalid_input` with all faults; the first error of another kind.
+pub(crate) fn together<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), Error> {
+    let (one, other) = match (one, other) {
+        (Ok(one), Ok(other)) => return Ok((one, other)),
+        (Err(one), Err(other)) => (one, other),
+        (Err(only), Ok(_)) | (Ok(_), Err(only)) => return Err(only),
+    };
+    let are_faults = [&one, &other].iter().all(|error| error.code() == Code::InvalidInput);
+    Err(if are_faults { invalid([one.faults(), other.faults()].concat()) } else { one })
+}
+
 /// What a schema allows, in words: `an integer from 1 to 100`.
 pub fn describe(schema: &Value) -> String {
     if let Some(Value::Array(values)) = schema.get("enum") {

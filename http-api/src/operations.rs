@@ -11,15 +11,17 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::extract::{Request, State};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyDataStream, BodyExt as _, LengthLimitError, Limited};
 use keyrack_core::caller::{Caller, ClientAddress};
 use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
 use keyrack_core::error::{Code, Error, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::{Keyrack, Throttle};
+use keyrack_core::large_bodies::{LARGE, Room};
 use keyrack_core::schema::unreadable;
 use keyrack_core::traces::TraceSpan;
 use serde_json::Value;
@@ -32,12 +34,6 @@ use crate::router::Shared;
 
 /// How long a request may take, reading its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Bytes of a body beyond which reading it is work for a thread of its own.
-const LARGE_BODY: usize = 64 * 1024;
-
-/// Bytes of the large bodies that are read at one time.
-pub(crate) const BUDGET: usize = 8 * 1024 * 1024;
 
 /// A request without its body.
 #[derive(Clone, Copy)]
@@ -150,20 +146,26 @@ where
     if is_declared_larger(head.headers, limit) {
         return Err(too_large(limit));
     }
-    let mut reading = pin!(read_body(body, limit));
-    let (body, caller) = match futures_util::future::poll_immediate(reading.as_mut()).await {
-        Some(body) => (body?, caller),
-        // Whatever became of the root key while the body was on its way counts.
-        None => (reading.await?, shared.keyrack.renew(&caller)?),
+    let (sent, renewed) = {
+        let taking = Taking { shared, caller: &caller, headers: head.headers, limit };
+        let mut reading = pin!(read_body(taking, body));
+        match futures_util::future::poll_immediate(reading.as_mut()).await {
+            Some(sent) => (sent?, None),
+            // Whatever became of the root key while the body was on its way counts.
+            None => (reading.await?, Some(shared.keyrack.renew(&caller)?)),
+        }
     };
-    let attempt =
-        if body.len() > LARGE_BODY { Attempt::Unclear } else { W::attempt(&shared.keyrack, &caller, &body) };
+    let caller = renewed.unwrap_or(caller);
+    let is_large = sent.bytes.len() > LARGE;
+    let attempt = if is_large { Attempt::Unclear } else { W::attempt(&shared.keyrack, &caller, &sent.bytes) };
     // What takes longer is in boxes, so that what does not carries no room for it around.
     let reply = match attempt {
         Attempt::Answered(answer) => answer?.into(),
         Attempt::GoesOn(rest) => rest.await.map_err(Error::unexpected)??.into(),
         Attempt::Unclear => {
-            let request = Box::pin(read_request::<O>(shared, head.headers, body)).await?;
+            let request = Box::pin(read_request::<O>(shared, head.headers, sent)).await?;
+            // The same counts while it waited to be read.
+            let caller = if is_large { shared.keyrack.renew(&caller)? } else { caller };
             Box::pin(catalogue::run_read::<O>(&shared.keyrack, caller, request)).await?
         }
     };
@@ -171,33 +173,52 @@ where
 }
 
 fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    declared.is_some_and(|declared| declared > limit as u64)
+    declared_length(headers).is_some_and(|declared| declared > limit as u64)
 }
 
-async fn read_body<B>(body: B, limit: usize) -> Result<Bytes, Error>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
-    match read_whole(&mut Limited::new(body, limit)).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => {
-            Err(Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again."))
-        }
-    }
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What decides how much of a body is taken.
+#[derive(Clone, Copy)]
+struct Taking<'a> {
+    shared: &'a Shared,
+    caller: &'a Caller,
+    headers: &'a HeaderMap,
+    limit: usize,
+}
+
+/// A body, and the room that it has if it is large.
+struct Sent {
+    bytes: Bytes,
+    room: Option<Room>,
 }
 
 /// All of a body. Most come in one piece, which is taken as it is.
-async fn read_whole<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Bytes, B::Error> {
-    let first = match body.frame().await.transpose()?.map(Frame::into_data) {
-        Some(Ok(first)) if body.is_end_stream() => return Ok(first),
+async fn read_body<B>(taking: Taking<'_>, body: B) -> Result<Sent, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let Taking { shared, caller, headers, limit } = taking;
+    let ended = |error: BoxError| {
+        if error.is::<LengthLimitError>() {
+            return too_large(limit);
+        }
+        Error::new(Code::RequestBodyUnreadable, "The body ended before it was complete. Send it again.")
+    };
+    let mut body = Limited::new(body, limit);
+    let first = match body.frame().await.transpose().map_err(ended)?.map(Frame::into_data) {
+        Some(Ok(first)) if body.is_end_stream() => return Ok(Sent { bytes: first, room: None }),
         Some(Ok(first)) => first,
         _ => Bytes::new(),
     };
-    let rest = body.collect().await?;
-    Ok([first, rest.to_bytes()].concat().into())
+    let whole = declared_length(headers).and_then(|length| usize::try_from(length).ok()).unwrap_or(limit);
+    let pieces = stream::iter([Ok(first)]).chain(BodyDataStream::new(body));
+    let taken = Box::pin(shared.keyrack.bodies().take(caller.workspace_id(), whole.min(limit), pieces)).await;
+    let (bytes, room) = taken.map_err(ended)?;
+    Ok(Sent { bytes: bytes.into(), room })
 }
 
 fn too_large(limit: usize) -> Error {
@@ -207,8 +228,8 @@ fn too_large(limit: usize) -> Error {
 /// Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the
 /// body is wrong.
 fn limit_of_caller<O: Operation>(caller: &Caller, headers: &HeaderMap) -> usize {
-    let is_declared_small = headers.contains_key(CONTENT_LENGTH) && !is_declared_larger(headers, LARGE_BODY);
-    if is_declared_small || caller.root_key().could_satisfy(&O::ABOUT.rule) { usize::MAX } else { LARGE_BODY }
+    let is_declared_small = headers.contains_key(CONTENT_LENGTH) && !is_declared_larger(headers, LARGE);
+    if is_declared_small || caller.root_key().could_satisfy(&O::ABOUT.rule) { usize::MAX } else { LARGE }
 }
 
 /// Reads the request of a body. A large one takes long enough to keep others waiting: a thread of its own does
@@ -216,14 +237,19 @@ fn limit_of_caller<O: Operation>(caller: &Caller, headers: &HeaderMap) -> usize 
 async fn read_request<O: Operation>(
     shared: &Shared,
     headers: &HeaderMap,
-    body: Bytes,
+    sent: Sent,
 ) -> Result<O::Request, Error> {
-    let read = if body.len() <= LARGE_BODY {
+    let Sent { bytes: body, room } = sent;
+    let length = body.len();
+    let read = if length <= LARGE {
         parse::<O>(&body)
     } else {
-        let bytes = u32::try_from(body.len().min(BUDGET)).map_err(Error::unexpected)?;
-        let _within_budget = shared.budget.acquire_many(bytes).await.map_err(Error::unexpected)?;
-        tokio::task::spawn_blocking(move || parse::<O>(&body)).await.map_err(Error::unexpected)?
+        let parse = move || {
+            let request = parse::<O>(&body);
+            drop((body, room));
+            request
+        };
+        shared.keyrack.bodies().read(length, parse).await?
     };
     read.map_err(|error| match encoding(headers) {
         Some(encoding) if error.code() == Code::RequestBodyUnreadable => unreadable(format!(

@@ -12,7 +12,6 @@ use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
 use keyrack_core::ids::RequestId;
-use tokio::sync::Semaphore;
 
 use crate::envelope::Answer;
 use crate::{docs, envelope, health, openapi, operations, problem};
@@ -40,8 +39,6 @@ pub(crate) struct Shared {
     pub(crate) max_body_bytes: usize,
     pub(crate) public_url: String,
     pub(crate) pages: OnceLock<docs::Pages>,
-    /// A permit for each byte of the large bodies that may be read at one time.
-    pub(crate) budget: Semaphore,
     openapi: OnceLock<Bytes>,
 }
 
@@ -53,7 +50,6 @@ impl Shared {
             max_body_bytes: settings.max_body_bytes,
             public_url: settings.public_url,
             pages: OnceLock::new(),
-            budget: Semaphore::new(operations::BUDGET),
             openapi: OnceLock::new(),
         }
     }

@@ -20,6 +20,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
 use crate::schema::{drop_nulls, to_request};
+use crate::workers::off_the_workers;
 use crate::{failure, rendering, view};
 
 /// How long an operation may take.
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     pub(crate) arguments: JsonObject,
     /// What the client calls itself, for the log.
     pub(crate) client: String,
+    /// Whether its message is so large that reading it is work for a thread of its own.
+    pub(crate) is_large: bool,
     /// Fires when nobody waits for the answer any more.
     pub(crate) abandoned: CancellationToken,
     /// The span of the HTTP request that it came in, if it did and there are traces.
@@ -155,13 +158,22 @@ async fn run(
     keyrack: &Keyrack,
     limit: &CallLimit,
     caller: Result<Caller, Error>,
-    offer: &Offer,
+    offer: &'static Offer,
     call: Call,
 ) -> Result<Answer, Error> {
     let caller = caller?;
     admit(keyrack, limit, &caller, offer)?;
-    let arguments = read_arguments(offer, call.arguments)?;
-    let running = offer.run(keyrack.clone(), caller, arguments);
+    let (keyrack, is_large) = (keyrack.clone(), call.is_large);
+    let running = async move {
+        let arguments = read_arguments(offer, call.arguments)?;
+        offer.run(keyrack, caller, arguments).await
+    };
+    let running = async {
+        if is_large {
+            return off_the_workers(running).await.unwrap_or_else(|| Err(Error::unexpected("panicked")));
+        }
+        running.await
+    };
     in_time(offer.about, running, DEADLINE, &call.abandoned).await
 }
 

@@ -4,22 +4,25 @@
 //! restart of the server is nothing that a client could notice. Authentication happens here, before the
 //! body is read and before rmcp sees the request; the credential goes no further.
 
-use std::error::Error as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body;
+use axum::body::{self, Body, Bytes, HttpBody as _};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
-use axum::{Json, Router};
-use http_body_util::LengthLimitError;
+use axum::{Extension, Json, Router};
+use http_body_util::{BodyDataStream, LengthLimitError, Limited};
 use keyrack_core::caller::ClientAddress;
+use keyrack_core::large_bodies::{LARGE, Room};
 use keyrack_core::{Caller, Code, Error, Keyrack};
 use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -27,13 +30,18 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use serde_json::{Value, json};
 
 use crate::caller::{HOW_TO_SEND, NoCredential, origin, take_credential};
+use crate::catalogue::{Catalogue, Offer};
 use crate::gate::{self, Refusal};
 use crate::service::KeyrackMcp;
+use crate::view::is_visible;
+use crate::workers::{IsLarge, off_the_workers};
 
 /// Where MCP is: Unkey's older and newer path are the same to us. Exact paths, so that nothing below them
 /// is served by accident.
 const PATHS: [&str; 6] = ["/mcp", "/mcp/", "/mcp/v1", "/mcp/v1/", "/mcp/v2", "/mcp/v2/"];
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Room that a message takes for each of its bytes: it is read into trees of values, twice over.
+const ROOM_PER_BYTE: usize = 4;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Where clients look for an authorization server, with any path behind it.
@@ -51,6 +59,8 @@ pub struct HttpSettings {
     pub literal_addresses: bool,
     /// Tool calls per root key and minute; 0 is no limit.
     pub calls_per_minute: u32,
+    /// Bytes that a body may have; more than a mebibyte is never taken.
+    pub max_body_bytes: usize,
 }
 
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
@@ -60,6 +70,7 @@ pub struct HttpSettings {
 pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     let mcp = KeyrackMcp::for_http(keyrack.clone(), settings.calls_per_minute);
     let literal_addresses = settings.literal_addresses;
+    let bodies = Bodies { keyrack: keyrack.clone(), largest: settings.max_body_bytes.min(MAX_BODY_BYTES) };
     let service = StreamableHttpService::new(
         move || Ok(mcp.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -69,7 +80,7 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
     }
-    routes = routes.route_layer(middleware::from_fn(look_at_message));
+    routes = routes.route_layer(middleware::from_fn_with_state(bodies, look_at_message));
     routes = routes.route_layer(middleware::from_fn(refuse_wishes));
     routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
     routes = routes.route_layer(middleware::map_response(as_json_rpc));
@@ -83,7 +94,14 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
             .route(&format!("/.well-known/{document}/{{*resource}}"), any(no_such_document))
             .route(&format!("/mcp/.well-known/{document}"), any(no_such_document));
     }
-    routes
+    routes.route_layer(middleware::map_response(keep_nowhere))
+}
+
+/// Answers hold secrets and what is true at one moment: nobody between keeps them, nobody guesses what they are.
+async fn keep_nowhere(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn transport(settings: HttpSettings) -> StreamableHttpServerConfig {
@@ -177,8 +195,57 @@ async fn refuse_wishes(request: Request, next: Next) -> Response {
     refuse(StatusCode::BAD_REQUEST, &message, None)
 }
 
+/// Who may send how much.
+#[derive(Clone)]
+struct Bodies {
+    keyrack: Keyrack,
+    /// Bytes of the largest body.
+    largest: usize,
+}
+
+impl Bodies {
+    /// Bytes that the body of this caller may have. Who holds nothing that a tool asks for has little to say.
+    fn largest_of(&self, caller: &Caller) -> usize {
+        let is_admitted = |offer: &Offer| offer.about.rule.asks() && is_visible(offer.about, caller.root_key());
+        if Catalogue::get().offers().iter().any(is_admitted) { self.largest } else { self.largest.min(LARGE) }
+    }
+
+    /// Takes the body of a caller, or answers why not.
+    async fn take(&self, caller: &Caller, sent: Body) -> Result<(Vec<u8>, Option<Room>), Response> {
+        let largest = self.largest_of(caller);
+        let whole = sent.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(largest);
+        let too_large = || {
+            let message = format!("The body is larger than the {largest} bytes that are allowed.");
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None)
+        };
+        if whole > largest {
+            return Err(too_large());
+        }
+        let pieces = BodyDataStream::new(Limited::new(sent, largest));
+        let taking = self.keyrack.bodies().take(caller.workspace_id(), whole * ROOM_PER_BYTE, pieces);
+        match tokio::time::timeout(BODY_DEADLINE, taking).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => {
+                let message = "The body ended before it was complete. Send it again.";
+                Err(refuse(StatusCode::BAD_REQUEST, message, None))
+            }
+            Err(_) => {
+                let message =
+                    format!("The body did not arrive within {} s. Send it again.", BODY_DEADLINE.as_secs());
+                Err(refuse(StatusCode::REQUEST_TIMEOUT, &message, None))
+            }
+        }
+    }
+}
+
 /// Reads the body, answers what is no message, and hands on what the library can read.
-async fn look_at_message(request: Request, next: Next) -> Response {
+async fn look_at_message(
+    State(bodies): State<Bodies>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
@@ -187,32 +254,37 @@ async fn look_at_message(request: Request, next: Next) -> Response {
         let message = "Answers are `application/json`; send an `Accept` that takes it, or none.";
         return refuse(StatusCode::NOT_ACCEPTABLE, message, None);
     }
-    let body = match tokio::time::timeout(BODY_DEADLINE, body::to_bytes(sent, MAX_BODY_BYTES)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
-            let message = format!("The body is larger than the {MAX_BODY_BYTES} bytes that are allowed.");
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message, None);
-        }
-        Ok(Err(_)) => {
-            let message = "The body ended before it was complete. Send it again.";
-            return refuse(StatusCode::BAD_REQUEST, message, None);
-        }
-        Err(_) => {
-            let message = format!("The body did not arrive within {} s. Send it again.", BODY_DEADLINE.as_secs());
-            return refuse(StatusCode::REQUEST_TIMEOUT, &message, None);
-        }
+    let (body, room) = match bodies.take(&caller, sent).await {
+        Ok(taken) => taken,
+        Err(refusal) => return refusal,
     };
     // A form of a web page cannot send this type, so nobody's browser is made to call tools.
     if !is_json(parts.headers.get(CONTENT_TYPE)) {
         let message = "Send the message with `Content-Type: application/json`.";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None);
     }
+    // The library wants to read both types, and answers with the first only.
+    parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    if body.len() <= LARGE {
+        return answer_message(parts, body, next).await;
+    }
+    parts.extensions.insert(IsLarge);
+    let answer = off_the_workers(async move {
+        let answer = answer_message(parts, body, next).await;
+        drop(room);
+        answer
+    });
+    answer
+        .await
+        .unwrap_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.", None))
+}
+
+async fn answer_message(parts: Parts, body: Vec<u8>, next: Next) -> Response {
     if let Err(refusal) = gate::read(&body) {
         let status = if refusal.is_of_a_request() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         return (status, Json(refusal.to_json())).into_response();
     }
-    // The library wants to read both types, and answers with the first only.
-    parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    let body = Bytes::from(body);
     let message = body.slice_ref(gate::without_mark(&body));
     next.run(Request::from_parts(parts, message.into())).await
 }
@@ -333,6 +405,7 @@ mod tests {
             public_hosts: vec!["keys.example".to_owned(), "other.example:8443".to_owned()],
             literal_addresses: false,
             calls_per_minute: 0,
+            max_body_bytes: MAX_BODY_BYTES,
         };
         let config = transport(settings);
         assert!(config.allowed_hosts.contains(&"keys.example".to_owned()));

@@ -22,6 +22,7 @@
 //!         public_hosts: vec!["keys.example.com".to_owned()],
 //!         literal_addresses: false,
 //!         calls_per_minute: 300,
+//!         max_body_bytes: 1 << 20,
 //!     },
 //! ));
 //! // Or for one client, on standard input and output:
@@ -65,6 +66,7 @@ mod schema;
 mod service;
 pub mod stdio;
 mod view;
+mod workers;
 
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use instructions::MAX_INSTRUCTIONS;

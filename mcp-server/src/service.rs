@@ -21,6 +21,7 @@ use tracing::Span;
 
 use crate::call::{self, Call, CallLimit};
 use crate::catalogue::Catalogue;
+use crate::workers::IsLarge;
 use crate::{failure, instructions, view};
 
 /// How long a client may keep the list of tools: a permission that was taken away is refused at once, and
@@ -148,6 +149,7 @@ impl ServerHandler for KeyrackMcp {
             arguments: request.arguments.unwrap_or_default(),
             client: client_name(&context, caller.as_ref().ok()),
             within: trace_span(&context),
+            is_large: is_large(&context),
             abandoned: context.ct,
         };
         let result = call::answer(&self.0.keyrack, &self.0.limit, caller, call).await?;
@@ -160,6 +162,12 @@ fn trace_span(context: &RequestContext<RoleServer>) -> Span {
     let parts = context.extensions.get::<::http::request::Parts>();
     let span = parts.and_then(|parts| parts.extensions.get::<TraceSpan>());
     span.map_or_else(Span::none, |span| span.0.clone())
+}
+
+/// Whether the message of the call is large.
+fn is_large(context: &RequestContext<RoleServer>) -> bool {
+    let parts = context.extensions.get::<::http::request::Parts>();
+    parts.is_some_and(|parts| parts.extensions.get::<IsLarge>().is_some())
 }
 
 /// What a client calls itself. Over HTTP only the newer era says so in every request; for the older one

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
+use keyrack_core::json;
 use serde_json::{Map, Value, json};
 
 /// What the columns of a CSV file may be called, and what they hold.
@@ -47,7 +48,7 @@ fn json_lines(file: File) -> impl Iterator<Item = Result<Row, String>> {
     let lines = BufReader::new(file).lines().zip(1..);
     lines.filter(|(text, _)| !text.as_ref().is_ok_and(|text| text.trim().is_empty())).map(|(text, line)| {
         let text = text.map_err(|error| format!("line {line} cannot be read: {error}"))?;
-        let key = serde_json::from_str(&text).map_err(|error| format!("is no JSON: {error}"));
+        let key = json::read(text.as_bytes()).map_err(|error| format!("is no JSON: {error}"));
         Ok(Row { line, key })
     })
 }
@@ -83,7 +84,7 @@ fn key<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Value, St
     for (name, value) in values {
         let number = || value.parse::<i64>().map(Value::from).map_err(|_| format!("{name} is no whole number"));
         let list = || Value::from(value.split('|').map(str::trim).collect::<Vec<_>>());
-        let json = || serde_json::from_str::<Value>(value).map_err(|error| format!("{name} is no JSON: {error}"));
+        let json = || json::read(value.as_bytes()).map_err(|error| format!("{name} is no JSON: {error}"));
         match name {
             "permissions" | "roles" => drop(key.insert(name.to_owned(), list())),
             "enabled" => {
@@ -129,6 +130,9 @@ mod tests {
             "credits": {"remaining": 5, "refill": {"interval": "daily", "amount": 9}},
         });
         assert_eq!(key(row.into_iter()), Ok(due));
+        let reserved = [("hash", "abc"), ("meta", r#"{"$serde_json::private::RawValue":"{\"a\":1}"}"#)];
+        let due = r#"{"hash":"abc","meta":{"$serde_json::private::RawValue":"{\"a\":1}"}}"#;
+        assert_eq!(key(reserved.into_iter()).unwrap().to_string(), due, "every name is data");
         for wrong in [("expires", "soon"), ("enabled", "maybe"), ("meta", "{"), ("remaining", "1.5")] {
             assert!(key([wrong].into_iter()).unwrap_err().contains(wrong.0), "{wrong:?}");
         }

@@ -1,6 +1,8 @@
 //! Bodies that cost a lot, from a root key that allows nothing and from one that allows everything: refused, cheap, and
 //! nothing that the process ends of.
 
+use std::time::Duration;
+
 use keyrack_test_harness::Server;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -14,6 +16,11 @@ const ITEMS: usize = 1_000_000;
 /// How many members nobody knows an object has.
 const MEMBERS: usize = 100_000;
 const DEPTH: usize = 100_000;
+/// How many are on their way at one time.
+const AT_ONCE: usize = 64;
+/// Bytes that a message to `/mcp` may have, and values that it holds twice over, which is nearly as many as it may.
+const MESSAGE: usize = 1024 * 1024;
+const VALUES: usize = 45_000;
 /// What a request may take beside the memory of an idle server, with what debug builds and allocators add.
 const MEMORY_KIB: u64 = 96 * 1024;
 
@@ -55,26 +62,57 @@ fn bodies(schema: &Value) -> Vec<String> {
     bodies
 }
 
-/// Sends every body to every operation, some at once.
+/// Sends every body to every operation, and as the arguments of every tool, many at once.
 async fn flood(server: &Server, root_key: &str) {
     let mut tasks = JoinSet::new();
     for (operation, schema) in schemas(server).await {
         for body in bodies(&schema) {
-            if tasks.len() >= 4 {
-                tasks.join_next().await.expect("a task").expect("no panic");
+            let tool = operation.replace('.', "_");
+            let params = format!("{{\"name\":\"{tool}\",\"arguments\":{body}}}");
+            let message =
+                format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{params}}}");
+            for (path, body) in [(format!("/v2/{operation}"), body), ("/mcp".to_owned(), message)] {
+                if tasks.len() >= AT_ONCE {
+                    tasks.join_next().await.expect("a task").expect("no panic");
+                }
+                let (mut wire, operation) = (Wire::to(server).await, operation.clone());
+                let request = head(&path, root_key, body.len()) + &body;
+                tasks.spawn(async move {
+                    wire.send(request).await;
+                    let reply = wire.reply().await.unwrap_or_else(|| panic!("{operation} was not answered"));
+                    let faults = reply.body["error"]["errors"].as_array().map_or(0, Vec::len);
+                    assert!((400..500).contains(&reply.status) && faults <= 50, "{path} {operation}: {reply:?}");
+                });
             }
-            let (mut wire, operation) = (Wire::to(server).await, operation.clone());
-            let request = head(&format!("/v2/{operation}"), root_key, body.len()) + &body;
-            tasks.spawn(async move {
-                wire.send(request).await;
-                let reply = wire.reply().await.unwrap_or_else(|| panic!("{operation} was not answered"));
-                let faults = reply.body["error"]["errors"].as_array().map_or(0, Vec::len);
-                assert!((400..500).contains(&reply.status) && faults <= 50, "{operation}: {reply:?}");
-            });
         }
     }
     while let Some(done) = tasks.join_next().await {
         done.expect("no panic");
+    }
+}
+
+/// Sends messages that are as large as they may be and hold as many values, side by side.
+async fn flood_with_calls(server: &Server, root_key: &str) {
+    let items = format!("[{}1]", "1,".repeat(VALUES));
+    let pad = " ".repeat(MESSAGE - items.len() - 200);
+    let calls = ["keys_createKey", "identities_createIdentity", "docs_search", "permissions_createRole"];
+    let send = async |tool: &str| {
+        let arguments = format!("{{\"name\":\"a\",\"permissions\":{items},\"meta\":{{\"a\":{items}}}}}{pad}");
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\"arguments\":{arguments}}}}}"
+        );
+        let mut wire = Wire::to(server).await;
+        wire.send(head("/mcp", root_key, body.len()) + &body).await;
+        wire
+    };
+    let mut wires = Vec::new();
+    for at in 0..AT_ONCE {
+        wires.push(send(calls[at % calls.len()]).await);
+    }
+    for mut wire in wires {
+        let reply = wire.reply().await.expect("an answer");
+        let is_refused = (400..500).contains(&reply.status) || reply.body["result"]["isError"] == true;
+        assert!(is_refused, "{reply:?}");
     }
 }
 
@@ -87,10 +125,43 @@ async fn wrong_bodies_of_any_size_cost_the_victim_nothing() {
     for client in [victim.workspace.holder(&[]).await, attacker.owner.clone()] {
         flood(&server, client.root_key()).await;
         victim.is_granted_all().await;
+        flood_with_calls(&server, client.root_key()).await;
+        victim.is_granted_all().await;
     }
     let peak = peak_kib(server.process());
     assert!(peak < idle + MEMORY_KIB, "{idle} KiB when idle, {peak} KiB at the worst");
     assert!(server.is_running() && !server.log().contains("panicked"), "{}", server.log());
+}
+
+/// Who says that a large body comes, and does not end it, has no room for it that others do not have.
+#[tokio::test]
+async fn bodies_that_never_end_take_no_more_memory_than_there_is_room() {
+    let server = program().start().await;
+    let mut victim = Victim::new(&server).await;
+    let attacker = Workspace::new(&server, "attacker").await;
+    let idle = peak_kib(server.process());
+    let body = format!("{{\"externalId\":\"cust_1\"{}", " ".repeat(2 * MESSAGE - 100));
+    let mut wires = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut wire = Wire::to(&server).await;
+        let request = head("/v2/identities.createIdentity", attacker.owner.root_key(), body.len() + 1) + &body;
+        // Where there is no room the server takes no more, and the rest does not leave here.
+        wires.push(tokio::spawn(async move {
+            wire.send(request).await;
+            wire
+        }));
+    }
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        victim.is_granted_all().await;
+    }
+    let peak = peak_kib(server.process());
+    assert!(peak < idle + MEMORY_KIB / 2, "{idle} KiB when idle, {peak} KiB at the worst");
+    wires.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(wires);
+    let large = json!({"externalId": "cust_2", "meta": {"text": "x".repeat(500_000)}});
+    attacker.owner.call("identities.createIdentity", large).await.expect(200);
+    victim.is_granted_all().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One tenant takes nothing from another: counts, room and turns.
 
+use std::time::{Duration, Instant};
+
 use keyrack_test_harness::{Client, Server};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -106,12 +108,40 @@ async fn patterns_of_one_tenant_leave_the_victims_turn_alone() {
     let (server, mut victim, attacker) = scene().await;
     let check = |identifier: &str| json!({"namespace": "patterns", "identifier": identifier, "limit": 9, "duration": WINDOW});
     attacker.owner.call("ratelimit.limit", check("first")).await.expect(200);
-    let batches = (0..200).map(|n| check(&format!("{}Q{n}*", "a*".repeat(60))));
+    let batches = (0..20).map(|n| check(&format!("{}Q{n}*", "a*".repeat(60))));
     flood(&attacker.owner, "ratelimit.setOverride", batches).await;
+    // As many stars, and as many patterns with several, as there may be.
+    for n in 0..100 {
+        attacker.owner.call("ratelimit.setOverride", check(&format!("{}Q{n}*", "a*".repeat(7)))).await.expect(200);
+    }
+    attacker.owner.call("ratelimit.setOverride", check("a*b*")).await.expect(400);
     let long = "a".repeat(500);
     let batches = (0..8).map(|_| json!((0..PER_REQUEST).map(|_| check(&long)).collect::<Vec<_>>()));
     flood(&attacker.owner, "ratelimit.multiLimit", batches).await;
     victim.is_granted_all().await;
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn an_import_of_one_tenant_leaves_the_victims_turn_alone() {
+    let (server, mut victim, attacker) = scene().await;
+    let line = ["migration", "create", "--algorithm", "sha256", "--workspace", &attacker.id];
+    let made = server.program().command(&line).output().expect("it runs");
+    let migration = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+    let api = attacker.owner.call("apis.createApi", json!({"name": "attack"})).await.expect(200).text_of("apiId");
+    let keys: Vec<Value> = (0..10_000).map(|n| json!({"hash": format!("{n:064x}"), "roles": ["r"]})).collect();
+    let body = json!({"apiId": api, "migrationId": migration, "keys": keys});
+    let importing = tokio::spawn(async move { attacker.owner.call("keys.migrateKeys", body).await });
+    let mut longest = Duration::ZERO;
+    while !importing.is_finished() {
+        let began = Instant::now();
+        victim.is_granted_all().await;
+        longest = longest.max(began.elapsed());
+    }
+    let answer = importing.await.expect("no panic").expect(200);
+    assert_eq!(answer.data()["migrated"].as_array().map(Vec::len), Some(10_000));
+    // Several requests, paid ones and changes among them; without turns each waited for the whole import.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 

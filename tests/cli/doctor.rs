@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use keyrack_test_harness::{Server, free_port};
+use serde_json::json;
 
 use crate::{Done, Shell, program};
 
@@ -60,6 +61,49 @@ async fn beside_a_running_server_all_is_well() {
     assert_about(&done, "port", "ok: a Keyrack answers on", "");
     assert_about(&done, "root key", "holds one that the database knows", "");
     assert_about(&done, "database", "answers and is up to date", "");
+}
+
+#[tokio::test]
+async fn a_master_key_that_opens_nothing_stored_is_a_failure_and_the_one_that_does_is_named() {
+    let [one, other] =
+        ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="];
+    let server = program().env("KEYRACK_MASTER_KEY", one).start().await;
+    let api = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    server.call("apis.updateApi", json!({"apiId": api, "storeEncryptedKeys": true})).await.expect(200);
+    server.call("keys.createKey", json!({"apiId": api, "recoverable": true})).await.expect(200);
+    let shell = Shell { program: server.program().clone().without_env("KEYRACK_MASTER_KEY"), ..beside(&server) };
+    let with = |settings: &[(&str, &str)]| {
+        settings.iter().fold(shell.clone(), |shell, (name, value)| shell.with(name, value))
+    };
+    assert_about(&with(&[("KEYRACK_MASTER_KEY", one)]).doctor(0), "master key", "ok: it opens", "");
+    let changed = with(&[("KEYRACK_MASTER_KEY", other), ("KEYRACK_MASTER_KEY_PREVIOUS", one)]);
+    assert_about(&changed.doctor(0), "master key", "ok: it opens", "");
+    // The first 16 hex digits of the SHA-256 of 32 times 1.
+    let name = "72cd6e8422c407fb";
+    for wrong in [with(&[]), with(&[("KEYRACK_MASTER_KEY", other)])] {
+        let done = wrong.doctor(1);
+        assert_about(&done, "master key", name, "KEYRACK_MASTER_KEY_PREVIOUS");
+        assert!(!done.stdout.contains(one) && !done.stdout.contains(other), "the secret is shown: {done:#?}");
+    }
+}
+
+/// Whoever names a workspace does not choose what the terminal of the server's operator obeys.
+#[tokio::test]
+async fn a_banner_is_text_whatever_the_workspace_is_called() {
+    let mut server = program().start().await;
+    let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
+    let name = "a\u{1b}[2J\u{202e}b";
+    let id = &overview.data()["workspace"]["id"];
+    server.call("workspace.updateWorkspace", json!({"workspaceId": id, "name": name})).await.expect(200);
+    server.kill();
+    let server = server.program().start().await;
+    let log = server.log();
+    assert!(log.contains("Workspace  a\\u{1b}[2J\\u{202e}b ("), "{log}");
+    assert!(!log.contains("\u{1b}[2J") && !log.contains('\u{202e}'), "{log}");
+    let file = root_key_file(&server);
+    let assistant = beside(&server).run(&["mcp", "--root-key-file", file.to_str().expect("text")]);
+    assert!(assistant.stderr.contains("a\\u{1b}[2J\\u{202e}b"), "{assistant:?}");
+    assert!(!assistant.stderr.contains("\u{1b}[2J"), "{assistant:?}");
 }
 
 #[tokio::test]

@@ -137,6 +137,27 @@ async fn both_kinds_of_files_are_imported_and_rows_that_are_wrong_are_reported()
     assert!(again.stderr.contains("0 imported, 1 known already, 2 left out"), "{again:?}");
 }
 
+/// Names that a JSON library keeps for itself are names here, however often one lies in another.
+#[tokio::test]
+async fn what_a_row_holds_is_imported_as_the_file_has_it() {
+    const NAME: &str = "$serde_json::private::RawValue";
+    let scene = Scene::new().await;
+    let obeyed = json!({NAME: "{\"a\":1}"});
+    let deep = (0..17).fold(json!({"a": 1}).to_string(), |inner, _| json!({NAME: inner}).to_string());
+    let row = |key: &str, meta: &str| format!("{{\"hash\":\"{}\",\"meta\":{meta}}}\n", hash(key));
+    let rows = row("one", &obeyed.to_string()) + &row("two", &deep) + &row("three", "{\"a\":[[[1]]]}");
+    let done = scene.import(&scene.file("keys.jsonl", &rows), &[]);
+    assert!(!done.stderr.contains("overflow") && done.stderr.contains("left out"), "{done:?}");
+    let csv = format!("hash,meta\n{},\"{}\"\n", hash("four"), obeyed.to_string().replace('"', "\"\""));
+    scene.import(&scene.file("keys.csv", &csv), &[]).expect(0);
+    for key in ["one", "four"] {
+        let verdict = scene.server.call("keys.verifyKey", json!({"key": key})).await.expect(200);
+        // As text: what reads it here may obey the name too.
+        assert!(verdict.text.contains(&obeyed.to_string()), "{}", verdict.text);
+    }
+    assert_eq!(scene.code("three"), "VALID");
+}
+
 #[tokio::test]
 async fn an_import_that_was_cut_off_goes_on_where_it_stopped() {
     let scene = Scene::new().await;

@@ -2,6 +2,7 @@
 
 use keyrack_core::catalogue::{Operation, Visitor, body_schema};
 use keyrack_test_harness::{Answer, Client, ROOT_KEY, Server};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::catalogue::operations;
@@ -231,6 +232,28 @@ async fn faults_that_other_rules_find_are_named_with_all_others_and_for_unknown_
 }
 
 #[tokio::test]
+async fn faults_that_no_schema_can_say_are_named_together() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let key = new_key(&server, &api, json!({})).await;
+    let meta = json!({ "a": "x".repeat(70_000) });
+    let credits = json!({ "remaining": 1, "refill": { "interval": "monthly", "amount": 1 } });
+    let of_key = ["body.credits.refill.refillDay", "body.meta"];
+    for (operation, body, due) in [
+        ("keys.createKey", json!({ "apiId": api, "meta": meta, "credits": credits }), of_key),
+        ("keys.updateKey", json!({ "keyId": key.id, "meta": meta, "credits": credits }), of_key),
+        (
+            "rootKeys.createKey",
+            json!({ "permissions": ["nonsense"], "expires": 1_600_000_000_000_i64 }),
+            ["body.permissions[0]", "body.expires"],
+        ),
+    ] {
+        let answer = server.call(operation, body).await.expect_error(400, INVALID);
+        assert_eq!(answer.locations(), due, "{operation}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_key_holds_a_thousand_permissions_however_it_gets_them() {
     let server = keyrack().await;
     let api = new_api(&server).await;
@@ -421,6 +444,13 @@ async fn a_setting_is_the_ceiling_of_all_bodies() {
     let meta = |size| json!({ "externalId": "abc", "meta": { "a": "x".repeat(size) } });
     server.call("identities.createIdentity", meta(2000)).await.expect_error(413, TOO_LARGE);
     server.call("identities.createIdentity", meta(1900)).await.expect(200);
+    for (size, status) in [(2000, 413), (1700, 200)] {
+        let params = json!({ "name": "identities_createIdentity", "arguments": meta(size) });
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let request = server.request(Method::POST, "/mcp").bearer_auth(ROOT_KEY).json(&message);
+        let answer = server.send("POST /mcp", request).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
 }
 
 #[tokio::test]
@@ -449,5 +479,21 @@ async fn answers_are_kept_by_nobody_and_are_what_they_say() {
         let answer = server.call(operation, body).await;
         assert_eq!(answer.header("cache-control"), "no-store", "{operation}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{operation}");
+    }
+    for (method, path, status) in [
+        (Method::POST, "/v2/apis.noSuch", 404),
+        (Method::GET, "/v2/apis.createApi", 405),
+        (Method::GET, "/v2/liveness", 200),
+        (Method::GET, "/healthz", 200),
+        (Method::GET, "/readyz", 200),
+        (Method::GET, "/openapi.json", 200),
+        (Method::POST, "/mcp", 401),
+        (Method::POST, "/register", 400),
+        (Method::GET, "/.well-known/oauth-authorization-server", 404),
+    ] {
+        let answer = server.send(path, server.request(method, path)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
     }
 }

@@ -105,9 +105,15 @@ async fn keys_of_an_existing_identity_are_linked_to_it() {
 async fn an_unknown_identity_is_404_before_the_permission_is_asked() {
     let server = keyrack().await;
     new_identity(&server, "customer", json!({})).await;
-    let stranger = limited_client(&server, &[]).await;
-    let answer = stranger.call("identities.getIdentity", json!({"identity": "nobody"})).await;
+    let other = limited_client(&server, &["identity.id_other123.read_identity"]).await;
+    let answer = other.call("identities.getIdentity", json!({"identity": "nobody"})).await;
     answer.expect_error(404, "unkey/data/identity_not_found");
-    let answer = stranger.call("identities.getIdentity", json!({"identity": "customer"})).await;
+    let answer = other.call("identities.getIdentity", json!({"identity": "customer"})).await;
     answer.expect_error(403, "unkey/authorization/insufficient_permissions");
+    // Who may read no identity at all is not told which there are.
+    let stranger = limited_client(&server, &[]).await;
+    for identity in ["nobody", "customer"] {
+        let answer = stranger.call("identities.getIdentity", json!({"identity": identity})).await;
+        answer.expect_error(403, "unkey/authorization/insufficient_permissions");
+    }
 }

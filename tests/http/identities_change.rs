@@ -203,14 +203,13 @@ async fn of_parallel_deletions_one_is_the_deletion() {
 #[tokio::test]
 async fn one_identity_that_may_not_be_read_refuses_the_whole_page_and_no_identity_refuses_none() {
     let server = keyrack().await;
-    let stranger = limited_client(&server, &[]).await;
-    let empty = stranger.call("identities.listIdentities", json!({})).await.expect(200);
+    let other = limited_client(&server, &["identity.id_other123.read_identity"]).await;
+    let empty = other.call("identities.listIdentities", json!({})).await.expect(200);
     assert_eq!(empty.data(), &json!([]));
     let mut ids = [new_identity(&server, "one", json!({})).await, new_identity(&server, "two", json!({})).await];
     ids.sort_unstable();
     let denied = |answer: Answer| answer.expect_error(403, "unkey/authorization/insufficient_permissions");
-    denied(stranger.call("identities.listIdentities", json!({})).await);
-    stranger.call("identities.listIdentities", json!({"search": "nothing"})).await.expect(200);
+    denied(other.call("identities.listIdentities", json!({})).await);
     let grant = format!("identity.{}.read_identity", ids[0]);
     let narrow = limited_client(&server, &[&grant]).await;
     let answer = denied(narrow.call("identities.listIdentities", json!({})).await);
@@ -221,4 +220,32 @@ async fn one_identity_that_may_not_be_read_refuses_the_whole_page_and_no_identit
     assert_eq!(page.body["pagination"]["cursor"], ids[1]);
     let found = narrow.call("identities.listIdentities", json!({"search": ids[0]})).await.expect(200);
     assert_eq!(found.data().as_array().map(Vec::len), Some(1));
+}
+
+/// Else whoever asks often enough knows every external id, letter by letter.
+#[tokio::test]
+async fn a_search_says_nothing_of_identities_that_may_not_be_read() {
+    let server = keyrack().await;
+    let mut answers = Vec::new();
+    for is_there in [false, true] {
+        if is_there {
+            new_identity(&server, "alice@example.com", json!({})).await;
+        }
+        for (permissions, status) in [(&[][..], 403), (&["identity.id_other123.read_identity"], 200)] {
+            let client = limited_client(&server, permissions).await;
+            for search in ["alice", "nobody"] {
+                let answer =
+                    client.call("identities.listIdentities", json!({"search": search})).await.expect(status);
+                let (data, page) = (&answer.body["data"], &answer.body["pagination"]);
+                answers.push((is_there, json!([data, page, answer.body["error"]["detail"]])));
+            }
+        }
+        let stranger = limited_client(&server, &[]).await;
+        stranger.call("identities.listIdentities", json!({})).await.expect(403);
+    }
+    let of =
+        |wanted: bool| answers.iter().filter(move |(is_there, _)| *is_there == wanted).map(|(_, answer)| answer);
+    assert!(of(true).eq(of(false)), "{answers:#?}");
+    let all = server.call("identities.listIdentities", json!({"search": "alice"})).await.expect(200);
+    assert_eq!(all.data().as_array().map(Vec::len), Some(1));
 }

@@ -129,6 +129,22 @@ mod tests {
         }
     }
 
+    /// Nothing is read for those who could not, so whoever may must be among those who could.
+    #[test]
+    fn whoever_satisfies_a_rule_for_some_thing_could_satisfy_it() {
+        for leg in legs() {
+            let some = granted(leg);
+            let all = some.replace("x_1", "*");
+            for held in [some.as_str(), &all, "unkey:v1:ws_1:**#*", "*"] {
+                let grants = crate::authorization::Grants::new("ws_1", [held]);
+                if grants.holds(&some) {
+                    let asked = Expression::Leg(leg);
+                    assert!(asked.could_be_satisfied_by(&grants), "{held} for {leg}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_slip_of_one_letter_is_refused_and_the_right_text_is_named() {
         let (mut refused, mut urns, mut named) = (0, 0, 0);

@@ -81,14 +81,12 @@ impl Resident {
         for subject in subjects {
             let only = &[subject.id()][..];
             match subject {
-                Subject::Workspace(id) => match workspaces::find(connection, id).await? {
-                    Some(workspace) => {
-                        self.workspaces.pin().insert(id.clone(), Arc::new(workspace));
-                    }
-                    None => {
+                Subject::Workspace(id) => {
+                    let read = self.refresh_workspace(connection, id).await;
+                    unless_unreadable(read, "workspace", id, || {
                         self.workspaces.pin().remove(id);
-                    }
-                },
+                    })?;
+                }
                 Subject::RootKey(id) => {
                     let read = self.load_root_keys(connection, Only::Ids(only)).await;
                     unless_unreadable(read, "root key", id, || drop(self.root_keys.remove(id)))?;
@@ -133,6 +131,14 @@ impl Resident {
             }
             outcome => outcome,
         }
+    }
+
+    async fn refresh_workspace(&self, connection: &mut Connection, id: &str) -> Result<(), Error> {
+        match workspaces::find(connection, id).await? {
+            Some(workspace) => self.workspaces.pin().insert(id.to_owned(), Arc::new(workspace)),
+            None => self.workspaces.pin().remove(id),
+        };
+        Ok(())
     }
 
     /// Takes what was made just now, as if it had been read.

@@ -33,7 +33,12 @@ pub struct Patterns {
     pub with_several_stars: i64,
 }
 
-fn read(row: &AnyRow) -> Result<OverrideRule, sqlx::Error> {
+/// An override as it counts, whoever reads it: one that means nothing denies.
+fn read(row: &AnyRow) -> OverrideRule {
+    meaning(row).unwrap_or_else(|error| denying(row, &error))
+}
+
+fn meaning(row: &AnyRow) -> Result<OverrideRule, sqlx::Error> {
     let (limit, duration_ms) = (row.try_get("limit_count")?, row.try_get("duration_ms")?);
     if limit < 0 || duration_ms < 1 {
         return Err(meaningless("a limit is at least 0, its duration at least 1"));
@@ -56,9 +61,7 @@ pub async fn of_namespaces(
     only: Only<'_>,
 ) -> Result<Vec<(String, OverrideRule)>, Error> {
     let rows = select(connection, LIVE, "namespace_id", only).await?;
-    Ok(readable(&rows, "override", |row| {
-        Ok((row.try_get("namespace_id")?, read(row).unwrap_or_else(|error| denying(row, &error))))
-    }))
+    Ok(readable(&rows, "override", |row| Ok((row.try_get("namespace_id")?, read(row)))))
 }
 
 /// What stands in for an override that means nothing: whom it is about may use nothing, for without it the limit that
@@ -93,7 +96,7 @@ pub async fn list(
         .bind(count)
         .fetch_all(connection)
         .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(read).collect())
 }
 
 /// The live override of a namespace with exactly this pattern.
@@ -111,7 +114,7 @@ pub async fn find_by_pattern(
         .bind(pattern.to_owned())
         .fetch_optional(connection)
         .await?;
-    Ok(row.as_ref().map(read).transpose()?)
+    Ok(row.as_ref().map(read))
 }
 
 /// An override, deleted or not.
@@ -128,7 +131,7 @@ pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Found>
     .await?;
     let found = |row: &AnyRow| -> Result<Found, sqlx::Error> {
         let deleted = row.try_get::<Option<i64>, _>("deleted_at")?.is_some();
-        Ok(Found { namespace_id: row.try_get("namespace_id")?, rule: read(row)?, deleted })
+        Ok(Found { namespace_id: row.try_get("namespace_id")?, rule: read(row), deleted })
     };
     Ok(row.as_ref().map(found).transpose()?)
 }

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::listing::{Found, after};
 use super::readable::{readable, within};
 use super::{Connection, flag};
 use crate::error::Error;
@@ -125,17 +126,25 @@ pub async fn count_rbac(connection: &mut Connection, id: &str) -> Result<(i64, i
     Ok((row.try_get("permissions")?, row.try_get("roles")?))
 }
 
-/// Workspaces from `cursor` on, in the order of ids, each with the Unix ms of its creation.
+/// `count` workspaces from `cursor` on, in the order of ids, each with the Unix ms of its creation. Those that mean
+/// nothing are left out.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn list(connection: &mut Connection, cursor: &str, count: i64) -> Result<Vec<(Workspace, i64)>, Error> {
+pub async fn list(
+    connection: &mut Connection,
+    cursor: &str,
+    count: i64,
+) -> Result<Found<(Workspace, i64)>, Error> {
     let columns = COLUMNS.replacen("SELECT id", "SELECT created_at, id", 1);
     let text = format!("{columns} AND id >= $1 ORDER BY id LIMIT $2");
     let rows =
         sqlx::query(sqlx::AssertSqlSafe(text)).bind(cursor.to_owned()).bind(count).fetch_all(connection).await?;
     let read = |row: &AnyRow| Ok((read(row)?, row.try_get("created_at")?));
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    let found = readable(&rows, "workspace", read);
+    let is_short = found.len() < rows.len() && i64::try_from(rows.len()).is_ok_and(|looked_at| looked_at == count);
+    let last = rows.last().filter(|_| is_short).map(|row| row.try_get::<String, _>("id")).transpose()?;
+    Ok(Found { rows: found, rest: last.map(|id| after(&id)) })
 }
 
 /// Writes the settings of a workspace.

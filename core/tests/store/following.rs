@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use keyrack_core::audit::Actor;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::changes::Mutation;
+use keyrack_core::clock::Clock;
+use keyrack_core::keyrack::Options;
 use keyrack_core::keys::migration::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
@@ -14,7 +17,7 @@ use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::operations::ratelimit::Limit;
 use keyrack_core::operations::workspace::CreateWorkspace;
 use keyrack_core::retention::Retention;
-use keyrack_core::setup;
+use keyrack_core::{Code, Keyrack, setup};
 use serde_json::{Value, json};
 
 use crate::changes::within_a_second;
@@ -26,6 +29,7 @@ on_both_engines!(
     a_namespace_that_another_process_made_a_moment_ago_is_found,
     a_generation_that_went_back_is_noticed,
     a_workspace_that_is_gone_is_forgotten,
+    a_process_that_cannot_read_the_feed_answers_nobody_after_a_while_and_catches_up,
     while_many_keys_of_some_workspaces_are_read_again_others_change,
     migrations_of_keys_that_are_gone_are_forgotten,
 );
@@ -212,4 +216,22 @@ async fn migrations_of_keys_that_are_gone_are_forgotten(database: Database) {
     transaction.commit().await.unwrap();
     here.keyrack.resident().reload(here.keyrack.store()).await.unwrap();
     assert!(knows(&kept) && !knows(&gone));
+}
+
+async fn a_process_that_cannot_read_the_feed_answers_nobody_after_a_while_and_catches_up(database: Database) {
+    let here = database.set_up().await;
+    let (kept, deleted) = (new_key(&here).await, new_key(&here).await);
+    let options = Options { stale_after: Some(Duration::from_millis(500)), ..Options::default() };
+    let keyrack = Keyrack::open_with(&database.location, Clock::system(), options).await.unwrap();
+    let there = Instance { keyrack, ..here.clone() };
+    there.keyrack.start_background_work(Retention::default());
+    assert_eq!(code(&there, &kept).await, "VALID");
+    execute(&here, &["ALTER TABLE workspaces RENAME TO workspaces_elsewhere"]).await;
+    within_a_second(|| there.keyrack.is_stale()).await;
+    let refused = there.run::<VerifyKey>(json!({ "key": kept["key"] })).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ServiceUnavailable);
+    execute(&here, &["ALTER TABLE workspaces_elsewhere RENAME TO workspaces"]).await;
+    here.run::<DeleteKey>(json!({ "keyId": deleted["keyId"] })).await.unwrap();
+    within_a_second(|| !sees(&there, &deleted) && !there.keyrack.is_stale()).await;
+    assert_eq!(code(&there, &kept).await, "VALID");
 }

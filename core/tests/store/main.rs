@@ -6,6 +6,7 @@ mod audit_events;
 mod audit_log;
 mod audit_retention;
 mod authority;
+mod bad_rows;
 mod changes;
 mod credits;
 mod entities;

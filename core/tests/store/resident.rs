@@ -31,7 +31,7 @@ fn found(instance: &Instance, key: &str) -> Option<Found> {
 }
 
 /// Changes rows past all checks, as a damaged dump would, and says of what.
-async fn spoil(instance: &Instance, statements: &[&str], subjects: &[Subject]) {
+pub(crate) async fn spoil(instance: &Instance, statements: &[&str], subjects: &[Subject]) {
     let mut mutation =
         Mutation::begin_as(&instance.keyrack, &instance.workspace_id, Actor::system("test")).await.unwrap();
     for statement in statements {
@@ -185,6 +185,8 @@ async fn a_value_that_means_nothing_lets_nobody_in_and_stops_nothing(database: D
         damage("root_keys", "enabled", &root_key, &["2"], "1", Subject::RootKey(root_key.clone())),
         damage("ratelimit_overrides", "limit_count", &rule, &["-1"], "9", Subject::Namespace(namespace.clone())),
         damage("ratelimit_overrides", "duration_ms", &rule, &["0", "-1"], "60000", Subject::Namespace(namespace)),
+        damage("ratelimit_overrides", "limit_count", &rule, &["-1"], "9", Subject::Override(rule.clone())),
+        damage("ratelimit_overrides", "duration_ms", &rule, &["0"], "60000", Subject::Override(rule.clone())),
     ];
     let is_let_in = async |process: &Instance, damage: &Damage| match damage.table {
         "apis" => process.keyrack.resident().api(&damage.id).is_some(),
@@ -215,35 +217,6 @@ async fn a_value_that_means_nothing_lets_nobody_in_and_stops_nothing(database: D
         }
         write(damage.sound).await;
         assert!(is_let_in(&here, damage).await, "{table}.{column} is mended");
-    }
-}
-
-/// A workspace whose row means nothing is refused as a whole, and the others start.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_workspace_that_means_nothing_stops_no_start() {
-    let database = Database::sqlite();
-    let here = database.set_up().await;
-    for (column, value) in [
-        ("requests_per_minute", "-1"),
-        ("log_retention_days", "0"),
-        ("audit_retention_days", "-5"),
-        ("enabled", "7"),
-        ("generation", "'soon'"),
-        ("name", "x'ff'"),
-    ] {
-        let spoilt = format!(
-            "INSERT INTO workspaces (id, name, created_at) VALUES ('ws_{column}', 'odd', 1); \
-             UPDATE workspaces SET {column} = {value} WHERE id = 'ws_{column}'"
-        );
-        let mut transaction = here.keyrack.store().write().await.unwrap();
-        for statement in spoilt.split("; ") {
-            sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *transaction).await.unwrap();
-        }
-        transaction.commit().await.unwrap();
-        let there = here.other_process(&database).await;
-        assert!(there.keyrack.resident().workspace(&format!("ws_{column}")).is_none(), "{column}");
-        assert!(there.keyrack.resident().workspace(&here.workspace_id).is_some());
-        there.run::<CreateApi>(json!({ "name": column })).await.unwrap();
     }
 }
 

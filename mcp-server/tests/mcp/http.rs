@@ -200,3 +200,54 @@ async fn a_call_in_flight_finishes_after_the_listener_has_stopped() {
     let (answer, ()) = tokio::join!(server.post(&[], &message), stop_then_let_go);
     assert_eq!(answer.json()["result"]["isError"], false, "{answer:?}");
 }
+
+#[tokio::test]
+async fn answers_are_kept_by_nobody_and_are_what_they_say() {
+    let server = Server::start().await;
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let create = call("apis_createApi", json!({ "name": "payments" })).to_string();
+    for (method, path, headers, body, status) in [
+        ("POST", "/mcp", &[][..], create.as_str(), 200),
+        ("POST", "/mcp/v2", &[], &ping, 200),
+        ("POST", "/mcp", &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, 202),
+        ("POST", "/mcp", &[], r#"{"jsonrpc":"2.0","id":1,"method":"no/such"}"#, 200),
+        ("POST", "/mcp", &[], r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, 200),
+        ("POST", "/mcp", &[], "[]", 400),
+        ("POST", "/mcp", &[("authorization", ABSENT)], &ping, 401),
+        ("POST", "/mcp", &[("host", "evil.example")], &ping, 403),
+        ("POST", "/mcp", &[("accept", "text/html")], &ping, 406),
+        ("POST", "/mcp", &[("content-type", "text/plain")], &ping, 415),
+        ("POST", "/mcp?readonly=1", &[], &ping, 400),
+        ("GET", "/mcp", &[], "", 405),
+        ("POST", "/register", &[], "{}", 400),
+        ("GET", "/.well-known/oauth-protected-resource/mcp", &[], "", 404),
+    ] {
+        let answer = server.send(method, path, headers, body).await;
+        assert_eq!(answer.status, status, "{method} {path} {headers:?} {body}: {answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{method} {path} {headers:?} {body}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{method} {path} {headers:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_call_is_answered_as_a_small_one_and_who_holds_nothing_makes_none() {
+    let server = Server::start().await;
+    let meta = json!({ "text": "x".repeat(300_000) });
+    let message = call("identities_createIdentity", json!({ "externalId": "cust_1", "meta": meta }));
+    let answer = server.post(&[], &message).await;
+    assert_eq!(answer.json()["result"]["isError"], false, "{answer:?}");
+    let wrong = call("identities_createIdentity", json!({ "externalId": 1, "meta": meta }));
+    assert_eq!(server.post(&[], &wrong).await.json()["result"]["isError"], true);
+    let bearer = |key: String| format!("Bearer {key}");
+    let nobody = bearer(server.world.root_key(&[]).await);
+    let small = call("workspace_getOverview", json!({}));
+    for (size, status) in [(64 * 1024, 200), (64 * 1024 + 1, 413)] {
+        let text = small.to_string();
+        let padded = format!("{text}{}", " ".repeat(size - text.len()));
+        let answer = server.send("POST", "/mcp", &[("authorization", &nobody)], &padded).await;
+        assert_eq!(answer.status, status, "{size}: {answer:?}");
+    }
+    let someone = bearer(server.world.root_key(&["identity.*.read_identity"]).await);
+    let answer = server.post(&[("authorization", &someone)], &message).await;
+    assert!(answer.json()["result"]["content"].to_string().contains("create_identity"), "{answer:?}");
+}

@@ -39,6 +39,7 @@ impl Server {
             public_hosts: vec!["keys.example".to_owned()],
             literal_addresses: false,
             calls_per_minute: 0,
+            max_body_bytes: 1 << 20,
         };
         change(&mut settings);
         let client_address: IpAddr = "203.0.113.7".parse().unwrap();

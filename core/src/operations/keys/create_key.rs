@@ -11,6 +11,7 @@ use crate::ids::{self, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
+use crate::schema::together;
 use crate::store::apis::Api;
 use crate::store::credits::{Credits, Refill};
 use crate::value::Meta;
@@ -122,9 +123,9 @@ impl Operation for CreateKey {
             caller.authorize_also::<Self>("recoverable", &scope)?;
             stores_plaintexts(api)?;
         }
-        let credits =
-            request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose()?.unwrap_or_default();
-        let meta = request.meta.as_ref().map(fields::key_meta).transpose()?;
+        let credits = request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose();
+        let (credits, meta) = together(credits, request.meta.as_ref().map(fields::key_meta).transpose())?;
+        let credits = credits.unwrap_or_default();
         let GeneratedKey { secret, hash, start } = generate(api, &request)?;
         let new = NewKey {
             id: ids::generate(Kind::Key),

@@ -12,6 +12,7 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject};
 use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::schema::together;
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
@@ -115,12 +116,12 @@ impl Operation for UpdateKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let (_, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let refill = read_refill(&request.credits)?;
         let meta = match &request.meta {
-            Patch::Value(meta) => Patch::Value(fields::key_meta(meta)?),
-            Patch::Null => Patch::Null,
-            Patch::Absent => Patch::Absent,
+            Patch::Value(meta) => fields::key_meta(meta).map(Patch::Value),
+            Patch::Null => Ok(Patch::Null),
+            Patch::Absent => Ok(Patch::Absent),
         };
+        let (refill, meta) = together(read_refill(&request.credits), meta)?;
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         mutation.correlate();
         let (mut key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;

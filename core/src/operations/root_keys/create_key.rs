@@ -10,6 +10,7 @@ use crate::catalogue::{About, Effect, Operation, Reply, Tool};
 use crate::changes::Mutation;
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
+use crate::schema::together;
 use crate::setup::{self, NewRootKey};
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
@@ -66,8 +67,7 @@ impl Operation for CreateKey {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         caller.authorize::<Self>(&[])?;
         let expires_at = request.expires.into_change().flatten();
-        check_known(caller, &request.permissions)?;
-        check_expiry(keyrack, caller, expires_at)?;
+        together(check_known(caller, &request.permissions), check_expiry(keyrack, caller, expires_at))?;
         check_covered(caller, &request.permissions)?;
         let new = NewRootKey {
             name: request.name.filter(|name| !name.is_empty()),

@@ -34,7 +34,8 @@ impl Operation for DeleteKey {
         summary: "Deletes a root key; it is refused from then on. There is no way back.",
         description: "The caller must cover every permission of the key, and may be that key: then this answer is \
                       the last that it gets, and the next call with it answers 401. `keyrack api` asks before that. \
-                      Only an operator deletes an operator. The last enabled root key without an expiry that has full access answers 412. Deleting \
+                      Only an operator deletes an operator. A caller that has an expiry itself may delete keys that \
+                      have none. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
         hint: "Acts at once, without asking again.",
         example: r#"{"keyId": "<rootKeyId>"}"#,

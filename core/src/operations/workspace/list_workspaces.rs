@@ -58,13 +58,14 @@ impl Operation for ListWorkspaces {
         caller.authorize::<Self>(&[])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
-        let rows = workspaces::list(&mut connection, &cursor, request.limit.rows()).await?;
-        let items = rows.into_iter().map(|(workspace, created_at)| Item {
+        let found = workspaces::list(&mut connection, &cursor, request.limit.rows()).await?;
+        let page = request.limit.page_of_found(found, |(workspace, _)| &workspace.id);
+        let items = page.data.into_iter().map(|(workspace, created_at)| Item {
             id: workspace.id,
             name: workspace.name,
             enabled: workspace.enabled,
             created_at,
         });
-        Ok(request.limit.page(items.collect(), |item| &item.id))
+        Ok(Reply { data: items.collect(), pagination: page.pagination })
     }
 }
