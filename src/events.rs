@@ -12,7 +12,8 @@ use crate::settings::{self, Flags, Settings};
 /// The command and its flags.
 pub(crate) fn command() -> Command {
     let command = Command::new("events").about(
-        "Prints the log of events (verifications, decisions on rate limits) as one JSON object per line, oldest first",
+        "Prints the log of events (verifications, decisions on rate limits) as one JSON object per line. The \
+         oldest file comes first; in a file, the oldest event",
     );
     settings::add_flags(command, Flags::Data)
 }
@@ -28,8 +29,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("there is no log of events in {}; a server makes one", folder.display()))?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for (path, _) in files {
-        let is_torn = log::read(&path, |record| {
-            serde_json::to_writer(&mut out, &record)?;
+        let is_torn = log::read(&path, |entry| {
+            serde_json::to_writer(&mut out, &entry)?;
             out.write_all(b"\n")
         });
         match is_torn {

@@ -15,6 +15,7 @@ use divan::counter::ItemsCount;
 use keyrack_core::analytics::event::{Event, Verification};
 use keyrack_core::analytics::log::Log;
 use keyrack_core::analytics::recorder::Recorder;
+use keyrack_core::analytics::texts::Tags;
 use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
 use keyrack_core::clock::Clock;
@@ -194,7 +195,7 @@ impl WithKey {
             time: NOW,
             found: self.found.clone(),
             outcome: Verdict::Valid,
-            tags: Box::default(),
+            tags: Tags::default(),
             spent_credits: 0,
             latency: Duration::from_micros(10),
         })

@@ -45,6 +45,7 @@ pub mod retention;
 mod schedule;
 pub mod schema;
 pub mod setup;
+mod shares;
 mod state;
 pub mod store;
 pub mod traces;

@@ -7,6 +7,7 @@ mod authority;
 #[cfg(target_os = "linux")]
 mod bodies;
 mod connections;
+mod queues;
 mod tenants;
 mod victim;
 mod wire;

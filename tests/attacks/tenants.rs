@@ -17,7 +17,7 @@ const PER_REQUEST: usize = 100;
 const LARGE: u64 = 1_000_000_000_000;
 
 /// Sends batches side by side.
-async fn flood(client: &Client, operation: &'static str, batches: impl Iterator<Item = Value>) {
+pub(crate) async fn flood(client: &Client, operation: &'static str, batches: impl Iterator<Item = Value>) {
     let mut tasks = JoinSet::new();
     for body in batches {
         if tasks.len() >= 8 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::texts::{KeptText, TEXT_BYTES, Tags, beginning};
 use crate::ids::RequestId;
 use crate::keys::verification::{Found, Verdict};
 use crate::resident::Namespace;
@@ -29,8 +30,8 @@ pub struct Verification {
     pub found: Found,
     /// The verdict.
     pub outcome: Verdict,
-    /// As the verifier sent them.
-    pub tags: Box<[Box<str>]>,
+    /// As far as they are kept.
+    pub tags: Tags,
     /// What was taken from the balance.
     pub spent_credits: i64,
     /// How long it took.
@@ -47,7 +48,7 @@ pub struct Ratelimit {
     /// Where it was counted.
     pub namespace: Arc<Namespace>,
     /// Who was counted.
-    pub identifier: Box<str>,
+    pub identifier: KeptText,
     /// The override that applied.
     pub override_id: Option<Arc<str>>,
     /// Whether it passed.
@@ -62,6 +63,22 @@ pub struct Ratelimit {
     pub tokens: i64,
     /// How long it took.
     pub latency: Duration,
+}
+
+/// What the log keeps of an event.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Entry<'a> {
+    /// The event.
+    #[serde(flatten)]
+    pub record: Record<'a>,
+    /// Bytes of texts of the caller's that were cut because they were too long.
+    #[serde(rename = "cutBytes", skip_serializing_if = "is_zero")]
+    pub cut_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An event as the log keeps it. Variants and members are part of the log's format: new ones go to the end,
@@ -123,20 +140,40 @@ pub struct RatelimitRecord<'a> {
     pub latency_microseconds: u64,
 }
 
-impl Event {
-    /// What the log keeps of it.
-    pub fn record(&self) -> Record<'_> {
+impl Record<'_> {
+    /// Whose event it is.
+    pub fn workspace_id(&self) -> &str {
         match self {
-            Event::Verification(event) => Record::Verification(event.record()),
-            Event::Ratelimit(event) => Record::Ratelimit(event.record()),
+            Record::Verification(record) => record.workspace_id,
+            Record::Ratelimit(record) => record.workspace_id,
+        }
+    }
+}
+
+impl Event {
+    /// Whose event it is.
+    pub fn workspace_id(&self) -> &str {
+        match self {
+            Event::Verification(event) => &event.found.key.place.workspace_id,
+            Event::Ratelimit(event) => &event.namespace.stored.workspace_id,
+        }
+    }
+
+    /// What the log keeps of it.
+    pub fn entry(&self) -> Entry<'_> {
+        match self {
+            Event::Verification(event) => event.entry(),
+            Event::Ratelimit(event) => event.entry(),
         }
     }
 }
 
 impl Verification {
-    fn record(&self) -> VerificationRecord<'_> {
+    fn entry(&self) -> Entry<'_> {
         let Found { key, key_space_id, identity, .. } = &self.found;
-        VerificationRecord {
+        let external_id = identity.as_ref().map_or("", |identity| &identity.external_id);
+        let (external_id, cut_bytes) = beginning(external_id, TEXT_BYTES);
+        let record = VerificationRecord {
             request_id: self.request_id.as_str(),
             time: self.time,
             workspace_id: &key.place.workspace_id,
@@ -144,25 +181,27 @@ impl Verification {
             key_space_id,
             key_id: &key.id,
             identity_id: identity.as_ref().map_or("", |identity| &identity.id),
-            external_id: identity.as_ref().map_or("", |identity| &identity.external_id),
+            external_id,
             outcome: self.outcome.name(),
-            tags: self.tags.iter().map(|tag| &**tag).collect(),
+            tags: self.tags.kept.iter().map(|tag| &**tag).collect(),
             spent_credits: self.spent_credits,
             latency_microseconds: microseconds(self.latency),
-        }
+        };
+        Entry { record: Record::Verification(record), cut_bytes: self.tags.cut_bytes + cut_bytes }
     }
 }
 
 impl Ratelimit {
-    fn record(&self) -> RatelimitRecord<'_> {
+    fn entry(&self) -> Entry<'_> {
         let namespace = &self.namespace.stored;
-        RatelimitRecord {
+        let (name, cut_bytes) = beginning(&namespace.name, TEXT_BYTES);
+        let record = RatelimitRecord {
             request_id: self.request_id.as_str(),
             time: self.time,
             workspace_id: &namespace.workspace_id,
             namespace_id: &namespace.id,
-            namespace: &namespace.name,
-            identifier: &self.identifier,
+            namespace: name,
+            identifier: &self.identifier.kept,
             override_id: self.override_id.as_deref().unwrap_or_default(),
             passed: self.passed,
             limit: self.limit,
@@ -170,7 +209,8 @@ impl Ratelimit {
             reset_at: self.reset_at,
             tokens: self.tokens,
             latency_microseconds: microseconds(self.latency),
-        }
+        };
+        Entry { record: Record::Ratelimit(record), cut_bytes: self.identifier.cut_bytes + cut_bytes }
     }
 }
 

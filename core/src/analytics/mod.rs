@@ -8,5 +8,6 @@
 pub mod event;
 pub mod log;
 pub mod recorder;
+pub mod texts;
 pub mod usage;
 pub(crate) mod writing;

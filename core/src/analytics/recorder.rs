@@ -2,7 +2,7 @@
 //!
 //! Recording is one push into a bounded ring: it never waits, and wakes nobody (a parked thread woken per
 //! event costs more than all the rest of a verification). A thread looks into the ring every 10 ms while
-//! there is something to do.
+//! there is something to do. Beyond half of the ring each workspace has its share ([`Shares`]).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -15,11 +15,12 @@ use crossbeam_queue::ArrayQueue;
 use foldhash::quality::RandomState;
 
 use super::event::Event;
-use super::log::Log;
+use super::log::{Log, Lost};
 use super::usage::Counts;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::{Counter, Gauge, Metrics};
+use crate::shares::{Share, Shares};
 
 /// Events that the ring holds: what three million a second leave in it between two looks; the first look
 /// after idleness comes later and finds room for a burst of 650,000 a second.
@@ -36,15 +37,31 @@ const WARN_EVERY: u32 = 6000;
 /// Takes events and keeps what is made of them until it is written.
 #[derive(Debug)]
 pub struct Recorder {
-    ring: ArrayQueue<Event>,
+    ring: ArrayQueue<(Event, Share)>,
+    shares: Shares,
     kept: Mutex<Kept>,
     stopping: AtomicBool,
     /// Events that were taken.
     pub recorded: Counter,
-    /// Events that the ring had no place for.
-    pub dropped: Counter,
-    /// Frames that could not be written to the log.
+    /// Events that were lost.
+    pub dropped: Dropped,
+    /// How often the log could not be written.
     pub failed_writes: Counter,
+    /// Bytes of the log.
+    pub log_bytes: Gauge,
+    /// Unix ms of the oldest event in the log; 0 while it has none.
+    oldest: Gauge,
+}
+
+/// Events that were lost, by reason.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// The ring had no place.
+    pub full: Counter,
+    /// The ring had places, but none more for this workspace.
+    pub share: Counter,
+    /// They are counted as usage, but could not be written to the log.
+    pub failed: Counter,
 }
 
 /// What was made of the events so far and is not in the store yet.
@@ -68,11 +85,14 @@ impl Default for Recorder {
     fn default() -> Self {
         Recorder {
             ring: ArrayQueue::new(RING),
+            shares: Shares::of(RING),
             kept: Mutex::default(),
             stopping: AtomicBool::new(false),
             recorded: Counter::default(),
-            dropped: Counter::default(),
+            dropped: Dropped::default(),
             failed_writes: Counter::default(),
+            log_bytes: Gauge::default(),
+            oldest: Gauge::default(),
         }
     }
 }
@@ -80,9 +100,16 @@ impl Default for Recorder {
 impl Recorder {
     /// Takes an event, or drops it and counts that.
     pub fn record(&self, event: Event) {
-        match self.ring.push(event) {
+        let Some(share) = self.shares.take(event.workspace_id(), self.ring.len()) else {
+            self.dropped.share.add(1);
+            return;
+        };
+        match self.ring.push((event, share)) {
             Ok(()) => self.recorded.add(1),
-            Err(_) => self.dropped.add(1),
+            Err((_, share)) => {
+                self.shares.give_back(share);
+                self.dropped.full.add(1);
+            }
         }
     }
 
@@ -93,7 +120,20 @@ impl Recorder {
 
     /// Writes events to this log from now on.
     pub fn write_to(&self, log: Log) {
+        self.note_log(&log);
         self.kept().log = Some(log);
+    }
+
+    /// How old the oldest event in the log is at `now`, Unix ms; zero while it has none.
+    pub fn log_age(&self, now: i64) -> Duration {
+        let oldest = self.oldest.value();
+        let now = u64::try_from(now).unwrap_or(0);
+        Duration::from_millis(if oldest == 0 { 0 } else { now.saturating_sub(oldest) })
+    }
+
+    fn note_log(&self, log: &Log) {
+        self.log_bytes.set(log.bytes());
+        self.oldest.set(log.oldest().and_then(|oldest| oldest.try_into().ok()).unwrap_or(0));
     }
 
     /// Starts the thread that empties the ring, until [`Recorder::stop`]. How it fares is noted like scheduled work.
@@ -127,18 +167,21 @@ impl Recorder {
         let mut kept = self.kept();
         // No more than were there: decisions go on meanwhile.
         let waiting = self.ring.len();
-        for event in std::iter::from_fn(|| self.ring.pop()).take(waiting) {
+        for (event, share) in std::iter::from_fn(|| self.ring.pop()).take(waiting) {
+            self.shares.give_back(share);
             kept.take(&event);
         }
         let Kept { log: Some(log), since_warning, .. } = &mut *kept else { return waiting };
         *since_warning = since_warning.saturating_add(1);
-        if let Err(error) = log.write(clock.now()) {
+        if let Err(Lost { events, error }) = log.write(clock.now()) {
             self.failed_writes.add(1);
+            self.dropped.failed.add(events);
             if *since_warning >= WARN_EVERY {
                 tracing::warn!(%error, "events are lost: the log cannot be written");
                 *since_warning = 0;
             }
         }
+        self.note_log(log);
         waiting
     }
 
@@ -188,7 +231,7 @@ fn caught(look: impl FnOnce() -> usize) -> Option<usize> {
 impl Kept {
     fn take(&mut self, event: &Event) {
         if let Some(log) = &mut self.log {
-            log.add(&event.record());
+            log.add(&event.entry());
         }
         self.counts.add(event);
         if let Event::Verification(event) = event {
@@ -205,6 +248,88 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analytics::event::Ratelimit;
+    use crate::analytics::log;
+    use crate::analytics::texts::KeptText;
+    use crate::ids::RequestId;
+    use crate::ratelimit::override_rules::OverrideRules;
+    use crate::resident::Namespace;
+    use crate::store::namespaces;
+
+    const NOW: i64 = 1_773_576_000_000;
+
+    fn namespace(workspace_id: &str) -> Arc<Namespace> {
+        let (id, name) = ("rlns_1".to_owned(), "mail".to_owned());
+        let stored = namespaces::Namespace { id, workspace_id: workspace_id.to_owned(), name, deleted: false };
+        Arc::new(Namespace { stored, overrides: OverrideRules::default() })
+    }
+
+    fn event(namespace: &Arc<Namespace>) -> Event {
+        Event::Ratelimit(Ratelimit {
+            request_id: RequestId::new(),
+            time: NOW,
+            namespace: namespace.clone(),
+            identifier: KeptText::of("ann"),
+            override_id: None,
+            passed: true,
+            limit: 1,
+            remaining: 0,
+            reset_at: NOW,
+            tokens: 1,
+            latency: Duration::ZERO,
+        })
+    }
+
+    fn record(recorder: &Recorder, workspace_id: &str, events: usize) {
+        let namespace = namespace(workspace_id);
+        (0..events).for_each(|_| recorder.record(event(&namespace)));
+    }
+
+    fn counts(recorder: &Recorder) -> [u64; 4] {
+        let Dropped { full, share, failed } = &recorder.dropped;
+        [recorder.recorded.value(), full.value(), share.value(), failed.value()]
+    }
+
+    #[test]
+    fn a_workspace_that_floods_the_ring_loses_its_own_events_alone() {
+        let recorder = Recorder::default();
+        record(&recorder, "ws_loud", 2 * RING);
+        let [recorded, full, share, _] = counts(&recorder);
+        assert!((RING / 2..RING * 6 / 10).contains(&usize::try_from(recorded).unwrap()), "{recorded}");
+        assert_eq!((full, share), (0, 2 * RING as u64 - recorded));
+        record(&recorder, "ws_quiet", 500);
+        assert_eq!(counts(&recorder), [recorded + 500, 0, share, 0], "all of the quiet one's");
+        let clock = Clock::standing_at(NOW);
+        assert_eq!(recorder.empty_ring(&clock) as u64, recorded + 500);
+        let of = |id: &str| {
+            let kept = recorder.kept();
+            kept.counts.iter().filter(|(counted, _)| &*counted.workspace_id == id).map(|(_, count)| count).sum()
+        };
+        assert_eq!((of("ws_quiet"), of("ws_loud")), (500_i64, i64::try_from(recorded).unwrap()));
+        // What was taken out has given its places back.
+        record(&recorder, "ws_loud", 2 * RING);
+        assert_eq!(counts(&recorder)[..3], [2 * recorded + 500, 0, 2 * share]);
+    }
+
+    #[test]
+    fn events_that_the_log_cannot_take_are_counted_and_its_age_and_size_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join(log::FOLDER);
+        let recorder = Recorder::default();
+        recorder.write_to(Log::open(&inner, 1 << 30).unwrap());
+        assert_eq!((recorder.log_bytes.value(), recorder.log_age(NOW)), (0, Duration::ZERO));
+        std::fs::remove_dir(&inner).unwrap();
+        record(&recorder, "ws_1", 3);
+        recorder.empty_ring(&Clock::standing_at(NOW));
+        assert_eq!((counts(&recorder), recorder.failed_writes.value()), ([3, 0, 0, 3], 1));
+        std::fs::create_dir(&inner).unwrap();
+        record(&recorder, "ws_1", 2);
+        recorder.empty_ring(&Clock::standing_at(NOW + 1000));
+        assert_eq!(counts(&recorder), [5, 0, 0, 3]);
+        assert_eq!(recorder.log_age(NOW + 61_000), Duration::from_secs(60));
+        let [(_, bytes)] = log::files(&inner).unwrap().try_into().unwrap();
+        assert_eq!(recorder.log_bytes.value(), bytes);
+    }
 
     #[test]
     fn a_look_that_panics_is_no_end() {

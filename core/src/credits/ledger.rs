@@ -3,7 +3,8 @@
 //! It takes the deduction that waits longest and all that queued up behind it meanwhile, makes them in one
 //! transaction, and answers when that is committed: acknowledged means committed. It never waits for a group
 //! to fill; the last commit's duration fills the next group. The queue is bounded, so a database that does
-//! not keep up refuses instead of filling memory. What must hold across processes is up to the database.
+//! not keep up refuses instead of filling memory, and beyond half of it each workspace has its share
+//! ([`Shares`]). What must hold across processes is up to the database.
 //!
 //! It begins with the first deduction: a program that only reads has none.
 
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::{Code, Error};
 use crate::metrics::Metrics;
 use crate::resident::Key;
+use crate::shares::{Share, Shares};
 use crate::store::Store;
 use crate::store::debits::{Applied, Debit, Debits, Durability, Outcome, PostgresDebits, SqliteDebits};
 
@@ -57,14 +59,29 @@ impl Shared {
 /// A ledger that has begun.
 #[derive(Debug)]
 struct Running {
-    queue: mpsc::Sender<Message>,
+    queue: Queue,
     /// Has no sender any more when the writer has ended.
     ended: watch::Receiver<()>,
 }
 
+/// The sending end of the queue.
+#[derive(Debug)]
+struct Queue {
+    messages: mpsc::Sender<Message>,
+    shares: Arc<Shares>,
+}
+
+/// Why a deduction has no place in the queue.
+#[derive(Debug, PartialEq, Eq)]
+enum NoPlace {
+    /// The queue is full, or the workspace has its share of it.
+    Full,
+    Closed,
+}
+
 #[derive(Debug)]
 enum Message {
-    Deduct(Debit, Waiter),
+    Deduct(Debit, Waiter, Share),
     /// Finish what was taken, and take no more.
     Stop,
 }
@@ -86,16 +103,15 @@ impl Ledger {
     /// Makes a deduction from the balance of `key` with others in a group.
     ///
     /// # Errors
-    /// Those of the group, or 503 when the queue is full or the ledger was closed.
+    /// Those of the group, or 503 when the queue is full, or the workspace has its share of it, or the ledger was
+    /// closed.
     pub(super) async fn deduct(&self, debit: Debit, key: Arc<Key>) -> Result<Outcome, Error> {
         let (answer, answered) = oneshot::channel();
-        let message = Message::Deduct(debit, Waiter { key, answer });
-        self.running.get_or_init(|| self.start()).queue.try_send(message).map_err(|refused| {
+        let queue = &self.running.get_or_init(|| self.start()).queue;
+        queue.put(debit, Waiter { key, answer }).map_err(|refused| {
             let reason = match refused {
-                mpsc::error::TrySendError::Full(_) => {
-                    "More deductions wait for the database than it keeps up with"
-                }
-                mpsc::error::TrySendError::Closed(_) => "The server is stopping",
+                NoPlace::Full => "More deductions wait for the database than it keeps up with",
+                NoPlace::Closed => "The server is stopping",
             };
             Error::new(Code::ServiceUnavailable, format!("{reason}; nothing was spent. Try again shortly."))
                 .retry_after(1)
@@ -105,7 +121,7 @@ impl Ledger {
 
     /// How many deductions wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.running.get().map_or(0, |running| running.queue.max_capacity() - running.queue.capacity())
+        self.running.get().map_or(0, |running| running.queue.waiting())
     }
 
     /// For how long the group takes that is made now; zero when none is.
@@ -121,7 +137,7 @@ impl Ledger {
         // One that never began begins with nothing, so that it does not begin later.
         let running = self.running.get_or_init(Running::over);
         // Fails when it has ended already.
-        let _ = running.queue.send(Message::Stop).await;
+        let _ = running.queue.messages.send(Message::Stop).await;
         let mut ended = running.ended.clone();
         while ended.changed().await.is_ok() {}
         drop(self.take_prepared());
@@ -132,10 +148,11 @@ impl Ledger {
     }
 
     fn start(&self) -> Running {
-        let (queue, messages) = mpsc::channel(QUEUE);
+        let (queue, messages) = Queue::of(QUEUE);
         let (alive, ended) = watch::channel(());
         let (metrics, shared) = (self.metrics.clone(), self.shared.clone());
-        let writer = Writer { messages, metrics, is_failing: false, shared, _alive: alive };
+        let shares = queue.shares.clone();
+        let writer = Writer { messages, shares, metrics, is_failing: false, shared, _alive: alive };
         match self.take_prepared().unwrap_or_else(|| self.store.debits(self.durability)) {
             Debits::Sqlite(debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
@@ -154,13 +171,41 @@ impl Ledger {
 impl Running {
     /// A ledger that has ended before it began.
     fn over() -> Running {
-        Running { queue: mpsc::channel(1).0, ended: watch::channel(()).1 }
+        Running { queue: Queue::of(1).0, ended: watch::channel(()).1 }
+    }
+}
+
+impl Queue {
+    /// A queue with this many places, and its receiving end.
+    fn of(places: usize) -> (Queue, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(places);
+        (Queue { messages, shares: Arc::new(Shares::of(places)) }, receiver)
+    }
+
+    fn waiting(&self) -> usize {
+        self.messages.max_capacity() - self.messages.capacity()
+    }
+
+    fn put(&self, debit: Debit, waiter: Waiter) -> Result<(), NoPlace> {
+        let Some(share) = self.shares.take(&debit.workspace_id, self.waiting()) else {
+            return Err(NoPlace::Full);
+        };
+        let (message, reason) = match self.messages.try_send(Message::Deduct(debit, waiter, share)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Full(message)) => (message, NoPlace::Full),
+            Err(mpsc::error::TrySendError::Closed(message)) => (message, NoPlace::Closed),
+        };
+        if let Message::Deduct(_, _, share) = message {
+            self.shares.give_back(share);
+        }
+        Err(reason)
     }
 }
 
 /// The one that writes.
 struct Writer {
     messages: mpsc::Receiver<Message>,
+    shares: Arc<Shares>,
     metrics: Arc<Metrics>,
     is_failing: bool,
     shared: Arc<Shared>,
@@ -214,7 +259,10 @@ impl Writer {
 
     fn group(&mut self, messages: &mut Vec<Message>) -> (Vec<Debit>, Vec<Waiter>) {
         let deductions = messages.drain(..).filter_map(|message| match message {
-            Message::Deduct(debit, waiter) => Some((debit, waiter)),
+            Message::Deduct(debit, waiter, share) => {
+                self.shares.give_back(share);
+                Some((debit, waiter))
+            }
             Message::Stop => {
                 // What is in the queue still comes.
                 self.messages.close();
@@ -266,5 +314,64 @@ impl Writer {
             }
             Outcome::Unlimited | Outcome::NoBalance => known.forget(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resident::{Access, NEVER, Place};
+
+    fn key(workspace_id: &str) -> Arc<Key> {
+        let place =
+            Place { workspace_id: workspace_id.into(), api_id: "api_1".into(), pending_migration_id: None };
+        let access = Access { permissions: Box::default(), roles: Box::default() };
+        Arc::new(Key {
+            id: "key_1".into(),
+            place: Arc::new(place),
+            name: None,
+            identity_id: None,
+            meta: None,
+            enabled: true,
+            expires_at: NEVER,
+            balance: None,
+            access: Arc::new(access),
+            ratelimits: Box::default(),
+        })
+    }
+
+    /// How many of so many deductions of a workspace have a place.
+    fn put(queue: &Queue, workspace_id: &str, deductions: usize) -> usize {
+        let key = key(workspace_id);
+        let put = |_: &usize| {
+            let workspace_id = key.place.workspace_id.clone();
+            let debit = Debit { workspace_id, key_id: key.id.clone(), cost: 1, refill: None };
+            queue.put(debit, Waiter { key: key.clone(), answer: oneshot::channel().0 }).is_ok()
+        };
+        (0..deductions).filter(put).count()
+    }
+
+    #[test]
+    fn a_flood_of_deductions_of_one_workspace_leaves_room_for_those_of_others() {
+        let (queue, mut messages) = Queue::of(QUEUE);
+        let loud = put(&queue, "ws_loud", 2 * QUEUE);
+        assert!((QUEUE / 2..QUEUE * 6 / 10).contains(&loud), "{loud} of {QUEUE}");
+        assert_eq!(put(&queue, "ws_quiet", 150), 150);
+        assert_eq!(put(&queue, "ws_loud", 1000), 0, "it has its share");
+        // Whoever takes them out gives their places back.
+        while let Ok(message) = messages.try_recv() {
+            let Message::Deduct(_, _, share) = message else { panic!("nobody stops it") };
+            queue.shares.give_back(share);
+        }
+        assert_eq!(queue.waiting(), 0);
+        assert_eq!(put(&queue, "ws_loud", 2 * QUEUE), loud);
+    }
+
+    #[test]
+    fn what_a_closed_queue_refuses_takes_no_share() {
+        let (queue, messages) = Queue::of(QUEUE);
+        put(&queue, "ws_1", QUEUE);
+        drop(messages);
+        assert_eq!(put(&queue, "ws_2", QUEUE), 0);
     }
 }

@@ -117,11 +117,20 @@ impl Shown {
     fn events(&self, page: &mut Page<'_>) -> fmt::Result {
         let recorder = self.keyrack.recorder();
         page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
-        let help = "Events lost because more came than could be kept";
-        page.counter("events_dropped", help, recorder.dropped.value())?;
+        let dropped = &recorder.dropped;
+        let dropped = [("full", &dropped.full), ("share", &dropped.share), ("failed", &dropped.failed)];
+        let dropped = dropped.map(|(reason, count)| ([("reason", reason)], count.value()));
+        let help =
+            "Events lost: there was no place, none more for their workspace, or the log could not be written";
+        page.counters("events_dropped", help, dropped)?;
         let help = "Portions of the log of events that could not be written and are lost";
         page.counter("event_log_failures", help, recorder.failed_writes.value())?;
-        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))
+        page.gauge("events_waiting", "Events on their way to the log", None, approximate(recorder.waiting()))?;
+        let bytes = float(recorder.log_bytes.value());
+        page.gauge("event_log", "Size of the log of events", Some(&Unit::Bytes), bytes)?;
+        let age = recorder.log_age(self.keyrack.clock().now()).as_secs_f64();
+        let help = "Age of the oldest event in the log; 0 while it has none";
+        page.gauge("event_log_age", help, Some(&Unit::Seconds), age)
     }
 
     fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {

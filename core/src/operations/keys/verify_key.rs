@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::analytics::event::{self, Event};
+use crate::analytics::texts::Tags;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{Integer, List, Text, Unread, sent};
 use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
@@ -331,13 +332,13 @@ struct Noted {
     request_id: RequestId,
     /// Unix ms.
     at: i64,
-    tags: Box<[Box<str>]>,
+    tags: Tags,
     started: Instant,
 }
 
 impl Noted {
     fn of(caller: &Caller, asked: &Asked<'_>, at: i64, started: Instant) -> Self {
-        let tags = asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| Box::from(&**tag)).collect();
+        let tags = Tags::of(asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| &**tag));
         Noted { request_id: caller.origin().request_id, at, tags, started }
     }
 }

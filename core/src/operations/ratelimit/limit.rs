@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::analytics::event::{self, Event};
+use crate::analytics::texts::KeptText;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
 use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
@@ -165,7 +166,7 @@ impl Asked<'_> {
             request_id: caller.origin().request_id,
             time: decided.time,
             namespace: namespace.clone(),
-            identifier: (*self.identifier).into(),
+            identifier: KeptText::of(&self.identifier),
             override_id: decided.override_id.clone(),
             passed: decided.decision.passed,
             limit: decided.limit,

@@ -1,0 +1,130 @@
+//! What all tenants put into one queue or one log: a flood of one takes no place from another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use keyrack_test_harness::{Client, Database, Server, http_client};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::program;
+use crate::tenants::flood;
+use crate::victim::Workspace;
+
+/// Size of the log of events.
+const LOG_BYTES: u64 = 256 << 10;
+const FLOOD: usize = 2_200;
+/// Bytes of tags that an event keeps.
+const TAGS_BYTES: usize = 2048;
+
+async fn new_key(workspace: &Workspace, members: Value) -> String {
+    let api = workspace.owner.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
+    let mut body = json!({"apiId": api.text_of("apiId")});
+    body.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+    workspace.owner.call("keys.createKey", body).await.expect(200).text_of("key")
+}
+
+/// Verifications in the log of events, by what `keyrack events` prints of them.
+fn logged(server: &Server) -> Vec<Value> {
+    let output = server.program().command(&["events"]).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("an object per line")).collect()
+}
+
+async fn number(server: &Server, name: &str) -> f64 {
+    let log = server.log();
+    let address = log.lines().find_map(|line| line.trim().strip_prefix("Metrics")).expect("a banner").trim();
+    let text = http_client().get(address).send().await.expect("served").text().await.expect("text");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_flood_of_long_tags_removes_no_event_of_the_victim() {
+    let server = program()
+        .env("KEYRACK_EVENT_LOG_BYTES", &LOG_BYTES.to_string())
+        .env("KEYRACK_METRICS_LISTEN", "127.0.0.1:0")
+        .start()
+        .await;
+    let (victim, attacker) = (Workspace::new(&server, "victim").await, Workspace::new(&server, "attacker").await);
+    let (its_key, key) = (new_key(&victim, json!({})).await, new_key(&attacker, json!({})).await);
+    let of_victim = |from: usize| {
+        (from..from + 10).map(|n| json!({"key": its_key, "tags": [format!("n={n}")]})).collect::<Vec<_>>()
+    };
+    flood(&victim.owner, "keys.verifyKey", of_victim(0).into_iter()).await;
+    let tags: Vec<String> = (0..20).map(|n| format!("{n}{}", "x".repeat(498))).collect();
+    let sent: usize = tags.iter().map(String::len).sum();
+    let body = json!({"key": key, "tags": tags});
+    flood(&attacker.owner, "keys.verifyKey", (0..FLOOD).map(|_| body.clone())).await;
+    flood(&victim.owner, "keys.verifyKey", of_victim(10).into_iter()).await;
+    // The log is written some milliseconds later.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let events = logged(&server);
+    let of = |workspace: &Workspace| -> Vec<&Value> {
+        events.iter().filter(|event| event["verification"]["workspaceId"] == workspace.id.as_str()).collect()
+    };
+    let mut kept: Vec<&str> = of(&victim).iter().filter_map(|e| e["verification"]["tags"][0].as_str()).collect();
+    kept.sort_unstable();
+    let mut due: Vec<String> = (0..20).map(|n| format!("n={n}")).collect();
+    due.sort_unstable();
+    assert_eq!(kept, due, "events of the victim are gone");
+    let loud = of(&attacker);
+    assert!((20..150).contains(&loud.len()), "{} of the flood's events are kept", loud.len());
+    assert!(loud.iter().all(|event| event["cutBytes"] == sent - TAGS_BYTES), "{}", loud[0]);
+    assert_eq!(number(&server, r#"keyrack_events_dropped_total{reason="failed"}"#).await, 0.0);
+    let bytes = number(&server, "keyrack_event_log_bytes").await;
+    assert!((100_000.0..300_000.0).contains(&bytes), "{bytes} bytes");
+    let age = number(&server, "keyrack_event_log_age_seconds").await;
+    assert!((0.5..600.0).contains(&age), "{age} s");
+}
+
+/// Verifies a paid key again and again without waiting for the answer, and counts those that are refused.
+async fn spend(client: Client, key: String, refused: Arc<AtomicUsize>, is_over: Arc<AtomicBool>) {
+    while !is_over.load(Ordering::Relaxed) {
+        let asked = client.call_if_there("keys.verifyKey", json!({"key": key}));
+        // A deduction goes on when its client leaves.
+        if let Ok(Some(answer)) = tokio::time::timeout(Duration::from_millis(150), asked).await
+            && answer.status == 503
+            && answer.detail().starts_with("More deductions wait")
+        {
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_deductions_leaves_the_victims_to_be_made() {
+    const PAID: i64 = 8;
+    let server = program().start().await;
+    let (victim, attacker) = (Workspace::new(&server, "victim").await, Workspace::new(&server, "attacker").await);
+    let credits = |remaining: i64| json!({"credits": {"remaining": remaining}});
+    let (its_key, key) = (new_key(&victim, credits(100)).await, new_key(&attacker, credits(1_000_000)).await);
+    let mut database = Database::of(&server).await;
+    database.execute("BEGIN IMMEDIATE").await;
+    let (refused, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut lanes = JoinSet::new();
+    for _ in 0..256 {
+        lanes.spawn(spend(attacker.owner.clone(), key.clone(), refused.clone(), is_over.clone()));
+    }
+    let started = Instant::now();
+    while refused.load(Ordering::Relaxed) < 256 {
+        assert!(started.elapsed() < Duration::from_secs(120), "the queue never had enough: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut paying = JoinSet::new();
+    for _ in 0..PAID {
+        let (client, key) = (victim.owner.clone(), its_key.clone());
+        paying.spawn(async move { client.call("keys.verifyKey", json!({"key": key})).await });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    database.execute("ROLLBACK").await;
+    is_over.store(true, Ordering::Relaxed);
+    for answer in paying.join_all().await {
+        assert_eq!(answer.expect(200).data()["code"], "VALID");
+    }
+    lanes.join_all().await;
+    let left = victim.owner.call("keys.verifyKey", json!({"key": its_key, "credits": {"cost": 0}})).await;
+    assert_eq!(left.expect(200).data()["credits"], 100 - PAID);
+}
