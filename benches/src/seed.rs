@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 const KEYS_PER_STATEMENT: u32 = 10_000;
 
@@ -43,13 +43,48 @@ pub(crate) fn seed(file: &Path, template_id: &str, count: u32) -> Result<()> {
     runtime.block_on(write(file, template_id, count))
 }
 
-async fn write(file: &Path, template_id: &str, count: u32) -> Result<()> {
+/// What one in ten thousand of the seeded entries of the audit log tells.
+pub(crate) const RARE_EVENT: &str = "key.reroll";
+
+/// Writes entries into the audit log of the workspace with the newest one, each about a seeded key. Their hashes are
+/// none: listing does not ask for them.
+pub(crate) fn seed_audit(file: &Path, count: u32) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(write_audit(file, count))
+}
+
+async fn write_audit(file: &Path, count: u32) -> Result<()> {
+    let mut connection = open(file).await?;
+    let mut transaction = connection.begin().await?;
+    for first in (0..count).step_by(KEYS_PER_STATEMENT as usize) {
+        let numbers = first..count.min(first + KEYS_PER_STATEMENT);
+        let entries: Vec<_> = numbers
+            .map(|number| {
+                let event = if number % 10_000 == 0 { RARE_EVENT } else { "key.update" };
+                json!([number, hexadecimal(&format!("entry {number}"), 24), event, key_id(number)])
+            })
+            .collect();
+        for statement in INSERT_ENTRIES {
+            sqlx::query(*statement).bind(json!(entries).to_string()).execute(&mut *transaction).await?;
+        }
+    }
+    transaction.commit().await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+async fn open(file: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .synchronous(SqliteSynchronous::Off)
         .foreign_keys(false)
         .pragma("cache_size", "-500000");
-    let mut connection = options.connect().await?;
+    Ok(options.connect().await?)
+}
+
+async fn write(file: &Path, template_id: &str, count: u32) -> Result<()> {
+    let mut connection = open(file).await?;
     let mut transaction = connection.begin().await?;
     for first in (0..count).step_by(KEYS_PER_STATEMENT as usize) {
         let numbers = first..count.min(first + KEYS_PER_STATEMENT);
@@ -81,6 +116,18 @@ const INSERT_KEYS: &str = "
            CASE WHEN (n.value ->> 3) % 10 = 0 THEN t.meta END,
            t.created_at
     FROM json_each($1) n JOIN keys t ON t.id = $2";
+
+/// After the entries that were there, whose places begin at 1.
+const INSERT_ENTRIES: &[&str] = &[
+    "INSERT INTO audit_logs (id, workspace_id, sequence, time, event, description, actor, actor_id, targets, previous_hash, hash, format)
+     SELECT 'log_' || (n.value ->> 1), t.workspace_id, 1000000 + (n.value ->> 0), t.time + (n.value ->> 0), n.value ->> 2,
+            'Updated key ' || (n.value ->> 3), t.actor, t.actor_id,
+            json_array(json_object('type', 'key', 'id', n.value ->> 3)), '', '', 2
+     FROM json_each($1) n JOIN (SELECT * FROM audit_logs WHERE event = 'key.create' LIMIT 1) t",
+    "INSERT INTO audit_targets (workspace_id, target_id, time, sequence)
+     SELECT t.workspace_id, n.value ->> 3, t.time + (n.value ->> 0), 1000000 + (n.value ->> 0)
+     FROM json_each($1) n JOIN (SELECT * FROM audit_logs WHERE event = 'key.create' LIMIT 1) t",
+];
 
 const COPY_THE_REST: &[&str] = &[
     "INSERT INTO identities (id, workspace_id, external_id, created_at)

@@ -106,6 +106,23 @@ impl Server {
         serde_json::from_str(&text).with_context(|| format!("{path} answered {text}"))
     }
 
+    /// The status of the answer to a body, whatever it is.
+    pub(crate) fn ask(&self, path: &str, body: &str) -> Result<u16> {
+        self.ask_as(ROOT_KEY, path, body)
+    }
+
+    /// The same with a root key.
+    pub(crate) fn ask_as(&self, root_key: &str, path: &str, body: &str) -> Result<u16> {
+        let mut answer = self
+            .agent
+            .post(self.url(path))
+            .header("authorization", format!("Bearer {root_key}"))
+            .header("content-type", "application/json")
+            .send(body)?;
+        answer.body_mut().read_to_vec()?;
+        Ok(answer.status().as_u16())
+    }
+
     /// CPU time that its processes have used so far, user and system, in microseconds.
     pub(crate) fn cpu_us(&self) -> Result<f64> {
         let mut ticks = 0;
@@ -121,11 +138,29 @@ impl Server {
 
     /// Resident memory of its processes in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that its processes had since [`Server::forget_peak`], in bytes.
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Begins to look for a new peak of resident memory.
+    pub(crate) fn forget_peak(&self) -> Result<()> {
+        for process in &self.processes {
+            // See proc_pid_clear_refs(5).
+            fs::write(format!("/proc/{}/clear_refs", process.id()), "5")?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self, name: &str) -> Result<u64> {
         let mut bytes = 0;
         for process in &self.processes {
             let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no such line of memory")?;
             bytes += kib.parse::<u64>()? * 1024;
         }
         Ok(bytes)

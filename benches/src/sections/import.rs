@@ -27,8 +27,8 @@ const KEYS_PER_REQUEST: u32 = 2_000;
 const VALUES_PER_STATEMENT: usize = 500;
 const ROWS_PER_TRANSACTION: usize = 5_000;
 /// What an import writes, in an order in which references are there before what refers to them.
-const TABLES: [&str; 7] =
-    ["permissions", "identities", "keys", "ratelimits", "key_permissions", "changes", "audit_logs"];
+const TABLES: [&str; 8] =
+    ["permissions", "identities", "keys", "ratelimits", "key_permissions", "changes", "audit_logs", "audit_targets"];
 
 /// An import of keys with an identity, two permissions and a limit each.
 pub(super) fn import(bench: &Bench, report: &mut Report) -> Result<()> {

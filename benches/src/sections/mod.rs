@@ -1,10 +1,13 @@
 //! What is measured, a section per question.
 
-mod create;
+mod attack;
+mod base;
+mod bodies;
 mod credits;
 mod flat;
 mod hot_path;
 mod import;
+mod management;
 mod peers;
 mod scale;
 mod tail;
@@ -80,16 +83,34 @@ pub(crate) const SECTIONS: &[Section] = &[
         run: scale::start,
     },
     Section {
-        name: "create",
-        about: "issuing a key against an earlier build, that of BENCH_BASE",
-        seconds: |settings| if settings.base.is_some() { settings.seconds_for(2, 1) + 10 } else { 0 },
-        run: create::create,
+        name: "base",
+        about: "what is called often against an earlier build, that of BENCH_BASE",
+        seconds: |settings| if settings.base.is_some() { settings.seconds_for(10, 1) + 20 } else { 0 },
+        run: base::base,
     },
     Section {
         name: "import",
         about: "an import against inserting the same rows, and paid verifications beside it",
         seconds: |_| 120,
         run: import::import,
+    },
+    Section {
+        name: "management",
+        about: "the overview of a workspace with many keys, and a long audit log",
+        seconds: |_| 60,
+        run: management::management,
+    },
+    Section {
+        name: "bodies",
+        about: "requests as large as they may be",
+        seconds: |_| 20,
+        run: bodies::bodies,
+    },
+    Section {
+        name: "attack",
+        about: "verifications while another workspace floods the instance",
+        seconds: |settings| settings.seconds_for(2, 1) + 10,
+        run: attack::attack,
     },
     Section {
         name: "flat",

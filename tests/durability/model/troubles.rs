@@ -12,10 +12,12 @@ use super::world::{LASTING_NAMESPACE, NAMESPACE};
 
 /// What may be old beyond the setting: the time in which answers are made, on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
+/// What a process says that did nothing because its caller may do less by now.
+const SEND_AGAIN: &str = "nothing was done. Send it again";
 /// How many steps are made in the same haste.
 const PHASE: u64 = 40;
 /// How long a commit goes on after who asked for it is gone.
-const AFTERLIFE: Duration = Duration::from_millis(250);
+const AFTERLIFE: Duration = Duration::from_millis(500);
 
 /// Processes on one database, and what has to be true of them.
 pub(super) struct Run {
@@ -122,7 +124,17 @@ impl Run {
         let server = &self.cluster[process];
         let root_key = request.by.as_ref().map(|by| &self.truth.likely().root_keys[by].secret);
         let client = root_key.map_or_else(|| server.client(), |root_key| server.with_key(root_key));
-        client.call_if_there(request.operation, request.body.clone()).await
+        let asked = Instant::now();
+        loop {
+            let answer = client.call_if_there(request.operation, request.body.clone()).await;
+            // A process that has not heard yet what the caller may do now changes nothing and says so.
+            let is_to_ask_again =
+                answer.as_ref().is_some_and(|answer| answer.status == 503 && answer.detail().contains(SEND_AGAIN));
+            if !is_to_ask_again || !self.behind[process] || asked.elapsed() > SLACK {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Takes note of an answer; whether all is as if nothing had gone wrong.
