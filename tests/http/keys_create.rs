@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::{NewKey, WINDOW, limited_client, new_api, new_key, read_key, verify};
-use crate::keyrack;
+use crate::{keyrack, program};
 
 /// `(prefix, encoded part)` of a key.
 fn parts(key: &NewKey) -> (Option<&str>, &str) {
@@ -196,4 +196,34 @@ async fn a_deleted_key_is_gone_everywhere_and_cannot_be_deleted_again() {
     }
     let listed = server.call("apis.listKeys", json!({"apiId": api})).await.expect(200);
     assert_eq!(listed.data(), &json!([]));
+}
+
+/// How often the program asked its database, what it asks all the time aside: whether it is there, and what other
+/// processes changed.
+fn asked(log: &str) -> usize {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let summary = |line: &Value| line["summary"].as_str().unwrap_or_default().to_owned();
+    let lines = lines.filter(|line| line["target"] == "sqlx::query").map(|line| summary(&line));
+    lines.filter(|text| text != "SELECT 1" && !text.starts_with("SELECT id, generation FROM")).count()
+}
+
+#[tokio::test]
+async fn a_key_with_everything_takes_five_rounds_to_the_database_and_is_not_read_back() {
+    let log = ("KEYRACK_LOG", "error,sqlx::query=debug");
+    let server = program().env("KEYRACK_LOG_FORMAT", "json").env(log.0, log.1).start().await;
+    let api = new_api(&server).await;
+    server.call("permissions.createRole", json!({"name": "editor"})).await.expect(200);
+    let mut rounds = Vec::new();
+    // Scheduled work may ask something meanwhile, but not each time.
+    for user in 0..5 {
+        let before = asked(&server.log());
+        let members = json!({"externalId": format!("user_{user}"), "permissions": ["doc.read", "doc.write"],
+                             "roles": ["editor"], "credits": {"remaining": 10},
+                             "ratelimits": [{"name": "requests", "limit": 5, "duration": 60_000, "autoApply": true}]});
+        let key = new_key(&server, &api, members).await;
+        rounds.push(asked(&server.log()) - before);
+        assert_eq!(verify(&server, &key, json!({"permissions": "doc.read AND doc.write"})).await["code"], "VALID");
+    }
+    // The generation, the caller's standing, what is named, what is made, and what is told of it.
+    assert_eq!(rounds.iter().min(), Some(&5), "{rounds:?}");
 }

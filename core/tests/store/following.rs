@@ -10,9 +10,10 @@ use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
 use keyrack_core::keyrack::Options;
 use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::keys::secret::hash;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
-use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey, VerifyKey};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, MigrateKeys, UpdateKey, VerifyKey};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::operations::ratelimit::Limit;
 use keyrack_core::operations::workspace::CreateWorkspace;
@@ -32,6 +33,7 @@ on_both_engines!(
     a_process_that_cannot_read_the_feed_answers_nobody_after_a_while_and_catches_up,
     while_many_keys_of_some_workspaces_are_read_again_others_change,
     migrations_of_keys_that_are_gone_are_forgotten,
+    what_a_change_makes_is_in_memory_as_it_would_be_read,
 );
 
 pub(crate) async fn execute(instance: &Instance, statements: &[&'static str]) {
@@ -234,4 +236,43 @@ async fn a_process_that_cannot_read_the_feed_answers_nobody_after_a_while_and_ca
     here.run::<DeleteKey>(json!({ "keyId": deleted["keyId"] })).await.unwrap();
     within_a_second(|| !sees(&there, &deleted) && !there.keyrack.is_stale()).await;
     assert_eq!(code(&there, &kept).await, "VALID");
+}
+
+/// Keys and an identity that were never read back are what a start would read.
+async fn what_a_change_makes_is_in_memory_as_it_would_be_read(database: Database) {
+    let here = database.set_up().await;
+    let migration =
+        setup::create_key_migration(&here.keyrack, &here.workspace_id, Algorithm::Sha256).await.unwrap();
+    let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let role = json!({ "name": "editor", "permissions": ["doc.write", "doc.read"] });
+    here.run::<CreateRole>(role).await.unwrap();
+    let limits = json!([{ "name": "tokens", "limit": 7, "duration": 60_000, "autoApply": true },
+                        { "name": "requests", "limit": 5, "duration": 1000, "autoApply": false }]);
+    let everything = json!({
+        "apiId": api["apiId"], "name": "Mobile app", "externalId": "user_1", "meta": { "plan": "team" },
+        "permissions": ["mail.send", "doc.read"], "roles": ["editor"], "ratelimits": limits.clone(), "enabled": false,
+        "expires": 4_102_444_800_000_i64, "credits": { "remaining": 3, "refill": { "interval": "daily", "amount": 3 } },
+    });
+    let mut hashes = Vec::new();
+    // The second time all that is named is there already.
+    for members in [everything.clone(), everything, json!({ "apiId": api["apiId"] })] {
+        let key = here.run::<CreateKey>(members).await.unwrap();
+        hashes.push(hash(key["key"].as_str().unwrap()));
+    }
+    let imported = hash("imported_1");
+    let keys = json!([{ "hash": imported.to_base64(), "externalId": "user_2", "permissions": ["new.one"],
+                        "roles": ["new role"], "ratelimits": limits, "meta": {} }]);
+    let body = json!({ "migrationId": migration, "apiId": api["apiId"], "keys": keys });
+    here.run::<MigrateKeys>(body).await.unwrap();
+    hashes.push(imported);
+    let seen = || {
+        let resident = here.keyrack.resident();
+        let keys = hashes.iter().map(|one| resident.key(one).or_else(|| resident.waiting_key(one)).unwrap());
+        let owner = |id: &str| resident.identity(id).map(|identity| format!("{identity:#?}"));
+        keys.map(|key| (format!("{key:#?}"), key.identity_id.as_deref().and_then(owner))).collect::<Vec<_>>()
+    };
+    let made = seen();
+    assert_eq!(made.iter().filter(|(_, owner)| owner.is_some()).count(), 3);
+    here.keyrack.resident().reload(here.keyrack.store()).await.unwrap();
+    assert_eq!(made, seen());
 }
