@@ -102,7 +102,7 @@ pub(crate) async fn issue(
     match rows.add(mutation.connection()).await {
         Err(error) if keys::is_taken(&error) => return Ok(false),
         added => added?,
-    };
+    }
     for (key, stored) in new.iter().zip(stored) {
         record(mutation, key, api, &named);
         mutation.made_key(stored, holdings(key, &named));

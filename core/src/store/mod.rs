@@ -314,6 +314,8 @@ fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
+        // Nothing lies between this process and the file that could have broken meanwhile.
+        .test_before_acquire(false)
         // After a commit that failed because the disk was full, SQLite has ended the transaction and sqlx has
         // not: on that connection nothing could ever begin again.
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))

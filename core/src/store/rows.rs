@@ -68,21 +68,20 @@ impl Row<'_> {
 }
 
 impl Rows {
-    /// Adds all of them: how many rows SQLite added. Nothing else is to happen in the transaction if that fails.
+    /// Adds all of them. Nothing else is to happen in the transaction if that fails.
     ///
     /// # Errors
     /// When the store does not answer or a row must not be.
-    pub async fn add(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
-        let mut added = 0;
+    pub async fn add(self, connection: &mut Connection) -> Result<(), sqlx::Error> {
         for step in self.steps {
             if let Some(fault) = step.fault {
                 return Err(fault);
             }
             let text = step_text(&step.statements, connection.backend_name() == "PostgreSQL");
             let query = sqlx::query_with(sqlx::AssertSqlSafe(text), step.values);
-            added += query.execute(&mut *connection).await?.rows_affected();
+            query.execute(&mut *connection).await?;
         }
-        Ok(added)
+        Ok(())
     }
 
     fn insert<T>(
