@@ -2,7 +2,7 @@
 //!
 //! Recording is one push into a bounded ring: it never waits, and wakes nobody (a parked thread woken per
 //! event costs more than all the rest of a verification). A thread looks into the ring every 10 ms while
-//! there is something to do. Beyond half of the ring each workspace has its share ([`Shares`]).
+//! there is something to do. Beyond half of the ring each workspace has its share (`Shares`).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

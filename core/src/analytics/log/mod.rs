@@ -1,8 +1,8 @@
 //! The log of events: files that are only appended to, closed when they are full or old, and deleted when all
-//! together are too large: the oldest of the workspace that has most ([`room`]).
+//! together are too large: the oldest of the workspace that has most (`room`).
 //!
 //! Workspaces share a file, in which each may have a sixteenth; one that has more gets files of its own, at most
-//! [`MOST_OWN`] at a time, until an hour goes by in which it has little to say. So a flood of one workspace deletes
+//! `MOST_OWN` at a time, until an hour goes by in which it has little to say. So a flood of one workspace deletes
 //! its own events, and a thousand quiet ones have one open file.
 //!
 //! A file is named `<Unix ms of its first event>-<random>-<workspace, or "shared">.events`, so names sort by age
