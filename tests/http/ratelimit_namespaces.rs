@@ -66,9 +66,11 @@ async fn a_deleted_namespace_is_gone_under_its_name_and_its_id_and_unknown_to_th
             answer.expect_error(404, "unkey/data/ratelimit_namespace_not_found");
         }
     }
-    // Gone is said before the permission is asked.
+    // Gone is said before it is asked whether the caller may, unless it never may.
+    let elsewhere = limited_client(&server, &["ratelimit.rlns_other.limit"]).await;
+    limit(&elsewhere, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
     let nobody = limited_client(&server, &[]).await;
-    limit(&nobody, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
+    limit(&nobody, "email").await.expect_error(403, "unkey/authorization/insufficient_permissions");
     let listed = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
     assert_eq!(listed.data(), &json!([]));
 }
