@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take on a busy machine: longer than the server lets a request take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to a server.
 pub(crate) struct Wire {

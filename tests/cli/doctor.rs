@@ -101,7 +101,8 @@ async fn a_banner_is_text_whatever_the_workspace_is_called() {
     assert!(log.contains("Workspace  a\\u{1b}[2J\\u{202e}b ("), "{log}");
     assert!(!log.contains("\u{1b}[2J") && !log.contains('\u{202e}'), "{log}");
     let file = root_key_file(&server);
-    let assistant = beside(&server).run(&["mcp", "--root-key-file", file.to_str().expect("text")]);
+    let shell = Shell { environment: Vec::new(), ..beside(&server) };
+    let assistant = shell.run(&["mcp", "--root-key-file", file.to_str().expect("text")]);
     assert!(assistant.stderr.contains("a\\u{1b}[2J\\u{202e}b"), "{assistant:?}");
     assert!(!assistant.stderr.contains("\u{1b}[2J"), "{assistant:?}");
 }

@@ -16,10 +16,11 @@ use crate::{Database, Instance};
 /// What stands in for it denies, and whoever may set overrides sets another, or deletes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_override_that_means_nothing_is_mended_by_setting_or_deleting_it() {
-    let here = Database::sqlite().set_up().await;
-    let used = json!({ "namespace": "email", "identifier": "cust_1", "limit": 5, "duration": 60_000 });
+    let database = Database::sqlite();
+    let here = database.set_up().await;
+    let used = json!({ "namespace": "email", "identifier": "cust_1", "limit": 500, "duration": 60_000 });
     here.run::<Limit>(used.clone()).await.unwrap();
-    let rule = json!({ "namespace": "email", "identifier": "cust_*", "limit": 9, "duration": 60_000 });
+    let rule = json!({ "namespace": "email", "identifier": "cust_*", "limit": 900, "duration": 60_000 });
     let id = here.run::<SetOverride>(rule.clone()).await.unwrap()["overrideId"].as_str().unwrap().to_owned();
     let passes = async || here.run::<Limit>(used.clone()).await.unwrap()["success"] == true;
     for value in ["limit_count = -1", "duration_ms = 0", "limit_count = 'many'"] {

@@ -76,9 +76,11 @@ pub async fn scene_in(server: &Server, client: &Client, operation: &str) -> Scen
             json!({"identity": unique})
         }
         "identities.deleteIdentity" | "identities.listIdentities" | "identities.updateIdentity" => {
-            ids.insert("identityId", new_identity(client, &unique).await);
-            let member = if operation == "identities.listIdentities" { "search" } else { "identity" };
-            json!({member: unique})
+            let id = new_identity(client, &unique).await;
+            ids.insert("identityId", id.clone());
+            // A page of this one alone.
+            let list = json!({"cursor": id, "limit": 1});
+            if operation == "identities.listIdentities" { list } else { json!({"identity": unique}) }
         }
         "permissions.deletePermission"
         | "permissions.getPermission"
