@@ -232,6 +232,8 @@ impl Load {
         let auto = json!([{"name": "auto", "limit": 50, "duration": 1000, "autoApply": true}]);
         let plain = new_key(server, json!({"apiId": api, "permissions": ["x.read", "x.list"]})).await;
         let limited = new_key(server, json!({"apiId": api, "ratelimits": auto})).await;
+        // The first use makes the namespace, which some lanes list and change.
+        server.call("ratelimit.limit", check("first", 1000)).await.expect(200);
         Arc::new(Load {
             base: server.base().to_owned(),
             port: server.port(),
