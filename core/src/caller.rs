@@ -162,15 +162,17 @@ impl Caller {
         self.authorized.store(true, Ordering::Relaxed);
     }
 
-    /// Refuses a caller who could satisfy the main rule of `O` for no thing at all: before anything is read for it,
-    /// and the same whatever there is. An operation whose refusal is an answer of its own gives that itself, and reads
+    /// Refuses a caller who could satisfy no rule of `O`, neither the main one nor a conditional one, for any thing
+    /// at all: before anything is read for it, and the same whatever there is. An operation whose refusal is an answer of its own gives that itself, and reads
     /// nothing for it either.
     ///
     /// # Errors
     /// As [`Caller::authorize`]; ids of things, which are not known yet, stand in the text as in the rule.
     pub(crate) fn refuse_if_hopeless<O: Operation>(&self) -> Result<(), Error> {
         let rule = const { &O::ABOUT.rule };
-        if rule.on_denied == OnDenied::Verdict || self.root_key.could_satisfy(rule) {
+        let could = |conditional: &Conditional| conditional.check.could_be_satisfied_by(&self.root_key.grants);
+        let answers_itself = rule.on_denied == OnDenied::Verdict;
+        if answers_itself || self.root_key.could_satisfy(rule) || rule.conditional.iter().any(could) {
             return Ok(());
         }
         self.authorize::<O>(&[])

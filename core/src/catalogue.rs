@@ -153,8 +153,8 @@ pub trait Operation: Send + Sync + 'static {
     type Response: Serialize + JsonSchema + Send + 'static;
 
     /// Does it. The handler evaluates the operation's rule with [`Caller::authorize`]; an `Ok` without
-    /// that is turned into an error. It is not called for those who could satisfy the rule for no thing at all,
-    /// unless the rule's refusal is [`crate::authorization::OnDenied::Verdict`].
+    /// that is turned into an error. It is not called for those who could satisfy no rule of it for any thing at
+    /// all, unless the main rule's refusal is [`crate::authorization::OnDenied::Verdict`].
     fn handle(
         keyrack: &Keyrack,
         caller: &Caller,

@@ -152,7 +152,7 @@ async fn unknown_keys_are_404_and_a_missing_permission_is_403() {
     let api = new_api(&server).await;
     let key = new_key(&server, &api, json!({})).await;
     let body = |id: &str| json!({"keyId": id, "expiration": 0});
-    let stranger = limited_client(&server, &["api.*.update_key"]).await;
+    let stranger = limited_client(&server, &["api.api_other123.create_key"]).await;
     let answer = stranger.call("keys.rerollKey", body(&key.id)).await;
     answer.expect_error(403, "unkey/authorization/insufficient_permissions");
     // Who may reroll nothing learns nothing of what there is.

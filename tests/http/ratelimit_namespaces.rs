@@ -66,11 +66,17 @@ async fn a_deleted_namespace_is_gone_under_its_name_and_its_id_and_unknown_to_th
             answer.expect_error(404, "unkey/data/ratelimit_namespace_not_found");
         }
     }
-    // Gone is said before it is asked whether the caller may, unless it never may.
-    let elsewhere = limited_client(&server, &["ratelimit.rlns_other.limit"]).await;
-    limit(&elsewhere, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
+    // Gone is said before the permission is asked.
+    let other = limited_client(&server, &["ratelimit.rlns_other123.limit"]).await;
+    limit(&other, "email").await.expect_error(410, "unkey/data/ratelimit_namespace_gone");
+    // But who may limit nothing at all is not told what there was, however the request is spelled.
     let nobody = limited_client(&server, &[]).await;
-    limit(&nobody, "email").await.expect_error(403, "unkey/authorization/insufficient_permissions");
+    for (name, most) in [("email", json!(9)), ("email", json!(9.0)), ("never", json!(9))] {
+        let body = json!({"namespace": name, "identifier": "i", "limit": most, "duration": 60_000});
+        let answer = nobody.call("ratelimit.limit", body).await;
+        let answer = answer.expect_error(403, "unkey/authorization/insufficient_permissions");
+        assert!(answer.detail().contains("{namespaceId}"), "{}", answer.detail());
+    }
     let listed = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
     assert_eq!(listed.data(), &json!([]));
 }
