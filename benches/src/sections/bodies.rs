@@ -28,7 +28,12 @@ pub(super) fn bodies(bench: &Bench, report: &mut Report) -> Result<()> {
         }
         cpu.push((server.cpu_us()? - before) / 1000.0 / f64::from(TIMES));
         memory.push(server.peak_bytes()?.saturating_sub(idle) as f64 / 1024.0 / 1024.0);
-        eprintln!("  {operation}, {} KiB: {status}, {:?} ms, {:?} MiB", body.len() / KIB, cpu.last(), memory.last());
+        eprintln!(
+            "  {operation}, {} KiB: {status}, {:?} ms, {:?} MiB",
+            body.len() / KIB,
+            cpu.last(),
+            memory.last()
+        );
     }
     let most = |values: Vec<f64>| {
         let worst = values.iter().copied().fold(0.0, f64::max);

@@ -100,12 +100,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         seconds: |_| 60,
         run: management::management,
     },
-    Section {
-        name: "bodies",
-        about: "requests as large as they may be",
-        seconds: |_| 20,
-        run: bodies::bodies,
-    },
+    Section { name: "bodies", about: "requests as large as they may be", seconds: |_| 20, run: bodies::bodies },
     Section {
         name: "attack",
         about: "verifications while another workspace floods the instance",
