@@ -163,8 +163,8 @@ impl Caller {
     }
 
     /// Refuses a caller who could satisfy no rule of `O`, neither the main one nor a conditional one, for any thing
-    /// at all: before anything is read for it, and the same whatever there is. An operation whose refusal is an answer of its own gives that itself, and reads
-    /// nothing for it either.
+    /// at all: before anything is read for it, and the same whatever there is. An operation whose refusal is an answer
+    /// of its own gives that itself, and reads nothing for it either.
     ///
     /// # Errors
     /// As [`Caller::authorize`]; ids of things, which are not known yet, stand in the text as in the rule.

@@ -5,7 +5,8 @@
 //! safe. Then it looks whether the caller still may: a root key that was revoked while a request was on its
 //! way changes nothing any more. In the same transaction it writes what it touched to the change feed and what
 //! it did to the audit log. After the commit this process's memory is brought up to date before the answer is
-//! sent, in the way in which it learns of the changes of others: from the feed (see `state.rs`).
+//! sent: by what the change made, or in the way in which it learns of the changes of others, from the feed (see
+//! `state.rs`).
 //!
 //! Credit deductions and last-used times do not take part.
 

@@ -1,8 +1,9 @@
 //! The state that every change and every decision works with: the store, what of it is in memory, and how memory
 //! learns of changes.
 //!
-//! It learns of them in one way only, the change feed: after each attempt to commit a change of this process,
-//! whatever became of it, and several times a second for the changes of others. Success, a failed commit, an
+//! It learns of them from the change feed: after each attempt to commit a change of this process, whatever became of
+//! it, and several times a second for the changes of others. Only what a committed change made, when memory has all
+//! that was before it, is taken as it is: reading it back would give the same. Success, a failed commit, an
 //! unknown outcome, another process that was first, and a database that is another one than before are then the
 //! same case: memory is brought up to what the database says.
 

@@ -12,7 +12,7 @@ use crate::rounds::Spread;
 const TIMES: u32 = 20;
 const KIB: usize = 1024;
 
-/// Bodies of the largest size, full of what is wrong and of what is right.
+/// Bodies of the largest size that are refused, at the first fault or the last.
 pub(super) fn bodies(bench: &Bench, report: &mut Report) -> Result<()> {
     let population = Population { keys: 1, ..Population::HOT };
     let database = bench.databases.get(&bench.settings, "bodies", population)?;
@@ -52,7 +52,7 @@ fn full(head: &str, item: &str, tail: &str, bytes: usize) -> String {
 
 fn worst(database: &Database) -> Vec<(&'static str, String)> {
     let (common, large) = (256 * KIB, 4096 * KIB);
-    let members: Vec<_> = (0..30_000).map(|at| format!("\"{at}\":1")).collect();
+    let members: Vec<_> = (0..26_000).map(|at| format!("\"{at}\":1")).collect();
     let hash = "0".repeat(64);
     let import = json!({"migrationId": "mig_1", "apiId": database.api_id});
     let import = import.to_string().replace('}', ",\"keys\":[");

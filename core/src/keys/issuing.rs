@@ -1,7 +1,7 @@
 //! Issuing keys: the one place that stores new keys with all that belongs to them, one or many at once.
 //!
-//! What keys name is found with one statement, what is new is added with a statement per table, and nothing
-//! that was written is read back. Permissions and identities that are named and do not exist come into being
+//! What keys name is found with one statement, what is new is added in one step, and nothing that was written is
+//! read back. Permissions and identities that are named and do not exist come into being
 //! with the keys; roles only where that is asked for.
 
 use std::collections::BTreeSet;
