@@ -25,7 +25,7 @@ use crate::audit::{Actor, Event, Record};
 use crate::authentication;
 use crate::caller::Caller;
 use crate::credits::calendar::Calendar;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
 use crate::resident::Made;
@@ -146,6 +146,8 @@ pub struct Mutation {
     correlation_id: Option<String>,
     /// Where its first entry in the audit log follows, once that was read.
     head: Option<Option<Link>>,
+    /// What goes into the database with the commit.
+    rows: Rows,
 }
 
 impl Mutation {
@@ -162,8 +164,19 @@ impl Mutation {
     /// # Errors
     /// As [`Mutation::begin`].
     pub async fn begin_in(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
-        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::of(caller)).await?;
-        mutation.check_caller(caller).await?;
+        if caller.workspace_id() != workspace_id {
+            let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::of(caller)).await?;
+            mutation.check_caller(caller).await?;
+            return Ok(mutation);
+        }
+        let turns = turns(keyrack, &[workspace_id]).await?;
+        let mut transaction = keyrack.store().write().await?;
+        let begun = root_keys::begin(&mut transaction, &caller.root_key().id, workspace_id).await?;
+        let generation = begun.generation.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let mut mutation =
+            Mutation::of(keyrack, turns, transaction, (workspace_id, generation), Actor::of(caller));
+        mutation.head = Some(begun.head);
+        authentication::check_standing(caller, begun.standing, mutation.now)?;
         Ok(mutation)
     }
 
@@ -187,7 +200,18 @@ impl Mutation {
         actor: Actor,
     ) -> Result<Mutation, Error> {
         let generation = workspaces::next_generation(&mut transaction, workspace_id).await?;
-        Ok(Mutation {
+        Ok(Mutation::of(keyrack, turns, transaction, (workspace_id, generation), actor))
+    }
+
+    /// The change that a generation of a workspace is.
+    fn of(
+        keyrack: &Keyrack,
+        turns: Turns,
+        transaction: Transaction,
+        (workspace_id, generation): (&str, i64),
+        actor: Actor,
+    ) -> Mutation {
+        Mutation {
             state: keyrack.state().clone(),
             transaction,
             _turn: turns,
@@ -200,7 +224,8 @@ impl Mutation {
             events: Vec::new(),
             correlation_id: None,
             head: None,
-        })
+            rows: Rows::default(),
+        }
     }
 
     /// Refuses a caller whose root key was deleted, disabled or narrowed, or whose workspace was disabled, since
@@ -211,9 +236,9 @@ impl Mutation {
             // The lock that this change holds is not that of those who change the root key.
             root_keys::lock(&mut self.transaction, id).await?;
         }
-        let (standing, head) = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
-        self.head = Some(head);
-        authentication::check_standing(caller, standing, self.now)
+        let begun = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
+        self.head = Some(begun.head);
+        authentication::check_standing(caller, begun.standing, self.now)
     }
 
     /// The transaction, for queries.
@@ -300,12 +325,44 @@ impl Mutation {
         self.correlation_id = Some(id);
     }
 
+    /// Has rows added with the commit, before what tells of the change. What needs them earlier calls
+    /// [`Mutation::add_rows`].
+    pub(crate) fn add_later(&mut self, rows: Rows) {
+        self.rows.append(rows);
+    }
+
+    /// Adds the rows that wait for the commit.
+    ///
+    /// # Errors
+    /// When the store does not answer or a row must not be.
+    pub(crate) async fn add_rows(&mut self) -> Result<(), Error> {
+        Ok(std::mem::take(&mut self.rows).add(&mut self.transaction).await?)
+    }
+
     /// Makes the change durable and brings this process's memory up to date with it.
     ///
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.write().await?;
+        self.tell().await?;
+        self.add_rows().await?;
+        self.end().await
+    }
+
+    /// The same, unless some key has the hash of one of those to be added: `false` then, and nothing was changed.
+    ///
+    /// # Errors
+    /// As [`Mutation::commit`].
+    pub(crate) async fn commit_unless_taken(mut self) -> Result<bool, Error> {
+        self.tell().await?;
+        match std::mem::take(&mut self.rows).add(&mut self.transaction).await {
+            Err(error) if keys::is_taken(&error) => return Ok(false),
+            added => added?,
+        }
+        self.end().await.map(|()| true)
+    }
+
+    async fn end(self) -> Result<(), Error> {
         let Mutation { state, transaction, _turn: turn, workspace_id, generation, made, .. } = self;
         // In a task of its own: whoever stops waiting must not come between the commit and memory.
         let committed = tokio::spawn(
@@ -323,14 +380,13 @@ impl Mutation {
         committed.await.unwrap_or_else(|panicked| Err(Error::unknown_outcome(panicked)))
     }
 
-    /// Writes what was touched and what was done.
-    async fn write(&mut self) -> Result<(), Error> {
+    /// Adds to the rows what was touched and what was done.
+    async fn tell(&mut self) -> Result<(), Error> {
         let head = match self.head.take() {
             _ if self.events.is_empty() => None,
             Some(head) => head,
             None => audit_logs::head(&mut self.transaction, &self.workspace_id).await?,
         };
-        let mut rows = Rows::default();
         let record = Record {
             workspace_id: &self.workspace_id,
             time: self.now,
@@ -338,10 +394,8 @@ impl Mutation {
             events: std::mem::take(&mut self.events),
             correlation_id: self.correlation_id.take(),
         };
-        changes::insert(&mut rows, &self.workspace_id, self.generation, self.now, &self.subjects).await?;
-        record.append(&mut rows, head).await?;
-        rows.add(&mut self.transaction).await?;
-        Ok(())
+        changes::insert(&mut self.rows, &self.workspace_id, self.generation, self.now, &self.subjects).await?;
+        record.append(&mut self.rows, head).await
     }
 }
 

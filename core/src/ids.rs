@@ -1,14 +1,22 @@
-//! Ids: a prefix that says what the thing is, an underscore, and 16 base58 characters from the
-//! system's generator (about 93 bits, so two never meet). On the way in, ids are opaque strings.
+//! Ids: a prefix that says what the thing is, an underscore, when it was made (milliseconds since 2026 as 7 base58
+//! characters, so that ids sort by age until 2095) and 11 base58 characters from the system's generator (about 64
+//! bits for each millisecond, so two never meet). What is new stands together in every index, and a write touches few
+//! of its pages. On the way in, ids are opaque strings. Those of requests, which are not stored, are random only.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
+
 /// The Bitcoin alphabet: no `0`, `O`, `I` and `l`.
 pub(crate) const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-const RANDOM_CHARACTERS: usize = 16;
+const TIME_CHARACTERS: usize = 7;
+/// 2026-01-01 UTC, in Unix ms.
+const TIME_BEGINS: i64 = 1_767_225_600_000;
+const RANDOM_CHARACTERS: usize = 11;
+const REQUEST_CHARACTERS: usize = 16;
 
 /// What an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,24 +60,36 @@ impl Kind {
     }
 }
 
-/// A new id, such as `key_4Nv8yTq1ZbWc7XgR`.
+/// A new id, such as `key_1e7UVaQ4Nv8yTq1ZbW`.
 ///
 /// # Panics
 /// When the operating system has no randomness to give: nothing can be named safely then.
 #[expect(clippy::expect_used, reason = "without randomness nothing may be issued")]
 pub fn generate(kind: Kind) -> String {
-    let mut id = String::with_capacity(kind.prefix().len() + 1 + RANDOM_CHARACTERS);
+    let mut id = String::with_capacity(kind.prefix().len() + 1 + TIME_CHARACTERS + RANDOM_CHARACTERS);
     id.push_str(kind.prefix());
     id.push('_');
+    push_time(&mut id, Clock::system().now());
     push_random_base58(&mut id, RANDOM_CHARACTERS).expect("the system's random number generator answers");
     id
+}
+
+/// Appends a time in Unix ms, so that texts sort as times do; the first or last text for a time outside of theirs.
+fn push_time(text: &mut String, unix_ms: i64) {
+    const PLACES: u32 = TIME_CHARACTERS as u32;
+    let base = BASE58.len() as i64;
+    let past = unix_ms.saturating_sub(TIME_BEGINS).clamp(0, base.pow(PLACES) - 1);
+    for place in (0..PLACES).rev() {
+        let digit = past / base.pow(place) % base;
+        text.push(char::from(BASE58[usize::try_from(digit).unwrap_or(0)]));
+    }
 }
 
 const REQUEST_PREFIX: &[u8] = b"req_";
 
 /// The id of a request, such as `req_4Nv8yTq1ZbWc7XgR`. It is made here and adopted from nobody.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; REQUEST_PREFIX.len() + RANDOM_CHARACTERS]);
+pub struct RequestId([u8; REQUEST_PREFIX.len() + REQUEST_CHARACTERS]);
 
 impl RequestId {
     /// A new one. Nothing depends on its being hard to guess, and every request has one: randomness for
@@ -79,7 +99,7 @@ impl RequestId {
     /// As [`generate`].
     #[expect(clippy::new_without_default, reason = "a new id is no default")]
     pub fn new() -> Self {
-        let mut id = [0; REQUEST_PREFIX.len() + RANDOM_CHARACTERS];
+        let mut id = [0; REQUEST_PREFIX.len() + REQUEST_CHARACTERS];
         let (prefix, random) = id.split_at_mut(REQUEST_PREFIX.len());
         prefix.copy_from_slice(REQUEST_PREFIX);
         STOCK.with_borrow_mut(|stock| random.copy_from_slice(stock.take()));
@@ -118,11 +138,11 @@ struct Stock {
 impl Stock {
     /// The characters of one id.
     fn take(&mut self) -> &[u8] {
-        if self.left < RANDOM_CHARACTERS {
+        if self.left < REQUEST_CHARACTERS {
             self.fill();
         }
-        self.left -= RANDOM_CHARACTERS;
-        &self.characters[self.left..self.left + RANDOM_CHARACTERS]
+        self.left -= REQUEST_CHARACTERS;
+        &self.characters[self.left..self.left + REQUEST_CHARACTERS]
     }
 
     #[expect(clippy::expect_used, reason = "without randomness nothing may be named")]
@@ -161,12 +181,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_its_prefix_and_sixteen_base58_characters() {
+    fn an_id_is_its_prefix_and_base58_characters() {
         let id = generate(Kind::RatelimitNamespace);
-        let random = id.strip_prefix("rlns_").unwrap();
-        assert_eq!(random.len(), RANDOM_CHARACTERS);
-        assert!(random.bytes().all(|byte| BASE58.contains(&byte)));
+        let tail = id.strip_prefix("rlns_").unwrap();
+        assert_eq!(tail.len(), TIME_CHARACTERS + RANDOM_CHARACTERS);
+        assert!(tail.bytes().all(|byte| BASE58.contains(&byte)));
         assert_ne!(id, generate(Kind::RatelimitNamespace));
+    }
+
+    #[test]
+    fn ids_sort_by_age() {
+        let times = [i64::MIN, 0, TIME_BEGINS, TIME_BEGINS + 1, TIME_BEGINS + 57, TIME_BEGINS + 58];
+        let late = [1_795_910_400_123, 3_975_000_000_000, i64::MAX];
+        let text = |time: &i64| {
+            let mut text = String::new();
+            push_time(&mut text, *time);
+            text
+        };
+        let texts: Vec<_> = times.iter().chain(&late).map(text).collect();
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert!(texts.iter().all(|text| text.len() == TIME_CHARACTERS));
+        assert_eq!((texts[0].as_str(), texts[2].as_str(), texts[3].as_str()), ("1111111", "1111111", "1111112"));
+        assert_eq!((texts[4].as_str(), texts[5].as_str()), ("111111z", "1111121"));
+        assert_eq!(texts.last().unwrap(), "zzzzzzz");
     }
 
     #[test]

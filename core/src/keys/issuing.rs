@@ -78,8 +78,8 @@ pub(crate) enum UnknownRoles {
     Created,
 }
 
-/// Issues keys of an API: `false` when some key has one of their hashes already, and then the change must not
-/// be committed.
+/// Issues keys of an API with the commit, which [`Mutation::commit_unless_taken`] makes: some key may have one of their
+/// hashes already.
 ///
 /// # Errors
 /// 404 when the API is gone, or for an unknown role that is not to be created.
@@ -88,7 +88,7 @@ pub(crate) async fn issue(
     api: &Api,
     new: &[NewKey],
     unknown_roles: UnknownRoles,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let mut rows = Rows::default();
     let named = find_or_create(mutation, &mut rows, api, new, unknown_roles).await?;
     let created_at = mutation.now();
@@ -99,15 +99,12 @@ pub(crate) async fn issue(
     credits::set_all(&mut rows, &credits, mutation.calendar().today).await?;
     add_ratelimits(&mut rows, new, &stored).await?;
     link(&mut rows, new, &named).await?;
-    match rows.add(mutation.connection()).await {
-        Err(error) if keys::is_taken(&error) => return Ok(false),
-        added => added?,
-    }
+    mutation.add_later(rows);
     for (key, stored) in new.iter().zip(stored) {
         record(mutation, key, api, &named);
         mutation.made_key(stored, holdings(key, &named));
     }
-    Ok(true)
+    Ok(())
 }
 
 /// What the keys name, and what of it had to be created.

@@ -57,7 +57,7 @@ use file::{DatabaseFile, Opening, cannot_open};
 pub use location::{Engine, Location};
 use migrations::start_fault;
 pub use transaction::Transaction;
-use transaction::{LOCK_ATTEMPT, Turn};
+use transaction::{Turn, Writers};
 use write_fault::LastWrite;
 pub use write_fault::WriteFault;
 
@@ -103,9 +103,8 @@ const TRY_TO_WRITE: [&str; 2] = [
 pub struct Store {
     location: Location,
     readers: AnyPool,
-    writers: AnyPool,
+    writers: Writers,
     feed: AnyPool,
-    turn: Turn,
     last_write: LastWrite,
     /// The file of a SQLite database.
     file: Option<Arc<DatabaseFile>>,
@@ -175,21 +174,20 @@ impl Store {
     /// When the database does not answer, or stays locked by another process.
     pub async fn write(&self) -> Result<Transaction, Error> {
         self.check_file()?;
-        match self.engine() {
-            Engine::Sqlite => Transaction::begin_in_turn(&self.writers, &self.turn, &self.last_write).await,
-            Engine::Postgres => Transaction::begin(&self.writers, &self.last_write).await,
-        }
+        Transaction::begin(&self.writers, &self.last_write).await
     }
 
     /// What makes deductions, on a connection of its own. Only one is to be in use.
     pub(crate) fn debits(&self, durability: Durability) -> Debits {
         let last_write = self.last_write.clone();
-        match &self.location {
-            Location::Sqlite(path) => {
-                let (file, turn) = (self.file.clone(), self.turn.clone());
-                Debits::Sqlite(SqliteDebits::new(path.clone(), file, durability, turn, last_write))
+        match &self.writers {
+            Writers::Sqlite(turn) => {
+                Debits::Sqlite(SqliteDebits::new(self.file.clone(), durability, turn.clone(), last_write))
             }
-            Location::Postgres(url) => Debits::Postgres(PostgresDebits::new(url.clone(), durability, last_write)),
+            Writers::Postgres(pool) => {
+                let url = pool.connect_options().database_url.to_string();
+                Debits::Postgres(PostgresDebits::new(url, durability, last_write))
+            }
         }
     }
 
@@ -274,8 +272,8 @@ async fn open_postgres(url: &str) -> Result<Store, Error> {
     migrations::run(&readers, Engine::Postgres).await?;
     let writers = postgres_pool(POSTGRES_WRITERS, ACQUIRE_TIMEOUT, POSTGRES_WRITER_SETTINGS).connect_lazy(url)?;
     let feed = postgres_pool(FEED_CONNECTIONS, FEED_TIMEOUT, POSTGRES_FEED_SETTINGS).connect_lazy(url)?;
-    let (turn, last_write) = (Turn::default(), LastWrite::default());
-    Ok(Store { location, readers, writers, feed, turn, last_write, file: None })
+    let writers = Writers::Postgres(writers);
+    Ok(Store { location, readers, writers, feed, last_write: LastWrite::default(), file: None })
 }
 
 async fn open_sqlite(path: &Path, alone: bool) -> Result<Store, Error> {
@@ -293,7 +291,7 @@ async fn open_sqlite(path: &Path, alone: bool) -> Result<Store, Error> {
     migrations::run(&migrating, Engine::Sqlite).await?;
     migrating.close().await;
     // From here on writers ask for the lock in a way of their own.
-    let writers = sqlite_pool(1, LOCK_ATTEMPT).connect(&url).await?;
+    let writers = Writers::Sqlite(Turn::open(path).await?);
     let readers = sqlite_pool(SQLITE_READERS, BUSY_TIMEOUT).connect(&url).await?;
     let feed = sqlite_pool(FEED_CONNECTIONS, BUSY_TIMEOUT).acquire_timeout(FEED_TIMEOUT).connect(&url).await?;
     // All of them at once: later there may be no file descriptor left for one.
@@ -301,14 +299,11 @@ async fn open_sqlite(path: &Path, alone: bool) -> Result<Store, Error> {
         drop(futures_util::future::try_join_all((0..count).map(|_| pool.acquire())).await?);
     }
     let (location, file) = (Location::Sqlite(path.to_owned()), Arc::new(opening.finish()?));
-    let (turn, last_write) = (Turn::default(), LastWrite::default());
-    Ok(Store { location, readers, writers, feed, turn, last_write, file: Some(file) })
+    Ok(Store { location, readers, writers, feed, last_write: LastWrite::default(), file: Some(file) })
 }
 
 /// Connections to a SQLite file, of which each asks for a lock for as long as `busy_timeout`.
 fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
-    let wait_for_lock =
-        |limit: Duration| sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", limit.as_millis()));
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -316,20 +311,26 @@ fn sqlite_pool(connections: u32, busy_timeout: Duration) -> AnyPoolOptions {
         .max_lifetime(None)
         // Nothing lies between this process and the file that could have broken meanwhile.
         .test_before_acquire(false)
-        // After a commit that failed because the disk was full, SQLite has ended the transaction and sqlx has
-        // not: on that connection nothing could ever begin again.
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                // The timeout first: switching to WAL needs a lock that another process may hold.
-                sqlx::query(wait_for_lock(BUSY_TIMEOUT)).execute(&mut *connection).await?;
-                for pragma in PRAGMAS {
-                    sqlx::query(pragma).execute(&mut *connection).await?;
-                }
-                sqlx::query(wait_for_lock(busy_timeout)).execute(&mut *connection).await?;
-                Ok(())
-            })
-        })
+        .after_connect(move |connection, _| Box::pin(set_up_sqlite(connection, busy_timeout)))
+}
+
+/// A connection to a SQLite file of its own, which asks for a lock for as long as `busy_timeout`.
+async fn connect_sqlite(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx::Error> {
+    let mut connection = Connection::connect(&file::url(path, "rw")).await?;
+    set_up_sqlite(&mut connection, busy_timeout).await?;
+    Ok(connection)
+}
+
+async fn set_up_sqlite(connection: &mut Connection, busy_timeout: Duration) -> Result<(), sqlx::Error> {
+    let wait_for_lock =
+        |limit: Duration| sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", limit.as_millis()));
+    // The timeout first: switching to WAL needs a lock that another process may hold.
+    sqlx::query(wait_for_lock(BUSY_TIMEOUT)).execute(&mut *connection).await?;
+    for pragma in PRAGMAS {
+        sqlx::query(pragma).execute(&mut *connection).await?;
+    }
+    sqlx::query(wait_for_lock(busy_timeout)).execute(&mut *connection).await?;
+    Ok(())
 }
 
 /// Connections to PostgreSQL, each of which runs `settings` when it is made.

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::audit_logs::{HEAD, Link};
 use super::readable::{meaningless, readable};
+use super::workspaces::NEXT_GENERATION;
 use super::{Connection, Only, delete_of, flag, mark_deleted, select};
 use crate::error::Error;
 
@@ -81,36 +82,66 @@ pub struct Standing {
     pub permissions: Vec<String>,
 }
 
-/// How a root key stands, `None` when it was deleted, and where the next entry in the audit log of a workspace
-/// follows: what every change asks first.
+/// What every change asks first.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The generation of the workspace that is changed; `None` when that is gone.
+    pub generation: Option<i64>,
+    /// How the caller's root key stands; `None` when it was deleted.
+    pub standing: Option<Standing>,
+    /// Where the next entry in the audit log of the workspace follows; `None` when it has none.
+    pub head: Option<Link>,
+}
+
+/// Takes the workspace's lock for the rest of the transaction, counts a mutation, and asks how its caller's root key
+/// stands.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn standing(
-    connection: &mut Connection,
-    id: &str,
-    workspace_id: &str,
-) -> Result<(Option<Standing>, Option<Link>), Error> {
-    let text = format!(
-        "SELECT head.sequence, head.hash, k.enabled, k.expires_at, k.operator, k.permissions, \
+pub async fn begin(connection: &mut Connection, id: &str, workspace_id: &str) -> Result<Beginning, Error> {
+    if connection.backend_name() == "PostgreSQL" {
+        // Of one statement all parts see what was there before it waited for the lock.
+        sqlx::query(NEXT_GENERATION).bind(workspace_id.to_owned()).execute(&mut *connection).await?;
+        return standing(connection, id, workspace_id).await;
+    }
+    ask(connection, format!("{NEXT_GENERATION}; {}", standing_text()), id, workspace_id).await
+}
+
+/// The same without the lock, of a caller from elsewhere.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn standing(connection: &mut Connection, id: &str, workspace_id: &str) -> Result<Beginning, Error> {
+    ask(connection, standing_text(), id, workspace_id).await
+}
+
+fn standing_text() -> String {
+    format!(
+        "SELECT head.sequence, head.hash, changed.generation, k.enabled, k.expires_at, k.operator, k.permissions, \
          w.enabled AS workspace_enabled FROM (SELECT 1 AS one) AS always LEFT JOIN ({HEAD}) AS head ON 1 = 1 \
+         LEFT JOIN workspaces changed ON changed.id = $1 \
          LEFT JOIN root_keys k ON k.id = $2 AND k.deleted_at IS NULL \
          LEFT JOIN workspaces w ON w.id = k.workspace_id AND w.deleted_at IS NULL"
-    );
+    )
+}
+
+async fn ask(connection: &mut Connection, text: String, id: &str, workspace_id: &str) -> Result<Beginning, Error> {
     let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned()).bind(id.to_owned());
-    let row = query.fetch_one(connection).await?;
+    let rows = query.fetch_all(connection).await?;
+    let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
     let (sequence, hash): (Option<i64>, Option<String>) = (row.try_get("sequence")?, row.try_get("hash")?);
+    let (generation, head) = (row.try_get("generation")?, sequence.zip(hash));
     let Some(permissions) = row.try_get::<Option<String>, _>("permissions")? else {
-        return Ok((None, sequence.zip(hash)));
+        return Ok(Beginning { generation, standing: None, head });
     };
     let standing = Standing {
         workspace_enabled: row.try_get::<Option<i64>, _>("workspace_enabled")?.map(|flag| flag != 0),
-        enabled: flag(&row, "enabled")?,
+        enabled: flag(row, "enabled")?,
         expires_at: row.try_get("expires_at")?,
-        operator: flag(&row, "operator")?,
+        operator: flag(row, "operator")?,
         permissions: serde_json::from_str(&permissions).unwrap_or_default(),
     };
-    Ok((Some(standing), sequence.zip(hash)))
+    Ok(Beginning { generation, standing: Some(standing), head })
 }
 
 /// Keeps a root key as it is until the end of the transaction.

@@ -68,6 +68,11 @@ impl Row<'_> {
 }
 
 impl Rows {
+    /// Has others added after these.
+    pub fn append(&mut self, others: Rows) {
+        self.steps.extend(others.steps);
+    }
+
     /// Adds all of them. Nothing else is to happen in the transaction if that fails.
     ///
     /// # Errors

@@ -76,12 +76,15 @@ pub async fn insert(connection: &mut Connection, id: &str, name: &str, now: i64)
     Ok(())
 }
 
+/// Takes the lock of the workspace `$1` for the rest of the transaction and counts a mutation.
+pub(super) const NEXT_GENERATION: &str = "UPDATE workspaces SET generation = generation + 1 WHERE id = $1";
+
 /// Takes the workspace's lock for the rest of the transaction and counts a mutation.
 ///
 /// # Errors
 /// When the store does not answer, or the workspace is gone.
 pub async fn next_generation(connection: &mut Connection, id: &str) -> Result<i64, Error> {
-    let row = sqlx::query("UPDATE workspaces SET generation = generation + 1 WHERE id = $1 RETURNING generation")
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{NEXT_GENERATION} RETURNING generation")))
         .bind(id.to_owned())
         .fetch_optional(connection)
         .await?

@@ -144,14 +144,15 @@ impl Operation for CreateKey {
         };
         let mut mutation = Mutation::begin(keyrack, caller).await?;
         mutation.correlate();
-        if !issuing::issue(&mut mutation, api, std::slice::from_ref(&new), UnknownRoles::Refused).await? {
-            return Err(Error::unexpected("a generated key equals one that exists"));
-        }
+        issuing::issue(&mut mutation, api, std::slice::from_ref(&new), UnknownRoles::Refused).await?;
         if request.recoverable {
+            mutation.add_rows().await?;
             let (workspace_id, now) = (caller.workspace_id(), mutation.now());
             vault(keyrack)?.keep(mutation.connection(), workspace_id, &new.id, &secret, now).await?;
         }
-        mutation.commit().await?;
+        if !mutation.commit_unless_taken().await? {
+            return Err(Error::unexpected("a generated key equals one that exists"));
+        }
         Ok(Response { key_id: new.id, key: Revealed(secret) }.into())
     }
 }

@@ -316,10 +316,10 @@ impl Import<'_> {
             }
             let (sent, new): (Vec<_>, Vec<_>) =
                 portion.into_iter().map(|key| ((key.index, key.sent), key.new)).unzip();
-            if issuing::issue(&mut mutation, &self.api.stored, &new, UnknownRoles::Created).await? {
-                // A process that has not heard of the migration yet hears of it with its first keys.
-                mutation.tell_others(Subject::KeyMigration(self.migration_id.clone()));
-                mutation.commit().await?;
+            issuing::issue(&mut mutation, &self.api.stored, &new, UnknownRoles::Created).await?;
+            // A process that has not heard of the migration yet hears of it with its first keys.
+            mutation.tell_others(Subject::KeyMigration(self.migration_id.clone()));
+            if mutation.commit_unless_taken().await? {
                 let migrated = sent.into_iter().zip(new);
                 let migrated = migrated.map(|((_, hash), new)| MigratedKey { hash, key_id: new.id });
                 self.response.migrated.extend(migrated);

@@ -1,6 +1,6 @@
 //! Groups of deductions on SQLite: a connection of their own, called directly on the thread that owns it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,6 @@ use crate::store::{credits, refills};
 /// The connection that deductions are made on.
 #[derive(Debug)]
 pub(crate) struct SqliteDebits {
-    path: PathBuf,
     file: Option<Arc<DatabaseFile>>,
     durability: Durability,
     turn: Turn,
@@ -29,16 +28,15 @@ impl SqliteDebits {
     /// With an open connection, if there can be one now: when the first group comes, there may be no file
     /// descriptor left for it.
     pub(in crate::store) fn new(
-        path: PathBuf,
         file: Option<Arc<DatabaseFile>>,
         durability: Durability,
         turn: Turn,
         last_write: LastWrite,
     ) -> Self {
-        let connection = open(&path, durability)
+        let connection = open(turn.path(), durability)
             .inspect_err(|error| tracing::warn!(%error, "no connection for deductions yet"))
             .ok();
-        SqliteDebits { path, file, durability, turn, last_write, connection }
+        SqliteDebits { file, durability, turn, last_write, connection }
     }
 
     /// Makes a group of deductions in one transaction, and returns once it is committed.
@@ -51,7 +49,7 @@ impl SqliteDebits {
         }
         let connection = match self.connection.take() {
             Some(open) => open,
-            None => open(&self.path, self.durability).map_err(|error| self.failed(&error))?,
+            None => open(self.turn.path(), self.durability).map_err(|error| self.failed(&error))?,
         };
         let applied = self.apply_on(&connection, group);
         // A connection that was opened while the file could not be written stays like that; one whose
