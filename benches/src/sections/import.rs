@@ -140,10 +140,16 @@ async fn insert_plainly(imported: &Path, plain: &Path) -> Result<Duration> {
     sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut connection).await?;
     let mut tables = Vec::new();
     for table in TABLES {
-        // What was there before may have changed meanwhile, such as when a key was last used.
-        let text = format!(
-            "SELECT * FROM imported.{table} WHERE rowid > (SELECT COALESCE(MAX(rowid), 0) FROM main.{table}) ORDER BY rowid"
-        );
+        let text = match table {
+            "key_permissions" | "changes" | "audit_targets" => {
+                format!("SELECT * FROM imported.{table} EXCEPT SELECT * FROM main.{table}")
+            }
+            // What was there before may have changed meanwhile, such as when a key was last used.
+            _ => format!(
+                "SELECT * FROM imported.{table} WHERE rowid > (SELECT COALESCE(MAX(rowid), 0) FROM main.{table}) \
+                 ORDER BY rowid"
+            ),
+        };
         let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut connection).await?;
         ensure!(!rows.is_empty(), "the import has added nothing to {table}");
         tables.push((table, rows.iter().map(read).collect::<Result<Vec<_>>>()?));

@@ -69,7 +69,7 @@ impl Operation for MultiLimit {
         summary: "Checks up to 100 rate limits at one instant and counts against all of them or, if one refuses, none.",
         description: "Answers 200 also when it refuses: look at `passed`. If one check refuses nothing is counted, and \
                       a check that would have passed says what a retry of it alone would find. Checks of one identifier see \
-                      the cost of those before them. The HTTP body is the list itself, without an object around it.",
+                      the cost of those before them. Over HTTP the body is the list itself, without an object around it.",
         example: r#"{"limits": [{"namespace": "emails", "identifier": "user_42", "limit": 10, "duration": 60000},
                   {"namespace": "emails", "identifier": "everybody", "limit": 1000, "duration": 60000}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
