@@ -123,7 +123,9 @@ where
     B::Error: Into<BoxError>,
 {
     let limit = O::ABOUT.largest_body.min(shared.max_body_bytes);
-    if is_declared_larger(head.headers, limit) {
+    let declared = declared_length(head.headers);
+    let is_declared_larger = |limit: usize| declared.is_some_and(|declared| declared > limit as u64);
+    if is_declared_larger(limit) {
         return Err(too_large(limit));
     }
     let caller = match authenticate(&shared.keyrack, head) {
@@ -142,12 +144,16 @@ where
             return Err(refusal);
         }
     }
-    let limit = limit.min(limit_of_caller::<O>(&caller, head.headers));
-    if is_declared_larger(head.headers, limit) {
+    // Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the body
+    // is wrong.
+    let is_small = declared.is_some() && !is_declared_larger(LARGE);
+    let is_hopeless = !is_small && !caller.root_key().could_satisfy(&O::ABOUT.rule);
+    let limit = if is_hopeless { limit.min(LARGE) } else { limit };
+    if is_declared_larger(limit) {
         return Err(too_large(limit));
     }
     let (sent, renewed) = {
-        let taking = Taking { shared, caller: &caller, headers: head.headers, limit };
+        let taking = Taking { shared, caller: &caller, declared, limit };
         let mut reading = pin!(read_body(taking, body));
         match futures_util::future::poll_immediate(reading.as_mut()).await {
             Some(sent) => (sent?, None),
@@ -172,10 +178,6 @@ where
     envelope::success::<O>(&head.id, reply).map_err(Error::unexpected)
 }
 
-fn is_declared_larger(headers: &HeaderMap, limit: usize) -> bool {
-    declared_length(headers).is_some_and(|declared| declared > limit as u64)
-}
-
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -185,7 +187,8 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 struct Taking<'a> {
     shared: &'a Shared,
     caller: &'a Caller,
-    headers: &'a HeaderMap,
+    /// Bytes that the client says it sends.
+    declared: Option<u64>,
     limit: usize,
 }
 
@@ -201,7 +204,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
-    let Taking { shared, caller, headers, limit } = taking;
+    let Taking { shared, caller, declared, limit } = taking;
     let ended = |error: BoxError| {
         if error.is::<LengthLimitError>() {
             return too_large(limit);
@@ -214,7 +217,7 @@ where
         Some(Ok(first)) => first,
         _ => Bytes::new(),
     };
-    let whole = declared_length(headers).and_then(|length| usize::try_from(length).ok()).unwrap_or(limit);
+    let whole = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(limit);
     let pieces = stream::iter([Ok(first)]).chain(BodyDataStream::new(body));
     let taken = Box::pin(shared.keyrack.bodies().take(caller.workspace_id(), whole.min(limit), pieces)).await;
     let (bytes, room) = taken.map_err(ended)?;
@@ -223,13 +226,6 @@ where
 
 fn too_large(limit: usize) -> Error {
     Error::new(Code::RequestBodyTooLarge, format!("The body is larger than the {limit} bytes that are allowed."))
-}
-
-/// Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the
-/// body is wrong.
-fn limit_of_caller<O: Operation>(caller: &Caller, headers: &HeaderMap) -> usize {
-    let is_declared_small = headers.contains_key(CONTENT_LENGTH) && !is_declared_larger(headers, LARGE);
-    if is_declared_small || caller.root_key().could_satisfy(&O::ABOUT.rule) { usize::MAX } else { LARGE }
 }
 
 /// Reads the request of a body. A large one takes long enough to keep others waiting: a thread of its own does

@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 
-use futures_util::task::AtomicWaker;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
@@ -46,7 +45,8 @@ pub(super) struct Connection {
     ended: AtomicU8,
     /// It is to end after the request that is being answered.
     is_to_end: AtomicBool,
-    task: AtomicWaker,
+    /// Its task, from the first time that it ran: always the same one.
+    task: OnceLock<Waker>,
     pub(super) unread: Unread,
 }
 
@@ -89,7 +89,11 @@ impl Connection {
         let mut requests = pin!(http.serve_connection(stream, service));
         let mut is_ending = false;
         let served = std::future::poll_fn(|context| {
-            self.task.register(context.waker());
+            if self.task.get().is_none() {
+                let _ = self.task.set(context.waker().clone());
+                // Either whoever ends it finds the task, or the task finds that it is to end.
+                fence(Ordering::SeqCst);
+            }
             if let Some(ended) = self.ending() {
                 registered.connections.counts.ended(ended);
                 tracing::debug!(%peer, reason = ended.name(), "a connection was ended");
@@ -166,13 +170,20 @@ impl Connection {
     /// Ends it now, unless a request comes first.
     pub(super) fn end(&self, why: Ended) {
         self.ended.store(why as u8, Ordering::Relaxed);
-        self.task.wake();
+        self.wake();
     }
 
     /// Ends it after the request that is being answered, if any.
     pub(super) fn end_gently(&self) {
         self.is_to_end.store(true, Ordering::Release);
-        self.task.wake();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
     }
 
     pub(super) fn is_to_end_gently(&self) -> bool {
