@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::heads;
 use keyrack_core::clock::rfc3339;
-use keyrack_core::store::{Location, Store};
+use keyrack_core::store::Store;
 
 use crate::instance::{self, told};
 use crate::settings::{Flags, Settings, add_flags};
@@ -82,11 +82,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     instance::start_log(&settings)?;
     let location = settings.database()?;
-    if let Location::Sqlite(path) = &location
-        && !path.exists()
-    {
-        bail!("there is no database at {}", path.display());
-    }
+    instance::need_database(&location)?;
     let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
     for kept in matches.get_many::<Kept>(EXPECT).into_iter().flatten() {
         let of_workspace = expected.entry(kept.workspace_id.clone()).or_default();

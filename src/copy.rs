@@ -50,9 +50,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         (_, Err(reason)) => return Ok(crate::misused(&anyhow::anyhow!("--to: {reason}"))),
     };
     instance::start_log(&settings)?;
-    if let Location::Sqlite(path) = &from {
-        ensure!(path.exists(), "there is no database at {}", path.display());
-    }
+    instance::need_database(&from)?;
     let source = Store::open_alone(&from).await.map_err(told)?;
     let target = Store::open_alone(&to).await.map_err(told)?;
     for location in [&from, &to] {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::clock::Clock;
 use keyrack_core::error::{Code, Error};
@@ -38,6 +38,20 @@ pub(crate) struct Instance {
     pub(crate) root_key_file: PathBuf,
 }
 
+/// Refuses to make a database where a command needs one that is there.
+///
+/// # Errors
+/// Says where none is, and how to name another place.
+pub(crate) fn need_database(location: &Location) -> anyhow::Result<()> {
+    match location {
+        Location::Sqlite(path) if !path.exists() => bail!(
+            "there is no database at {}; name the server's data folder with --data-dir or KEYRACK_DATA_DIR",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 impl Instance {
     /// What a command that is no server says of its first start, if this was one.
     pub(crate) fn say_first_start(&self) {
@@ -49,6 +63,9 @@ impl Instance {
         } else {
             eprintln!("The database was empty: its first root key is in {}.", self.root_key_file.display());
         }
+        eprintln!(
+            "Was it to be that of a server? Name the server's data folder with --data-dir or KEYRACK_DATA_DIR."
+        );
     }
 }
 

@@ -60,8 +60,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(crate::misused(&error)),
     };
     instance::start_log(&settings)?;
+    instance::need_database(&settings.database()?)?;
     let instance = instance::open(&settings).await?;
-    instance.say_first_start();
     let outcome = match name {
         "create" => create(&instance.keyrack, matches).await,
         _ => list(&instance.keyrack).await,
@@ -91,7 +91,7 @@ async fn create(keyrack: &Keyrack, matches: &ArgMatches) -> anyhow::Result<ExitC
 fn form(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Sha256 => {
-            "which are the standard base64 of the SHA-256 of each whole key. Such keys verify at once"
+            "which are the SHA-256 of each whole key as base64 or 64 hex digits. Such keys verify at once"
         }
         Algorithm::PrefixedApiKey => {
             "which are the lower-case hex SHA-256 of each long token, and with every verification until all \

@@ -103,7 +103,7 @@ async fn restore(
     }
     tell(&manifest, location)?;
     if !yes && !is_confirmed()? {
-        eprintln!("error: nothing was changed; say yes, or --yes, to restore");
+        eprintln!("error: nothing was changed; answer yes, or use --yes where there is no terminal, to restore");
         return Ok(ExitCode::from(crate::USAGE));
     }
     let ending = format!(".before-restore-{}", Clock::system().now());
@@ -223,7 +223,7 @@ fn is_confirmed() -> anyhow::Result<bool> {
     eprint!("Restore? Type yes: ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
+    Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
 /// Puts root-key file, counters and events in their places. What was there is kept, but for the counters, which are of

@@ -236,9 +236,9 @@ impl Mutation {
             // The lock that this change holds is not that of those who change the root key.
             root_keys::lock(&mut self.transaction, id).await?;
         }
-        let begun = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
-        self.head = Some(begun.head);
-        authentication::check_standing(caller, begun.standing, self.now)
+        let found = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
+        self.head = Some(found.head);
+        authentication::check_standing(caller, found.standing, self.now)
     }
 
     /// The transaction, for queries.
@@ -325,8 +325,8 @@ impl Mutation {
         self.correlation_id = Some(id);
     }
 
-    /// Has rows added with the commit, before what tells of the change. What needs them earlier calls
-    /// [`Mutation::add_rows`].
+    /// Has rows added with the commit, before what tells of the change. Queries of this change do not see them before
+    /// [`Mutation::add_rows`], which adds them at once.
     pub(crate) fn add_later(&mut self, rows: Rows) {
         self.rows.append(rows);
     }
@@ -344,17 +344,18 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer: nothing was changed then, unless the error says that this is not known.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.tell().await?;
+        self.add_feed_and_log().await?;
         self.add_rows().await?;
         self.end().await
     }
 
-    /// The same, unless some key has the hash of one of those to be added: `false` then, and nothing was changed.
+    /// The same where keys are issued, unless some key has the hash of one of them: `false` then, and nothing was
+    /// changed.
     ///
     /// # Errors
     /// As [`Mutation::commit`].
     pub(crate) async fn commit_unless_taken(mut self) -> Result<bool, Error> {
-        self.tell().await?;
+        self.add_feed_and_log().await?;
         match std::mem::take(&mut self.rows).add(&mut self.transaction).await {
             Err(error) if keys::is_taken(&error) => return Ok(false),
             added => added?,
@@ -362,6 +363,7 @@ impl Mutation {
         self.end().await.map(|()| true)
     }
 
+    /// Commits what was written, and has memory follow.
     async fn end(self) -> Result<(), Error> {
         let Mutation { state, transaction, _turn: turn, workspace_id, generation, made, .. } = self;
         // In a task of its own: whoever stops waiting must not come between the commit and memory.
@@ -381,7 +383,7 @@ impl Mutation {
     }
 
     /// Adds to the rows what was touched and what was done.
-    async fn tell(&mut self) -> Result<(), Error> {
+    async fn add_feed_and_log(&mut self) -> Result<(), Error> {
         let head = match self.head.take() {
             _ if self.events.is_empty() => None,
             Some(head) => head,

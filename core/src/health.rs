@@ -123,6 +123,10 @@ impl Health {
     pub fn note(&self, reason: Reason, holds: bool) {
         let changed = if holds { self.known().insert(reason) } else { self.known().remove(&reason) };
         match (changed, holds) {
+            // Nobody has to mend anything.
+            (true, true) if reason == Reason::ShuttingDown => {
+                tracing::info!(reason = reason.name(), "not ready: {}", reason.message());
+            }
             (true, true) => tracing::error!(reason = reason.name(), "not ready: {}", reason.message()),
             (true, false) => tracing::info!(reason = reason.name(), "over: {}", reason.message()),
             (false, _) => {}

@@ -1,7 +1,7 @@
 //! Ids: a prefix that says what the thing is, an underscore, when it was made (milliseconds since 2026 as 7 base58
 //! characters, so that ids sort by age until 2095) and 11 base58 characters from the system's generator (about 64
 //! bits for each millisecond, so two never meet). What is new stands together in every index, and a write touches few
-//! of its pages. On the way in, ids are opaque strings. Those of requests, which are not stored, are random only.
+//! of its pages. So an id tells when its thing was made, as far as clocks agree. On the way in, ids are opaque strings. Those of requests, which are not stored, are random only.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -69,6 +69,7 @@ pub fn generate(kind: Kind) -> String {
     let mut id = String::with_capacity(kind.prefix().len() + 1 + TIME_CHARACTERS + RANDOM_CHARACTERS);
     id.push_str(kind.prefix());
     id.push('_');
+    // The clock that tests set decides nothing here: any time will do.
     push_time(&mut id, Clock::system().now());
     push_random_base58(&mut id, RANDOM_CHARACTERS).expect("the system's random number generator answers");
     id
@@ -187,6 +188,14 @@ mod tests {
         assert_eq!(tail.len(), TIME_CHARACTERS + RANDOM_CHARACTERS);
         assert!(tail.bytes().all(|byte| BASE58.contains(&byte)));
         assert_ne!(id, generate(Kind::RatelimitNamespace));
+        let time = |unix_ms| {
+            let mut text = String::new();
+            push_time(&mut text, unix_ms);
+            text
+        };
+        let now = Clock::system().now();
+        let made = &tail[..TIME_CHARACTERS];
+        assert!((time(now - 60_000)..=time(now + 60_000)).contains(&made.to_owned()), "{id}");
     }
 
     #[test]

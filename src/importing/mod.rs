@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use keyrack_core::catalogue;
+use keyrack_core::clock::{Clock, rfc3339};
 use keyrack_core::keys::migration::Algorithm;
 use keyrack_core::operations::keys::MigrateKeys;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ pub(crate) fn command() -> Command {
                 .value_parser(clap::builder::PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)))
                 .help("The migration's, to check hashes before anything is sent [default: any]"),
         )
-        .arg(flag("dry-run").help("Check every row and send nothing"))
+        .arg(flag("dry-run").help("Check the form of every row on this machine and send nothing: what the server has is not asked"))
         .arg(flag("restart").help("Begin at the first row, whatever an earlier run did"))
         .arg(text("report", "FILE").help("Where rows that are left out go [default: FILE.report.jsonl]"))
         .args(connection::arguments())
@@ -110,6 +111,12 @@ impl Checks {
         if let Some(fault) = schema.faults(&self.body(std::slice::from_ref(key))).into_iter().next() {
             let place = fault.location.trim_start_matches("body.keys[0]").trim_start_matches('.').to_owned();
             return Some(format!("{place}: {}", fault.message));
+        }
+        if let Some(expires) = key["expires"].as_i64().filter(|expires| *expires <= Clock::system().now()) {
+            return Some(format!(
+                "expires: {expires} is past ({}); Unix milliseconds are needed",
+                rfc3339(expires)
+            ));
         }
         let hash = key["hash"].as_str().unwrap_or_default();
         let algorithms = self.algorithm.as_ref().map_or(&Algorithm::ALL[..], std::slice::from_ref);

@@ -41,6 +41,12 @@ async fn a_server_that_imported_nothing_itself_knows_a_migration_within_a_second
 #[test]
 fn the_list_shows_them_oldest_first() {
     let shell = Shell::alone();
+    // A folder that no server has is a slip, and no place for a database.
+    for line in [&["migration", "list"][..], &["migration", "create", "--algorithm", "sha256"]] {
+        let refused = shell.run(line).expect(1);
+        assert!(refused.stderr.contains("there is no database") && refused.stderr.contains("--data-dir"));
+    }
+    shell.run(&["root-key", "create"]).expect(0);
     let empty = shell.run(&["migration", "list"]).expect(0);
     assert_eq!(empty.stdout, "");
     assert!(empty.stderr.contains("keyrack migration create"), "{empty:?}");
@@ -61,6 +67,7 @@ fn the_list_shows_them_oldest_first() {
 #[test]
 fn unknown_algorithms_and_workspaces_are_misuse() {
     let shell = Shell::alone();
+    shell.run(&["root-key", "create"]).expect(0);
     let refused = shell.run(&["migration", "create", "--algorithm", "md5"]).expect(2);
     assert!(refused.stderr.contains("sha256"), "{refused:?}");
     shell.run(&["migration", "create"]).expect(2);

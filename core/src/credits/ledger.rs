@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     store: Store,
     durability: Durability,
     metrics: Arc<Metrics>,
-    /// What makes the deductions, until they begin.
+    /// What makes the deductions, until they begin. Whoever begins them holds it.
     prepared: Mutex<Option<Debits>>,
     shared: Arc<Shared>,
     running: OnceLock<Running>,
@@ -104,10 +104,10 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of the group, or 503 when the queue is full, or the workspace has its share of it, or the ledger was
-    /// closed.
+    /// closed, or the system has no thread for it.
     pub(super) async fn deduct(&self, debit: Debit, key: Arc<Key>) -> Result<Outcome, Error> {
         let (answer, answered) = oneshot::channel();
-        let queue = &self.running.get_or_init(|| self.start()).queue;
+        let queue = &self.running()?.queue;
         queue.put(debit, Waiter { key, answer }).map_err(|refused| {
             let reason = match refused {
                 NoPlace::Full => "More deductions wait for the database than it keeps up with",
@@ -117,6 +117,22 @@ impl Ledger {
                 .retry_after(1)
         })?;
         answered.await.unwrap_or_else(|_| Err(Error::unknown_outcome("the ledger ended")))
+    }
+
+    /// What takes deductions, which begins if it has not. Where that fails, the next one tries again.
+    fn running(&self) -> Result<&Running, Error> {
+        if let Some(running) = self.running.get() {
+            return Ok(running);
+        }
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.running.get() {
+            Some(running) => Ok(running),
+            None => {
+                let debits = prepared.take().unwrap_or_else(|| self.store.debits(self.durability));
+                let running = self.start(debits)?;
+                Ok(self.running.get_or_init(|| running))
+            }
+        }
     }
 
     /// How many deductions wait.
@@ -135,36 +151,41 @@ impl Ledger {
     /// Makes and answers what was taken so far, and takes no more.
     pub(crate) async fn close(&self) {
         // One that never began begins with nothing, so that it does not begin later.
-        let running = self.running.get_or_init(Running::over);
+        let running = {
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(prepared.take());
+            self.running.get_or_init(Running::over)
+        };
         // Fails when it has ended already.
         let _ = running.queue.messages.send(Message::Stop).await;
         let mut ended = running.ended.clone();
         while ended.changed().await.is_ok() {}
-        drop(self.take_prepared());
     }
 
-    fn take_prepared(&self) -> Option<Debits> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn start(&self) -> Running {
+    fn start(&self, debits: Debits) -> Result<Running, Error> {
         let (queue, messages) = Queue::of(QUEUE);
         let (alive, ended) = watch::channel(());
         let (metrics, shared) = (self.metrics.clone(), self.shared.clone());
         let shares = queue.shares.clone();
         let writer = Writer { messages, shares, metrics, is_failing: false, shared, _alive: alive };
-        match self.take_prepared().unwrap_or_else(|| self.store.debits(self.durability)) {
+        match debits {
             Debits::Sqlite(debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
-                if let Err(error) = thread.spawn(move || writer.run_blocking(debits)) {
-                    tracing::error!(%error, "there is no thread for deductions: all are refused");
-                }
+                thread.spawn(move || writer.run_blocking(debits)).map_err(|error| {
+                    self.metrics.credit_group_failures.add(1);
+                    tracing::error!(%error, "there is no thread for deductions");
+                    Error::new(
+                        Code::ServiceUnavailable,
+                        "The system has no thread for deductions; nothing was spent. Try again shortly.",
+                    )
+                    .retry_after(1)
+                })?;
             }
             Debits::Postgres(debits) => {
                 tokio::spawn(writer.run(debits));
             }
         }
-        Running { queue, ended }
+        Ok(Running { queue, ended })
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) enum UnknownRoles {
 /// hashes already.
 ///
 /// # Errors
-/// 404 when the API is gone, or for an unknown role that is not to be created.
+/// 404 when the API is gone, or for an unknown role that is not to be created; when the store does not answer.
 pub(crate) async fn issue(
     mutation: &mut Mutation,
     api: &Api,

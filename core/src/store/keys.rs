@@ -193,7 +193,8 @@ pub async fn list(
 /// Adds keys, without their credits, limits and links.
 ///
 /// # Errors
-/// When the store does not answer, or any key, live or deleted, has one of their hashes: see [`is_taken`].
+/// When the store does not answer, or any key, live or deleted, has one of their hashes: see [`is_taken`]. Where they
+/// are added with other rows, those say so.
 pub async fn insert(to: impl Into<To<'_>>, keys: &[Key]) -> Result<(), Error> {
     const COLUMNS: [&str; 12] = [
         "id",

@@ -133,6 +133,28 @@ mod tests {
     /// Steps that say for SQLite how it stores what PostgreSQL stores in its own way.
     const STORED_OTHERWISE: [i64; 1] = [16];
 
+    /// Tables with their columns, and indexes, as the steps up to one make them on SQLite.
+    fn shape(up_to: i64) -> Vec<String> {
+        let schema = rusqlite::Connection::open_in_memory().unwrap();
+        for (_, _, step, _) in STEPS.iter().filter(|step| step.0 <= up_to) {
+            schema.execute_batch(step).unwrap();
+        }
+        let text = "SELECT t.name || ' ' || c.name || ' ' || c.type || ' ' || c.pk || ' ' || \
+                    COALESCE(c.dflt_value, '-') FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table' \
+                    UNION ALL SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL \
+                    UNION ALL SELECT t.name || ' ' || f.\"from\" || ' ' || f.\"table\" FROM sqlite_master t, \
+                    pragma_foreign_key_list(t.name) f WHERE t.type = 'table' ORDER BY 1";
+        let mut statement = schema.prepare(text).unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn how_tables_are_stored_changes_nothing_of_what_they_hold() {
+        for step in STORED_OTHERWISE {
+            assert_eq!(shape(step), shape(step - 1), "step {step}");
+        }
+    }
+
     #[test]
     fn both_engines_have_the_same_tables() {
         for (version, _, sqlite, postgres) in STEPS.iter().filter(|step| !STORED_OTHERWISE.contains(&step.0)) {

@@ -174,7 +174,10 @@ impl Store {
     /// When the database does not answer, or stays locked by another process.
     pub async fn write(&self) -> Result<Transaction, Error> {
         self.check_file()?;
-        Transaction::begin(&self.writers, &self.last_write).await
+        let begun = Transaction::begin(&self.writers, &self.last_write).await?;
+        // It may have been replaced while this one waited for its turn.
+        self.check_file()?;
+        Ok(begun)
     }
 
     /// What makes deductions, on a connection of its own. Only one is to be in use.
@@ -184,9 +187,8 @@ impl Store {
             Writers::Sqlite(turn) => {
                 Debits::Sqlite(SqliteDebits::new(self.file.clone(), durability, turn.clone(), last_write))
             }
-            Writers::Postgres(pool) => {
-                let url = pool.connect_options().database_url.to_string();
-                Debits::Postgres(PostgresDebits::new(url, durability, last_write))
+            Writers::Postgres { url, .. } => {
+                Debits::Postgres(PostgresDebits::new(url.clone(), durability, last_write))
             }
         }
     }
@@ -272,7 +274,7 @@ async fn open_postgres(url: &str) -> Result<Store, Error> {
     migrations::run(&readers, Engine::Postgres).await?;
     let writers = postgres_pool(POSTGRES_WRITERS, ACQUIRE_TIMEOUT, POSTGRES_WRITER_SETTINGS).connect_lazy(url)?;
     let feed = postgres_pool(FEED_CONNECTIONS, FEED_TIMEOUT, POSTGRES_FEED_SETTINGS).connect_lazy(url)?;
-    let writers = Writers::Postgres(writers);
+    let writers = Writers::Postgres { pool: writers, url: url.to_owned() };
     Ok(Store { location, readers, writers, feed, last_write: LastWrite::default(), file: None })
 }
 

@@ -1,5 +1,7 @@
 //! Adding and removing many rows with few statements.
 
+use std::fmt::Write as _;
+
 use sqlx::any::{Any, AnyArguments};
 use sqlx::{Arguments as _, Encode, Type};
 
@@ -41,7 +43,7 @@ pub struct Rows {
 /// Statements that are sent together; their values are numbered through.
 #[derive(Default)]
 struct Step {
-    statements: Vec<String>,
+    statements: Vec<Insert>,
     values: AnyArguments,
     count: usize,
     fault: Option<sqlx::Error>,
@@ -50,6 +52,25 @@ struct Step {
 impl std::fmt::Debug for Step {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_list().entries(&self.statements).finish()
+    }
+}
+
+/// A statement that adds some rows to a table.
+#[derive(Debug)]
+struct Insert {
+    /// Up to the rows.
+    head: String,
+    rows: usize,
+    columns: usize,
+    /// What follows the rows.
+    conflict: &'static str,
+}
+
+impl Insert {
+    fn push_to(&self, text: &mut String, before: usize, is_postgres: bool) {
+        text.push_str(&self.head);
+        push_rows(text, (self.rows, self.columns), before, is_postgres);
+        text.push_str(self.conflict);
     }
 }
 
@@ -82,7 +103,7 @@ impl Rows {
             if let Some(fault) = step.fault {
                 return Err(fault);
             }
-            let text = step_text(&step.statements, connection.backend_name() == "PostgreSQL");
+            let text = step_text(&step.statements, is_postgres(connection));
             let query = sqlx::query_with(sqlx::AssertSqlSafe(text), step.values);
             query.execute(&mut *connection).await?;
         }
@@ -93,7 +114,7 @@ impl Rows {
         &mut self,
         head: &str,
         columns: usize,
-        conflict: &str,
+        conflict: &'static str,
         rows: &[T],
         bind: &impl for<'a> Fn(Row<'a>, &T) -> Row<'a>,
     ) {
@@ -102,7 +123,7 @@ impl Rows {
             self.steps.push(Step::default());
         }
         let Some(step) = self.steps.last_mut() else { return };
-        step.statements.push(format!("{head}{}{conflict}", rows_of_placeholders(step.count, rows.len(), columns)));
+        step.statements.push(Insert { head: head.to_owned(), rows: rows.len(), columns, conflict });
         step.count += count;
         for row in rows {
             bind(Row(step), row);
@@ -110,20 +131,45 @@ impl Rows {
     }
 }
 
-/// `($1, $2), ($3, $4), …`: placeholders for rows to insert in one statement, which has `before` values already.
-pub(super) fn rows_of_placeholders(before: usize, rows: usize, columns: usize) -> String {
-    let texts: Vec<_> =
-        (0..rows).map(|at| format!("({})", placeholders(before + at * columns + 1, columns))).collect();
-    texts.join(", ")
+pub(super) fn is_postgres(connection: &Connection) -> bool {
+    connection.backend_name() == "PostgreSQL"
 }
 
-fn step_text(statements: &[String], is_postgres: bool) -> String {
-    let Some((last, others)) = statements.split_last() else { return String::new() };
-    if !is_postgres || others.is_empty() {
-        return statements.join("; ");
+/// Appends placeholders for rows to insert: `($1, $2), ($3, $4), …` after `before` others on PostgreSQL, and
+/// `(?, ?), (?, ?), …` on SQLite, which looks a name up among all others of a statement.
+pub(super) fn push_rows(text: &mut String, (rows, columns): (usize, usize), before: usize, is_postgres: bool) {
+    for at in 0..rows * columns {
+        text.push_str(match at % columns {
+            0 if at == 0 => "(",
+            0 => "), (",
+            _ => ", ",
+        });
+        if is_postgres {
+            let _ = write!(text, "${}", before + at + 1);
+        } else {
+            text.push('?');
+        }
     }
-    let parts: Vec<_> = others.iter().enumerate().map(|(at, text)| format!("part{at} AS ({text})")).collect();
-    format!("WITH {} {last}", parts.join(", "))
+    text.push(')');
+}
+
+fn step_text(statements: &[Insert], is_postgres: bool) -> String {
+    let (mut text, mut before) = (String::new(), 0);
+    for (at, statement) in statements.iter().enumerate() {
+        let is_last = at + 1 == statements.len();
+        let (begin, end) = match (is_postgres, at, is_last) {
+            (false, 0, _) | (true, 0, true) => (String::new(), ""),
+            (false, ..) => ("; ".to_owned(), ""),
+            (true, 0, false) => ("WITH part0 AS (".to_owned(), ")"),
+            (true, _, false) => (format!(", part{at} AS ("), ")"),
+            (true, _, true) => (" ".to_owned(), ""),
+        };
+        text.push_str(&begin);
+        statement.push_to(&mut text, before, is_postgres);
+        text.push_str(end);
+        before += statement.rows * statement.columns;
+    }
+    text
 }
 
 /// Adds rows to a table. `conflict` is what follows the rows, such as ` ON CONFLICT DO NOTHING`, or empty; `bind`
@@ -195,4 +241,23 @@ pub(super) async fn lock(
         portion.iter().fold(query, |query, id| query.bind((*id).to_owned())).execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(head: &str, rows: usize, columns: usize, conflict: &'static str) -> Insert {
+        Insert { head: head.to_owned(), rows, columns, conflict }
+    }
+
+    #[test]
+    fn a_step_is_several_statements_or_one_with_parts() {
+        let statements = || vec![insert("A ", 2, 2, ""), insert("B ", 1, 1, " C"), insert("D ", 1, 2, "")];
+        assert_eq!(step_text(&statements(), false), "A (?, ?), (?, ?); B (?) C; D (?, ?)");
+        let parts = "WITH part0 AS (A ($1, $2), ($3, $4)), part1 AS (B ($5) C) D ($6, $7)";
+        assert_eq!(step_text(&statements(), true), parts);
+        assert_eq!(step_text(&statements()[..1], true), "A ($1, $2), ($3, $4)");
+        assert_eq!(step_text(&[], true), "");
+    }
 }

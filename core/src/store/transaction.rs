@@ -28,10 +28,23 @@ pub(super) const LOCK_ATTEMPT: Duration = Duration::from_millis(10);
 pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where transactions to write with come from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Writers {
     Sqlite(Turn),
-    Postgres(AnyPool),
+    /// The URL may hold a password.
+    Postgres {
+        pool: AnyPool,
+        url: String,
+    },
+}
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Writers::Sqlite(_) => "Sqlite",
+            Writers::Postgres { .. } => "Postgres",
+        })
+    }
 }
 
 impl Writers {
@@ -39,7 +52,7 @@ impl Writers {
     pub(super) async fn close(&self) {
         match self {
             Writers::Sqlite(turn) => turn.end().await,
-            Writers::Postgres(pool) => pool.close().await,
+            Writers::Postgres { pool, .. } => pool.close().await,
         }
     }
 }
@@ -58,7 +71,7 @@ pub(super) type Taken = OwnedMutexGuard<Writer>;
 /// of life each time it comes back.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` before the first transaction, and after one on which the connection broke.
+    /// `None` after a transaction that could not begin or be committed, and after a write that failed.
     connection: Option<Connection>,
     is_closed: bool,
 }
@@ -69,15 +82,24 @@ impl Writer {
         if self.is_closed {
             return Err(sqlx::Error::PoolClosed);
         }
-        // After a commit that failed because the disk was full, SQLite has ended the transaction and sqlx has
-        // not: on that connection nothing could ever begin again.
-        let usable = self.connection.take().filter(|connection| !connection.is_in_transaction());
-        let connection = match usable {
-            Some(connection) => connection,
-            None => connect_sqlite(path, LOCK_ATTEMPT).await?,
+        let mut kept = self.connection.take();
+        let is_usable = match &mut kept {
+            Some(kept) => is_usable(kept).await,
+            None => false,
+        };
+        let connection = match kept {
+            Some(kept) if is_usable => kept,
+            _ => connect_sqlite(path, LOCK_ATTEMPT).await?,
         };
         Ok(self.connection.insert(connection))
     }
+}
+
+/// Whether a transaction can begin on a connection. The last one may be waiting to be rolled back, and what is asked is
+/// answered after that. After a commit that failed because the disk was full, SQLite has ended the transaction and sqlx
+/// has not: there nothing could ever begin again.
+async fn is_usable(connection: &mut Connection) -> bool {
+    !connection.is_in_transaction() || (connection.ping().await.is_ok() && !connection.is_in_transaction())
 }
 
 impl Turn {
@@ -98,6 +120,12 @@ impl Turn {
         taken.map_err(|_| sqlx::Error::PoolTimedOut)
     }
 
+    /// Takes the turn on a thread that runs no tasks.
+    pub(super) fn take_blocking(&self) -> Taken {
+        self.writer.clone().blocking_lock_owned()
+    }
+
+    /// Closes the connection; no other is opened.
     async fn end(&self) {
         let mut writer = self.writer.lock().await;
         writer.is_closed = true;
@@ -106,11 +134,6 @@ impl Turn {
         {
             tracing::debug!(%error, "the connection that writes did not close");
         }
-    }
-
-    /// The same on a thread that runs no tasks.
-    pub(super) fn take_blocking(&self) -> Taken {
-        self.writer.clone().blocking_lock_owned()
     }
 }
 
@@ -130,12 +153,9 @@ enum Begun {
 impl Transaction {
     pub(super) async fn begin(writers: &Writers, last_write: &LastWrite) -> Result<Transaction, Error> {
         let begun = match writers {
-            Writers::Sqlite(turn) => {
-                let begun = InTurn::begin(turn).await;
-                Begun::Sqlite(begun.inspect_err(|error| last_write.failed(sqlite_code(error)))?)
-            }
+            Writers::Sqlite(turn) => Begun::Sqlite(InTurn::begin(turn, last_write).await?),
             // PostgreSQL has locks per row.
-            Writers::Postgres(pool) => Begun::Postgres(pool.begin().await?),
+            Writers::Postgres { pool, .. } => Begun::Postgres(pool.begin().await?),
         };
         Ok(Transaction { begun, last_write: last_write.clone() })
     }
@@ -170,18 +190,23 @@ struct InTurn {
 
 impl InTurn {
     /// Begins with the write lock from the start: a deferred read-then-write would fail at once under contention.
-    async fn begin(turn: &Turn) -> Result<InTurn, sqlx::Error> {
+    async fn begin(turn: &Turn, last_write: &LastWrite) -> Result<InTurn, sqlx::Error> {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             let mut begun = InTurn { turn: turn.take().await?, is_open: true };
-            let connection = begun.turn.connection(turn.path()).await?;
-            match Manager::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await {
+            if last_write.fault().is_some() {
+                // One that was opened while the file could not be written stays like that.
+                begun.turn.connection = None;
+            }
+            match begun.try_to_begin(turn.path()).await {
                 Ok(()) => return Ok(begun),
+                Err(error) if is_locked(&error) && Instant::now() < deadline => begun.is_open = false,
                 Err(error) => {
-                    begun.is_open = false;
-                    if !is_locked(&error) || Instant::now() >= deadline {
-                        return Err(error);
+                    begun.turn.connection = None;
+                    if !begun.turn.is_closed {
+                        last_write.failed(sqlite_code(&error));
                     }
+                    return Err(error);
                 }
             }
             drop(begun);
@@ -189,10 +214,18 @@ impl InTurn {
         }
     }
 
+    async fn try_to_begin(&mut self, path: &Path) -> Result<(), sqlx::Error> {
+        let connection = self.turn.connection(path).await?;
+        Manager::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await
+    }
+
     async fn commit(mut self) -> Result<(), sqlx::Error> {
-        Manager::commit(self.connection_mut()).await?;
+        let committed = Manager::commit(self.connection_mut()).await;
+        if committed.is_err() {
+            self.turn.connection = None;
+        }
         self.is_open = false;
-        Ok(())
+        committed
     }
 
     #[expect(clippy::expect_used, reason = "it is taken from the writer only when none has begun")]
@@ -244,5 +277,66 @@ impl DerefMut for Transaction {
             Begun::Sqlite(begun) => begun.connection_mut(),
             Begun::Postgres(begun) => begun,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn turn_of(path: &Path) -> Turn {
+        sqlx::any::install_default_drivers();
+        rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE facts (name TEXT)").unwrap();
+        Turn::open(path).await.unwrap()
+    }
+
+    async fn mark(begun: &mut InTurn, mark: i64) {
+        let text = sqlx::AssertSqlSafe(format!("PRAGMA cache_size = {mark}"));
+        sqlx::query(text).execute(begun.connection_mut()).await.unwrap();
+    }
+
+    async fn marked(begun: &mut InTurn) -> i64 {
+        sqlx::query_scalar("PRAGMA cache_size").fetch_one(begun.connection_mut()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_change_that_was_given_up_leaves_nothing_and_its_connection_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (turn, last_write) = (turn_of(&folder.path().join("a.db")).await, LastWrite::default());
+        let mut first = InTurn::begin(&turn, &last_write).await.unwrap();
+        mark(&mut first, -777).await;
+        first.commit().await.unwrap();
+        for _ in 0..50 {
+            let mut begun = InTurn::begin(&turn, &last_write).await.unwrap();
+            assert_eq!(marked(&mut begun).await, -777);
+            sqlx::query("INSERT INTO facts VALUES ('x')").execute(begun.connection_mut()).await.unwrap();
+            drop(begun);
+        }
+        let mut last = InTurn::begin(&turn, &last_write).await.unwrap();
+        let count: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM facts").fetch_one(last.connection_mut()).await.unwrap();
+        assert_eq!(count, 0);
+    }
+
+    #[tokio::test]
+    async fn after_a_write_that_failed_the_next_one_has_a_connection_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (turn, last_write) = (turn_of(&folder.path().join("a.db")).await, LastWrite::default());
+        let mut first = InTurn::begin(&turn, &last_write).await.unwrap();
+        mark(&mut first, -777).await;
+        first.commit().await.unwrap();
+        last_write.failed(Some(8));
+        let mut second = InTurn::begin(&turn, &last_write).await.unwrap();
+        assert_ne!(marked(&mut second).await, -777);
+    }
+
+    #[tokio::test]
+    async fn a_closed_turn_opens_no_other_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let turn = turn_of(&folder.path().join("a.db")).await;
+        turn.end().await;
+        let last_write = LastWrite::default();
+        assert!(matches!(InTurn::begin(&turn, &last_write).await, Err(sqlx::Error::PoolClosed)));
+        assert_eq!(last_write.fault(), None, "that says nothing of the disk");
     }
 }

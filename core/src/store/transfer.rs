@@ -9,7 +9,7 @@ use rusqlite::Connection as Sqlite;
 use sqlx::any::AnyRow;
 use sqlx::{Connection as _, Row as _};
 
-use super::rows::rows_of_placeholders;
+use super::rows::{is_postgres, push_rows};
 use super::{Connection, Engine, Store, migrations};
 use crate::error::{Code, Error};
 
@@ -155,8 +155,8 @@ async fn insert(
     if portion.is_empty() {
         return Ok(0);
     }
-    let values = rows_of_placeholders(0, portion.len(), names.len());
-    let text = format!("INSERT INTO {} ({}) VALUES {values}", table.name, names.join(", "));
+    let mut text = format!("INSERT INTO {} ({}) VALUES ", table.name, names.join(", "));
+    push_rows(&mut text, (portion.len(), names.len()), 0, is_postgres(to));
     let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
     for row in portion.drain(..) {
         for column in &table.columns {

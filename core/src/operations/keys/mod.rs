@@ -128,7 +128,8 @@ pub(super) fn vault(keyrack: &Keyrack) -> Result<&Vault, Error> {
     keyrack.vault().ok_or_else(|| {
         Error::new(
             Code::PreconditionFailed,
-            "This server has no master key, so it stores no plaintext of keys and can recover none.",
+            "This server has no master key, so it stores no plaintext of keys and can recover none. Whoever runs it sets \
+             KEYRACK_MASTER_KEY; without one leave `recoverable` and `decrypt` out.",
         )
     })
 }

@@ -1,5 +1,5 @@
 -- Narrow tables become the index of their primary key: a row that is written or removed touches one tree of pages
--- instead of two.
+-- instead of two. A row that belongs to nothing, which only a damaged file has, is left behind: it must not stop a start.
 CREATE TABLE changes_anew (
     workspace_id TEXT NOT NULL REFERENCES workspaces (id),
     generation BIGINT NOT NULL,
@@ -11,7 +11,8 @@ CREATE TABLE changes_anew (
     PRIMARY KEY (workspace_id, generation, position)
 ) WITHOUT ROWID;
 INSERT INTO changes_anew (workspace_id, generation, position, subject_kind, subject_id, time)
-    SELECT workspace_id, generation, position, subject_kind, subject_id, time FROM changes;
+    SELECT workspace_id, generation, position, subject_kind, subject_id, time FROM changes
+    WHERE workspace_id IN (SELECT id FROM workspaces);
 DROP TABLE changes;
 ALTER TABLE changes_anew RENAME TO changes;
 
@@ -29,7 +30,8 @@ CREATE TABLE credits_anew (
     refilled_from BIGINT
 ) WITHOUT ROWID;
 INSERT INTO credits_anew (key_id, remaining, refill_amount, refill_day, refilled_on, refilled_from)
-    SELECT key_id, remaining, refill_amount, refill_day, refilled_on, refilled_from FROM credits;
+    SELECT key_id, remaining, refill_amount, refill_day, refilled_on, refilled_from FROM credits
+    WHERE key_id IN (SELECT id FROM keys);
 DROP TABLE credits;
 ALTER TABLE credits_anew RENAME TO credits;
 CREATE INDEX credits_with_refill ON credits (refilled_on) WHERE refill_amount IS NOT NULL;
@@ -39,7 +41,8 @@ CREATE TABLE key_permissions_anew (
     permission_id TEXT NOT NULL REFERENCES permissions (id),
     PRIMARY KEY (key_id, permission_id)
 ) WITHOUT ROWID;
-INSERT INTO key_permissions_anew (key_id, permission_id) SELECT key_id, permission_id FROM key_permissions;
+INSERT INTO key_permissions_anew (key_id, permission_id) SELECT key_id, permission_id FROM key_permissions
+    WHERE key_id IN (SELECT id FROM keys) AND permission_id IN (SELECT id FROM permissions);
 DROP TABLE key_permissions;
 ALTER TABLE key_permissions_anew RENAME TO key_permissions;
 CREATE INDEX key_permissions_by_permission ON key_permissions (permission_id);
@@ -49,7 +52,8 @@ CREATE TABLE key_roles_anew (
     role_id TEXT NOT NULL REFERENCES roles (id),
     PRIMARY KEY (key_id, role_id)
 ) WITHOUT ROWID;
-INSERT INTO key_roles_anew (key_id, role_id) SELECT key_id, role_id FROM key_roles;
+INSERT INTO key_roles_anew (key_id, role_id) SELECT key_id, role_id FROM key_roles
+    WHERE key_id IN (SELECT id FROM keys) AND role_id IN (SELECT id FROM roles);
 DROP TABLE key_roles;
 ALTER TABLE key_roles_anew RENAME TO key_roles;
 CREATE INDEX key_roles_by_role ON key_roles (role_id);
@@ -74,6 +78,7 @@ CREATE TABLE audit_heads_anew (
     sequence BIGINT NOT NULL,
     hash TEXT NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO audit_heads_anew (workspace_id, sequence, hash) SELECT workspace_id, sequence, hash FROM audit_heads;
+INSERT INTO audit_heads_anew (workspace_id, sequence, hash) SELECT workspace_id, sequence, hash FROM audit_heads
+    WHERE workspace_id IS NOT NULL;
 DROP TABLE audit_heads;
 ALTER TABLE audit_heads_anew RENAME TO audit_heads;
