@@ -94,11 +94,19 @@ impl Target {
         self
     }
 
-    /// Adds facts about it.
+    /// Adds facts about it to those that are there.
     #[must_use]
     pub fn with(mut self, meta: Value) -> Self {
-        self.meta = Some(meta);
+        match (&mut self.meta, meta) {
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+            (known, meta) => *known = Some(meta),
+        }
         self
+    }
+
+    /// The id of the thing.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 }
 
