@@ -176,6 +176,8 @@ pub struct Entry {
     pub hash: String,
     /// How the hash was made.
     pub format: i64,
+    /// The first column that holds nothing that can be read, if there is one; its field is empty then.
+    pub unreadable: Option<&'static str>,
 }
 
 impl Entry {
@@ -278,6 +280,7 @@ impl Record<'_> {
                 previous_hash,
                 hash: String::new(),
                 format: FORMAT,
+                unreadable: None,
             };
             entry.hash = entry.computed_hash().unwrap_or_default();
             previous_hash = entry.hash.clone();
@@ -307,6 +310,7 @@ impl Entry {
             previous_hash: previous_hash.to_owned(),
             hash: String::new(),
             format,
+            unreadable: None,
         };
         entry.hash = entry.computed_hash().unwrap_or_default();
         entry

@@ -56,6 +56,7 @@ pub(crate) async fn chain(instance: &Instance) -> Vec<Entry> {
             hash: row.get("hash"),
             changes: row.get("changes"),
             format: row.get("format"),
+            unreadable: None,
         })
         .collect()
 }
