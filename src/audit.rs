@@ -133,7 +133,15 @@ async fn verify(
         let kept = expected.remove(id).unwrap_or_default();
         let found = chain::verify(store, workspace, kept, |entries| progress(id, entries)).await;
         clear_progress();
-        let found = found.map_err(told)?;
+        let found = match found {
+            Ok(found) => found,
+            // What is wrong with one log says nothing of the others.
+            Err(error) => {
+                is_whole = false;
+                stdout::print(&format!("{id}: NOT CHECKED: {:#}", told(error)))?;
+                continue;
+            }
+        };
         is_whole &= found.broken.is_none();
         stdout::print(&finding(id, &found))?;
     }

@@ -89,6 +89,12 @@ fn limits(settings: &Settings, files: Option<u64>) -> anyhow::Result<Limits> {
              `ulimit -n` or LimitNOFILE"
         );
     }
+    if wanted.is_none() && room < USUAL_CONNECTIONS {
+        tracing::warn!(
+            "the limit of open files leaves room for {room} connections, and {USUAL_CONNECTIONS} are usual: raise it with \
+             `ulimit -n` or LimitNOFILE"
+        );
+    }
     Ok(Limits { connections: wanted.unwrap_or(USUAL_CONNECTIONS).min(room), idle: settings.idle()? })
 }
 

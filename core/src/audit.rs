@@ -94,11 +94,19 @@ impl Target {
         self
     }
 
-    /// Adds facts about it.
+    /// Adds facts about it to those that are there.
     #[must_use]
     pub fn with(mut self, meta: Value) -> Self {
-        self.meta = Some(meta);
+        match (&mut self.meta, meta) {
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+            (known, meta) => *known = Some(meta),
+        }
         self
+    }
+
+    /// The id of the thing.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 }
 
@@ -168,6 +176,8 @@ pub struct Entry {
     pub hash: String,
     /// How the hash was made.
     pub format: i64,
+    /// The first column that holds nothing that can be read, if there is one; its field is empty then.
+    pub unreadable: Option<&'static str>,
 }
 
 impl Entry {
@@ -270,6 +280,7 @@ impl Record<'_> {
                 previous_hash,
                 hash: String::new(),
                 format: FORMAT,
+                unreadable: None,
             };
             entry.hash = entry.computed_hash().unwrap_or_default();
             previous_hash = entry.hash.clone();
@@ -299,6 +310,7 @@ impl Entry {
             previous_hash: previous_hash.to_owned(),
             hash: String::new(),
             format,
+            unreadable: None,
         };
         entry.hash = entry.computed_hash().unwrap_or_default();
         entry

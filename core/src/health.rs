@@ -162,9 +162,7 @@ impl Job for Look {
         }
         health.note(Reason::DatabaseAway, !matches!(answered, Ok(Ok(()))));
         health.note(Reason::DatabaseFileMoved, store.check_file().is_err());
-        health.note(Reason::CreditsHang, keyrack.deductions_busy_for() > DEDUCTION_LIMIT);
-        let runs = keyrack.metrics().scheduled_runs();
-        health.note(Reason::WorkFails, runs.iter().any(|(_, runs)| runs.failures_in_a_row >= FAILURES));
+        note_work(keyrack, DEDUCTION_LIMIT);
         if store.write_fault().is_some() {
             // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
             // they work again.
@@ -179,9 +177,70 @@ impl Job for Look {
     }
 }
 
+/// Notes whether the ledger gets on, where a group of deductions may take so long, and whether scheduled work does.
+pub(crate) fn note_work(keyrack: &Keyrack, deduction_limit: Duration) {
+    let health = keyrack.health();
+    health.note(Reason::CreditsHang, keyrack.deductions_busy_for() > deduction_limit);
+    let runs = keyrack.metrics().scheduled_runs();
+    health.note(Reason::WorkFails, runs.iter().any(|(_, runs)| runs.failures_in_a_row >= FAILURES));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::schedule;
+    use crate::store::Location;
+
+    /// Panics and hangs by turns until it is told that all is well.
+    struct Troubled {
+        is_well: Arc<AtomicBool>,
+        runs: u32,
+    }
+
+    impl Job for Troubled {
+        const NAME: &'static str = "troubled";
+        const PERIOD: Duration = Duration::from_millis(5);
+        const LONGEST_RUN: Duration = Duration::from_millis(10);
+
+        async fn run(&mut self, _: &Keyrack) -> Result<(), Error> {
+            self.runs += 1;
+            match (self.is_well.load(Ordering::SeqCst), self.runs % 2) {
+                (true, _) => Ok(()),
+                (false, 0) => panic!("of the test"),
+                (false, _) => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_and_hangs_again_and_again_is_told_until_it_gets_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("keyrack.db"));
+        let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
+        let is_well = Arc::new(AtomicBool::new(false));
+        schedule::start(&keyrack, Troubled { is_well: is_well.clone(), runs: 0 });
+        let failed = || keyrack.metrics().scheduled_runs().first().map_or(0, |(_, runs)| runs.failures_in_a_row);
+        let told = || {
+            note_work(&keyrack, DEDUCTION_LIMIT);
+            keyrack.reasons()
+        };
+        assert_eq!(told(), []);
+        while failed() < FAILURES {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(told(), [Reason::WorkFails]);
+        assert!(!Reason::WorkFails.is_against_work(), "requests are answered meanwhile");
+        is_well.store(true, Ordering::SeqCst);
+        while failed() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(told(), []);
+        keyrack.close().await;
+    }
 
     #[test]
     fn a_reason_holds_until_it_is_taken_back() {

@@ -153,3 +153,37 @@ async fn the_server_writes_the_newest_hashes_to_its_log() {
     let arguments: Vec<&str> = kept.iter().flat_map(|head| ["--expect", head]).collect();
     Shell::beside(&server).run(&[&["audit", "verify"], &*arguments].concat()).expect(0);
 }
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_named_and_other_logs_are_checked() {
+    let server = with_entries().await;
+    server.call("workspace.createWorkspace", json!({ "name": "Acme" })).await.expect(200);
+    let own = server.call("workspace.getOverview", json!({})).await.expect(200);
+    let own = own.data()["workspace"]["id"].as_str().expect("an id").to_owned();
+    for (column, statement) in [
+        ("event", "UPDATE audit_logs SET event = x'ff00fe' WHERE sequence = 4"),
+        ("time", "UPDATE audit_logs SET time = 'soon' WHERE sequence = 4"),
+        ("format", "UPDATE audit_logs SET format = 'x' WHERE sequence = 4"),
+    ] {
+        tamper(&server, statement).await;
+        let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+        assert!(done.stdout.contains("BROKEN at entry 4 (log_"), "{statement}: {done:?}");
+        // One that is damaged twice is known by the first of its columns.
+        let is_told =
+            ["time", "event", "format"].iter().any(|one| done.stdout.contains(&format!("its {one} cannot")));
+        assert!(is_told && done.stdout.contains(": whole, entries 1 to "), "{column}: {done:?}");
+    }
+    tamper(&server, "UPDATE audit_logs SET sequence = 'x' WHERE sequence = 4").await;
+    let done = Shell::beside(&server).run(&["audit", "verify", "--workspace", &own]).expect(1);
+    assert!(done.stdout.contains("BROKEN at entry"), "{done:?}");
+    tamper(&server, "UPDATE audit_heads SET hash = x'ff00fe' WHERE sequence > 3").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains(": whole, entries 1 to "), "the other one: {done:?}");
+    tamper(&server, "DELETE FROM audit_logs WHERE typeof(sequence) = 'text' OR typeof(time) = 'text'").await;
+    tamper(&server, "UPDATE audit_heads SET sequence = 'x' WHERE typeof(hash) = 'blob'").await;
+    let done = Shell::beside(&server).run(&["audit", "verify"]).expect(1);
+    assert!(
+        done.stdout.contains(&format!("{own}: ")) && done.stdout.contains(": whole, entries 1 to "),
+        "{done:?}"
+    );
+}

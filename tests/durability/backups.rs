@@ -320,3 +320,31 @@ async fn a_copy_to_postgres_and_back_is_the_identity() {
     assert_eq!(dump(&path("back.db")).await, before);
     expect(run(&program, &["copy", "--to", &program.database_url()]), 2);
 }
+
+/// A server that is killed leaves changes in the write-ahead log that SQLite would replay into whatever file stands
+/// beside it, also when the database itself is gone.
+#[tokio::test]
+async fn a_write_ahead_log_of_the_old_database_is_not_replayed_into_the_restored_one() {
+    for is_database_gone in [false, true] {
+        let (program, file, key) = backed_up().await;
+        let mut server = program.start().await;
+        for _ in 0..20 {
+            server.call("apis.createApi", json!({"name": "after the backup"})).await.expect(200);
+        }
+        server.kill();
+        let log = program.data_dir().join("keyrack.db-wal");
+        assert!(fs::metadata(&log).expect("it is left").len() > 4096, "it has changes in it");
+        let left = fs::read(&log).expect("it can be read");
+        if is_database_gone {
+            fs::remove_file(program.data_dir().join("keyrack.db")).expect("it can be removed");
+        }
+        expect(run(&program, &["restore", &file, "--yes"]), 0);
+        assert_ne!(fs::read(&log).ok(), Some(left), "it does not stay where SQLite finds it");
+        let server = program.start().await;
+        assert_eq!(code(&server, &key).await, "VALID");
+        let listed = server.call("apis.listApis", json!({})).await.expect(200);
+        assert_eq!(listed.data().as_array().map(Vec::len), Some(1), "{}", listed.text);
+        expect(run(&program, &["audit", "verify"]), 0);
+        expect(run(&program, &["doctor"]), 0);
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyrack_test_harness::{Program, Server, http_client};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::program;
@@ -83,4 +83,33 @@ async fn who_set_a_number_of_connections_has_no_more() {
     expect_service(&server).await;
     let told = few_files().env("KEYRACK_MAX_CONNECTIONS", "1000").start().await.log();
     assert!(told.contains("KEYRACK_MAX_CONNECTIONS is 1000"), "{told}");
+}
+
+/// Asks over a connection and reads the answer: whether there was one.
+async fn is_answered(stream: &mut TcpStream) -> bool {
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+    let mut answer = [0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(8), stream.read(&mut answer)).await;
+    asked.is_ok() && matches!(read, Ok(Ok(length)) if answer[..length].starts_with(b"HTTP/1.1 200"))
+}
+
+/// Systems start a process with a low limit that it may raise itself: to what is allowed at most.
+#[tokio::test]
+async fn a_low_limit_of_open_files_is_raised_and_a_lower_one_that_cannot_be_is_told() {
+    const WARNING: &str = "the limit of open files leaves room for";
+    const CONNECTIONS: usize = 300;
+    let raised = program().through(&["sh", "-c", r#"ulimit -Sn 128; exec "$0" "$@""#]).start().await;
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(("127.0.0.1", raised.port())).await.expect("a connection");
+        assert!(is_answered(&mut stream).await, "{}", raised.log());
+        streams.push(stream);
+    }
+    let mut served = 0;
+    for stream in &mut streams {
+        served += usize::from(is_answered(stream).await);
+    }
+    assert_eq!(served, CONNECTIONS, "all at a time, and none had to go: {}", raised.log());
+    let low = few_files().start().await.log();
+    assert!(low.contains(WARNING) && low.contains("ulimit -n"), "{low}");
 }

@@ -8,6 +8,7 @@ mod damage;
 mod database_down;
 mod files;
 mod first_start;
+mod imports;
 mod kills;
 mod limits_flood;
 mod limits_kept;

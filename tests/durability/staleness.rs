@@ -58,7 +58,9 @@ async fn refuses_and_then_knows(cut_off: Program, stale_after: Duration) {
     assert!(answered > stale_after - Duration::from_secs(2), "refused after {answered:?} already");
     let everything = cut_off.call("workspace.getOverview", json!({})).await;
     everything.expect_error(503, "unkey/application/service_unavailable");
-    assert_eq!(cut_off.get("/readyz").await.status, 503);
+    let readiness = cut_off.get("/readyz").await;
+    assert_eq!(readiness.status, 503);
+    assert!(readiness.text.contains("\"stale\""), "{}", readiness.text);
     assert_eq!(cut_off.get("/healthz").await.status, 200, "the process itself is well");
     road.set(Traffic::Flows);
     let back = Instant::now();

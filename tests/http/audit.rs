@@ -1,6 +1,6 @@
 //! Reading the audit log.
 
-use keyrack_test_harness::Client;
+use keyrack_test_harness::{Client, Database};
 use serde_json::{Value, json};
 
 use crate::fixture::{limited_client, new_api, new_key, new_workspace, now};
@@ -217,4 +217,37 @@ async fn a_list_of_a_thousand_is_told_as_what_differs() {
     let log = logs(&server, json!({"targetId": key.id, "event": "key.update"})).await.remove(0);
     let before = log["changes"][0]["before"].as_array().expect("a list");
     assert_eq!((before.len(), &before[50]), (51, &json!({"more": 949})));
+}
+
+/// An entry whose row was damaged is shown with what can be read of it, and hides no others.
+#[tokio::test]
+async fn a_damaged_entry_says_so_and_the_others_are_listed() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    new_api(&server).await;
+    let entry = logs(&server, json!({"targetId": api})).await.remove(0);
+    let (id, whole) = (entry["id"].as_str().expect("an id"), ids(&logs(&server, json!({})).await));
+    let mut database = Database::of(&server).await;
+    for (column, value) in [
+        ("targets", "'{'"),
+        ("changes", "'x'"),
+        ("actor", "'{}'"),
+        ("description", if server.program().database_url().starts_with("sqlite") { "x'ff00fe'" } else { "''" }),
+    ] {
+        database.execute(&format!("UPDATE audit_logs SET {column} = {value} WHERE id = '{id}'")).await;
+        let listed = logs(&server, json!({})).await;
+        assert_eq!(ids(&listed), whole, "{column}");
+        let damaged = listed.iter().find(|log| log["id"] == id).expect("it is listed");
+        let told = damaged["description"].as_str().expect("a text");
+        assert!(told.starts_with("This entry is damaged: its "), "{column}: {damaged}");
+        assert_eq!(damaged["event"], "api.create", "what can be read is shown");
+        let got = server.call("audit.getLog", json!({"logId": id})).await.expect(200);
+        assert_eq!(got.data()["description"], told, "{column}");
+    }
+    let sound = listed_but(&logs(&server, json!({})).await, id);
+    assert!(sound.iter().all(|log| !log["description"].to_string().contains("damaged")), "{sound:?}");
+}
+
+fn listed_but(logs: &[Value], id: &str) -> Vec<Value> {
+    logs.iter().filter(|log| log["id"] != id).cloned().collect()
 }

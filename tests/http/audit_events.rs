@@ -94,6 +94,32 @@ fn unexplained(log: &Value) -> Option<String> {
     (!is_explained).then(|| format!("{event} does not say what was changed: {log}"))
 }
 
+/// The keys that entries of the log do not tell as people know them: by name, start and customer, in every event.
+async fn unnamed_keys(client: &Client, logs: &[Value]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for log in logs {
+        for target in log["targets"].as_array().into_iter().flatten().filter(|target| target["type"] == "key") {
+            let key = client.call("keys.getKey", json!({"keyId": target["id"]})).await;
+            let told = (&target["name"], &target["meta"]["start"], &target["meta"]["externalId"]);
+            let is_named = match key.status {
+                200 => {
+                    let key = key.data();
+                    let name = if key["name"].is_null() { &key["keyId"] } else { &key["name"] };
+                    // An imported key has none before its first use.
+                    let start = if key["start"] == "" { &Value::Null } else { &key["start"] };
+                    told == (name, start, &key["identity"]["externalId"])
+                }
+                // What was deleted, or belongs to another workspace, is told all the same.
+                _ => told.0.is_string() && told.1.is_string(),
+            };
+            if !is_named {
+                faults.push(format!("{} does not say which key: {target}", log["event"]));
+            }
+        }
+    }
+    faults
+}
+
 #[track_caller]
 fn assert_envelope(log: &Value, actor: &Value, started: i64, operation: &str) {
     assert_eq!((&log["actor"], &log["location"]), (actor, &json!(ADDRESS)), "{operation}: {log}");
@@ -156,6 +182,7 @@ async fn every_change_writes_the_events_of_the_contract() {
         }
         logs.iter().for_each(|log| assert_envelope(log, &actor, started, change.operation));
         faults.extend(logs.iter().filter_map(unexplained));
+        faults.extend(unnamed_keys(&server, &logs).await);
         assert_correlation(&logs, change.operation, &mut used);
         met.entry(change.operation).or_default().extend(written.into_iter().map(|(event, _)| event));
     }

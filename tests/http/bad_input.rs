@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::bodies::called;
 use crate::catalogue::operations;
 use crate::facts::facts;
 use crate::faults::{Fault, faults};
+use crate::fixture::{new_api, new_key};
 use crate::keyrack;
 
 /// What is wrong with the answer to a faulty request, if anything.
@@ -380,4 +382,38 @@ async fn bad_requests_lose_nothing() {
     let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
     assert_eq!(overview.data()["counts"]["keys"], 1, "{}", overview.text);
     assert_eq!(overview.data()["counts"]["identities"], 0, "{}", overview.text);
+}
+
+/// Whoever may do everything is told so, too, and nothing of it is stored: seventeen times is what once ended the
+/// process.
+#[tokio::test]
+async fn metadata_of_a_full_root_key_that_nests_too_deep_is_its_fault_and_not_ours() {
+    let mut server = keyrack().await;
+    let api = new_api(&server).await;
+    let key_id = new_key(&server, &api, json!({})).await.id;
+    let identity = json!({ "externalId": "acme" });
+    server.call("identities.createIdentity", identity).await.expect(200);
+    let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let raw = (0..17)
+        .fold("{\"a\":1}".to_owned(), |inner, _| json!({ "$serde_json::private::RawValue": inner }).to_string());
+    for (operation, body) in [
+        ("keys.createKey", json!({ "apiId": api })),
+        ("keys.updateKey", json!({ "keyId": key_id })),
+        ("identities.createIdentity", json!({ "externalId": "other" })),
+        ("identities.updateIdentity", json!({ "identity": "acme" })),
+    ] {
+        for meta in [objects(50), objects(51), objects(127), objects(128), objects(5_000)] {
+            let answer = called(&server, operation, body.clone(), "meta", &meta).await;
+            let answer = answer.expect_error(400, "unkey/application/invalid_input");
+            assert!(answer.text.contains("at most 50"), "{operation}: {}", answer.text);
+        }
+        // Half a megabyte, which identities may have: an ordinary name is data. A request for a key may not be as large.
+        let answer = called(&server, operation, body.clone(), "meta", &raw).await;
+        let due = if operation.starts_with("identities.") { 200 } else { 413 };
+        assert_eq!(answer.status, due, "{operation}: {}", answer.text);
+    }
+    let identity = server.call("identities.getIdentity", json!({ "identity": "acme" })).await.expect(200);
+    assert!(identity.text.contains(&raw), "it is shown as it was sent");
+    let shown = server.call("keys.getKey", json!({ "keyId": key_id })).await.expect(200);
+    assert!(shown.data().get("meta").is_none() && server.is_running(), "{}", shown.text);
 }

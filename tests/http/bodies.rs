@@ -37,7 +37,7 @@ fn unread(server: &Server) -> Client {
     Client::new(server.base(), ROOT_KEY)
 }
 
-async fn called(client: &Client, operation: &str, body: Value, member: &str, text: &str) -> Answer {
+pub(crate) async fn called(client: &Client, operation: &str, body: Value, member: &str, text: &str) -> Answer {
     let mut body = body.to_string();
     let separator = if body == "{}" { "" } else { "," };
     body.insert_str(body.len() - 1, &format!("{separator}\"{member}\":{text}"));

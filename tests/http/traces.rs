@@ -215,6 +215,26 @@ async fn without_an_endpoint_nothing_is_there_to_send() {
     assert!(exports(&telling), "{:?}", threads(&telling));
 }
 
+/// Whatever else is said, and however its value is written.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_disabled_sdk_sends_nothing() {
+    let (receiver, endpoint) = Receiver::start().await;
+    for value in ["true", "TRUE"] {
+        let mut server = traced(&endpoint).env("OTEL_SDK_DISABLED", value).start().await;
+        let headers = [("traceparent", TRACEPARENT)];
+        server.call_with_headers("keys.verifyKey", json!({"key": "k"}), &headers).await.expect(200);
+        assert!(threads(&server).iter().all(|name| !name.starts_with("OpenTelemetry")), "{:?}", threads(&server));
+        stop(&mut server).await;
+        assert_eq!(receiver.received().len(), 0, "{value}");
+    }
+    // Anything else is false, as the specification says.
+    let mut server = traced(&endpoint).env("OTEL_SDK_DISABLED", "1").start().await;
+    server.call("keys.verifyKey", json!({"key": "k"})).await.expect(200);
+    stop(&mut server).await;
+    assert!(!receiver.received().is_empty(), "{}", server.log());
+}
+
 /// Requests against a server whose receiver does not answer, and its end.
 async fn assert_unharmed(endpoint: &str) {
     let mut server = traced(endpoint).env("OTEL_BSP_SCHEDULE_DELAY", "50").start().await;

@@ -148,7 +148,9 @@ impl Chain {
     }
 
     fn is_before_anchor(&self, entry: &Entry) -> bool {
-        self.anchor.as_ref().is_some_and(|(sequence, _)| entry.sequence <= *sequence)
+        // Where one is whose place cannot be read is not known.
+        let is_placed = entry.unreadable != Some("sequence");
+        is_placed && self.anchor.as_ref().is_some_and(|(sequence, _)| entry.sequence <= *sequence)
     }
 
     fn breaks(&mut self, sequence: i64, reason: impl Into<String>) {
@@ -156,8 +158,9 @@ impl Chain {
     }
 
     fn breaks_at(&mut self, entry: Entry, reason: impl Into<String>) {
+        let sequence = if entry.unreadable == Some("sequence") { self.next() } else { entry.sequence };
         let found = Found { id: entry.id, time: entry.time, event: entry.event };
-        self.broken = Some(Broken { sequence: entry.sequence, found: Some(found), reason: reason.into() });
+        self.broken = Some(Broken { sequence, found: Some(found), reason: reason.into() });
     }
 
     /// Looks at the anchor and at the oldest entry, wherever that is.
@@ -165,7 +168,9 @@ impl Chain {
         if self.anchor.as_ref().is_some_and(|(sequence, _)| *sequence < 1) {
             self.breaks(self.place(), "the chain's anchor is before the first place");
         } else if let Some(entry) = oldest {
-            if entry.sequence < 1 {
+            if let Some(column) = entry.unreadable {
+                self.breaks_at(entry, unreadable(column));
+            } else if entry.sequence < 1 {
                 self.breaks_at(entry, "no entry is written before the first place");
             } else if self.is_before_anchor(&entry) {
                 self.breaks_at(entry, "the chain's anchor says that retention removed it");
@@ -187,6 +192,9 @@ impl Chain {
     }
 
     fn fault(&self, entry: &Entry) -> Option<String> {
+        if let Some(column) = entry.unreadable {
+            return Some(unreadable(column));
+        }
         let Some(hash) = entry.computed_hash() else {
             return Some(format!("its format {} is none that this version of Keyrack knows", entry.format));
         };
@@ -251,6 +259,10 @@ impl Chain {
             return;
         }
     }
+}
+
+fn unreadable(column: &str) -> String {
+    format!("its {column} cannot be read")
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub async fn file_all(store: &Store) -> Result<usize, Error> {
     let heads = audit_logs::noted_heads(&mut *store.read().await?).await?;
     let mut count = 0;
     for (workspace_id, _) in heads {
-        while !audit_logs::unfiled(&mut *store.read().await?, &workspace_id, 1).await?.is_empty() {
+        while !audit_logs::unfiled(&mut *store.read().await?, &workspace_id, PORTION).await?.is_empty() {
             if count == 0 {
                 tracing::info!("filing the audit log for searches; this happens once");
             }

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::resident::Key;
 use crate::shares::{Share, Shares};
 use crate::store::Store;
-use crate::store::debits::{Applied, Debit, Debits, Durability, Outcome, PostgresDebits, SqliteDebits};
+use crate::store::debits::{Applied, Debit, Debits, Durability, Outcome, PostgresDebits};
 
 /// Deductions that may wait at a time.
 const QUEUE: usize = 8192;
@@ -53,6 +53,17 @@ const IDLE: u64 = u64::MAX;
 impl Shared {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(IDLE - 1)
+    }
+
+    fn busy_for(&self) -> Duration {
+        match self.busy_since_ms.load(Ordering::Acquire) {
+            IDLE => Duration::ZERO,
+            since_ms => Duration::from_millis(self.now_ms().saturating_sub(since_ms)),
+        }
+    }
+
+    fn new() -> Arc<Shared> {
+        Arc::new(Shared { opened: Instant::now(), busy_since_ms: AtomicU64::new(IDLE) })
     }
 }
 
@@ -96,8 +107,7 @@ struct Waiter {
 impl Ledger {
     pub(crate) fn new(store: Store, durability: Durability, metrics: Arc<Metrics>) -> Self {
         let prepared = Mutex::new(Some(store.debits(durability)));
-        let shared = Arc::new(Shared { opened: Instant::now(), busy_since_ms: AtomicU64::new(IDLE) });
-        Ledger { store, durability, metrics, prepared, shared, running: OnceLock::new() }
+        Ledger { store, durability, metrics, prepared, shared: Shared::new(), running: OnceLock::new() }
     }
 
     /// Makes a deduction from the balance of `key` with others in a group.
@@ -142,10 +152,7 @@ impl Ledger {
 
     /// For how long the group takes that is made now; zero when none is.
     pub(crate) fn busy_for(&self) -> Duration {
-        match self.shared.busy_since_ms.load(Ordering::Acquire) {
-            IDLE => Duration::ZERO,
-            since_ms => Duration::from_millis(self.shared.now_ms().saturating_sub(since_ms)),
-        }
+        self.shared.busy_for()
     }
 
     /// Makes and answers what was taken so far, and takes no more.
@@ -169,9 +176,9 @@ impl Ledger {
         let shares = queue.shares.clone();
         let writer = Writer { messages, shares, metrics, is_failing: false, shared, _alive: alive };
         match debits {
-            Debits::Sqlite(debits) => {
+            Debits::Sqlite(mut debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
-                thread.spawn(move || writer.run_blocking(debits)).map_err(|error| {
+                thread.spawn(move || writer.run_blocking(|group| debits.apply(group))).map_err(|error| {
                     self.metrics.credit_group_failures.add(1);
                     tracing::error!(%error, "there is no thread for deductions");
                     Error::new(
@@ -234,14 +241,14 @@ struct Writer {
 }
 
 impl Writer {
-    /// Makes deductions on a thread of its own until there can be no more.
-    fn run_blocking(mut self, mut debits: SqliteDebits) {
+    /// Makes deductions on a thread of its own until there can be no more, each group with `apply`.
+    fn run_blocking(mut self, mut apply: impl FnMut(&[Debit]) -> Result<Applied, Error>) {
         let mut messages = Vec::new();
         while self.messages.blocking_recv_many(&mut messages, GROUP) > 0 {
             let step = AssertUnwindSafe(|| {
                 let (group, waiters) = self.group(&mut messages);
                 self.began();
-                let applied = debits.apply(&group);
+                let applied = apply(&group);
                 self.answer(&group, waiters, applied);
             });
             let outcome = std::panic::catch_unwind(step);
@@ -341,7 +348,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::health::{self, Reason};
+    use crate::keyrack::Keyrack;
     use crate::resident::{Access, NEVER, Place};
+    use crate::store::Location;
 
     fn key(workspace_id: &str) -> Arc<Key> {
         let place =
@@ -394,5 +405,84 @@ mod tests {
         put(&queue, "ws_1", QUEUE);
         drop(messages);
         assert_eq!(put(&queue, "ws_2", QUEUE), 0);
+    }
+
+    /// Asks for a deduction: where its answer comes.
+    fn ask(queue: &Queue) -> oneshot::Receiver<Result<Outcome, Error>> {
+        let (key, (answer, answered)) = (key("ws_1"), oneshot::channel());
+        let workspace_id = key.place.workspace_id.clone();
+        let debit = Debit { workspace_id, key_id: key.id.clone(), cost: 1, refill: None };
+        queue.put(debit, Waiter { key, answer }).unwrap();
+        answered
+    }
+
+    #[test]
+    fn a_group_that_panics_is_counted_and_told_and_one_that_hangs_is_seen_while_the_ledger_goes_on() {
+        let (queue, messages) = Queue::of(QUEUE);
+        let (alive, ended) = watch::channel(());
+        let (metrics, shared) = (Arc::new(Metrics::default()), Shared::new());
+        let writer = Writer {
+            messages,
+            shares: queue.shares.clone(),
+            metrics: metrics.clone(),
+            is_failing: false,
+            shared: shared.clone(),
+            _alive: alive,
+        };
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let mut groups = 0;
+        let thread = std::thread::spawn(move || {
+            writer.run_blocking(|group| {
+                groups += 1;
+                assert_ne!(groups, 1, "of the test");
+                wait.recv().unwrap();
+                Ok(Applied { outcomes: vec![Outcome::Made(5); group.len()], commit_took: Duration::ZERO })
+            });
+        });
+        let told = ask(&queue).blocking_recv().map_err(|_| ());
+        assert!(told.is_err(), "nobody knows what became of it: {told:?}");
+        let mut answered = ask(&queue);
+        while shared.busy_for() < Duration::from_millis(20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(metrics.credit_group_failures.value(), 1);
+        assert!(answered.try_recv().is_err(), "it hangs");
+        go_on.send(()).unwrap();
+        assert_eq!(answered.blocking_recv().unwrap().unwrap(), Outcome::Made(5));
+        drop(queue);
+        thread.join().unwrap();
+        assert_eq!(shared.busy_for(), Duration::ZERO);
+        assert!(ended.has_changed().is_err(), "it has ended");
+    }
+
+    #[tokio::test]
+    async fn deductions_that_hang_are_a_reason_not_to_be_ready_until_they_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyrack.db");
+        let keyrack = Keyrack::open(&Location::Sqlite(path.clone()), Clock::system()).await.unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (asking, key) = (keyrack.clone(), key("ws_1"));
+        let workspace_id = key.place.workspace_id.clone();
+        let debit = Debit { workspace_id, key_id: key.id.clone(), cost: 1, refill: None };
+        let waiting = tokio::spawn(async move { asking.ledger().deduct(debit, key).await });
+        let limit = Duration::from_millis(50);
+        let hangs = || {
+            health::note_work(&keyrack, limit);
+            keyrack.reasons().contains(&Reason::CreditsHang)
+        };
+        assert!(!hangs());
+        while keyrack.deductions_busy_for() <= limit {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(hangs());
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), Outcome::NoBalance);
+        // The one that writes answers before it notes that it is done.
+        while keyrack.deductions_busy_for() > Duration::ZERO {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!hangs());
+        keyrack.close().await;
     }
 }

@@ -15,8 +15,9 @@ use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::schedule::{self, Job};
+use crate::store::keys::{self, KnownAs};
 use crate::store::refills::{self, Settled};
-use crate::store::{keys, workspaces};
+use crate::store::workspaces;
 
 /// Keys per transaction, so that other writers get their turn.
 const PORTION: i64 = 500;
@@ -94,14 +95,16 @@ async fn settle_portion(
     settled.retain(Settled::changed);
     let mut changed: Vec<&str> = settled.iter().map(|refill| refill.key_id.as_str()).collect();
     keys::touch_updated(mutation.connection(), &mut changed, now).await?;
+    let known = keys::known_as(mutation.connection(), &changed).await?;
     for refill in &settled {
-        mutation.record(event(refill));
+        mutation.record(event(refill, known.get(&refill.key_id)));
     }
     mutation.commit().await?;
     Ok(count)
 }
 
-fn event(refill: &Settled) -> Event {
+/// The event of a refill. Of a key that was removed for good since, only the id is left.
+fn event(refill: &Settled, key: Option<&KnownAs>) -> Event {
     let facts = json!({
         "refill_amount": refill.amount,
         "previous_remaining": refill.previous,
@@ -109,5 +112,9 @@ fn event(refill: &Settled) -> Event {
     });
     let Settled { key_id, previous, remaining, .. } = refill;
     let description = format!("Refilled the credits of key {key_id} from {previous} to {remaining}");
-    Event::new("key.update", description).on(Target::new("key", &refill.key_id).with(facts))
+    let target = match key {
+        Some(key) => Target::key(key_id, key.name.as_deref(), &key.start, key.external_id.as_deref()),
+        None => Target::key(key_id, None, "", None),
+    };
+    Event::new("key.update", description).on(target.with(facts))
 }

@@ -212,14 +212,14 @@ fn holdings(key: &NewKey, named: &Named) -> Holdings {
 }
 
 fn record(mutation: &mut Mutation, key: &NewKey, api: &Api, named: &Named) {
+    let target = Target::key(&key.id, key.name.as_deref(), &key.start, key.external_id.as_deref());
     for permission in key.held_permissions(named) {
-        mutation.record(permission_connected(&key.id, permission));
+        mutation.record(permission_connected(&target, permission));
     }
     for role in key.held_roles(named) {
-        mutation.record(role_connected(&key.id, role));
+        mutation.record(role_connected(&target, role));
     }
     let done = if key.migration_id.is_some() { "Imported" } else { "Created" };
-    let target = Target::key(&key.id, key.name.as_deref(), &key.start, key.external_id.as_deref());
     mutation.record(
         Event::new("key.create", format!("{done} key {} of API {}", key.id, api.id))
             .on(target)

@@ -89,20 +89,20 @@ pub(crate) fn permission_created(permission: &Permission) -> Event {
 }
 
 /// The audit event of a permission that a key was given.
-pub(crate) fn permission_connected(key_id: &str, permission: &Permission) -> Event {
-    let description = format!("Connected permission {} and key {key_id}", permission.id);
+pub(crate) fn permission_connected(key: &Target, permission: &Permission) -> Event {
+    let description = format!("Connected permission {} and key {}", permission.id, key.id());
     Event::new("authorization.connect_permission_and_key", description)
         .changing(gained("permissions", &permission.slug))
-        .on(Target::new("key", key_id))
+        .on(key.clone())
         .on(permission_target(permission))
 }
 
 /// The audit event of a role that a key was given.
-pub(crate) fn role_connected(key_id: &str, role: &Role) -> Event {
-    let description = format!("Connected role {} and key {key_id}", role.id);
+pub(crate) fn role_connected(key: &Target, role: &Role) -> Event {
+    let description = format!("Connected role {} and key {}", role.id, key.id());
     Event::new("authorization.connect_role_and_key", description)
         .changing(gained("roles", &role.name))
-        .on(Target::new("key", key_id))
+        .on(key.clone())
         .on(role_target(role))
 }
 

@@ -42,9 +42,14 @@ async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error>
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     let removed = keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
-        let (id, at) = (key.id, rfc3339(key.expired_at));
+        let (id, at, known) = (key.id, rfc3339(key.expired_at), key.known_as);
         let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
-        mutation.record(event.on(Target::key(&id, key.name.as_deref(), &key.start, key.external_id.as_deref())));
+        mutation.record(event.on(Target::key(
+            &id,
+            known.name.as_deref(),
+            &known.start,
+            known.external_id.as_deref(),
+        )));
         mutation.touch(Subject::Key(id));
     }
     Ok(removed)

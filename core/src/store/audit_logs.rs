@@ -1,8 +1,9 @@
 //! Rows of the audit log.
 
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Decode, Row as _, Type};
 
+use super::readable::readable;
 use super::rows::{self, Rows, To};
 use super::{Connection, VALUES_PER_STATEMENT, placeholders};
 use crate::audit::Entry;
@@ -57,10 +58,10 @@ pub async fn noted_head(connection: &mut Connection, workspace_id: &str) -> Resu
 /// # Errors
 /// When the store does not answer.
 pub async fn noted_heads(connection: &mut Connection) -> Result<Vec<(String, Link)>, Error> {
-    let text = "SELECT workspace_id, sequence, hash FROM audit_heads ORDER BY workspace_id";
+    let text = "SELECT workspace_id AS id, sequence, hash FROM audit_heads ORDER BY workspace_id";
     let rows = sqlx::query(text).fetch_all(connection).await?;
-    let read = |row: &AnyRow| Ok((row.try_get("workspace_id")?, (row.try_get("sequence")?, row.try_get("hash")?)));
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    let read = |row: &AnyRow| Ok((row.try_get("id")?, (row.try_get("sequence")?, row.try_get("hash")?)));
+    Ok(readable(&rows, "newest entry of an audit log", read))
 }
 
 /// Notes which entry of a workspace is the newest.
@@ -81,7 +82,11 @@ pub async fn anchor(connection: &mut Connection, workspace_id: &str) -> Result<O
 
 async fn link(connection: &mut Connection, text: &'static str, workspace_id: &str) -> Result<Option<Link>, Error> {
     let row = sqlx::query(text).bind(workspace_id.to_owned()).fetch_optional(connection).await?;
-    Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get("sequence")?, row.try_get("hash")?))).transpose()?)
+    let read = |row: AnyRow| Ok((row.try_get("sequence")?, row.try_get("hash")?));
+    let damaged = |error: sqlx::Error| {
+        Error::unexpected(format!("what is noted of the audit log of {workspace_id} cannot be read: {error}"))
+    };
+    row.map(read).transpose().map_err(damaged)
 }
 
 async fn set_link(
@@ -116,7 +121,7 @@ pub async fn workspaces(connection: &mut Connection) -> Result<Vec<(String, bool
         let row_id: Option<String> = row.try_get("row_id")?;
         Ok((row.try_get("id")?, row_id.is_some()))
     };
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+    Ok(readable(&rows, "workspace", read))
 }
 
 /// Removes the oldest entries of a workspace, and notes the last of them as the anchor that the rest of the chain
@@ -207,7 +212,7 @@ async fn file_targets(to: impl Into<To<'_>>, filed: &[Filed]) -> Result<(), Erro
     .await
 }
 
-/// Entries of a workspace that are not filed yet, in no order.
+/// Entries of a workspace that are not filed yet and can be read, in no order.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -218,7 +223,8 @@ pub async fn unfiled(connection: &mut Connection, workspace_id: &str, count: i64
         .bind(count)
         .fetch_all(connection)
         .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    // One whose place cannot be read could not be filed under it.
+    Ok(rows.iter().map(read).filter(|entry| entry.unreadable.is_none()).collect())
 }
 
 /// Files entries under who did it and what it was done to.
@@ -244,24 +250,43 @@ pub(super) const ENTRIES: &str = "SELECT l.id, l.workspace_id, l.sequence, l.tim
                                   l.previous_hash, l.hash, l.format";
 const OF_WORKSPACE: &str = "FROM audit_logs l WHERE l.workspace_id = $1";
 
-pub(super) fn read(row: &AnyRow) -> Result<Entry, sqlx::Error> {
-    Ok(Entry {
-        id: row.try_get("id")?,
-        workspace_id: row.try_get("workspace_id")?,
-        sequence: row.try_get("sequence")?,
-        time: row.try_get("time")?,
-        event: row.try_get("event")?,
-        description: row.try_get("description")?,
-        actor: row.try_get("actor")?,
-        targets: row.try_get("targets")?,
-        changes: row.try_get("changes")?,
-        remote_ip: row.try_get("remote_ip")?,
-        user_agent: row.try_get("user_agent")?,
-        correlation_id: row.try_get("correlation_id")?,
-        previous_hash: row.try_get("previous_hash")?,
-        hash: row.try_get("hash")?,
-        format: row.try_get("format")?,
-    })
+/// The cells of a row, and the first of them that cannot be read.
+struct Cells<'r> {
+    row: &'r AnyRow,
+    unreadable: Option<&'static str>,
+}
+
+impl<'r> Cells<'r> {
+    fn read<T: Default + Decode<'r, Any> + Type<Any>>(&mut self, column: &'static str) -> T {
+        self.row.try_get(column).unwrap_or_else(|_| {
+            self.unreadable.get_or_insert(column);
+            T::default()
+        })
+    }
+}
+
+/// Reads an entry. One that is damaged keeps nobody from reading the others: it says which column cannot be read.
+pub(super) fn read(row: &AnyRow) -> Entry {
+    let mut cells = Cells { row, unreadable: None };
+    let entry = Entry {
+        id: cells.read("id"),
+        workspace_id: cells.read("workspace_id"),
+        sequence: cells.read("sequence"),
+        time: cells.read("time"),
+        event: cells.read("event"),
+        description: cells.read("description"),
+        actor: cells.read("actor"),
+        targets: cells.read("targets"),
+        changes: cells.read("changes"),
+        remote_ip: cells.read("remote_ip"),
+        user_agent: cells.read("user_agent"),
+        correlation_id: cells.read("correlation_id"),
+        previous_hash: cells.read("previous_hash"),
+        hash: cells.read("hash"),
+        format: cells.read("format"),
+        unreadable: None,
+    };
+    Entry { unreadable: cells.unreadable, ..entry }
 }
 
 /// One entry of a workspace.
@@ -275,7 +300,7 @@ pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> 
         .bind(id.to_owned())
         .fetch_optional(connection)
         .await?;
-    Ok(row.as_ref().map(read).transpose()?)
+    Ok(row.as_ref().map(read))
 }
 
 /// The first entry of a workspace, whatever its place.
@@ -285,7 +310,7 @@ pub async fn find(connection: &mut Connection, workspace_id: &str, id: &str) -> 
 pub async fn first(connection: &mut Connection, workspace_id: &str) -> Result<Option<Entry>, Error> {
     let text = format!("{ENTRIES} {OF_WORKSPACE} ORDER BY l.sequence LIMIT 1");
     let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(workspace_id.to_owned());
-    Ok(query.fetch_optional(connection).await?.as_ref().map(read).transpose()?)
+    Ok(query.fetch_optional(connection).await?.as_ref().map(read))
 }
 
 /// Entries of a workspace after a place in its chain, in the order of the chain.
@@ -305,5 +330,5 @@ pub async fn after(
         .bind(count)
         .fetch_all(connection)
         .await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(read).collect())
 }

@@ -197,5 +197,5 @@ async fn portion(
         query = query.bind(value.to_owned());
     }
     let rows = query.fetch_all(connection).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(read).collect())
 }

@@ -323,19 +323,46 @@ pub async fn purge(connection: &mut Connection, ids: &[String]) -> Result<u64, E
     delete_of(connection, "keys", "id", ids).await
 }
 
-/// A key that expired, as people know it.
+/// What people know a key by.
 #[derive(Debug)]
-pub struct Expired {
-    /// `key_…`
-    pub id: String,
-    /// Unix ms.
-    pub expired_at: i64,
+pub struct KnownAs {
     /// For people.
     pub name: Option<String>,
     /// Its first characters.
     pub start: String,
     /// Whose it is, if that identity is live.
     pub external_id: Option<String>,
+}
+
+fn read_known_as(row: &AnyRow) -> Result<KnownAs, sqlx::Error> {
+    Ok(KnownAs {
+        name: row.try_get("name")?,
+        start: row.try_get("start")?,
+        external_id: row.try_get("external_id")?,
+    })
+}
+
+/// What keys are known by, those that were deleted among them. One that cannot be read is left out: it stops no
+/// change that only tells of it.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn known_as(connection: &mut Connection, ids: &[&str]) -> Result<HashMap<String, KnownAs>, Error> {
+    const TEXT: &str = "SELECT k.id, k.name, k.start, i.external_id FROM keys k \
+                        LEFT JOIN identities i ON i.id = k.identity_id AND i.deleted_at IS NULL WHERE TRUE";
+    let rows = select(connection, TEXT, "k.id", Only::Ids(ids)).await?;
+    Ok(rows.iter().filter_map(|row| Some((row.try_get("id").ok()?, read_known_as(row).ok()?))).collect())
+}
+
+/// A key that expired.
+#[derive(Debug)]
+pub struct Expired {
+    /// `key_…`
+    pub id: String,
+    /// Unix ms.
+    pub expired_at: i64,
+    /// What people know it by.
+    pub known_as: KnownAs,
 }
 
 /// Live keys of a workspace that expired before a Unix ms, at most `count`.
@@ -361,9 +388,7 @@ pub async fn expired(
         Ok(Expired {
             id: row.try_get("id")?,
             expired_at: row.try_get("expires_at")?,
-            name: row.try_get("name")?,
-            start: row.try_get("start")?,
-            external_id: row.try_get("external_id")?,
+            known_as: read_known_as(row)?,
         })
     };
     Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)

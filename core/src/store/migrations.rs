@@ -128,6 +128,8 @@ pub(super) fn start_fault(error: &sqlx::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection as _;
+
     use super::*;
 
     /// Steps that say for SQLite how it stores what PostgreSQL stores in its own way.
@@ -152,6 +154,44 @@ mod tests {
     fn how_tables_are_stored_changes_nothing_of_what_they_hold() {
         for step in STORED_OTHERWISE {
             assert_eq!(shape(step), shape(step - 1), "step {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_pooler_makes_of_prepared_statements_names_the_pooler() {
+        let url = keyrack_test_harness::fresh_postgres_database().await;
+        let mut connection = sqlx::postgres::PgConnection::connect(&url).await.unwrap();
+        // What a session says that did not prepare the statement, and one in which another client prepared it.
+        sqlx::raw_sql("PREPARE taken AS SELECT 1").execute(&mut connection).await.unwrap();
+        for (text, code) in [("EXECUTE unknown", "26000"), ("PREPARE taken AS SELECT 1", "42P05")] {
+            let error = sqlx::raw_sql(text).execute(&mut connection).await.unwrap_err();
+            assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some(code));
+            let told = start_fault(&error);
+            assert!(told.contains("PgBouncer") && told.contains("session mode"), "{told}");
+        }
+        let other = sqlx::raw_sql("SELECT nothing").execute(&mut connection).await.unwrap_err();
+        assert_eq!(start_fault(&other), other.to_string());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_names_the_way_back_to_a_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyrack.db");
+        let whole = rusqlite::Connection::open(&path).unwrap();
+        whole.execute_batch("CREATE TABLE facts (name TEXT); INSERT INTO facts VALUES ('a')").unwrap();
+        drop(whole);
+        let bytes = std::fs::read(&path).unwrap();
+        // The name that a file begins with, and the first page behind it.
+        for (from, to, code) in [(0, 16, "26"), (100, 4096, "11")] {
+            let mut damaged = bytes.clone();
+            damaged[from..to].fill(0xa5);
+            std::fs::write(&path, damaged).unwrap();
+            let url = format!("sqlite://{}", path.display());
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+            let error = sqlx::raw_sql("SELECT * FROM facts").execute(&mut connection).await.unwrap_err();
+            assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some(code));
+            let told = start_fault(&error);
+            assert!(told.contains("The file is damaged") && told.contains("keyrack restore FILE"), "{told}");
         }
     }
 

@@ -11,6 +11,7 @@ use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
 use keyrack_core::operations::workspace::{CreateWorkspace, UpdateWorkspace};
 use keyrack_core::retention::Retention;
+use keyrack_core::setup::{self, NewRootKey};
 use keyrack_core::store::changes::{self, Since};
 use keyrack_core::store::{Engine, apis, workspaces};
 use serde_json::json;
@@ -29,6 +30,7 @@ on_both_engines!(
     a_large_generation_is_forgotten_in_portions_and_tells_nobody_half_of_itself,
     more_changes_than_can_be_read_one_by_one_are_as_good_as_forgotten,
     who_waits_for_a_workspace_holds_no_connection,
+    changes_that_lock_the_same_two_workspaces_in_opposite_order_both_succeed,
     a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew,
 );
 
@@ -56,6 +58,7 @@ pub(crate) async fn chain(instance: &Instance) -> Vec<Entry> {
             hash: row.get("hash"),
             changes: row.get("changes"),
             format: row.get("format"),
+            unreadable: None,
         })
         .collect()
 }
@@ -347,4 +350,43 @@ async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everyt
     assert!(there.keyrack.resident().api(lost_api["apiId"].as_str().unwrap()).is_none());
     let (_, later) = keys(1).await;
     within_a_second(|| sees(&later[0])).await;
+}
+
+/// An operator of each of two workspaces renames the other one, in two processes: nothing but the order of their locks
+/// keeps them from waiting for each other in a circle.
+async fn changes_that_lock_the_same_two_workspaces_in_opposite_order_both_succeed(database: Database) {
+    const TIMES: i64 = 25;
+    let here = database.set_up().await;
+    let made = here.run::<CreateWorkspace>(json!({ "name": "other" })).await.unwrap();
+    let other = made["workspaceId"].as_str().unwrap().to_owned();
+    let operator = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: true, expires_at: None };
+    let (_, secret) = setup::create_root_key(&here.keyrack, &other, operator).await.unwrap();
+    let there = Instance {
+        keyrack: database.open().await,
+        root_key: secret.expose().to_owned(),
+        workspace_id: other.clone(),
+    };
+    let generations = async || {
+        let mut connection = here.keyrack.store().read().await.unwrap();
+        let mut all = workspaces::generations(&mut connection).await.unwrap();
+        all.sort();
+        all
+    };
+    let (before, began) = (generations().await, Instant::now());
+    let renames = |instance: &Instance, workspace_id: &str| {
+        let (instance, workspace_id) = (instance.clone(), workspace_id.to_owned());
+        tokio::spawn(async move {
+            for number in 0..TIMES {
+                let body = json!({ "workspaceId": workspace_id, "name": format!("name {number}") });
+                instance.run::<UpdateWorkspace>(body).await.unwrap();
+            }
+        })
+    };
+    let (one, two) = (renames(&here, &other), renames(&there, &here.workspace_id));
+    one.await.unwrap();
+    two.await.unwrap();
+    for ((id, before), (_, after)) in before.into_iter().zip(generations().await) {
+        assert_eq!(after - before, TIMES, "{id}: each change happened once");
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "they waited for each other: {:?}", began.elapsed());
 }

@@ -5,7 +5,7 @@ use keyrack_core::clock::Clock;
 use keyrack_core::credits::calendar::Calendar;
 use keyrack_core::credits::refill;
 use keyrack_core::operations::apis::CreateApi;
-use keyrack_core::operations::keys::{CreateKey, GetKey, UpdateCredits, UpdateKey, VerifyKey};
+use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, UpdateCredits, UpdateKey, VerifyKey};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -20,6 +20,7 @@ on_both_engines!(
     processes_that_run_together_refill_once,
     a_clock_that_was_ahead_does_not_stop_refills,
     events_of_many_refills_are_written_in_portions,
+    the_event_of_a_refill_names_the_key_as_people_know_it,
 );
 
 const DAY: i64 = 86_400_000;
@@ -61,7 +62,19 @@ impl Scene {
         settle(&self.instance.keyrack).await
     }
 
+    /// The amounts that the events of refills tell.
     async fn refill_events(&self) -> Vec<Value> {
+        let targets = self.refill_targets().await;
+        let amounts = |target: Value| {
+            let mut meta = target["meta"].clone();
+            let members = meta.as_object_mut().unwrap();
+            members.retain(|name, _| name != "start" && name != "externalId");
+            meta
+        };
+        targets.into_iter().map(amounts).collect()
+    }
+
+    async fn refill_targets(&self) -> Vec<Value> {
         let mut connection = self.instance.keyrack.store().read().await.unwrap();
         let rows =
             sqlx::query("SELECT actor, targets FROM audit_logs WHERE event = 'key.update' ORDER BY sequence")
@@ -71,7 +84,7 @@ impl Scene {
         let read = |row: &sqlx::any::AnyRow| {
             let actor: Value = serde_json::from_str(&row.get::<String, _>("actor")).unwrap();
             let targets: Value = serde_json::from_str(&row.get::<String, _>("targets")).unwrap();
-            (actor["id"] == "keyrefill").then(|| targets[0]["meta"].clone())
+            (actor["id"] == "keyrefill").then(|| targets[0].clone())
         };
         rows.iter().filter_map(read).collect()
     }
@@ -218,4 +231,44 @@ async fn events_of_many_refills_are_written_in_portions(database: Database) {
     assert_eq!(scene.settle().await, 1_200);
     assert_eq!(generation().await - before, 3, "a change each of at most 500");
     assert_eq!(scene.refill_events().await.len(), 1_200);
+}
+
+async fn the_event_of_a_refill_names_the_key_as_people_know_it(database: Database) {
+    let scene = Scene::new(database).await;
+    let api = scene.instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
+    let mut due = Vec::new();
+    for name in ["by the run", "by a deduction", "deleted", "removed"] {
+        scene.clock.set(START);
+        let body = json!({ "apiId": api["apiId"], "name": name, "externalId": "acme", "credits": daily(0, 10) });
+        let key = scene.instance.run::<CreateKey>(body).await.unwrap();
+        let (key_id, plaintext) = (key["keyId"].as_str().unwrap(), key["key"].as_str().unwrap());
+        let start = scene.instance.run::<GetKey>(json!({ "keyId": key_id })).await.unwrap()["start"].clone();
+        if name != "by the run" {
+            scene.clock.set(START + DAY);
+            assert_eq!(scene.verify(plaintext, 1).await, json!(["VALID", 9]));
+        }
+        let gone = match name {
+            "deleted" => Some(json!({ "keyId": key_id })),
+            "removed" => Some(json!({ "keyId": key_id, "permanent": true })),
+            _ => None,
+        };
+        if let Some(body) = gone {
+            scene.instance.run::<DeleteKey>(body).await.unwrap();
+        }
+        due.push((name, key_id.to_owned(), start));
+    }
+    scene.settle().await;
+    let targets = scene.refill_targets().await;
+    for (name, key_id, start) in due {
+        let mut told = targets.iter().filter(|target| target["id"] == *key_id);
+        if name == "removed" {
+            // Its refill may go with the key; told, it is by the id alone.
+            assert!(told.all(|target| target["name"] == *key_id), "{targets:?}");
+            continue;
+        }
+        let told = told.next().unwrap_or_else(|| panic!("{name}: {targets:?}"));
+        let (meta, name) = (&told["meta"], json!(name));
+        assert_eq!((&told["name"], &meta["start"], &meta["externalId"]), (&name, &start, &json!("acme")));
+        assert!(start.is_string(), "{told}");
+    }
 }

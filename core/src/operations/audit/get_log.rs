@@ -61,6 +61,6 @@ impl Operation for GetLog {
         let found = audit_logs::find(&mut connection, caller.workspace_id(), &request.log_id).await?;
         let entry = found.ok_or_else(|| Error::not_found(Code::AuditLogNotFound))?;
         let (sequence, hash, previous_hash) = (entry.sequence, entry.hash.clone(), entry.previous_hash.clone());
-        Ok(Response { log: Log::try_from(entry)?, sequence, hash, previous_hash }.into())
+        Ok(Response { log: Log::from(entry), sequence, hash, previous_hash }.into())
     }
 }

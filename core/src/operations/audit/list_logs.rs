@@ -85,7 +85,8 @@ impl Operation for ListLogs {
                       request looks at a bounded number of entries: where few of them match, a page may be short or \
                       empty and have more behind it. With `targetId` and `targetType` one thing must be both. \
                       `changes` names what was changed, before and after; of `meta` only names of members, and of \
-                      lists of more than 50 only what the other side has not.",
+                      lists of more than 50 only what the other side has not. An entry whose stored row is damaged says so in \
+                      its `description`.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         is_list: true,
@@ -119,7 +120,7 @@ impl Operation for ListLogs {
         let cursor = request.cursor.unwrap_or_default();
         let (workspace_id, limit) = (caller.workspace_id(), request.limit.items());
         let (entries, next) = audit_search::list(&mut connection, workspace_id, &cursor, &wanted, limit).await?;
-        let logs = entries.into_iter().map(Log::try_from).collect::<Result<Vec<_>, _>>()?;
+        let logs = entries.into_iter().map(Log::from).collect();
         Ok(Reply { data: logs, pagination: Some(Pagination { has_more: next.is_some(), cursor: next }) })
     }
 }

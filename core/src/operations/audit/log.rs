@@ -1,10 +1,10 @@
 //! An entry of the audit log as it is answered.
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
 use crate::audit::Entry;
 use crate::value::Meta;
 
@@ -97,23 +97,50 @@ impl Context {
     }
 }
 
-impl TryFrom<Entry> for Log {
-    type Error = Error;
+impl Actor {
+    /// Who did what a damaged entry does not tell.
+    fn unknown() -> Actor {
+        Actor { kind: "unknown".to_owned(), id: "unknown".to_owned(), name: None, meta: None }
+    }
+}
 
-    fn try_from(entry: Entry) -> Result<Self, Error> {
-        Ok(Log {
-            actor: serde_json::from_str(&entry.actor).map_err(Error::unexpected)?,
-            targets: serde_json::from_str(&entry.targets).map_err(Error::unexpected)?,
-            changes: match &entry.changes {
-                Some(text) => serde_json::from_str(text).map_err(Error::unexpected)?,
-                None => Vec::new(),
-            },
+impl From<Entry> for Log {
+    /// One that is damaged is shown with what of it can be read, and says so: an audit log hides nothing, and one bad
+    /// entry hides no others.
+    fn from(entry: Entry) -> Log {
+        let mut unreadable = entry.unreadable;
+        let actor = parsed("actor", &entry.actor, &mut unreadable).unwrap_or_else(Actor::unknown);
+        let targets = parsed("targets", &entry.targets, &mut unreadable).unwrap_or_default();
+        let changes = entry.changes.and_then(|text| parsed("changes", &text, &mut unreadable)).unwrap_or_default();
+        let description = match unreadable {
+            Some(column) => {
+                tracing::error!(id = entry.id, column, "an entry of the audit log is damaged");
+                format!("This entry is damaged: its {column} cannot be read. {}", entry.description)
+            }
+            None => entry.description,
+        };
+        Log {
             id: entry.id,
             time: entry.time,
             event: entry.event,
+            actor,
             location: entry.remote_ip.unwrap_or_default(),
-            description: entry.description,
+            targets,
+            description,
+            changes,
             meta: Context { user_agent: entry.user_agent, correlation_id: entry.correlation_id },
-        })
+        }
     }
+}
+
+fn parsed<T: DeserializeOwned>(
+    column: &'static str,
+    text: &str,
+    unreadable: &mut Option<&'static str>,
+) -> Option<T> {
+    let read = serde_json::from_str(text).ok();
+    if read.is_none() {
+        unreadable.get_or_insert(column);
+    }
+    read
 }

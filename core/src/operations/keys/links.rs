@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use super::{locate, locate_for};
+use super::{locate, locate_for, recorded};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
 use crate::catalogue::{Operation, Reply};
@@ -93,9 +93,10 @@ pub(super) async fn change_permissions<O: Operation>(
     let held = permissions::of_key(mutation.connection(), &key.id).await?;
     let kept = if change == Change::Add { held.as_slice() } else { &[] };
     PERMISSIONS.check(kept.iter().map(|permission| permission.slug.as_str()), &slugs)?;
-    disconnect_permissions(&mut mutation, &key.id, &change.taken(&held, &known)).await?;
+    let target = recorded::target(&mut mutation, &key).await?;
+    disconnect_permissions(&mut mutation, &target, &change.taken(&held, &known)).await?;
     let named = with_new(&mut mutation, known, slugs).await?;
-    connect_permissions(&mut mutation, &key.id, &change.given(&held, &named)).await?;
+    connect_permissions(&mut mutation, &target, &change.given(&held, &named)).await?;
     let held = permissions::of_key(mutation.connection(), &key.id).await?;
     mutation.touch(Subject::Key(key.id));
     mutation.commit().await?;
@@ -151,8 +152,9 @@ pub(super) async fn change_roles<O: Operation>(
     let kept = if change == Change::Add { held.as_slice() } else { &[] };
     ROLES.check(kept.iter().map(|role| role.name.as_str()), &names)?;
     let named = roles_by_name(&mut mutation, names).await?;
-    disconnect_roles(&mut mutation, &key.id, &change.taken(&held, &named)).await?;
-    connect_roles(&mut mutation, &key.id, &change.given(&held, &named)).await?;
+    let target = recorded::target(&mut mutation, &key).await?;
+    disconnect_roles(&mut mutation, &target, &change.taken(&held, &named)).await?;
+    connect_roles(&mut mutation, &target, &change.given(&held, &named)).await?;
     let held = roles::of_key(mutation.connection(), &key.id).await?;
     let answer = RoleResponse::read(mutation.connection(), held).await?;
     mutation.touch(Subject::Key(key.id));
@@ -227,13 +229,13 @@ pub(super) async fn identity_by_external_id(
 /// Gives a key permissions that it does not hold yet, with an event for each.
 async fn connect_permissions(
     mutation: &mut Mutation,
-    key_id: &str,
+    key: &Target,
     permissions: &[Permission],
 ) -> Result<(), Error> {
-    let links: Vec<_> = permissions.iter().map(|permission| (key_id, permission.id.as_str())).collect();
+    let links: Vec<_> = permissions.iter().map(|permission| (key.id(), permission.id.as_str())).collect();
     keys::link_permissions(mutation.connection(), &links).await?;
     for permission in permissions {
-        mutation.record(permission_connected(key_id, permission));
+        mutation.record(permission_connected(key, permission));
     }
     Ok(())
 }
@@ -241,39 +243,39 @@ async fn connect_permissions(
 /// Takes permissions from a key that holds them, with an event for each.
 async fn disconnect_permissions(
     mutation: &mut Mutation,
-    key_id: &str,
+    key: &Target,
     permissions: &[Permission],
 ) -> Result<(), Error> {
     let ids: Vec<_> = permissions.iter().map(|permission| permission.id.as_str()).collect();
-    keys::unlink_permissions(mutation.connection(), key_id, &ids).await?;
+    keys::unlink_permissions(mutation.connection(), key.id(), &ids).await?;
     for permission in permissions {
-        let description = format!("Disconnected permission {} and key {key_id}", permission.id);
+        let description = format!("Disconnected permission {} and key {}", permission.id, key.id());
         let event = Event::new("authorization.disconnect_permission_and_key", description)
             .changing(lost("permissions", &permission.slug));
-        mutation.record(event.on(Target::new("key", key_id)).on(permission_target(permission)));
+        mutation.record(event.on(key.clone()).on(permission_target(permission)));
     }
     Ok(())
 }
 
 /// Gives a key roles that it does not have yet, with an event for each.
-async fn connect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
-    let links: Vec<_> = roles.iter().map(|role| (key_id, role.id.as_str())).collect();
+async fn connect_roles(mutation: &mut Mutation, key: &Target, roles: &[Role]) -> Result<(), Error> {
+    let links: Vec<_> = roles.iter().map(|role| (key.id(), role.id.as_str())).collect();
     keys::link_roles(mutation.connection(), &links).await?;
     for role in roles {
-        mutation.record(role_connected(key_id, role));
+        mutation.record(role_connected(key, role));
     }
     Ok(())
 }
 
 /// Takes roles from a key that has them, with an event for each.
-async fn disconnect_roles(mutation: &mut Mutation, key_id: &str, roles: &[Role]) -> Result<(), Error> {
+async fn disconnect_roles(mutation: &mut Mutation, key: &Target, roles: &[Role]) -> Result<(), Error> {
     let ids: Vec<_> = roles.iter().map(|role| role.id.as_str()).collect();
-    keys::unlink_roles(mutation.connection(), key_id, &ids).await?;
+    keys::unlink_roles(mutation.connection(), key.id(), &ids).await?;
     for role in roles {
-        let description = format!("Disconnected role {} and key {key_id}", role.id);
+        let description = format!("Disconnected role {} and key {}", role.id, key.id());
         let event =
             Event::new("authorization.disconnect_role_and_key", description).changing(lost("roles", &role.name));
-        mutation.record(event.on(Target::new("key", key_id)).on(role_target(role)));
+        mutation.record(event.on(key.clone()).on(role_target(role)));
     }
     Ok(())
 }
