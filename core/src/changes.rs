@@ -16,7 +16,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
@@ -36,6 +35,7 @@ use crate::store::holdings::Holdings;
 use crate::store::identities::Identity;
 use crate::store::rows::Rows;
 use crate::store::{Connection, Transaction, changes, keys, refills, root_keys, workspaces};
+use crate::turns::{Crowded, Place, Taken};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -108,24 +108,30 @@ impl Subject {
 }
 
 /// The turns to change workspaces in this process; they end when this is dropped.
-pub(crate) type Turns = Vec<OwnedMutexGuard<()>>;
+pub(crate) type Turns = Vec<Taken<()>>;
 
 /// Takes the turns of these workspaces: whoever waits for their locks in the database without them holds a connection
 /// meanwhile.
-pub(crate) async fn turns(keyrack: &Keyrack, workspace_ids: &[&str]) -> Result<Turns, Error> {
+///
+/// # Errors
+/// 503 when as many wait as may, or when it takes too long.
+pub(crate) async fn turns(keyrack: &Keyrack, workspace_ids: &[&str], place: Place) -> Result<Turns, Error> {
     let state = keyrack.state();
     // In one order, and each once: nobody waits in a circle, nor for themselves.
     let workspace_ids: BTreeSet<&str> = workspace_ids.iter().copied().collect();
     let taking = async {
         let mut turns = Turns::new();
         for workspace_id in workspace_ids {
-            turns.push(state.following.of(workspace_id).turn.clone().lock_owned().await);
+            turns.push(state.following.of(workspace_id).turns.take(place).await?);
         }
-        turns
+        Ok(turns)
     };
-    tokio::time::timeout(state.store.longest_turn(), taking)
-        .await
-        .map_err(|_| Error::database_unavailable("changes of this workspace waited for each other for too long"))
+    let taken = tokio::time::timeout(state.store.longest_turn(), taking).await;
+    match taken {
+        Ok(Ok(turns)) => Ok(turns),
+        Ok(Err(Crowded)) => Err(Error::database_unavailable("too many changes of this workspace wait already")),
+        Err(_) => Err(Error::database_unavailable("changes of this workspace waited for each other for too long")),
+    }
 }
 
 /// A change in progress. Dropped without [`Mutation::commit`], it leaves nothing.
@@ -159,6 +165,15 @@ impl Mutation {
         Mutation::begin_in(keyrack, caller, caller.workspace_id()).await
     }
 
+    /// The same before all changes that wait in the line: for what ends somebody's access, which those in the line must
+    /// not put off.
+    ///
+    /// # Errors
+    /// As [`Mutation::begin`].
+    pub async fn begin_first(keyrack: &Keyrack, caller: &Caller) -> Result<Mutation, Error> {
+        Mutation::begin_at(keyrack, caller, Place::First).await
+    }
+
     /// Begins a change of any workspace by a caller who may.
     ///
     /// # Errors
@@ -169,7 +184,12 @@ impl Mutation {
             mutation.check_caller(caller).await?;
             return Ok(mutation);
         }
-        let turns = turns(keyrack, &[workspace_id]).await?;
+        Mutation::begin_at(keyrack, caller, Place::Line).await
+    }
+
+    async fn begin_at(keyrack: &Keyrack, caller: &Caller, place: Place) -> Result<Mutation, Error> {
+        let workspace_id = caller.workspace_id();
+        let turns = turns(keyrack, &[workspace_id], place).await?;
         let mut transaction = keyrack.store().write().await?;
         let begun = root_keys::begin(&mut transaction, &caller.root_key().id, workspace_id).await?;
         let generation = begun.generation.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
@@ -185,7 +205,7 @@ impl Mutation {
     /// # Errors
     /// When the store does not answer.
     pub async fn begin_as(keyrack: &Keyrack, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
-        let turns = turns(keyrack, &[workspace_id]).await?;
+        let turns = turns(keyrack, &[workspace_id], Place::Line).await?;
         let transaction = keyrack.store().write().await?;
         Mutation::adopt(keyrack, turns, transaction, workspace_id, actor).await
     }

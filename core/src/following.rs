@@ -12,6 +12,7 @@ use foldhash::quality::RandomState;
 use tokio::sync::{Mutex, RwLock};
 
 use crate::clock::Stopwatch;
+use crate::turns::Turns;
 
 /// How old the last look at others' changes may be, unless a setting says otherwise.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub(crate) struct Followed {
     pub(crate) memory: Mutex<()>,
     /// The turn to change the workspace. Its row in the database is the lock; this keeps those who wait for it
     /// from holding a connection each, and lets workspaces take turns.
-    pub(crate) turn: Arc<Mutex<()>>,
+    pub(crate) turns: Turns<()>,
     /// The generation that memory has; changed under `memory` only.
     known: AtomicI64,
     /// Since when memory is known to be behind, in ms since the start; [`NEVER`] when it is not.
@@ -197,7 +198,7 @@ impl Followed {
     fn at(generation: i64) -> Self {
         Followed {
             memory: Mutex::default(),
-            turn: Arc::default(),
+            turns: Turns::of(()),
             known: AtomicI64::new(generation),
             behind_since_ms: AtomicU64::new(NEVER),
         }

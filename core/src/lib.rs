@@ -49,6 +49,7 @@ mod shares;
 mod state;
 pub mod store;
 pub mod traces;
+mod turns;
 pub mod value;
 pub mod vault;
 

@@ -13,6 +13,7 @@ use crate::keys::secret::{self, KeyHash, Secret};
 use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
 use crate::store::{Only, Transaction, facts, keys, root_keys, workspaces};
+use crate::turns::Place;
 
 /// Fewer characters than this are no bootstrap root key.
 pub const MIN_BOOTSTRAP_CHARACTERS: usize = 32;
@@ -83,7 +84,7 @@ pub(crate) async fn begin_workspace(
     name: &str,
     actor: Actor,
 ) -> Result<Mutation, Error> {
-    let turns = turns(keyrack, &[home]).await?;
+    let turns = turns(keyrack, &[home], Place::Line).await?;
     let transaction = keyrack.store().write().await?;
     add_workspace(keyrack, turns, transaction, name, actor).await
 }

@@ -91,13 +91,6 @@ const POSTGRES_WRITER_SETTINGS: &str =
 /// The same of the feed.
 const POSTGRES_FEED_SETTINGS: &str = "SET statement_timeout = '60s'";
 
-/// Takes 64 kB that cannot be compressed, and gives them back.
-const TRY_TO_WRITE: [&str; 2] = [
-    "INSERT INTO facts (name, value) SELECT 'room', string_agg(md5(random()::text || n), '') \
-     FROM generate_series(1, 2000) AS n",
-    "DELETE FROM facts WHERE name = 'room'",
-];
-
 /// Open connections to the database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -221,25 +214,31 @@ impl Store {
         self.last_write.failed_with(error);
     }
 
-    /// Writes something that changes nothing, to see whether that works: a page of a SQLite file as it is; to PostgreSQL
-    /// a row that needs room and goes at once.
+    /// Writes something that changes nothing, to see whether that works: a row that needs as much room as a change may, and
+    /// goes at once.
     ///
     /// # Errors
     /// When it does not.
     pub(crate) async fn try_to_write(&self) -> Result<(), Error> {
-        let mut transaction = self.write().await?;
-        match self.engine() {
-            Engine::Sqlite => {
-                let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
-                let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-                sqlx::query(set).execute(&mut *transaction).await?;
-            }
+        let engine = self.engine();
+        let take_room = match engine {
+            Engine::Sqlite => "hex(randomblob(32768))",
             Engine::Postgres => {
-                for text in TRY_TO_WRITE {
-                    sqlx::query(text).execute(&mut *transaction).await?;
-                }
+                "(SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 2000) AS n)"
             }
+        };
+        let take_room = format!(
+            "INSERT INTO facts (name, value) VALUES ('room', {take_room}) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        );
+        let mut transaction = self.write().await?;
+        sqlx::query(sqlx::AssertSqlSafe(take_room)).execute(&mut *transaction).await?;
+        if engine == Engine::Sqlite {
+            // What goes in the same transaction is never written.
+            transaction.commit().await?;
+            transaction = self.write().await?;
         }
+        sqlx::query("DELETE FROM facts WHERE name = 'room'").execute(&mut *transaction).await?;
         transaction.commit().await
     }
 

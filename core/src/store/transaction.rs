@@ -2,7 +2,7 @@
 //!
 //! SQLite lets one connection write at a time, and one that comes too late asks again and again, with
 //! pauses: beside a busy writer it may never hit a gap. So the writers of one process, the store's own and
-//! that of deductions, queue for a turn, first come first served, and only other processes are asked again
+//! that of deductions, take turns, and only other processes are asked again
 //! and again: at short intervals, and without keeping the turn meanwhile.
 
 use std::ops::{Deref, DerefMut};
@@ -10,15 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::write_fault::LastWrite;
+use super::{ACQUIRE_TIMEOUT, Connection, connect_sqlite};
+use crate::error::Error;
+use crate::turns::{self, Place, Turns};
 use sqlx::any::Any;
 use sqlx::{AnyPool, Connection as _, SqlSafeStr as _};
 use sqlx_core::any::AnyTransactionManager as Manager;
 use sqlx_core::transaction::TransactionManager as _;
-use tokio::sync::{Mutex, OwnedMutexGuard};
-
-use super::write_fault::LastWrite;
-use super::{ACQUIRE_TIMEOUT, Connection, connect_sqlite};
-use crate::error::Error;
 
 /// How long a writer asks for the lock that another process holds.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,11 +60,11 @@ impl Writers {
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     path: Arc<Path>,
-    writer: Arc<Mutex<Writer>>,
+    writer: Arc<Turns<Writer>>,
 }
 
 /// A turn that was taken; it ends when this is dropped.
-pub(super) type Taken = OwnedMutexGuard<Writer>;
+pub(super) type Taken = turns::Taken<Writer>;
 
 /// The connection that the store's own writers use. They ask no pool for it, which would ask the connection for a sign
 /// of life each time it comes back.
@@ -89,7 +88,10 @@ impl Writer {
         };
         let connection = match kept {
             Some(kept) if is_usable => kept,
-            _ => connect_sqlite(path, LOCK_ATTEMPT).await?,
+            // A disk that hangs must not keep the turn.
+            _ => tokio::time::timeout(LOCK_TIMEOUT, connect_sqlite(path, LOCK_ATTEMPT))
+                .await
+                .map_err(|_| sqlx::Error::PoolTimedOut)??,
         };
         Ok(self.connection.insert(connection))
     }
@@ -107,7 +109,7 @@ impl Turn {
     pub(super) async fn open(path: &Path) -> Result<Turn, sqlx::Error> {
         let mut writer = Writer { connection: None, is_closed: false };
         writer.connection(path).await?;
-        Ok(Turn { path: Arc::from(path), writer: Arc::new(Mutex::new(writer)) })
+        Ok(Turn { path: Arc::from(path), writer: Arc::new(Turns::of(writer)) })
     }
 
     /// The file.
@@ -116,18 +118,19 @@ impl Turn {
     }
 
     async fn take(&self) -> Result<Taken, sqlx::Error> {
-        let taken = tokio::time::timeout(ACQUIRE_TIMEOUT, self.writer.clone().lock_owned()).await;
-        taken.map_err(|_| sqlx::Error::PoolTimedOut)
+        let taken = tokio::time::timeout(ACQUIRE_TIMEOUT, self.writer.take(Place::Line)).await;
+        taken.ok().and_then(Result::ok).ok_or(sqlx::Error::PoolTimedOut)
     }
 
-    /// Takes the turn on a thread that runs no tasks.
+    /// Takes the turn for deductions, on a thread that runs no tasks: before all changes that wait, since requests wait
+    /// for it that change nothing else.
     pub(super) fn take_blocking(&self) -> Taken {
-        self.writer.clone().blocking_lock_owned()
+        self.writer.take_blocking()
     }
 
     /// Closes the connection; no other is opened.
     async fn end(&self) {
-        let mut writer = self.writer.lock().await;
+        let Ok(mut writer) = self.writer.take(Place::First).await else { return };
         writer.is_closed = true;
         if let Some(connection) = writer.connection.take()
             && let Err(error) = connection.close().await

@@ -26,7 +26,7 @@ use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Rows that a portion writes at most, unless a single key needs more. While they are written, every paid
-/// verification waits on SQLite: this many take some 15 ms.
+/// verification waits on SQLite: this many take some 20 ms.
 const PORTION_ROWS: usize = 1500;
 /// Keys of a portion at most.
 const PORTION_KEYS: usize = 500;
@@ -120,6 +120,9 @@ struct Failure {
     hash: String,
     /// Why it was left out.
     reason: String,
+    /// The key of this workspace that has the hash already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
 }
 
 impl Operation for MigrateKeys {
@@ -164,7 +167,9 @@ impl Operation for MigrateKeys {
         let migration_id = request.migration_id;
         let mut import = Import { keyrack, caller, api, migration_id, correlation_id, response };
         for portion in portions(keys) {
-            import.portion(portion).await?;
+            if let Err(error) = import.portion(portion).await {
+                return Err(import.broken_off(error));
+            }
         }
         let mut response = import.response;
         response.failures.sort_by_key(|failure| failure.index);
@@ -206,7 +211,7 @@ fn read(
         let Some(new) = imported.read(index, &sent, algorithm, migration_id, &mut faults) else { continue };
         if let Some(first) = seen.get(&new.hash) {
             let reason = format!("the same hash stands at index {first} of this request");
-            failures.push(Failure { index, hash: sent, reason });
+            failures.push(Failure { index, hash: sent, reason, key_id: None });
             continue;
         }
         seen.insert(new.hash.clone(), index);
@@ -288,8 +293,9 @@ fn portions(keys: Vec<Checked>) -> Vec<Vec<Checked>> {
 
 /// How many rows a key writes at most, those of the audit log and of the change feed included.
 fn rows(key: &NewKey) -> usize {
-    let (itself, identity, balance) = (3, 3 * usize::from(key.external_id.is_some()), 1);
-    itself + identity + balance + key.ratelimits.len() + 2 * (key.permissions.len() + key.roles.len())
+    // What is audited is written with what it was done to, two things of a key and of each of its links.
+    let (itself, identity, balance) = (5, 4 * usize::from(key.external_id.is_some()), 1);
+    itself + identity + balance + key.ratelimits.len() + 4 * (key.permissions.len() + key.roles.len())
 }
 
 /// An import under way.
@@ -336,19 +342,35 @@ impl Import<'_> {
         let (known, fresh): (Vec<_>, Vec<_>) =
             portion.into_iter().partition(|key| holders.contains_key(&key.new.hash));
         for key in known {
-            let reason = self.reason(holders.get(&key.new.hash));
-            self.response.failures.push(Failure { index: key.index, hash: key.sent, reason });
+            let (reason, key_id) = self.reason(holders.get(&key.new.hash));
+            self.response.failures.push(Failure { index: key.index, hash: key.sent, reason, key_id });
         }
         fresh
     }
 
-    fn reason(&self, holder: Option<&Holder>) -> String {
+    /// Why a key was left out, for people, and which other one it would have been.
+    fn reason(&self, holder: Option<&Holder>) -> (String, Option<String>) {
         let own = holder.filter(|holder| holder.workspace_id == self.caller.workspace_id());
-        match own.and_then(|holder| Some((holder.key_id.as_deref()?, holder.is_deleted))) {
-            Some((id, false)) => format!("key {id} has this hash already"),
-            Some((id, true)) => format!("the deleted key {id} had this hash, which stays taken"),
-            None => "another key has this hash already".to_owned(),
+        match own.and_then(|holder| Some((holder.key_id.clone()?, holder.is_deleted))) {
+            Some((id, false)) => (format!("key {id} has this hash already"), Some(id)),
+            Some((id, true)) => (format!("the deleted key {id} had this hash, which stays taken"), Some(id)),
+            None => ("another key has this hash already".to_owned(), None),
         }
+    }
+
+    /// What is said of an import that ended early: what went in stays.
+    fn broken_off(&self, error: Error) -> Error {
+        let count = self.response.migrated.len();
+        if count == 0 || error.code() != Code::ServiceUnavailable {
+            return error;
+        }
+        let text = format!(
+            "The database stopped answering after {count} of the keys were imported; those stay. Send the same call again: \
+             what went in comes back in `failures`, with its key's id."
+        );
+        Error::new(Code::ServiceUnavailable, text)
+            .retry_after(1)
+            .caused_by(error.cause().unwrap_or(error.detail()))
     }
 }
 
@@ -378,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_portion_holds_as_many_keys_as_its_rows_allow_and_at_least_one() {
-        for (permissions, largest, count) in [(0, 375, 3), (2, 187, 6), (1000, 1, 1000)] {
+        for (permissions, largest, count) in [(0, 250, 4), (2, 107, 10), (1000, 1, 1000)] {
             let portions = portions((0..1000).map(|index| key(index, permissions)).collect());
             assert_eq!(portions.len(), count, "{permissions} permissions");
             assert_eq!(portions.iter().map(Vec::len).max(), Some(largest), "{permissions} permissions");

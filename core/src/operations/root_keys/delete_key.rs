@@ -55,7 +55,7 @@ impl Operation for DeleteKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
         let key = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         keep_a_way_in(&mut mutation, &key, None).await?;
         let now = mutation.now();

@@ -85,7 +85,7 @@ impl Operation for RerollKey {
         if request.expiration.0.is_some() {
             caller.authorize_also::<Self>("expire", &scope)?;
         }
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
         let old = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         let rerolling = Rerolling::begin(&mut mutation, Rerolled::RootKey(&old.id), old.expires_at).await?;
         let heir = RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() };

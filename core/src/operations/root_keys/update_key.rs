@@ -63,7 +63,7 @@ impl Operation for UpdateKey {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
         let before = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
         check_outlives(caller, &before)?;

@@ -11,6 +11,7 @@ use crate::catalogue::{About, Effect, Empty, Operation, Reply};
 use crate::changes::{Mutation, Subject, turns};
 use crate::operations::fields::ID_PATTERN;
 use crate::store::workspaces::{self, Workspace};
+use crate::turns::Place;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -102,7 +103,7 @@ impl Operation for UpdateWorkspace {
 
 /// Begins a change of a workspace that is written into the caller's log, too.
 async fn begin(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
-    let turns = turns(keyrack, &[caller.workspace_id(), workspace_id]).await?;
+    let turns = turns(keyrack, &[caller.workspace_id(), workspace_id], Place::First).await?;
     let mut transaction = keyrack.store().write().await?;
     let mut locked = [caller.workspace_id(), workspace_id];
     locked.sort_unstable();
