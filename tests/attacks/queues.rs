@@ -144,3 +144,36 @@ async fn a_flood_of_deductions_leaves_the_victims_to_be_made() {
     let left = victim.owner.call("keys.verifyKey", json!({"key": its_key, "credits": {"cost": 0}})).await;
     assert_eq!(left.expect(200).data()["credits"], 100 - PAID);
 }
+
+#[tokio::test]
+async fn a_line_of_changes_is_bounded_and_does_not_put_off_the_end_of_the_root_key_that_makes_it() {
+    const LINE: usize = 300;
+    let server = program().env("KEYRACK_STALE_SECONDS", "600").start().await;
+    let workspace = Workspace::new(&server, "tenant").await;
+    let api =
+        workspace.owner.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    let made = json!({"permissions": ["api.*.create_key"]});
+    let made = workspace.owner.call("rootKeys.createKey", made).await.expect(200);
+    let (key_id, maker) = (made.text_of("keyId"), workspace.owner.with_key(&made.text_of("key")));
+    let mut database = Database::of(&server).await;
+    database.execute("BEGIN IMMEDIATE").await;
+    let mut line = JoinSet::new();
+    for _ in 0..LINE {
+        let (maker, body) = (maker.clone(), json!({"apiId": api}));
+        line.spawn(async move { maker.call("keys.createKey", body).await.status });
+    }
+    // Those for whom there is no room are told so while the others wait.
+    let mut refused = 0;
+    while refused < LINE - 260 {
+        assert_eq!(line.join_next().await.expect("one of them").expect("no panic"), 503);
+        refused += 1;
+    }
+    let owner = workspace.owner.clone();
+    let ending = tokio::spawn(async move { owner.call("rootKeys.deleteKey", json!({"keyId": key_id})).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    database.execute("ROLLBACK").await;
+    ending.await.expect("no panic").expect(200);
+    let statuses = line.join_all().await;
+    let created = statuses.iter().filter(|status| **status == 200).count();
+    assert!(created <= 3, "{created} keys were made before the root key ended: {statuses:?}");
+}
