@@ -5,8 +5,36 @@ use std::collections::BTreeSet;
 use keyrack_test_harness::Client;
 use serde_json::{Value, json};
 
+use crate::catalogue::listing_operations;
 use crate::fixture::{limited_client, new_api, new_identity, workspace_id};
 use crate::keyrack;
+
+/// Lists of which this file shows that a request looks at a bounded number of rows.
+const SHOWN: [&str; 7] = [
+    "apis.listApis",
+    "apis.listKeys",
+    "identities.listIdentities",
+    "permissions.listPermissions",
+    "permissions.listRoles",
+    "ratelimit.listNamespaces",
+    "rootKeys.listKeys",
+];
+
+/// Lists that pass over no row, and why, or where the same is shown.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("audit.listLogs", "the tests of the store's search count the entries that are read"),
+    ("ratelimit.listOverrides", "who may read one may read all of the namespace, and nothing is searched for"),
+    ("workspace.listWorkspaces", "operators see all, and nothing is searched for"),
+];
+
+#[test]
+fn every_list_is_bounded() {
+    let mut named: Vec<_> = SHOWN.into_iter().chain(ELSEWHERE.map(|(name, _)| name)).collect();
+    named.sort_unstable();
+    let mut all = listing_operations();
+    all.sort_unstable();
+    assert_eq!(named, all);
+}
 
 /// Reads a list to its end; returns the ids found, and how many pages it took.
 async fn walk(client: &Client, operation: &str, mut body: Value, id: &str) -> (BTreeSet<String>, usize) {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Bench, throughput};
+use super::{Bench, cpu, throughput};
 use crate::keyrack::{Population, knows_flag};
 use crate::report::{Goal, Report};
 use crate::rounds::{Variant, alternate};
@@ -33,6 +33,8 @@ pub(super) fn credits(bench: &Bench, report: &mut Report) -> Result<()> {
         let what = format!("{name} ÷ without credits, throughput");
         report.ratio(&rounds, &what, (name, "without credits"), throughput, Goal::AtLeast(goal));
     }
+    let what = "without credits ÷ credits, full, CPU per request";
+    report.ratio(&rounds, what, ("without credits", "credits, full"), cpu, Goal::AtLeast(0.45));
     report.runs("credits", &rounds);
     Ok(())
 }
