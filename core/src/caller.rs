@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope};
 use crate::catalogue::Operation;
 use crate::error::{Code, Error};
@@ -121,12 +123,35 @@ pub struct Caller {
     root_key: Arc<RootKey>,
     origin: Origin,
     authorized: AtomicBool,
+    /// Is cancelled when nobody waits for the answer any more; `None` where nobody can tell.
+    gone: Option<CancellationToken>,
 }
 
 impl Caller {
     /// A caller for one call.
     pub fn new(root_key: Arc<RootKey>, origin: Origin) -> Self {
-        Caller { root_key, origin, authorized: AtomicBool::new(false) }
+        Caller { root_key, origin, authorized: AtomicBool::new(false), gone: None }
+    }
+
+    /// From now on until the guard is dropped, somebody waits for the answer.
+    pub(crate) fn is_waited_for(&mut self) -> DropGuard {
+        self.gone.insert(CancellationToken::new()).clone().drop_guard()
+    }
+
+    /// What `waiting` gives, unless the caller gives up before: for what is waited for before anything is done.
+    ///
+    /// # Errors
+    /// 503, which nobody hears.
+    pub(crate) async fn unless_gone<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match &self.gone {
+            None => waiting.await,
+            Some(gone) => gone.run_until_cancelled(waiting).await.unwrap_or_else(|| {
+                Err(Error::database_unavailable("the client left before the turn of its change came"))
+            }),
+        }
     }
 
     /// The root key.

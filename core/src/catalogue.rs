@@ -311,10 +311,12 @@ fn tell_of<O: Operation>(keyrack: &Keyrack, caller: &Caller, error: &Error) {
 /// What the handler says.
 pub async fn run_read<O: Operation>(
     keyrack: &Keyrack,
-    caller: Caller,
+    mut caller: Caller,
     request: O::Request,
 ) -> Result<Reply<O::Response>, Error> {
     let keyrack = keyrack.clone();
+    // A change goes on without those who asked for it once it has begun.
+    let _waiting = (O::ABOUT.effect != Effect::Read).then(|| caller.is_waited_for());
     let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
         let reply = match caller.refuse_if_hopeless::<O>() {

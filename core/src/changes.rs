@@ -189,7 +189,8 @@ impl Mutation {
 
     async fn begin_at(keyrack: &Keyrack, caller: &Caller, place: Place) -> Result<Mutation, Error> {
         let workspace_id = caller.workspace_id();
-        let turns = turns(keyrack, &[workspace_id], place).await?;
+        // Whoever leaves keeps no place in the line, nor the memory of what was to be done.
+        let turns = caller.unless_gone(turns(keyrack, &[workspace_id], place)).await?;
         let mut transaction = keyrack.store().write().await?;
         let begun = root_keys::begin(&mut transaction, &caller.root_key().id, workspace_id).await?;
         let generation = begun.generation.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;

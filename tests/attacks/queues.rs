@@ -177,3 +177,28 @@ async fn a_line_of_changes_is_bounded_and_does_not_put_off_the_end_of_the_root_k
     let created = statuses.iter().filter(|status| **status == 200).count();
     assert!(created <= 3, "{created} keys were made before the root key ended: {statuses:?}");
 }
+
+#[tokio::test]
+async fn who_leaves_keeps_no_place_in_the_line_of_changes() {
+    const LINE: usize = 100;
+    let server = program().env("KEYRACK_STALE_SECONDS", "600").start().await;
+    let workspace = Workspace::new(&server, "tenant").await;
+    let api =
+        workspace.owner.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    let mut database = Database::of(&server).await;
+    database.execute("BEGIN IMMEDIATE").await;
+    let mut line = JoinSet::new();
+    for _ in 0..LINE {
+        let (owner, body) = (workspace.owner.clone(), json!({"apiId": api}));
+        line.spawn(async move { owner.call("keys.createKey", body).await });
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    line.shutdown().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    database.execute("ROLLBACK").await;
+    // One more change comes after all of those that still stand there.
+    workspace.owner.call("keys.createKey", json!({"apiId": api})).await.expect(200);
+    let keys = workspace.owner.call("apis.listKeys", json!({"apiId": api})).await.expect(200);
+    let made = keys.data().as_array().expect("a list").len();
+    assert!((1..=3).contains(&made), "{made} keys of {LINE} whose clients had left");
+}

@@ -441,6 +441,10 @@ mod tests {
         });
         let told = ask(&queue).blocking_recv().map_err(|_| ());
         assert!(told.is_err(), "nobody knows what became of it: {told:?}");
+        // They are told while the thread is still on its way out of the panic.
+        while metrics.credit_group_failures.value() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut answered = ask(&queue);
         while shared.busy_for() < Duration::from_millis(20) {
             std::thread::sleep(Duration::from_millis(1));
