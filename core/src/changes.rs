@@ -11,6 +11,7 @@
 //! Credit deductions and last-used times do not take part.
 
 pub mod forgetting;
+mod subject;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
+pub use self::subject::Subject;
 use crate::audit::{Actor, Event, Record};
 use crate::authentication;
 use crate::caller::Caller;
@@ -41,71 +43,6 @@ use crate::turns::{Crowded, Place, Taken};
 const POLL: Duration = Duration::from_millis(250);
 /// How long a commit may take. What the database does not confirm until then it may still do.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// A thing that a mutation touched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each variant holds the id of the thing it names")]
-pub enum Subject {
-    Api(String),
-    Identity(String),
-    Key(String),
-    KeyMigration(String),
-    Namespace(String),
-    Override(String),
-    Permission(String),
-    Role(String),
-    RootKey(String),
-    Workspace(String),
-}
-
-impl Subject {
-    /// From what is stored; `None` for a kind that this program does not know.
-    pub(crate) fn new(kind: &str, id: String) -> Option<Subject> {
-        Some(match kind {
-            "api" => Subject::Api(id),
-            "identity" => Subject::Identity(id),
-            "key" => Subject::Key(id),
-            "keyMigration" => Subject::KeyMigration(id),
-            "namespace" => Subject::Namespace(id),
-            "override" => Subject::Override(id),
-            "permission" => Subject::Permission(id),
-            "role" => Subject::Role(id),
-            "rootKey" => Subject::RootKey(id),
-            "workspace" => Subject::Workspace(id),
-            _ => return None,
-        })
-    }
-
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Subject::Api(_) => "api",
-            Subject::Identity(_) => "identity",
-            Subject::Key(_) => "key",
-            Subject::KeyMigration(_) => "keyMigration",
-            Subject::Namespace(_) => "namespace",
-            Subject::Override(_) => "override",
-            Subject::Permission(_) => "permission",
-            Subject::Role(_) => "role",
-            Subject::RootKey(_) => "rootKey",
-            Subject::Workspace(_) => "workspace",
-        }
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        match self {
-            Subject::Api(id)
-            | Subject::Identity(id)
-            | Subject::Key(id)
-            | Subject::KeyMigration(id)
-            | Subject::Namespace(id)
-            | Subject::Override(id)
-            | Subject::Permission(id)
-            | Subject::Role(id)
-            | Subject::RootKey(id)
-            | Subject::Workspace(id) => id,
-        }
-    }
-}
 
 /// The turns to change workspaces in this process; they end when this is dropped.
 pub(crate) type Turns = Vec<Taken<()>>;
