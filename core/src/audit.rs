@@ -12,7 +12,9 @@ mod changes;
 pub mod filing;
 pub mod heads;
 
-use serde::Serialize;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -184,52 +186,63 @@ impl Entry {
     /// The hash that this entry must have; `None` when this program does not know its format.
     pub fn computed_hash(&self) -> Option<String> {
         let text = match self.format {
-            1 => json!([
-                self.previous_hash,
-                self.id,
-                self.workspace_id,
+            1 => serde_json::to_string(&(
+                &self.previous_hash,
+                &self.id,
+                &self.workspace_id,
                 self.sequence,
                 self.time,
-                self.event,
-                self.description,
-                self.actor,
-                self.targets,
-                self.remote_ip,
-                self.user_agent,
-                self.correlation_id,
-            ]),
-            FORMAT => json!([
+                &self.event,
+                &self.description,
+                &self.actor,
+                &self.targets,
+                &self.remote_ip,
+                &self.user_agent,
+                &self.correlation_id,
+            )),
+            FORMAT => serde_json::to_string(&(
                 self.format,
-                self.previous_hash,
-                self.id,
-                self.workspace_id,
+                &self.previous_hash,
+                &self.id,
+                &self.workspace_id,
                 self.sequence,
                 self.time,
-                self.event,
-                self.description,
-                self.actor,
-                self.targets,
-                self.changes,
-                self.remote_ip,
-                self.user_agent,
-                self.correlation_id,
-            ]),
+                &self.event,
+                &self.description,
+                &self.actor,
+                &self.targets,
+                &self.changes,
+                &self.remote_ip,
+                &self.user_agent,
+                &self.correlation_id,
+            )),
             _ => return None,
         };
-        Some(Sha256::digest(text.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+        // Texts and numbers can always be written.
+        let digest = Sha256::digest(text.ok()?.as_bytes());
+        let mut hash = String::with_capacity(2 * digest.len());
+        for byte in digest {
+            let _ = write!(hash, "{byte:02x}");
+        }
+        Some(hash)
     }
 
     /// By what the entry is found.
     pub(crate) fn filed(&self) -> Filed {
-        let actor: Value = serde_json::from_str(&self.actor).unwrap_or_default();
-        let targets: Vec<Value> = serde_json::from_str(&self.targets).unwrap_or_default();
-        let id = |thing: &Value| thing["id"].as_str().unwrap_or_default().to_owned();
+        /// What alone is read of an actor or a target.
+        #[derive(Default, Deserialize)]
+        struct Known {
+            #[serde(default)]
+            id: String,
+        }
+        let actor: Known = serde_json::from_str(&self.actor).unwrap_or_default();
+        let targets: Vec<Known> = serde_json::from_str(&self.targets).unwrap_or_default();
         Filed {
             workspace_id: self.workspace_id.clone(),
             time: self.time,
             sequence: self.sequence,
-            actor_id: id(&actor),
-            target_ids: targets.iter().map(id).collect(),
+            actor_id: actor.id,
+            target_ids: targets.into_iter().map(|target| target.id).collect(),
         }
     }
 }
