@@ -26,8 +26,8 @@ use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Rows that a portion writes at most, unless a single key needs more. While they are written, every paid
-/// verification waits on SQLite: this many take some 20 ms.
-const PORTION_ROWS: usize = 1500;
+/// verification waits on SQLite: this many take some 10 ms.
+const PORTION_ROWS: usize = 1000;
 /// Keys of a portion at most.
 const PORTION_KEYS: usize = 500;
 /// How often a portion is tried anew because another workspace has imported one of its keys this very moment.
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_portion_holds_as_many_keys_as_its_rows_allow_and_at_least_one() {
-        for (permissions, largest, count) in [(0, 250, 4), (2, 107, 10), (1000, 1, 1000)] {
+        for (permissions, largest, count) in [(0, 166, 7), (2, 71, 15), (1000, 1, 1000)] {
             let portions = portions((0..1000).map(|index| key(index, permissions)).collect());
             assert_eq!(portions.len(), count, "{permissions} permissions");
             assert_eq!(portions.iter().map(Vec::len).max(), Some(largest), "{permissions} permissions");
