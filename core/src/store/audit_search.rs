@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Connection;
 use super::audit_logs::{ENTRIES, read};
+use super::rows::is_postgres;
 use crate::audit::Entry;
 use crate::error::Error;
 
@@ -170,10 +171,29 @@ async fn portion(
     start: i64,
     count: usize,
 ) -> Result<Vec<Entry>, Error> {
+    let (text, value) = query_of(way, is_postgres(connection));
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(workspace_id.to_owned())
+        .bind(time)
+        .bind(sequence)
+        .bind(start)
+        .bind(i64::try_from(count).unwrap_or(i64::MAX));
+    if let Some(value) = value {
+        query = query.bind(value.to_owned());
+    }
+    let rows = query.fetch_all(connection).await?;
+    Ok(rows.iter().map(read).collect())
+}
+
+/// The query of a way, and what it is asked for as `$6`.
+fn query_of<'a>(way: &Way<'a>, is_postgres: bool) -> (String, Option<&'a str>) {
     let (from, filed, value) = match way {
         Way::All => (String::from("FROM audit_logs l WHERE l.workspace_id = $1"), "l", None),
         Way::Column(column, value) => {
-            (format!("FROM audit_logs l WHERE l.workspace_id = $1 AND l.{column} = $6"), "l", Some(*value))
+            let is_wanted = format!("l.{column} = $6");
+            // SQLite would otherwise read all entries by time and pick: it takes any column for a common value.
+            let is_wanted = if is_postgres { is_wanted } else { format!("unlikely({is_wanted})") };
+            (format!("FROM audit_logs l WHERE l.workspace_id = $1 AND {is_wanted}"), "l", Some(*value))
         }
         Way::Target(id) => (
             "FROM audit_targets t JOIN audit_logs l ON l.workspace_id = t.workspace_id AND l.sequence = t.sequence \
@@ -187,15 +207,35 @@ async fn portion(
         "{ENTRIES} {from} AND ({filed}.time, {filed}.sequence) <= ($2, $3) AND {filed}.time >= $4 \
          ORDER BY {filed}.time DESC, {filed}.sequence DESC LIMIT $5"
     );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(workspace_id.to_owned())
-        .bind(time)
-        .bind(sequence)
-        .bind(start)
-        .bind(i64::try_from(count).unwrap_or(i64::MAX));
-    if let Some(value) = value {
-        query = query.bind(value.to_owned());
+    (text, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrations;
+
+    #[test]
+    fn each_way_goes_through_its_index() {
+        let schema = rusqlite::Connection::open_in_memory().unwrap();
+        for step in migrations::sqlite_steps() {
+            schema.execute_batch(step).unwrap();
+        }
+        for (way, index) in [
+            (Way::All, "audit_logs_by_time"),
+            (Way::Column("event", "key.reroll"), "audit_logs_by_event"),
+            (Way::Column("actor_id", "key_1"), "audit_logs_by_actor"),
+            (Way::Column("correlation_id", "cor_1"), "audit_logs_by_correlation"),
+            (Way::Target("key_1"), "PRIMARY KEY"),
+        ] {
+            let mut statement =
+                schema.prepare(&format!("EXPLAIN QUERY PLAN {}", query_of(&way, false).0)).unwrap();
+            let mut rows = statement.raw_query();
+            let mut plan = Vec::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get::<_, String>(3).unwrap());
+            }
+            assert!(plan[0].contains(index) && !plan.concat().contains("TEMP B-TREE"), "{index}: {plan:?}");
+        }
     }
-    let rows = query.fetch_all(connection).await?;
-    Ok(rows.iter().map(read).collect())
 }
