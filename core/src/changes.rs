@@ -11,7 +11,6 @@
 //! Credit deductions and last-used times do not take part.
 
 pub mod forgetting;
-mod subject;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,11 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
-pub use self::subject::Subject;
 use crate::audit::{Actor, Event, Record};
 use crate::authentication;
+use crate::calendar::Calendar;
 use crate::caller::Caller;
-use crate::credits::calendar::Calendar;
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
@@ -36,6 +34,7 @@ use crate::store::audit_logs::{self, Link};
 use crate::store::holdings::Holdings;
 use crate::store::identities::Identity;
 use crate::store::rows::Rows;
+use crate::store::subject::Subject;
 use crate::store::{Connection, Transaction, changes, keys, refills, root_keys, workspaces};
 use crate::turns::{Crowded, Place, Taken};
 

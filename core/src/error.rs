@@ -7,8 +7,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::store::WriteFault;
-
 /// What went wrong, as a value that clients can match on.
 ///
 /// Each code knows its status, its title and its path, the last three segments of the wire's
@@ -264,7 +262,7 @@ impl Error {
         self.0.is_unknown_outcome
     }
 
-    /// What it says of writing to PostgreSQL, if anything.
+    /// What it tells of writing to the store, if anything.
     pub(crate) fn write_fault(&self) -> Option<WriteFault> {
         self.0.write_fault
     }
@@ -290,17 +288,11 @@ impl Error {
         .caused_by(cause)
     }
 
-    /// A commit that failed: only some of the reasons tell that nothing was changed.
-    pub(crate) fn failed_commit(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-        // PostgreSQL: serialization, deadlock.
-        let is_refused =
-            sqlite_code(&code).is_some_and(sqlite_refused_commit) || code.len() == 5 && code.starts_with("40");
-        let write_fault = WriteFault::of_postgres(&code);
-        let mut failed =
-            if is_refused { Error::database_unavailable(error) } else { Error::unknown_outcome(error) };
-        failed.0.write_fault = write_fault;
-        failed
+    /// Says what it tells of writing to the store.
+    #[must_use]
+    pub(crate) fn telling_of_writes(mut self, fault: Option<WriteFault>) -> Self {
+        self.0.write_fault = fault;
+        self
     }
 
     /// Adds the faults of a request.
@@ -362,64 +354,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<sqlx::Error> for Error {
-    /// A store that does not answer is a 503, so that clients try again; anything else is a fault of ours.
-    fn from(error: sqlx::Error) -> Self {
-        if error.as_database_error().and_then(|e| e.code()).as_deref() == Some("22021") {
-            // PostgreSQL cannot store it; every other character is fine.
-            return Error::new(Code::InvalidInput, "Texts must not hold the character U+0000. Remove it.");
-        }
-        let code = error.as_database_error().and_then(|e| e.code());
-        if code.and_then(|code| sqlite_code(&code)).is_some_and(sqlite_is_malformed) {
-            return Error::malformed_database(error);
-        }
-        let state = error.as_database_error().and_then(|e| e.code());
-        if let Some(write_fault) = state.and_then(|state| WriteFault::of_postgres(&state)) {
-            let mut unavailable = Error::database_unavailable(error);
-            unavailable.0.write_fault = Some(write_fault);
-            return unavailable;
-        }
-        let busy = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
-            sqlite_code(&code).is_some_and(sqlite_is_unavailable)
-                // PostgreSQL: serialization and deadlock, connection, resources, shutdown, a lock that is not free.
-                || ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || code == "55P03"
-        });
-        // A protocol error is a proxy or a server in the middle of a failover that hung up.
-        let unreachable = matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        );
-        if busy || unreachable { Error::database_unavailable(error) } else { Error::unexpected(error) }
-    }
-}
-
-/// A result code of SQLite; the codes of PostgreSQL have five characters, which may all be digits.
-fn sqlite_code(code: &str) -> Option<u32> {
-    if code.len() < 5 { code.parse().ok() } else { None }
-}
-
-/// Whether a result code of SQLite, extended or not, is about the file or its lock and not about a statement:
-/// BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
-pub(crate) fn sqlite_is_unavailable(code: u32) -> bool {
-    matches!(code & 0xff, 5 | 6 | 8 | 10 | 11 | 13 | 14 | 26)
-}
-
-/// Whether a result code of SQLite, extended or not, says that the file is damaged: CORRUPT, NOTADB.
-pub(crate) fn sqlite_is_malformed(code: u32) -> bool {
-    matches!(code & 0xff, 11 | 26)
-}
-
-/// Whether a commit that ended with this result code of SQLite, extended or not, was refused before it was
-/// written: BUSY, READONLY, FULL, and `IOERR_WRITE`, since the last page of a commit is what makes it one.
-pub(crate) fn sqlite_refused_commit(code: u32) -> bool {
-    const IOERR_WRITE: u32 = 778;
-    matches!(code & 0xff, 5 | 8 | 13) || code == IOERR_WRITE
+/// Why the last write to the store failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteFault {
+    /// There is no room for it.
+    DiskFull,
+    /// A lock, permissions, a disk that is read-only or broken, a standby.
+    Other,
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::error::WriteFault;
 use crate::keyrack::Keyrack;
 use crate::schedule::Job;
-use crate::store::WriteFault;
 
 /// How long the database may take for a sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);

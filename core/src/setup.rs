@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::audit::{Actor, Changes, Event, Target};
-use crate::changes::{Mutation, Subject, Turns, turns};
+use crate::changes::{Mutation, Turns, turns};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
@@ -12,6 +12,7 @@ use crate::keys::migration::Algorithm;
 use crate::keys::secret::{self, KeyHash, Secret};
 use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
+use crate::store::subject::Subject;
 use crate::store::{Only, Transaction, facts, keys, root_keys, workspaces};
 use crate::turns::Place;
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::changes::Subject;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::following::{Followed, Following, UNKNOWN};
@@ -20,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::resident::{Made, Resident};
 use crate::store::changes::{self, Since};
 use crate::store::deadline::within;
+use crate::store::subject::Subject;
 use crate::store::{Connection, FEED_CONNECTIONS, Store, workspaces};
 
 /// How long a look at the feed may take. What takes longer is a connection that leads nowhere.

@@ -1,6 +1,6 @@
 //! What is counted of the connections of a listener.
 
-use keyrack_core::metrics::{Counter, Gauge};
+use keyrack_core::measure::{Counter, Gauge};
 
 /// Why the server ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

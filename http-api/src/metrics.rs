@@ -27,7 +27,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Either;
 use keyrack_core::catalogue::{Operation, Visitor, each};
 use keyrack_core::keyrack::Keyrack;
-use keyrack_core::metrics::{Counter, Histogram};
+use keyrack_core::measure::{Counter, Histogram};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::texts::{KeptText, TEXT_BYTES, Tags, beginning};
 use crate::ids::RequestId;
-use crate::keys::verification::{Found, Verdict};
+use crate::keys::verdict::Verdict;
+use crate::keys::verification::Found;
 use crate::resident::Namespace;
 
 /// Something that happened. It shares what it can with the resident state: making one copies little.

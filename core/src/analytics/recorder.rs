@@ -19,7 +19,8 @@ use super::log::{Log, Lost};
 use super::usage::Counts;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::metrics::{Counter, Gauge, Metrics};
+use crate::measure::{Counter, Gauge};
+use crate::metrics::Metrics;
 use crate::shares::{Share, Shares};
 
 /// Events that the ring holds: what three million a second leave in it between two looks; the first look

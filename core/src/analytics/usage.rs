@@ -1,57 +1,13 @@
 //! How much each workspace used, per hour and outcome: small enough to be kept for years and summed at once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
 use super::event::Event;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
-use crate::store::usage;
-
-/// Milliseconds of an hour.
-pub const HOUR_MS: i64 = 3_600_000;
-
-/// What is counted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Counted {
-    /// The workspace.
-    pub workspace_id: Arc<str>,
-    /// Hours since 1970-01-01 UTC.
-    pub hour: i64,
-    /// Verifications, or decisions on limits.
-    pub kind: Kind,
-    /// The verdict's name on the wire; `PASSED` or `REFUSED` of a limit.
-    pub outcome: &'static str,
-}
-
-/// Which decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Verifications of keys.
-    Verification,
-    /// Decisions of `ratelimit.limit` and `ratelimit.multiLimit`.
-    Ratelimit,
-}
-
-impl Kind {
-    /// As stored.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Verification => "verification",
-            Kind::Ratelimit => "ratelimit",
-        }
-    }
-
-    /// The outcome that counts as use.
-    pub fn billable(self) -> &'static str {
-        match self {
-            Kind::Verification => "VALID",
-            Kind::Ratelimit => "PASSED",
-        }
-    }
-}
+use crate::store::usage::{self, Counted, HOUR_MS, Kind};
 
 /// Counts of decisions.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +74,6 @@ pub async fn used(keyrack: &Keyrack, workspace_id: &str, kind: Kind, start: i64,
     };
     let waiting: i64 = waiting.iter().filter(|(counted, _)| is_asked_for(counted)).map(|(_, count)| count).sum();
     let mut connection = keyrack.store().read().await?;
-    let stored = usage::sum(&mut connection, workspace_id, kind.name(), kind.billable(), hours).await?;
+    let stored = usage::sum(&mut connection, workspace_id, kind, hours).await?;
     Ok(stored + waiting)
 }

@@ -62,7 +62,7 @@ pub(crate) async fn write_counts(keyrack: &Keyrack) -> Result<(), Error> {
         return Ok(());
     }
     let mut transaction = keyrack.store().write().await?;
-    usage::add(&mut transaction, &counts).await?;
+    usage::add(&mut transaction, counts.iter()).await?;
     let committed = transaction.commit().await;
     if committed.as_ref().map_or_else(Error::is_unknown_outcome, |()| true) {
         // When nobody knows whether it was committed, too: counting too little is better than twice.

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use super::balance::KnownBalance;
-use super::calendar::{Calendar, day_of};
+use crate::calendar::{Calendar, day_of};
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::resident::Key;
+use crate::resident::balance::KnownBalance;
 use crate::store::debits::{Debit, Outcome};
 use crate::store::{credits, refills};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{Actor, Event, Target};
+use crate::calendar::Calendar;
 use crate::changes::Mutation;
-use crate::credits::calendar::Calendar;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::schedule::{self, Job};

@@ -4,13 +4,14 @@
 use serde_json::json;
 
 use crate::audit::{Changes, Event, Target};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::error::Error;
 use crate::ids::{self, Kind};
 use crate::store::identities::{self, Identity};
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
 use crate::store::rows::Rows;
+use crate::store::subject::Subject;
 
 /// New permissions, added to `rows`, each with its slug as its name.
 ///

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::caller::Caller;
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::keys::secret::{self, KeyHash};
 use crate::keys::verification::{self, Found};
 use crate::resident::Key;
+use crate::store::subject::Subject;
 use crate::store::{keys, root_keys};
 
 /// Characters of the secret part that `start` shows.

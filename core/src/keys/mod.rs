@@ -6,4 +6,5 @@ pub(crate) mod links;
 pub mod migration;
 pub(crate) mod rerolling;
 pub mod secret;
+pub mod verdict;
 pub mod verification;

@@ -9,61 +9,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use schemars::JsonSchema;
-use serde::Serialize;
 use smallvec::SmallVec;
 
 use crate::credits::payment::{self, Payment};
 use crate::error::{Code, Error, Fault};
 use crate::keyrack::Keyrack;
 use crate::keys::secret;
+use crate::keys::verdict::Verdict;
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::rbac::query::Query;
 use crate::resident::{Api, Identity, Key, Ratelimit};
 use crate::store::workspaces::Workspace;
-
-/// The verdict on a key. `VALID` is the only one with which a request should be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the verdicts are the wire's own names")]
-pub enum Verdict {
-    Valid,
-    NotFound,
-    Forbidden,
-    InsufficientPermissions,
-    UsageExceeded,
-    RateLimited,
-    Disabled,
-    Expired,
-}
-
-impl Verdict {
-    /// Every verdict.
-    pub const ALL: [Verdict; 8] = [
-        Verdict::Valid,
-        Verdict::NotFound,
-        Verdict::Forbidden,
-        Verdict::InsufficientPermissions,
-        Verdict::UsageExceeded,
-        Verdict::RateLimited,
-        Verdict::Disabled,
-        Verdict::Expired,
-    ];
-
-    /// The wire's name of it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Verdict::Valid => "VALID",
-            Verdict::NotFound => "NOT_FOUND",
-            Verdict::Forbidden => "FORBIDDEN",
-            Verdict::InsufficientPermissions => "INSUFFICIENT_PERMISSIONS",
-            Verdict::UsageExceeded => "USAGE_EXCEEDED",
-            Verdict::RateLimited => "RATE_LIMITED",
-            Verdict::Disabled => "DISABLED",
-            Verdict::Expired => "EXPIRED",
-        }
-    }
-}
 
 /// A key that exists, with what it belongs to.
 #[derive(Debug, Clone)]

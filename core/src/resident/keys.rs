@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use super::counts::Tally;
 use super::{ById, HasId, Ratelimit};
-use crate::credits::balance::KnownBalance;
 use crate::keys::migration;
 use crate::keys::secret::KeyHash;
+use crate::resident::balance::KnownBalance;
 
 /// Where a key belongs, which many keys have in common.
 #[derive(Debug, PartialEq, Eq, Hash)]

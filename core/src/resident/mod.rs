@@ -7,6 +7,7 @@
 //! A row that cannot be read, written by a newer program or restored from a damaged dump, is left out and
 //! logged: what it describes is refused, and everything else goes on.
 
+pub mod balance;
 mod by_id;
 mod counts;
 mod keys;

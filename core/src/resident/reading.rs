@@ -14,7 +14,6 @@ use super::unreadable::{is_about_a_row, read_meta, unless_unreadable};
 use super::{Api, Identity, Made, Namespace, Resident};
 use crate::authorization::Grants;
 use crate::caller::RootKey;
-use crate::changes::Subject;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
 use crate::keys::secret::KeyHash;
@@ -22,6 +21,7 @@ use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::store::deadline::within;
 use crate::store::holdings::Holdings;
 use crate::store::readable::left_out;
+use crate::store::subject::Subject;
 use crate::store::{
     Connection, Only, Store, apis, by_owner, holdings, identities, key_migrations, keys as stored_keys,
     namespaces, overrides, ratelimits, root_keys, workspaces,

@@ -5,11 +5,12 @@
 
 use super::{PORTION, ROLE};
 use crate::audit::Actor;
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
 use crate::schedule;
+use crate::store::subject::Subject;
 use crate::store::{keys, tombstones};
 
 /// Removes what was deleted in a workspace before a Unix ms.

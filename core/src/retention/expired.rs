@@ -2,13 +2,14 @@
 
 use super::{PORTION, ROLE};
 use crate::audit::{Actor, Event, Target};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::clock::rfc3339;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
 use crate::schedule;
 use crate::setup;
+use crate::store::subject::Subject;
 use crate::store::{keys, root_keys};
 
 /// Removes the keys of a workspace that expired before a Unix ms.

@@ -5,8 +5,8 @@ use sqlx::Row as _;
 
 use super::Connection;
 use super::rows::{self, To};
-use crate::changes::Subject;
 use crate::error::Error;
+use crate::store::subject::Subject;
 
 /// What is read of a workspace's changes at most: so much is read again one by one in a fraction of the time that
 /// following may take, and beyond that reading everything anew is less work.

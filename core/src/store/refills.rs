@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{Connection, placeholders, rows};
-use crate::credits::calendar::Calendar;
+use crate::calendar::Calendar;
 use crate::error::Error;
 
 /// A refill that was settled.

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::write_fault::LastWrite;
+use super::last_write::LastWrite;
 use super::{ACQUIRE_TIMEOUT, Connection, connect_sqlite};
 use crate::error::Error;
+use crate::store::failure::failed_commit;
 use crate::turns::{self, Place, Turns};
 use sqlx::any::Any;
 use sqlx::{AnyPool, Connection as _, SqlSafeStr as _};
@@ -179,7 +180,7 @@ impl Transaction {
                 self.last_write.worked();
                 Ok(())
             }
-            Err(error) => Err(Error::failed_commit(error)).inspect_err(|error| self.last_write.failed_with(error)),
+            Err(error) => Err(failed_commit(error)).inspect_err(|error| self.last_write.failed_with(error)),
         }
     }
 }

@@ -1,19 +1,62 @@
 //! Hourly counts of what workspaces used.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use sqlx::Row as _;
 
 use super::Connection;
-use crate::analytics::usage::Counts;
 use crate::error::Error;
+
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counted {
+    /// The workspace.
+    pub workspace_id: Arc<str>,
+    /// Hours since 1970-01-01 UTC.
+    pub hour: i64,
+    /// Verifications, or decisions on limits.
+    pub kind: Kind,
+    /// The verdict's name on the wire; `PASSED` or `REFUSED` of a limit.
+    pub outcome: &'static str,
+}
+
+/// Which decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Verifications of keys.
+    Verification,
+    /// Decisions of `ratelimit.limit` and `ratelimit.multiLimit`.
+    Ratelimit,
+}
+
+impl Kind {
+    /// As stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Verification => "verification",
+            Kind::Ratelimit => "ratelimit",
+        }
+    }
+
+    /// The outcome that counts as use.
+    pub fn billable(self) -> &'static str {
+        match self {
+            Kind::Verification => "VALID",
+            Kind::Ratelimit => "PASSED",
+        }
+    }
+}
 
 /// Adds counts to those that are there.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn add(connection: &mut Connection, counts: &Counts) -> Result<(), Error> {
-    let mut rows: Vec<_> = counts.iter().collect();
+pub async fn add(connection: &mut Connection, counts: impl Iterator<Item = (&Counted, i64)>) -> Result<(), Error> {
+    let mut rows: Vec<_> = counts.collect();
     // In one order, so that two nodes that add at once do not wait for each other in a circle.
     rows.sort_unstable();
     for (counted, count) in rows {
@@ -32,15 +75,14 @@ pub async fn add(connection: &mut Connection, counts: &Counts) -> Result<(), Err
     Ok(())
 }
 
-/// The count of one kind and outcome over these hours since 1970-01-01 UTC.
+/// How many of one kind count as use over these hours since 1970-01-01 UTC.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn sum(
     connection: &mut Connection,
     workspace_id: &str,
-    kind: &'static str,
-    outcome: &'static str,
+    kind: Kind,
     hours: Range<i64>,
 ) -> Result<i64, Error> {
     let row = sqlx::query(
@@ -48,8 +90,8 @@ pub async fn sum(
          WHERE workspace_id = $1 AND kind = $2 AND outcome = $3 AND hour >= $4 AND hour < $5",
     )
     .bind(workspace_id.to_owned())
-    .bind(kind)
-    .bind(outcome)
+    .bind(kind.name())
+    .bind(kind.billable())
     .bind(hours.start)
     .bind(hours.end)
     .fetch_one(connection)

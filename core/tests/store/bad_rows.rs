@@ -2,11 +2,11 @@
 
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue;
-use keyrack_core::changes::Subject;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::ratelimit::{DeleteOverride, Limit, ListOverrides, SetOverride};
 use keyrack_core::operations::workspace::{CreateWorkspace, ListWorkspaces};
 use keyrack_core::retention::Retention;
+use keyrack_core::store::subject::Subject;
 use serde_json::json;
 
 use crate::changes::within_a_second;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use keyrack_core::audit::{Actor, Entry, Event, Target};
+use keyrack_core::changes::Mutation;
 use keyrack_core::changes::forgetting::forget_old;
-use keyrack_core::changes::{Mutation, Subject};
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
@@ -13,6 +13,7 @@ use keyrack_core::operations::workspace::{CreateWorkspace, UpdateWorkspace};
 use keyrack_core::retention::Retention;
 use keyrack_core::setup::{self, NewRootKey};
 use keyrack_core::store::changes::{self, Since};
+use keyrack_core::store::subject::Subject;
 use keyrack_core::store::{Engine, apis, workspaces};
 use serde_json::json;
 use sqlx::Row as _;

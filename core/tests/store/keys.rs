@@ -1,7 +1,7 @@
 //! Operations on keys: the events they leave, and that keys of another workspace do not exist for them.
 
 use keyrack_core::audit::Actor;
-use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::migration::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
@@ -11,6 +11,7 @@ use keyrack_core::operations::keys::{
 };
 use keyrack_core::operations::permissions::CreateRole;
 use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::store::subject::Subject;
 use keyrack_core::store::workspaces;
 use keyrack_core::{Code, Error};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Refills: when they happen, exactly once, by whom, and what the audit log says of them.
 
 use keyrack_core::Keyrack;
+use keyrack_core::calendar::Calendar;
 use keyrack_core::clock::Clock;
-use keyrack_core::credits::calendar::Calendar;
 use keyrack_core::credits::refill;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, UpdateCredits, UpdateKey, VerifyKey};

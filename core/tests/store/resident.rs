@@ -1,7 +1,7 @@
 //! What is in memory: the same whichever way it came there, and nothing of what cannot be read.
 
 use keyrack_core::audit::Actor;
-use keyrack_core::changes::{Mutation, Subject};
+use keyrack_core::changes::Mutation;
 use keyrack_core::keys::secret;
 use keyrack_core::keys::verification::{self, Found};
 use keyrack_core::operations::apis::{CreateApi, DeleteApi, ListKeys};
@@ -12,6 +12,7 @@ use keyrack_core::operations::ratelimit::{CreateNamespace, DeleteNamespace, Limi
 use keyrack_core::operations::workspace::GetOverview;
 use keyrack_core::retention::Retention;
 use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::store::subject::Subject;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keyrack_core::metrics::{BOUNDS, GroupSizes, Histogram, SIZE_BOUNDS};
+use keyrack_core::measure::{BOUNDS, GroupSizes, Histogram, SIZE_BOUNDS};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;

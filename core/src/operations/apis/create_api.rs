@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::store::apis::{self, Api};
+use crate::store::subject::Subject;
 use crate::{Caller, Error, Keyrack};
 
 /// Creates an API.

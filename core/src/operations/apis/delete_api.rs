@@ -6,9 +6,10 @@ use serde::Deserialize;
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::ID_PATTERN;
 use crate::store::apis;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes an API and with it all its keys.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation, Reply};
-use crate::credits::calendar::Calendar;
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
 use crate::store::{identities, keys};

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::ID_PATTERN;
 use crate::schema::ADDRESS_OR_NETWORK;
 use crate::store::apis::{self, Api};
+use crate::store::subject::Subject;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 

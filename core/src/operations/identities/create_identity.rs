@@ -7,11 +7,12 @@ use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::operations::fields::{self, RatelimitRequest};
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::Owner;
+use crate::store::subject::Subject;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 

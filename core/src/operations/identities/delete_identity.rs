@@ -7,7 +7,8 @@ use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
+use crate::store::subject::Subject;
 use crate::store::{identities, ratelimits};
 use crate::{Caller, Code, Error, Keyrack};
 

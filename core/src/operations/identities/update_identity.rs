@@ -7,10 +7,11 @@ use super::{identity_target, limit_facts, ratelimit_event};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::{self, Owner};
+use crate::store::subject::Subject;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 

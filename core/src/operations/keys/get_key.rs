@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation, Reply};
-use crate::credits::calendar::Calendar;
 use crate::operations::fields::ID_PATTERN;
 use crate::{Caller, Code, Error, Keyrack};
 

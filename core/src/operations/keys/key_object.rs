@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::audit::Target;
-use crate::credits::calendar::Calendar;
+use crate::calendar::Calendar;
 use crate::keys::secret::{Revealed, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};

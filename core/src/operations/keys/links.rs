@@ -9,7 +9,7 @@ use super::{locate, locate_for, recorded};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
 use crate::catalogue::{Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::keys::issuing::unknown_role;
 use crate::keys::links::{create_identities, create_permissions, permission_connected, role_connected};
 pub(in crate::operations) use crate::keys::links::{
@@ -21,6 +21,7 @@ use crate::store::keys;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
 use crate::store::rows::Rows;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// What a request does with the permissions or roles that it names.

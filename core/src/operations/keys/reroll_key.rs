@@ -8,7 +8,7 @@ use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
@@ -19,6 +19,7 @@ use crate::store::encrypted_keys;
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::{self, Owner};
 use crate::store::rerolls::Rerolled;
+use crate::store::subject::Subject;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 

@@ -8,10 +8,11 @@ use super::{locate, locate_for, recorded};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::KeyCredits;
 use crate::store::credits::{self, Credits};
 use crate::store::keys;
+use crate::store::subject::Subject;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 

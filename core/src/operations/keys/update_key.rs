@@ -10,13 +10,14 @@ use super::{locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
 use crate::schema::together;
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
 use crate::store::rerolls::{self, Rerolled};
+use crate::store::subject::Subject;
 use crate::value::{Meta, Patch};
 use crate::{Caller, Code, Error, Keyrack};
 

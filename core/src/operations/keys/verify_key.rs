@@ -17,8 +17,9 @@ use crate::bounds::{Integer, List, Text, Unread, sent};
 use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
 use crate::ids::RequestId;
 use crate::keys::migration;
+use crate::keys::verdict::Verdict;
 use crate::keys::verification::{
-    self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, Verdict, shared_limits,
+    self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, shared_limits,
 };
 use crate::operations::fields::RatelimitResponse;
 use crate::resident::NEVER;

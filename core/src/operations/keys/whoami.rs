@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
+use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation, Reply};
-use crate::credits::calendar::Calendar;
 use crate::keys::secret::{self, Secret};
 use crate::store::keys;
 use crate::{Caller, Code, Error, Keyrack};

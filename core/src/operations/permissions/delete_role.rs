@@ -4,9 +4,10 @@ use super::{RoleRequest, find_role};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::keys::role_target;
 use crate::store::roles;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a role.

@@ -9,12 +9,13 @@ use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
 use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
 use crate::store::Connection;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the permissions of a role.

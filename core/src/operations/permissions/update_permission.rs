@@ -7,10 +7,11 @@ use super::{find_permission, slug_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::operations::keys::permission_target;
 use crate::store::permissions;
+use crate::store::subject::Subject;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 

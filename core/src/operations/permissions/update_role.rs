@@ -7,9 +7,10 @@ use super::{find_role, name_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::keys::role_target;
 use crate::store::roles::{self, Role};
+use crate::store::subject::Subject;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 

@@ -7,8 +7,9 @@ use super::namespace::{insert, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::store::namespaces::Namespace;
+use crate::store::subject::Subject;
 use crate::store::{namespaces, overrides};
 use crate::{Caller, Code, Error, Keyrack};
 

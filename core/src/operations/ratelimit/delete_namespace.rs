@@ -7,8 +7,8 @@ use super::namespace::{begin_change, find_live, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Subject;
 use crate::store::namespaces;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a namespace of rate limits.

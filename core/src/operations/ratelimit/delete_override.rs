@@ -7,8 +7,8 @@ use super::namespace::{begin_change, find_live, rule_facts, target};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Subject;
 use crate::store::overrides;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes an override.

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use crate::audit::{Event, Target};
 use crate::catalogue::Operation;
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::ratelimit::override_rules::OverrideRule;
 use crate::resident::Namespace;
 use crate::store::namespaces;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// The conditional requirement of operations that create namespaces on first use.

@@ -7,9 +7,9 @@ use super::namespace::{begin_change, find_live, rule_facts};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Subject;
 use crate::ids::{self, Kind};
 use crate::ratelimit::override_rules::{self, OverrideRule};
+use crate::store::subject::Subject;
 use crate::store::{Connection, overrides};
 use crate::{Caller, Code, Error, Keyrack};
 

@@ -8,10 +8,11 @@ use super::power::{find_in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::ID_PATTERN;
 use crate::setup;
 use crate::store::root_keys;
+use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a root key.

@@ -8,13 +8,14 @@ use super::power::{check_outlives, find_in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation, Reply, Tool};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
 use crate::setup::{self, NewRootKey};
 use crate::store::rerolls::Rerolled;
 use crate::store::root_keys::{self, RootKey};
+use crate::store::subject::Subject;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 

@@ -8,10 +8,11 @@ use super::power::{check_covered, check_known, check_outlives, find_in_reach, ke
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
-use crate::changes::{Mutation, Subject};
+use crate::changes::Mutation;
 use crate::operations::fields::{ID_PATTERN, distinct};
 use crate::setup;
 use crate::store::root_keys::{self, RootKey};
+use crate::store::subject::Subject;
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 

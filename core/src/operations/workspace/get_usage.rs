@@ -5,9 +5,10 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analytics::usage::{HOUR_MS, Kind, used};
+use crate::analytics::usage::used;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Empty, Operation, Reply};
+use crate::store::usage::{HOUR_MS, Kind};
 use crate::{Caller, Error, Keyrack};
 
 /// How long ago a period may have begun.

@@ -22,9 +22,10 @@ use smallvec::SmallVec;
 
 use super::accounts::{Accounts, Owner};
 pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions};
+pub use super::decisions::LimitDecisions;
 use super::fingerprint::{Fingerprint, Seed};
 use super::shard::{Cell, RoughLimit, Shard};
-use crate::metrics::{Counter, LimitDecisions};
+use crate::measure::Counter;
 use crate::ratelimit::window::{Decision, Window};
 
 /// How many cells there is room for unless something else is said.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod check;
+mod decisions;
 #[cfg(test)]
 mod exactness;
 mod fingerprint;

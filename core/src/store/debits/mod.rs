@@ -16,7 +16,7 @@ use compact_str::CompactString;
 pub(crate) use postgres::PostgresDebits;
 pub(crate) use sqlite::{SqliteDebits, unavailable};
 
-use crate::credits::calendar::Calendar;
+use crate::calendar::Calendar;
 
 /// When a deduction counts as committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

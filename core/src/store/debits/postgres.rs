@@ -9,7 +9,8 @@ use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::{Applied, Debit, Durability, Outcome};
 use crate::error::Error;
-use crate::store::write_fault::LastWrite;
+use crate::store::failure::failed_commit;
+use crate::store::last_write::LastWrite;
 use crate::store::{ACQUIRE_TIMEOUT, Connection, refills};
 
 /// How often a group is tried that another transaction stood in the way of.
@@ -150,7 +151,7 @@ impl Open {
         let committing = Instant::now();
         match tokio::time::timeout(ANSWER_TIMEOUT, transaction.commit()).await {
             Ok(Ok(())) => Ok(Applied { outcomes, commit_took: committing.elapsed() }),
-            Ok(Err(error)) => Err(Failed::Lost(Error::failed_commit(error))),
+            Ok(Err(error)) => Err(Failed::Lost(failed_commit(error))),
             Err(late) => Err(Failed::Lost(Error::unknown_outcome(late))),
         }
     }

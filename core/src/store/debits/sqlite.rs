@@ -7,11 +7,12 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, named_params};
 
 use super::{Applied, Debit, Durability, Outcome};
-use crate::credits::calendar::Calendar;
-use crate::error::{Error, sqlite_is_malformed, sqlite_is_unavailable, sqlite_refused_commit};
+use crate::calendar::Calendar;
+use crate::error::Error;
+use crate::store::failure::{sqlite_is_malformed, sqlite_is_unavailable, sqlite_refused_commit};
 use crate::store::file::DatabaseFile;
+use crate::store::last_write::LastWrite;
 use crate::store::transaction::{LOCK_ATTEMPT, LOCK_PAUSE, LOCK_TIMEOUT, Taken, Turn};
-use crate::store::write_fault::LastWrite;
 use crate::store::{credits, refills};
 
 /// The connection that deductions are made on.

@@ -32,10 +32,10 @@ struct Known {
 
 /// A balance as it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) balance: i64,
+pub(crate) struct Seen {
+    pub(crate) balance: i64,
     /// Whether it is still good enough to be shown.
-    pub(super) is_fresh: bool,
+    pub(crate) is_fresh: bool,
 }
 
 impl KnownBalance {
@@ -49,23 +49,23 @@ impl KnownBalance {
     }
 
     /// Whether a deduction has to settle the refill of this day first.
-    pub(super) fn awaits_refill(&self, today: i64) -> bool {
+    pub(crate) fn awaits_refill(&self, today: i64) -> bool {
         self.has_refill && self.known().settled_on != Some(today)
     }
 
     /// The balance as last seen, unless a refill may have changed it since.
-    pub(super) fn seen(&self, today: i64) -> Option<Seen> {
+    pub(crate) fn seen(&self, today: i64) -> Option<Seen> {
         let (balance, at, day) = self.known().last?;
         (!self.has_refill || day == Some(today)).then(|| Seen { balance, is_fresh: at.elapsed() < FRESH })
     }
 
     /// What [`KnownBalance::read`] asks for, from before the store is asked.
-    pub(super) fn version(&self) -> u32 {
+    pub(crate) fn version(&self) -> u32 {
         self.known().version
     }
 
     /// Notes what the store said that a deduction on this day would find, unless one came in between.
-    pub(super) fn read(&self, version: u32, balance: i64, today: i64) {
+    pub(crate) fn read(&self, version: u32, balance: i64, today: i64) {
         let mut known = self.known();
         if known.version == version {
             known.last = Some((balance, Instant::now(), Some(today)));
@@ -73,7 +73,7 @@ impl KnownBalance {
     }
 
     /// Notes what a deduction left, and the day for which it settled the refill.
-    pub(super) fn deducted(&self, balance: i64, settled_on: Option<i64>) {
+    pub(crate) fn deducted(&self, balance: i64, settled_on: Option<i64>) {
         let mut known = self.known();
         known.version = known.version.wrapping_add(1);
         known.settled_on = settled_on.or(known.settled_on);
@@ -81,7 +81,7 @@ impl KnownBalance {
     }
 
     /// Notes that nothing is certain any more.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut known = self.known();
         known.version = known.version.wrapping_add(1);
         known.last = None;

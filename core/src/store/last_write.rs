@@ -3,37 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::error::Error;
-
-/// Why the last write failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteFault {
-    /// There is no room for it.
-    DiskFull,
-    /// A lock, permissions, a disk that is read-only or broken, a standby.
-    Other,
-}
-
-impl WriteFault {
-    /// From a result code of SQLite, extended or not: FULL, and `IOERR_WRITE`, which is what a limit for the size
-    /// of files gives.
-    fn of(code: Option<u32>) -> Self {
-        match code {
-            Some(code) if code & 0xff == 13 || code == 778 => WriteFault::DiskFull,
-            _ => WriteFault::Other,
-        }
-    }
-
-    /// From a SQLSTATE of PostgreSQL: `read_only_sql_transaction`, which a standby says too, and `disk_full`. Others are
-    /// about a statement or a connection.
-    pub(crate) fn of_postgres(state: &str) -> Option<Self> {
-        match state {
-            "25006" => Some(WriteFault::Other),
-            "53100" => Some(WriteFault::DiskFull),
-            _ => None,
-        }
-    }
-}
+use super::failure::sqlite_write_fault;
+use crate::error::{Error, WriteFault};
 
 /// How the last write went; clones are about the same.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +17,7 @@ impl LastWrite {
 
     /// `code` is SQLite's result code, if there is one.
     pub(super) fn failed(&self, code: Option<u32>) {
-        self.note(WriteFault::of(code));
+        self.note(sqlite_write_fault(code));
     }
 
     /// Notes what an error says of writing, if it says anything.
