@@ -16,7 +16,7 @@ mod table;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor, request_schema};
+use keyrack_core::catalogue::{About, Effect, Operation, Visitor, request_schema};
 use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
@@ -54,7 +54,7 @@ impl Visitor for Commands {
 
 fn commands() -> Vec<OperationCommand> {
     let mut commands = Commands(Vec::new());
-    catalogue::each(&mut commands);
+    keyrack_core::each(&mut commands);
     commands.0
 }
 

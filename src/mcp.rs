@@ -83,8 +83,8 @@ fn introduction(keyrack: &Keyrack, root_key: &Secret) -> Result<String, Error> {
     let workspace = keyrack.resident().workspace(caller.workspace_id());
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
     let offers = Catalogue::get().offers();
-    let seen = offers.iter().filter(|offer| is_visible(offer.about, caller.root_key())).count();
-    let (workspace_id, key_id) = (caller.workspace_id(), &caller.root_key().id);
+    let seen = offers.iter().filter(|offer| is_visible(offer.about, caller.principal())).count();
+    let (workspace_id, key_id) = (caller.workspace_id(), caller.principal().id());
     Ok(format!("workspace {name} ({workspace_id}); root key {key_id} sees {seen} of {} tools", offers.len()))
 }
 

@@ -11,7 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use keyrack_core::Keyrack;
 use keyrack_core::clock::rfc3339;
-use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::setup;
 
 use crate::instance::{self, told};

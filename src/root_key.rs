@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Command, FromArgMatches as _};
 use keyrack_core::Keyrack;
-use keyrack_core::authorization::validate_grant;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::operations::grantable;
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
 
 use crate::instance::{self, told};
 use crate::settings::{Flags, Settings, add_flags};
@@ -99,7 +100,7 @@ pub(crate) async fn create(keyrack: &Keyrack, args: CreateArgs) -> anyhow::Resul
 
 fn faults(workspace_id: &str, permissions: &[String]) -> Vec<String> {
     let fault = |permission: &String| {
-        let unknown = validate_grant(workspace_id, permission).err()?;
+        let unknown = grantable().validate(workspace_id, permission).err()?;
         Some(format!("--permission `{permission}` {}\n  fix: {}", unknown.message, unknown.fix))
     };
     permissions.iter().filter_map(fault).collect()

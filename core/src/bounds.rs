@@ -200,7 +200,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::catalogue::{Hot, request_schema};
+    use crate::catalogue::{Operation, request_schema};
     use crate::operations::keys::VerifyKey;
     use crate::operations::ratelimit::Limit;
 
@@ -315,9 +315,9 @@ mod tests {
 
     /// What the type reads the schema accepts; the other way round too, but for the spellings of integers
     /// that only JSON Schema takes.
-    fn types_and_schema_agree<O: Hot>(body: &Value) -> bool {
+    fn types_and_schema_agree<O: Operation>(is_plain: fn(&str) -> bool, body: &Value) -> bool {
         let text = body.to_string();
-        let is_read = serde_json::from_str::<O::Asked<'_>>(&text).is_ok();
+        let is_read = is_plain(&text);
         let is_accepted = request_schema::<O>().faults(body).is_empty();
         is_read == is_accepted || (is_accepted && has_floats(body))
     }
@@ -327,12 +327,12 @@ mod tests {
 
         #[test]
         fn the_types_of_a_verification_and_its_schema_accept_the_same(body in verifications()) {
-            prop_assert!(types_and_schema_agree::<VerifyKey>(&body), "{body}");
+            prop_assert!(types_and_schema_agree::<VerifyKey>(VerifyKey::is_plain, &body), "{body}");
         }
 
         #[test]
         fn the_types_of_a_limit_and_its_schema_accept_the_same(body in limits()) {
-            prop_assert!(types_and_schema_agree::<Limit>(&body), "{body}");
+            prop_assert!(types_and_schema_agree::<Limit>(Limit::is_plain, &body), "{body}");
         }
     }
 }

@@ -1,15 +1,14 @@
-//! Who calls: a root key, its workspace and what it may do, and where the call came from.
+//! Who calls: its workspace and what it may do, and where the call came from.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope};
-use crate::catalogue::Operation;
+use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope, Who};
 use crate::error::{Code, Error};
 use crate::ids::RequestId;
+use crate::last_use::LastUse;
 
 /// A root key as calls see it: identity, permissions and limits, without its secret.
 #[derive(Debug)]
@@ -30,22 +29,69 @@ pub struct RootKey {
     pub enabled: bool,
     /// Unix ms after which it may not be used.
     pub expires_at: Option<i64>,
+    /// When it was last used.
+    pub last_use: Arc<LastUse>,
 }
 
-impl RootKey {
+/// Who calls.
+#[derive(Debug, Clone)]
+pub enum Principal {
+    /// The holder of a root key.
+    RootKey(Arc<RootKey>),
+}
+
+impl Principal {
+    /// What refusals, limits and logs call it: the id of the root key.
+    pub fn id(&self) -> &str {
+        &self.root_key().id
+    }
+
+    /// The workspace it works in.
+    pub fn workspace_id(&self) -> &str {
+        &self.root_key().workspace_id
+    }
+
+    /// Whether it may administer workspaces.
+    pub fn is_operator(&self) -> bool {
+        self.root_key().operator
+    }
+
+    /// What it may do.
+    pub fn grants(&self) -> &Grants {
+        &self.root_key().grants
+    }
+
     /// Whether it could satisfy a rule for some thing: what listings of tools ask.
     pub fn could_satisfy(&self, rule: &Rule) -> bool {
-        (self.operator || !rule.operator) && rule.main.is_none_or(|main| main.could_be_satisfied_by(&self.grants))
+        self.is_one_of(rule.who) && rule.main.is_none_or(|main| main.could_be_satisfied_by(self.grants()))
     }
 
     /// The sentence that names what it lacks for a rule; `None` when it suffices.
     pub fn refusal(&self, rule: &Rule, scope: Scope<'_>) -> Option<String> {
-        if rule.operator && !self.operator {
+        if !self.is_one_of(rule.who) {
             return Some("Only an operator may do this; no permission stands for that.".to_owned());
         }
-        rule.main.and_then(|main| main.refusal(&self.grants, scope))
+        rule.main.and_then(|main| main.refusal(self.grants(), scope))
+    }
+
+    fn is_one_of(&self, who: Who) -> bool {
+        match who {
+            Who::RootKeys => true,
+            Who::Operators => self.is_operator(),
+        }
+    }
+
+    fn root_key(&self) -> &RootKey {
+        let Principal::RootKey(root_key) = self;
+        root_key
     }
 }
+
+/// That a caller may have the answer that it is going to be given: there is no [`Reply`](crate::reply::Reply) without
+/// one, and only those below make one.
+#[derive(Debug)]
+#[must_use = "who may do something is given an answer with it"]
+pub struct Authorized(());
 
 /// Which door a call came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,17 +166,18 @@ impl Origin {
 /// The caller of one operation.
 #[derive(Debug)]
 pub struct Caller {
-    root_key: Arc<RootKey>,
+    principal: Principal,
+    /// What its workspace may send to this process.
+    requests_per_minute: Option<i64>,
     origin: Origin,
-    authorized: AtomicBool,
     /// Is cancelled when nobody waits for the answer any more; `None` where nobody can tell.
     gone: Option<CancellationToken>,
 }
 
 impl Caller {
-    /// A caller for one call.
-    pub fn new(root_key: Arc<RootKey>, origin: Origin) -> Self {
-        Caller { root_key, origin, authorized: AtomicBool::new(false), gone: None }
+    /// A caller for one call, whose workspace may send so many requests a minute; `None` for no limit.
+    pub fn new(principal: Principal, requests_per_minute: Option<i64>, origin: Origin) -> Self {
+        Caller { principal, requests_per_minute, origin, gone: None }
     }
 
     /// From now on until the guard is dropped, somebody waits for the answer.
@@ -154,14 +201,24 @@ impl Caller {
         }
     }
 
-    /// The root key.
+    /// Who calls.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The root key that it calls with.
     pub fn root_key(&self) -> &RootKey {
-        &self.root_key
+        self.principal.root_key()
     }
 
     /// The workspace it works in.
     pub fn workspace_id(&self) -> &str {
-        &self.root_key.workspace_id
+        self.principal.workspace_id()
+    }
+
+    /// How many requests a minute its workspace may send to this process; `None` for no limit.
+    pub fn requests_per_minute(&self) -> Option<i64> {
+        self.requests_per_minute
     }
 
     /// Where the call came from.
@@ -169,60 +226,58 @@ impl Caller {
         &self.origin
     }
 
-    /// Whether the rule of the operation was asked.
-    pub fn was_authorized(&self) -> bool {
-        self.authorized.load(Ordering::Relaxed)
-    }
-
-    /// Whether the main rule of `O` allows this call for the things in `scope`. For operations whose
+    /// Whether the main rule of an operation allows this call for the things in `scope`. For operations whose
     /// refusal is an answer of their own; others use [`Caller::authorize`].
-    pub fn is_allowed<O: Operation>(&self, scope: Scope<'_>) -> bool {
-        self.authorized.store(true, Ordering::Relaxed);
-        self.root_key.refusal(&O::ABOUT.rule, scope).is_none()
+    pub fn is_allowed(&self, rule: &Rule, scope: Scope<'_>) -> bool {
+        self.principal.refusal(rule, scope).is_none()
     }
 
-    /// Notes that this call is answered as one about an unknown thing, which is the same whatever the caller may
-    /// do: there is no rule to ask.
-    pub fn answered_as_unknown(&self) {
-        self.authorized.store(true, Ordering::Relaxed);
+    /// For an answer that is the same whatever the caller may do, such as one about an unknown thing: there is no
+    /// rule to ask.
+    pub fn authorize_to_learn_nothing(&self) -> Authorized {
+        Authorized(())
     }
 
-    /// Refuses a caller who could satisfy no rule of `O`, neither the main one nor a conditional one, for any thing
-    /// at all: before anything is read for it, and the same whatever there is. An operation whose refusal is an answer
-    /// of its own gives that itself, and reads nothing for it either.
+    /// For an answer that shows only things of which [`Caller::is_allowed`] was asked one by one.
+    pub fn authorize_one_by_one(&self) -> Authorized {
+        Authorized(())
+    }
+
+    /// Refuses a caller who could satisfy no rule of an operation, neither the main one nor a conditional one, for any
+    /// thing at all: before anything is read for it, and the same whatever there is. An operation whose refusal is an
+    /// answer of its own gives that itself, and reads nothing for it either.
     ///
     /// # Errors
     /// As [`Caller::authorize`]; ids of things, which are not known yet, stand in the text as in the rule.
-    pub(crate) fn refuse_if_hopeless<O: Operation>(&self) -> Result<(), Error> {
-        let rule = const { &O::ABOUT.rule };
-        let could = |conditional: &Conditional| conditional.check.could_be_satisfied_by(&self.root_key.grants);
+    pub(crate) fn refuse_if_hopeless(&self, rule: &Rule) -> Result<(), Error> {
+        let could = |conditional: &Conditional| conditional.check.could_be_satisfied_by(self.principal.grants());
         let answers_itself = rule.on_denied == OnDenied::Verdict;
-        if answers_itself || self.root_key.could_satisfy(rule) || rule.conditional.iter().any(could) {
+        if answers_itself || self.principal.could_satisfy(rule) || rule.conditional.iter().any(could) {
             return Ok(());
         }
-        self.authorize::<O>(&[])
+        self.authorize(rule, &[]).map(drop)
     }
 
-    /// Checks the main rule of `O` for the things in `scope`.
+    /// Checks the main rule of an operation for the things in `scope`.
     ///
     /// # Errors
     /// As the rule says: 403 that names what is missing, or the masking code with `masked` as its text.
-    pub fn authorize<O: Operation>(&self, scope: Scope<'_>) -> Result<(), Error> {
-        self.authorized.store(true, Ordering::Relaxed);
-        let refusal = self.root_key.refusal(&O::ABOUT.rule, scope);
-        refusal.map_or(Ok(()), |refusal| Err(refused(O::ABOUT.rule.on_denied, refusal)))
+    pub fn authorize(&self, rule: &Rule, scope: Scope<'_>) -> Result<Authorized, Error> {
+        match self.principal.refusal(rule, scope) {
+            None => Ok(Authorized(())),
+            Some(refusal) => Err(refused(rule.on_denied, refusal)),
+        }
     }
 
-    /// Checks the conditional requirement `name` of `O`.
+    /// Checks the conditional requirement `name` of a rule.
     ///
     /// # Errors
     /// As [`Caller::authorize`]; an unknown name is a fault of ours.
-    pub fn authorize_also<O: Operation>(&self, name: &str, scope: Scope<'_>) -> Result<(), Error> {
-        let conditional: &[Conditional] = O::ABOUT.rule.conditional;
-        let Some(conditional) = conditional.iter().find(|conditional| conditional.name == name) else {
-            return Err(Error::unexpected(format!("{} has no rule `{name}`", O::ABOUT.name)));
+    pub fn authorize_also(&self, rule: &Rule, name: &str, scope: Scope<'_>) -> Result<(), Error> {
+        let Some(conditional) = rule.conditional.iter().find(|conditional| conditional.name == name) else {
+            return Err(Error::unexpected(format!("there is no requirement `{name}`")));
         };
-        let refusal = conditional.check.refusal(&self.root_key.grants, scope);
+        let refusal = conditional.check.refusal(self.principal.grants(), scope);
         refusal.map_or(Ok(()), |refusal| Err(refused(conditional.on_denied, refusal)))
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
@@ -23,11 +23,9 @@ use crate::authorization::Rule;
 use crate::caller::Caller;
 use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
-use crate::page::Pagination;
+use crate::reply::Reply;
 use crate::schema::RequestSchema;
 use crate::traces;
-
-pub use crate::operations::each;
 
 /// How long a change may wait for the store before it is given up.
 const LONGEST_CHANGE: Duration = Duration::from_secs(60);
@@ -94,6 +92,8 @@ pub struct About {
     pub has_data: bool,
     /// Whether the answer is a page of a list.
     pub is_list: bool,
+    /// Whether [`Operation::attempt`] is worth trying.
+    pub is_hot: bool,
     /// Whether it is a tool for assistants.
     pub tool: Tool,
 }
@@ -119,6 +119,7 @@ impl About {
         hidden_from_assistants: &[],
         has_data: true,
         is_list: false,
+        is_hot: false,
         tool: Tool::Offered,
     };
 
@@ -152,36 +153,32 @@ pub trait Operation: Send + Sync + 'static {
     /// What is answered, the wire's `data`.
     type Response: Serialize + JsonSchema + Send + 'static;
 
-    /// Does it. The handler evaluates the operation's rule with [`Caller::authorize`]; an `Ok` without
-    /// that is turned into an error. It is not called for those who could satisfy no rule of it for any thing at
+    /// Does it. The handler has the operation's rule evaluated, by [`Caller::authorize`] or one of its kind, whose
+    /// proof the answer is made with. It is not called for those who could satisfy no rule of it for any thing at
     /// all, unless the main rule's refusal is [`crate::authorization::OnDenied::Verdict`].
     fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
         request: Self::Request,
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
-}
 
-/// An operation of the hot path: called before every request of its users' own systems.
-///
-/// What is plainly right is read without the schema, borrowing from the body, and answered without waiting, in
-/// the task of its connection. All else goes the way of every operation.
-pub trait Hot: Operation {
-    /// The request, made of the types of [`crate::bounds`]: what it reads the schema accepts.
-    type Asked<'a>: Deserialize<'a>;
-
-    /// Answers, as [`Operation::handle`] does, as far as that takes no waiting.
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Self::Response>;
+    /// Answers the text of an HTTP body as [`Operation::handle`] does, as far as that takes neither the schema nor
+    /// waiting: for [hot](About::is_hot) operations, which are called before every request of their users' own
+    /// systems. What is plainly right is read into the types of [`crate::bounds`], which borrow from the body and accept
+    /// nothing that the schema does not; all else is unclear.
+    fn attempt(_: &Keyrack, _: &Caller, _body: &str) -> Attempt<Self::Response> {
+        Attempt::Unclear
+    }
 }
 
 /// What comes of an attempt to answer at once.
 #[derive(Debug)]
 pub enum Attempt<T> {
     /// The answer.
-    Answered(Result<T, Error>),
+    Answered(Result<Reply<T>, Error>),
     /// All is decided but what the store has to say. The rest is on its way, in a task of its own: whoever stops
     /// waiting does not stop it.
-    GoesOn(JoinHandle<Result<T, Error>>),
+    GoesOn(JoinHandle<Result<Reply<T>, Error>>),
     /// It goes the [way of every operation](run_read): the schema has to say what is wrong with the body, if
     /// anything is, or more is to be changed than counts and balances.
     Unclear,
@@ -189,46 +186,28 @@ pub enum Attempt<T> {
 
 impl<T: Send + 'static> Attempt<T> {
     /// Begins the rest of an answer.
-    pub(crate) fn go_on(rest: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+    pub(crate) fn go_on(rest: impl Future<Output = Result<Reply<T>, Error>> + Send + 'static) -> Self {
         Attempt::GoesOn(tokio::spawn(rest.in_current_span()))
     }
 }
 
-/// Tries to answer a hot operation from the text of an HTTP body, without waiting.
-pub fn attempt<O: Hot>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response> {
+/// Tries to answer an operation from the text of an HTTP body, without waiting: see [`Operation::attempt`].
+pub fn attempt<O: Operation>(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response> {
+    if !const { O::ABOUT.is_hot } {
+        return Attempt::Unclear;
+    }
     // Text that is known to be UTF-8 needs no look at each of its strings.
     let Ok(text) = std::str::from_utf8(body) else { return Attempt::Unclear };
-    let Ok(asked) = serde_json::from_str(text) else { return Attempt::Unclear };
-    match O::answer(keyrack, caller, asked) {
-        Attempt::Unclear => Attempt::Unclear,
+    match O::attempt(keyrack, caller, text) {
         Attempt::Answered(Err(error)) => {
             // Who may do this to nothing is told no more than that.
-            let error = caller.refuse_if_hopeless::<O>().err().unwrap_or(error);
+            let error = caller.refuse_if_hopeless(const { &O::ABOUT.rule }).err().unwrap_or(error);
             tell_of::<O>(keyrack, caller, &error);
             Attempt::Answered(Err(error))
         }
-        attempt => checked::<O, _>(caller, attempt).unwrap_or_else(|error| Attempt::Answered(Err(error))),
+        attempt => attempt,
     }
 }
-
-/// What an operation answers: data, and for lists where the next page starts.
-#[derive(Debug)]
-pub struct Reply<T> {
-    /// The wire's `data`.
-    pub data: T,
-    /// Present on lists.
-    pub pagination: Option<Pagination>,
-}
-
-impl<T> From<T> for Reply<T> {
-    fn from(data: T) -> Self {
-        Reply { data, pagination: None }
-    }
-}
-
-/// The answer of operations that have nothing to say: `{}`.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-pub struct Empty {}
 
 /// Something that wants to see every operation.
 pub trait Visitor {
@@ -265,7 +244,7 @@ fn compiled<O: Operation>(schemas: &Schemas, compile: impl FnOnce() -> RequestSc
     schemas.entry(TypeId::of::<O>()).or_insert_with(|| Box::leak(Box::new(compile())))
 }
 
-/// Runs an operation: checks and reads the request, runs the handler, and makes sure that the rule was asked.
+/// Runs an operation: checks and reads the request, and runs the handler.
 ///
 /// What changes something runs in a task of its own: a client that disconnects cannot drop it between
 /// commit and invalidation. A panic is caught and becomes an error.
@@ -292,14 +271,6 @@ pub fn read_body<O: Operation>(body: &str) -> Result<O::Request, Error> {
     }
 }
 
-/// An answer, if the rule was asked before it was given.
-fn checked<O: Operation, T>(caller: &Caller, answer: T) -> Result<T, Error> {
-    if O::ABOUT.rule.asks() && !caller.was_authorized() {
-        return Err(Error::unexpected(format!("{} answered without checking its rule", O::ABOUT.name)));
-    }
-    Ok(answer)
-}
-
 /// Tells the log of a refusal.
 fn tell_of<O: Operation>(keyrack: &Keyrack, caller: &Caller, error: &Error) {
     keyrack.refusals().tell_of(keyrack.clock().now(), O::ABOUT.name, caller, error);
@@ -319,15 +290,14 @@ pub async fn run_read<O: Operation>(
     let _waiting = (O::ABOUT.effect != Effect::Read).then(|| caller.is_waited_for());
     let span = tracing::info_span!(target: traces::TARGET, "handle", operation = O::ABOUT.name);
     let work = async move {
-        let reply = match caller.refuse_if_hopeless::<O>() {
+        let reply = match caller.refuse_if_hopeless(const { &O::ABOUT.rule }) {
             Ok(()) => O::handle(&keyrack, &caller, request).await,
             Err(refusal) => Err(refusal),
         };
-        let reply = reply.inspect_err(|error| {
+        reply.inspect_err(|error| {
             keyrack.store().note_failure(error);
             tell_of::<O>(&keyrack, &caller, error);
-        })?;
-        checked::<O, _>(&caller, reply)
+        })
     };
     let work = work.instrument(span);
     let outcome = match O::ABOUT.effect {

@@ -12,23 +12,19 @@
 
 pub mod forgetting;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
 use crate::audit::{Actor, Event, Record};
-use crate::authentication;
 use crate::calendar::Calendar;
 use crate::caller::Caller;
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
-use crate::keyrack::Keyrack;
 use crate::resident::Made;
-use crate::schedule;
+use crate::standing::check_standing;
 use crate::state::State;
 use crate::store::audit_logs::{self, Link};
 use crate::store::holdings::Holdings;
@@ -38,8 +34,6 @@ use crate::store::subject::Subject;
 use crate::store::{Connection, Transaction, changes, keys, refills, root_keys, workspaces};
 use crate::turns::{Crowded, Place, Taken};
 
-/// How often other processes' changes are looked for.
-const POLL: Duration = Duration::from_millis(250);
 /// How long a commit may take. What the database does not confirm until then it may still do.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -51,8 +45,7 @@ pub(crate) type Turns = Vec<Taken<()>>;
 ///
 /// # Errors
 /// 503 when as many wait as may, or when it takes too long.
-pub(crate) async fn turns(keyrack: &Keyrack, workspace_ids: &[&str], place: Place) -> Result<Turns, Error> {
-    let state = keyrack.state();
+pub(crate) async fn turns(state: &State, workspace_ids: &[&str], place: Place) -> Result<Turns, Error> {
     // In one order, and each once: nobody waits in a circle, nor for themselves.
     let workspace_ids: BTreeSet<&str> = workspace_ids.iter().copied().collect();
     let taking = async {
@@ -97,8 +90,8 @@ impl Mutation {
     ///
     /// # Errors
     /// When the store does not answer, or the caller may not do by now what it could when it was let in.
-    pub async fn begin(keyrack: &Keyrack, caller: &Caller) -> Result<Mutation, Error> {
-        Mutation::begin_in(keyrack, caller, caller.workspace_id()).await
+    pub async fn begin(state: &Arc<State>, caller: &Caller) -> Result<Mutation, Error> {
+        Mutation::begin_in(state, caller, caller.workspace_id()).await
     }
 
     /// The same before all changes that wait in the line: for what ends somebody's access, which those in the line must
@@ -106,34 +99,33 @@ impl Mutation {
     ///
     /// # Errors
     /// As [`Mutation::begin`].
-    pub async fn begin_first(keyrack: &Keyrack, caller: &Caller) -> Result<Mutation, Error> {
-        Mutation::begin_at(keyrack, caller, Place::First).await
+    pub async fn begin_first(state: &Arc<State>, caller: &Caller) -> Result<Mutation, Error> {
+        Mutation::begin_at(state, caller, Place::First).await
     }
 
     /// Begins a change of any workspace by a caller who may.
     ///
     /// # Errors
     /// As [`Mutation::begin`].
-    pub async fn begin_in(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
+    pub async fn begin_in(state: &Arc<State>, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
         if caller.workspace_id() != workspace_id {
-            let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::of(caller)).await?;
+            let mut mutation = Mutation::begin_as(state, workspace_id, Actor::of(caller)).await?;
             mutation.check_caller(caller).await?;
             return Ok(mutation);
         }
-        Mutation::begin_at(keyrack, caller, Place::Line).await
+        Mutation::begin_at(state, caller, Place::Line).await
     }
 
-    async fn begin_at(keyrack: &Keyrack, caller: &Caller, place: Place) -> Result<Mutation, Error> {
+    async fn begin_at(state: &Arc<State>, caller: &Caller, place: Place) -> Result<Mutation, Error> {
         let workspace_id = caller.workspace_id();
         // Whoever leaves keeps no place in the line, nor the memory of what was to be done.
-        let turns = caller.unless_gone(turns(keyrack, &[workspace_id], place)).await?;
-        let mut transaction = keyrack.store().write().await?;
+        let turns = caller.unless_gone(turns(state, &[workspace_id], place)).await?;
+        let mut transaction = state.store.write().await?;
         let begun = root_keys::begin(&mut transaction, &caller.root_key().id, workspace_id).await?;
         let generation = begun.generation.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
-        let mut mutation =
-            Mutation::of(keyrack, turns, transaction, (workspace_id, generation), Actor::of(caller));
+        let mut mutation = Mutation::of(state, turns, transaction, (workspace_id, generation), Actor::of(caller));
         mutation.head = Some(begun.head);
-        authentication::check_standing(caller, begun.standing, mutation.now)?;
+        check_standing(caller, begun.standing, mutation.now)?;
         Ok(mutation)
     }
 
@@ -141,40 +133,40 @@ impl Mutation {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn begin_as(keyrack: &Keyrack, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
-        let turns = turns(keyrack, &[workspace_id], Place::Line).await?;
-        let transaction = keyrack.store().write().await?;
-        Mutation::adopt(keyrack, turns, transaction, workspace_id, actor).await
+    pub async fn begin_as(state: &Arc<State>, workspace_id: &str, actor: Actor) -> Result<Mutation, Error> {
+        let turns = turns(state, &[workspace_id], Place::Line).await?;
+        let transaction = state.store.write().await?;
+        Mutation::adopt(state, turns, transaction, workspace_id, actor).await
     }
 
     /// Makes a transaction that has done something already a change of a workspace, in the turns of those that it
     /// waits for.
     pub(crate) async fn adopt(
-        keyrack: &Keyrack,
+        state: &Arc<State>,
         turns: Turns,
         mut transaction: Transaction,
         workspace_id: &str,
         actor: Actor,
     ) -> Result<Mutation, Error> {
         let generation = workspaces::next_generation(&mut transaction, workspace_id).await?;
-        Ok(Mutation::of(keyrack, turns, transaction, (workspace_id, generation), actor))
+        Ok(Mutation::of(state, turns, transaction, (workspace_id, generation), actor))
     }
 
     /// The change that a generation of a workspace is.
     fn of(
-        keyrack: &Keyrack,
+        state: &Arc<State>,
         turns: Turns,
         transaction: Transaction,
         (workspace_id, generation): (&str, i64),
         actor: Actor,
     ) -> Mutation {
         Mutation {
-            state: keyrack.state().clone(),
+            state: state.clone(),
             transaction,
             _turn: turns,
             workspace_id: workspace_id.to_owned(),
             generation,
-            now: keyrack.clock().now(),
+            now: state.clock.now(),
             actor,
             subjects: Vec::new(),
             made: Some(Made::default()),
@@ -195,7 +187,7 @@ impl Mutation {
         }
         let found = root_keys::standing(&mut self.transaction, id, &self.workspace_id).await?;
         self.head = Some(found.head);
-        authentication::check_standing(caller, found.standing, self.now)
+        check_standing(caller, found.standing, self.now)
     }
 
     /// The transaction, for queries.
@@ -355,104 +347,5 @@ impl Mutation {
         };
         changes::insert(&mut self.rows, &self.workspace_id, self.generation, self.now, &self.subjects).await?;
         record.append(&mut self.rows, head).await
-    }
-}
-
-/// Follows the changes of other processes on the same database until the program ends.
-pub(crate) async fn follow(state: Arc<State>) {
-    let looking = state.clone();
-    let look = move || {
-        let state = looking.clone();
-        async move { state.look().await }
-    };
-    follow_by(state, look).await;
-}
-
-/// The same, where `look` tells the workspaces whose changes memory does not have. One that fails or panics is counted,
-/// and the next look comes as if nothing had been.
-async fn follow_by<L>(state: Arc<State>, look: impl Fn() -> L)
-where
-    L: Future<Output = Result<Vec<String>, Error>>,
-{
-    let mut ticks = tokio::time::interval(POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    // Those that take long keep nobody from looking, nor other workspaces from being followed.
-    let (mut running, mut followed) = (HashSet::new(), JoinSet::new());
-    loop {
-        ticks.tick().await;
-        let mut outcomes = Vec::new();
-        while let Some(done) = followed.try_join_next() {
-            let (workspace_id, outcome) =
-                done.unwrap_or_else(|ended| (String::new(), Err(Error::unexpected(ended))));
-            running.remove(&workspace_id);
-            outcomes.push(outcome);
-        }
-        match schedule::caught(look()).await {
-            Ok(behind) => {
-                for workspace_id in behind {
-                    if running.insert(workspace_id.clone()) {
-                        let state = state.clone();
-                        followed.spawn(async move {
-                            let outcome = schedule::caught(state.follow(&workspace_id)).await;
-                            (workspace_id, outcome)
-                        });
-                    }
-                }
-                outcomes.push(Ok(()));
-            }
-            Err(error) => outcomes.push(Err(error)),
-        }
-        if state.store.is_closed() {
-            return;
-        }
-        let failed = outcomes.into_iter().find_map(Result::err);
-        if failing && failed.is_none() {
-            tracing::info!("following the changes of other processes again");
-        }
-        if let Some(error) = &failed {
-            state.metrics.change_feed_failures.add(1);
-            if !failing {
-                tracing::warn!(%error, cause = error.cause(), "the changes of other processes cannot be read; trying again");
-            }
-        }
-        failing = failed.is_some();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::store::Location;
-
-    #[tokio::test]
-    async fn a_look_at_the_changes_that_panics_or_fails_is_counted_and_the_next_one_comes() {
-        let folder = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(folder.path().join("keyrack.db"));
-        let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
-        let (state, looks) = (keyrack.state().clone(), Arc::new(AtomicU32::new(0)));
-        let (looking, counted) = (state.clone(), looks.clone());
-        let look = move || {
-            let (state, number) = (looking.clone(), counted.fetch_add(1, Ordering::SeqCst));
-            async move {
-                match number {
-                    0 => panic!("of the test"),
-                    1 => Err(Error::database_unavailable("of the test")),
-                    _ => state.look().await,
-                }
-            }
-        };
-        assert_eq!(state.following.age(), None);
-        let following = tokio::spawn(follow_by(state.clone(), look));
-        while looks.load(Ordering::SeqCst) < 4 {
-            tokio::time::sleep(POLL).await;
-        }
-        assert_eq!(keyrack.metrics().change_feed_failures.value(), 2);
-        assert!(state.following.age().is_some() && !keyrack.is_stale());
-        keyrack.close().await;
-        following.await.unwrap();
     }
 }

@@ -5,13 +5,15 @@
 //! anybody: no addresses, no paths, no names.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::credits::Credits;
 use crate::error::Error;
 use crate::error::WriteFault;
-use crate::keyrack::Keyrack;
+use crate::metrics::Metrics;
 use crate::schedule::Job;
+use crate::state::State;
 
 /// How long the database may take for a sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -121,7 +123,7 @@ pub struct Health(Mutex<BTreeSet<Reason>>);
 impl Health {
     /// Notes whether a reason holds. A change is logged.
     pub fn note(&self, reason: Reason, holds: bool) {
-        let changed = if holds { self.known().insert(reason) } else { self.known().remove(&reason) };
+        let changed = if holds { self.lock().insert(reason) } else { self.lock().remove(&reason) };
         match (changed, holds) {
             // Nobody has to mend anything.
             (true, true) if reason == Reason::ShuttingDown => {
@@ -133,36 +135,43 @@ impl Health {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeSet<Reason>> {
+    /// The reasons that hold.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        self.lock().iter().copied().collect()
+    }
+
+    /// Notes whether the ledger gets on, where a group of deductions may take so long, and whether scheduled work does.
+    pub(crate) fn note_work(&self, credits: &Credits, metrics: &Metrics, deduction_limit: Duration) {
+        self.note(Reason::CreditsHang, credits.busy_for() > deduction_limit);
+        let runs = metrics.scheduled_runs();
+        self.note(Reason::WorkFails, runs.iter().any(|(_, runs)| runs.failures_in_a_row >= FAILURES));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Reason>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keyrack {
-    /// What is wrong with this process now; whether it should get requests says [`Reason::is_against_work`]. It
-    /// waits for nothing.
-    pub fn reasons(&self) -> Vec<Reason> {
-        let stale = self.is_stale().then_some(Reason::Stale);
-        self.health().known().iter().copied().chain(stale).collect()
-    }
-}
-
 /// Looks at the database again and again.
-pub(crate) struct Look;
+pub(crate) struct Look {
+    pub(crate) state: Arc<State>,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) health: Arc<Health>,
+}
 
 impl Job for Look {
     const NAME: &'static str = "health";
     const PERIOD: Duration = Duration::from_millis(500);
 
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        let (store, health) = (keyrack.store(), keyrack.health());
+    async fn run(&mut self) -> Result<(), Error> {
+        let (store, health) = (&self.state.store, &self.health);
         let answered = tokio::time::timeout(ANSWER_LIMIT, store.ping()).await;
         if store.is_closed() {
             return Ok(());
         }
         health.note(Reason::DatabaseAway, !matches!(answered, Ok(Ok(()))));
         health.note(Reason::DatabaseFileMoved, store.check_file().is_err());
-        note_work(keyrack, DEDUCTION_LIMIT);
+        health.note_work(&self.credits, &self.state.metrics, DEDUCTION_LIMIT);
         if store.write_fault().is_some() {
             // Whoever sends requests elsewhere while this process is not ready sends no write that could tell that
             // they work again.
@@ -177,22 +186,13 @@ impl Job for Look {
     }
 }
 
-/// Notes whether the ledger gets on, where a group of deductions may take so long, and whether scheduled work does.
-pub(crate) fn note_work(keyrack: &Keyrack, deduction_limit: Duration) {
-    let health = keyrack.health();
-    health.note(Reason::CreditsHang, keyrack.deductions_busy_for() > deduction_limit);
-    let runs = keyrack.metrics().scheduled_runs();
-    health.note(Reason::WorkFails, runs.iter().any(|(_, runs)| runs.failures_in_a_row >= FAILURES));
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::clock::Clock;
-    use crate::schedule;
+    use crate::keyrack::Keyrack;
     use crate::store::Location;
 
     /// Panics and hangs by turns until it is told that all is well.
@@ -206,7 +206,7 @@ mod tests {
         const PERIOD: Duration = Duration::from_millis(5);
         const LONGEST_RUN: Duration = Duration::from_millis(10);
 
-        async fn run(&mut self, _: &Keyrack) -> Result<(), Error> {
+        async fn run(&mut self) -> Result<(), Error> {
             self.runs += 1;
             match (self.is_well.load(Ordering::SeqCst), self.runs % 2) {
                 (true, _) => Ok(()),
@@ -222,10 +222,10 @@ mod tests {
         let location = Location::Sqlite(folder.path().join("keyrack.db"));
         let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
         let is_well = Arc::new(AtomicBool::new(false));
-        schedule::start(&keyrack, Troubled { is_well: is_well.clone(), runs: 0 });
+        keyrack.scheduler().start(Troubled { is_well: is_well.clone(), runs: 0 });
         let failed = || keyrack.metrics().scheduled_runs().first().map_or(0, |(_, runs)| runs.failures_in_a_row);
         let told = || {
-            note_work(&keyrack, DEDUCTION_LIMIT);
+            keyrack.health().note_work(keyrack.credits(), keyrack.metrics(), DEDUCTION_LIMIT);
             keyrack.reasons()
         };
         assert_eq!(told(), []);
@@ -249,10 +249,10 @@ mod tests {
             health.note(reason, true);
             health.note(reason, true);
         }
-        assert_eq!(health.known().iter().copied().collect::<Vec<_>>(), Reason::ALL);
+        assert_eq!(health.reasons(), Reason::ALL);
         for reason in Reason::ALL {
             health.note(reason, false);
         }
-        assert!(health.known().is_empty());
+        assert!(health.reasons().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //! them. Free of HTTP and of MCP, so that every face (HTTP API, MCP tools, command line, an embedding
 //! program) does the same thing in the same way.
 //!
-//! - [`catalogue`] declares what an operation is, and [`catalogue::each`] shows them all.
+//! - [`catalogue`] declares what an operation is, and [`each`] shows them all.
 //! - [`Keyrack`] is an open instance; [`Caller`] is who calls; [`catalogue::run`] runs an operation.
 //! - [`store`] keeps everything durable; [`resident`] holds what a decision needs in memory;
 //!   [`changes`] keeps the two in step, across processes too.
@@ -14,6 +14,7 @@ pub mod analytics;
 pub mod audit;
 mod authentication;
 pub mod authorization;
+mod beginning;
 pub mod bounds;
 pub mod calendar;
 pub mod caller;
@@ -24,6 +25,7 @@ pub mod credits;
 pub mod docs;
 pub mod error;
 pub mod files;
+mod follower;
 mod following;
 #[cfg(test)]
 mod fuzz;
@@ -33,7 +35,7 @@ pub mod json;
 pub mod keyrack;
 pub mod keys;
 pub mod large_bodies;
-mod last_used;
+pub mod last_use;
 pub mod measure;
 pub mod metrics;
 mod newcomer;
@@ -42,19 +44,25 @@ pub mod page;
 pub mod ratelimit;
 pub mod rbac;
 pub mod refusals;
+pub mod reply;
 pub mod resident;
 pub mod retention;
+pub mod root_keys;
 mod schedule;
 pub mod schema;
 pub mod setup;
 mod shares;
-mod state;
+mod standing;
+pub mod state;
 pub mod store;
 pub mod traces;
 mod turns;
+mod usage;
 pub mod value;
 pub mod vault;
+mod workspaces;
 
 pub use caller::Caller;
 pub use error::{Code, Error};
 pub use keyrack::Keyrack;
+pub use operations::each;

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Reply;
+use crate::reply::{Page, Pagination};
 use crate::store::listing::{Found, MOST_ROWS, after};
 
 /// How many items a request wants per page; `DEFAULT` when it does not say.
@@ -37,22 +37,21 @@ impl<const DEFAULT: i64> PageSize<DEFAULT> {
 
     /// Makes a page of what was found among the rows that were looked at. When they are too few for a page, it is
     /// a short one that says where to read on.
-    pub fn page_of_found<T>(self, found: Found<T>, id: impl Fn(&T) -> &str) -> Reply<Vec<T>> {
+    pub fn page_of_found<T>(self, found: Found<T>, id: impl Fn(&T) -> &str) -> Page<T> {
         let mut page = self.page(found.rows, id);
         if let Some(rest) = found.rest {
-            let pagination = page.pagination.get_or_insert(Pagination { has_more: false, cursor: None });
-            pagination.has_more = true;
-            pagination.cursor.get_or_insert(rest);
+            page.pagination.has_more = true;
+            page.pagination.cursor.get_or_insert(rest);
         }
         page
     }
 
     /// Makes a page from what was read.
-    pub fn page<T>(self, mut rows: Vec<T>, id: impl Fn(&T) -> &str) -> Reply<Vec<T>> {
+    pub fn page<T>(self, mut rows: Vec<T>, id: impl Fn(&T) -> &str) -> Page<T> {
         let limit = self.items();
         let cursor = rows.get(limit).map(|first_of_next| id(first_of_next).to_owned());
         rows.truncate(limit);
-        Reply { data: rows, pagination: Some(Pagination { has_more: cursor.is_some(), cursor }) }
+        Page { rows, pagination: Pagination { has_more: cursor.is_some(), cursor } }
     }
 }
 
@@ -66,17 +65,6 @@ impl<T> Found<T> {
         self.rows.retain(is_visible);
         self
     }
-}
-
-/// Where the next page starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pagination {
-    /// Whether there is another page.
-    pub has_more: bool,
-    /// Send it as `cursor` to read on; absent on the last page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
 }
 
 #[cfg(test)]
@@ -93,7 +81,7 @@ mod tests {
         let visible = |rest, count, seen: &[&str]| {
             let seen: Vec<_> = seen.iter().map(|id| id.to_string()).collect();
             let page = limit.page_of_found(found(rest).visible(count, |id| id, |id| seen.contains(id)), |id| id);
-            (page.data.join(""), page.pagination.and_then(|page| page.cursor))
+            (page.rows.join(""), page.pagination.cursor)
         };
         assert_eq!(visible(None, 5, &["b"]), ("b".to_owned(), None));
         assert_eq!(visible(None, 4, &["b"]), ("b".to_owned(), Some("d\u{1}".to_owned())));
@@ -106,9 +94,9 @@ mod tests {
         let limit = PageSize::<100>(2);
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         let full = limit.page(rows(3), |id| id);
-        assert_eq!(full.data, ["0", "1"]);
-        assert_eq!(full.pagination.unwrap().cursor.as_deref(), Some("2"));
+        assert_eq!(full.rows, ["0", "1"]);
+        assert_eq!(full.pagination.cursor.as_deref(), Some("2"));
         let last = limit.page(rows(2), |id| id);
-        assert_eq!(last.pagination.unwrap(), Pagination { has_more: false, cursor: None });
+        assert_eq!(last.pagination, Pagination { has_more: false, cursor: None });
     }
 }

@@ -73,14 +73,14 @@ impl Refusals {
 
     /// The same for a call by a caller.
     pub fn tell_of(&self, now: i64, operation: &'static str, caller: &Caller, error: &Error) {
-        let (root_key, address) = (Some(caller.root_key().id.as_str()), caller.origin().address);
+        let (root_key, address) = (Some(caller.principal().id()), caller.origin().address);
         self.tell(now, &Refusal { operation, root_key, address, error });
     }
 
     /// Warns, once a minute and root key, that one hides keys which it may not verify: whoever asks with it is
     /// answered `NOT_FOUND`. `now` is in Unix ms.
     pub(crate) fn warn_of_hidden_key(&self, now: i64, caller: &Caller) {
-        let root_key = &caller.root_key().id;
+        let root_key = caller.principal().id();
         if self.warned.lock().unwrap_or_else(PoisonError::into_inner).admits(now / 60_000, root_key) {
             tracing::warn!(
                 target: "keyrack::refusals",

@@ -20,11 +20,12 @@ pub use believed_time::BelievedTime;
 pub(crate) use plaintexts::Plaintexts;
 pub use plaintexts::remove_plaintexts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::schedule::Job;
+use crate::state::State;
 use crate::store::workspaces;
 
 const DAY_MS: i64 = 86_400_000;
@@ -50,13 +51,14 @@ impl Retention {
 /// The scheduled removal.
 #[derive(Debug)]
 pub(crate) struct Removal {
+    state: Arc<State>,
     retention: Retention,
     time: BelievedTime,
 }
 
 impl Removal {
-    pub(crate) fn new(retention: Retention) -> Self {
-        Removal { retention, time: BelievedTime::default() }
+    pub(crate) fn new(state: Arc<State>, retention: Retention) -> Self {
+        Removal { state, retention, time: BelievedTime::default() }
     }
 }
 
@@ -64,9 +66,9 @@ impl Job for Removal {
     const NAME: &'static str = "retention";
     const PERIOD: Duration = believed_time::PERIOD;
 
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        match self.time.advance(keyrack).await? {
-            Some(now) => remove(keyrack, self.retention, now).await,
+    async fn run(&mut self) -> Result<(), Error> {
+        match self.time.advance(&self.state).await? {
+            Some(now) => remove(&self.state, self.retention, now).await,
             None => Ok(()),
         }
     }
@@ -76,18 +78,18 @@ impl Job for Removal {
 ///
 /// # Errors
 /// When the store does not answer. What was removed until then stays removed.
-pub async fn remove(keyrack: &Keyrack, retention: Retention, now: i64) -> Result<(), Error> {
-    let all = workspaces::all(&mut *keyrack.store().read().await?).await?;
+pub async fn remove(state: &Arc<State>, retention: Retention, now: i64) -> Result<(), Error> {
+    let all = workspaces::all(&mut *state.store.read().await?).await?;
     let before = |days: i64| now - days.saturating_mul(DAY_MS);
     for workspace in all {
         if let Some(days) = workspace.audit_retention_days {
-            audit_log::remove(keyrack, &workspace.id, before(days), now).await?;
+            audit_log::remove(state, &workspace.id, before(days), now).await?;
         }
         if let Some(days) = retention.expired_days {
-            expired::remove(keyrack, &workspace.id, before(days)).await?;
+            expired::remove(state, &workspace.id, before(days)).await?;
         }
         if let Some(days) = retention.deleted_days {
-            deleted::remove(keyrack, &workspace.id, before(days)).await?;
+            deleted::remove(state, &workspace.id, before(days)).await?;
         }
     }
     Ok(())

@@ -1,37 +1,23 @@
 //! What happens outside requests: the first start, the bootstrap root key, and root keys and migrations of
 //! keys made offline.
 
-use serde_json::json;
-
-use crate::audit::{Actor, Changes, Event, Target};
-use crate::changes::{Mutation, Turns, turns};
+use crate::audit::{Actor, Event, Target};
+use crate::changes::{Mutation, Turns};
 use crate::error::{Code, Error};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
-use crate::keys::migration::Algorithm;
-use crate::keys::secret::{self, KeyHash, Secret};
+use crate::keys::imported::Algorithm;
+use crate::keys::secret::{self, Secret};
+use crate::root_keys::{NewRootKey, add_root_key, insert_root_key, root_key_created};
 use crate::store::key_migrations::{self, KeyMigration};
 use crate::store::root_keys::RootKey;
 use crate::store::subject::Subject;
-use crate::store::{Only, Transaction, facts, keys, root_keys, workspaces};
-use crate::turns::Place;
+use crate::store::{Only, facts, keys, root_keys, workspaces};
+use crate::workspaces::add_workspace;
 
 /// Fewer characters than this are no bootstrap root key.
 pub const MIN_BOOTSTRAP_CHARACTERS: usize = 32;
 const DEFAULT_WORKSPACE: &str = "Default";
-
-/// What a new root key may do.
-#[derive(Debug, Clone)]
-pub struct NewRootKey {
-    /// For people.
-    pub name: Option<String>,
-    /// Permission texts, valid in the workspace.
-    pub permissions: Vec<String>,
-    /// Whether it may administer workspaces.
-    pub operator: bool,
-    /// Unix ms.
-    pub expires_at: Option<i64>,
-}
 
 /// Sets up an empty database: a workspace, and an operator root key with full access. That is the one of the bootstrap
 /// setting where there is one: its owner chose how to get in, and would not know of a second way.
@@ -58,7 +44,7 @@ pub async fn first_start(
     }
     let actor = Actor::system("setup");
     // A workspace that nobody knows yet has no turns.
-    let mut mutation = add_workspace(keyrack, Turns::new(), transaction, DEFAULT_WORKSPACE, actor).await?;
+    let mut mutation = add_workspace(keyrack.state(), Turns::new(), transaction, DEFAULT_WORKSPACE, actor).await?;
     match bootstrap {
         Some(secret) => add_bootstrap_key(&mut mutation, secret).await?,
         None => {
@@ -75,108 +61,6 @@ fn full_access(name: &str) -> NewRootKey {
     NewRootKey { name: Some(name.to_owned()), permissions: vec!["*".to_owned()], operator: true, expires_at: None }
 }
 
-/// Begins a change that adds a workspace and is recorded in its own audit log, in the turn of the workspace `home`.
-///
-/// # Errors
-/// When the store does not answer.
-pub(crate) async fn begin_workspace(
-    keyrack: &Keyrack,
-    home: &str,
-    name: &str,
-    actor: Actor,
-) -> Result<Mutation, Error> {
-    let turns = turns(keyrack, &[home], Place::Line).await?;
-    let transaction = keyrack.store().write().await?;
-    add_workspace(keyrack, turns, transaction, name, actor).await
-}
-
-async fn add_workspace(
-    keyrack: &Keyrack,
-    turns: Turns,
-    mut transaction: Transaction,
-    name: &str,
-    actor: Actor,
-) -> Result<Mutation, Error> {
-    let id = ids::generate(Kind::Workspace);
-    workspaces::insert(&mut transaction, &id, name, keyrack.clock().now()).await?;
-    let mut mutation = Mutation::adopt(keyrack, turns, transaction, &id, actor).await?;
-    mutation.record(workspace_created(&id, name));
-    mutation.touch(Subject::Workspace(id));
-    Ok(mutation)
-}
-
-/// The audit event of a new workspace.
-pub(crate) fn workspace_created(id: &str, name: &str) -> Event {
-    let event = Event::new("workspace.create", format!("Created workspace {id}"));
-    event.on(Target::new("workspace", id).named(name))
-}
-
-/// Makes a root key within a change: its id and its secret, which is stored nowhere.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn add_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(String, Secret), Error> {
-    let (key, secret) = issue_root_key(mutation, new).await?;
-    mutation.record(root_key_created(&key));
-    Ok((key.id, secret))
-}
-
-/// The same without the event, for changes that are more than that.
-pub(crate) async fn issue_root_key(mutation: &mut Mutation, new: NewRootKey) -> Result<(RootKey, Secret), Error> {
-    let generated = secret::generate_root_key().map_err(Error::unexpected)?;
-    let key = insert_root_key(mutation, &generated.secret, generated.hash, new, false).await?;
-    Ok((key, generated.secret))
-}
-
-/// A root key as a target of audit events.
-pub(crate) fn target(key: &RootKey) -> Target {
-    let target = Target::new("rootKey", &key.id);
-    match &key.name {
-        Some(name) => target.named(name),
-        None => target,
-    }
-}
-
-/// What in two states of a root key differs, as the audit log says it; before it is made and after it is deleted it has
-/// none.
-pub(crate) fn changes(before: Option<&RootKey>, after: Option<&RootKey>) -> Changes {
-    let view = |key: &RootKey| {
-        json!({
-            "name": key.name, "enabled": key.enabled, "operator": key.operator, "permissions": key.permissions,
-            "expires": key.expires_at,
-        })
-    };
-    Changes::between(&before.map(view), &after.map(view))
-}
-
-async fn insert_root_key(
-    mutation: &mut Mutation,
-    secret: &Secret,
-    hash: KeyHash,
-    new: NewRootKey,
-    bootstrap: bool,
-) -> Result<RootKey, Error> {
-    // A bootstrap key is its owner's text: nothing of it is worth showing.
-    let shown = |part: &str| if bootstrap { String::new() } else { part.to_owned() };
-    let key = RootKey {
-        id: ids::generate(Kind::Key),
-        workspace_id: mutation.workspace_id().to_owned(),
-        hash: hash.to_base64(),
-        start: shown(secret::root_key_start(secret.expose())),
-        ending: shown(secret::root_key_end(secret.expose())),
-        name: new.name,
-        permissions: new.permissions,
-        operator: new.operator,
-        bootstrap,
-        enabled: true,
-        expires_at: new.expires_at,
-    };
-    let now = mutation.now();
-    root_keys::insert(mutation.connection(), &key, now).await?;
-    mutation.touch(Subject::RootKey(key.id.clone()));
-    Ok(key)
-}
-
 /// Makes sure that the bootstrap setting's root key exists, and retires the one of an earlier setting.
 ///
 /// A key that was deleted or disabled stays so.
@@ -187,7 +71,7 @@ pub async fn ensure_bootstrap_key(keyrack: &Keyrack, secret: &Secret) -> Result<
     check_length(secret)?;
     let workspace_id = default_workspace(keyrack).await?;
     let hash = secret::hash(secret.expose());
-    let mut mutation = Mutation::begin_as(keyrack, &workspace_id, Actor::system("bootstrap")).await?;
+    let mut mutation = keyrack.change_as(&workspace_id, Actor::system("bootstrap")).await?;
     let live = root_keys::live(mutation.connection(), Only::All).await?;
     let known = match root_keys::owner_of_hash(mutation.connection(), &hash.to_base64()).await? {
         Some((id, false)) => return Err(value_is_taken(&format!("root key {id}"))),
@@ -228,12 +112,6 @@ async fn add_bootstrap_key(mutation: &mut Mutation, secret: &Secret) -> Result<(
     let key = insert_root_key(mutation, secret, hash, full_access("bootstrap"), true).await?;
     mutation.record(root_key_created(&key));
     Ok(())
-}
-
-/// The audit event of a new root key.
-fn root_key_created(key: &RootKey) -> Event {
-    let event = Event::new("rootKey.create", format!("Created root key {}", key.id));
-    event.on(target(key)).changing(changes(None, Some(key)))
 }
 
 async fn retire_other_bootstrap_keys(
@@ -280,7 +158,7 @@ pub async fn create_root_key(
     workspace_id: &str,
     new: NewRootKey,
 ) -> Result<(String, Secret), Error> {
-    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("command line")).await?;
+    let mut mutation = keyrack.change_as(workspace_id, Actor::system("command line")).await?;
     let made = add_root_key(&mut mutation, new).await?;
     mutation.commit().await?;
     Ok(made)
@@ -295,7 +173,7 @@ pub async fn create_key_migration(
     workspace_id: &str,
     algorithm: Algorithm,
 ) -> Result<String, Error> {
-    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("command line")).await?;
+    let mut mutation = keyrack.change_as(workspace_id, Actor::system("command line")).await?;
     let migration = KeyMigration {
         id: ids::generate(Kind::Migration),
         workspace_id: workspace_id.to_owned(),

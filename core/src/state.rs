@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::following::{Followed, Following, UNKNOWN};
+use crate::following::{Followed, Following, STALE_AFTER, UNKNOWN};
 use crate::metrics::Metrics;
 use crate::resident::{Made, Resident};
 use crate::store::changes::{self, Since};
@@ -37,7 +37,7 @@ const LARGE: usize = 1000;
 
 /// The store, what of it is in memory, and how memory follows.
 #[derive(Debug)]
-pub(crate) struct State {
+pub struct State {
     pub(crate) store: Store,
     pub(crate) resident: Resident,
     pub(crate) following: Following,
@@ -49,18 +49,25 @@ pub(crate) struct State {
 
 impl State {
     /// Reads everything into memory.
-    pub(crate) async fn load(
-        store: Store,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-        stale_after: Duration,
-    ) -> Result<State, Error> {
+    pub(crate) async fn load(store: Store, clock: Clock, stale_after: Option<Duration>) -> Result<State, Error> {
         // Generations first: what changes while the rest loads is read again.
         let generations = workspaces::generations(&mut *store.read().await?).await?;
         let resident = Resident::load(&store).await?;
-        let following = Following::new(generations, stale_after);
+        let following = Following::new(generations, stale_after.unwrap_or(STALE_AFTER));
+        let metrics = Arc::new(Metrics::default());
         let (room, room_for_large) = (Semaphore::new(AT_A_TIME), Semaphore::new(LARGE_AT_A_TIME));
         Ok(State { store, resident, following, metrics, clock, room, room_for_large })
+    }
+
+    /// Whether memory may be older than the answers that are promised from it: the changes of other processes
+    /// could not be read for a while, or in some workspace a change that is known of is not there yet.
+    pub fn is_stale(&self) -> bool {
+        self.following.is_stale() || self.following.is_stale_anywhere()
+    }
+
+    /// How long ago the changes of all processes were looked for; `None` before the first time.
+    pub fn change_feed_age(&self) -> Option<Duration> {
+        self.following.age()
     }
 
     /// Brings memory up to what the database says of a workspace.

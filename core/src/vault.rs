@@ -141,6 +141,24 @@ impl Vault {
         Ok(opened)
     }
 
+    /// Seals the data keys anew that the previous master key sealed, and tells the log.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn take_over(&self, store: &Store, now: i64) -> Result<(), Error> {
+        let (rewrapped, foreign) = self.rewrap(store, now).await?;
+        if rewrapped > 0 {
+            tracing::info!(rewrapped, "data keys are sealed under the new master key now");
+        }
+        if foreign > 0 {
+            tracing::error!(
+                foreign,
+                "some workspaces' recoverable keys need another master key: set KEYRACK_MASTER_KEY_PREVIOUS"
+            );
+        }
+        Ok(())
+    }
+
     /// Seals the data keys anew that the previous master key sealed: how many were, and how many are sealed
     /// by a master key that is not here.
     ///

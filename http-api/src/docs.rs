@@ -17,6 +17,7 @@ use http_body_util::Full;
 use keyrack_core::catalogue::Effect;
 use keyrack_core::docs::{self, Field, OperationPage};
 use keyrack_core::error::Code;
+use keyrack_core::operations;
 
 use crate::envelope::Answer;
 use crate::router::{Shared, unknown_path};
@@ -72,7 +73,7 @@ impl Pages {
         let mut pages = BTreeMap::new();
         pages.insert("/docs".to_owned(), index());
         pages.insert("/reference".to_owned(), reference(public_url));
-        for page in docs::operations() {
+        for page in operations::pages() {
             let body = format!("<h1>{}</h1>{}", escaped(page.about.name), operation(page, public_url, "../../"));
             pages.insert(page.path(), html::document(page.about.name, "../../", &body));
         }
@@ -95,7 +96,7 @@ fn link_to_code(root: &str, code: Code) -> String {
 /// The operations by namespace, each namespace under a heading.
 fn by_namespace() -> BTreeMap<&'static str, Vec<&'static OperationPage>> {
     let mut namespaces: BTreeMap<&str, Vec<&OperationPage>> = BTreeMap::new();
-    for page in docs::operations() {
+    for page in operations::pages() {
         namespaces.entry(page.about.namespace()).or_default().push(page);
     }
     namespaces
@@ -123,11 +124,11 @@ fn index() -> String {
 
 fn reference(public_url: &str) -> String {
     let mut body = "<h1>Reference</h1><p class=\"contents\">".to_owned();
-    for page in docs::operations() {
+    for page in operations::pages() {
         body.push_str(&format!("<a href=\"#{0}\">{0}</a> ", escaped(page.about.name)));
     }
     body.push_str("</p>");
-    for page in docs::operations() {
+    for page in operations::pages() {
         let name = escaped(page.about.name);
         body.push_str(&format!("<section id=\"{name}\"><h2>{}</h2>", link_to_operation("", page.about.name)));
         body.push_str(&operation(page, public_url, ""));
@@ -224,7 +225,7 @@ fn explained(code: Code) -> String {
         "<p>Match it by the end of <code>error.type</code>: {}</p>",
         html::code(&format!("/errors/{}", code.path()))
     ));
-    let answering: Vec<String> = docs::operations()
+    let answering: Vec<String> = operations::pages()
         .iter()
         .filter(|page| page.codes.contains(&code))
         .map(|page| link_to_operation("../../../../", page.about.name))

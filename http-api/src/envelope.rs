@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use keyrack_core::catalogue::{Operation, Reply};
+use keyrack_core::catalogue::Operation;
 use keyrack_core::ids::RequestId;
-use keyrack_core::page::Pagination;
+use keyrack_core::reply::Pagination;
+use keyrack_core::reply::Reply;
 use serde::Serialize;
 
 /// Carries the request id beside the body.

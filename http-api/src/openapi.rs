@@ -3,10 +3,11 @@
 //! Beside the standard members each operation has `x-keyrack-permissions`: the permission rule as
 //! `{check, onDenied, conditional, operator?}` with expressions as texts, `{any: […]}` and `{all: […]}`.
 
-use keyrack_core::authorization::OnDenied;
-use keyrack_core::catalogue::{About, Operation, Visitor, body_schema, each};
+use keyrack_core::authorization::{OnDenied, Who};
+use keyrack_core::catalogue::{About, Operation, Visitor, body_schema};
+use keyrack_core::each;
 use keyrack_core::error::Code;
-use keyrack_core::page::Pagination;
+use keyrack_core::reply::Pagination;
 use keyrack_core::schema::response_schema;
 use serde_json::{Map, Value, json};
 
@@ -107,7 +108,7 @@ fn permissions(about: &About) -> Value {
         .collect();
     let mut permissions =
         json!({ "check": about.rule.main, "onDenied": denied(about.rule.on_denied), "conditional": conditional });
-    if about.rule.operator {
+    if about.rule.who == Who::Operators {
         permissions["operator"] = true.into();
     }
     permissions

@@ -17,11 +17,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::{BodyDataStream, BodyExt as _, LengthLimitError, Limited};
 use keyrack_core::caller::{Caller, ClientAddress};
-use keyrack_core::catalogue::{self, Attempt, Hot, Operation};
+use keyrack_core::catalogue::{self, Attempt, Operation};
 use keyrack_core::error::{Code, Error, Fault};
 use keyrack_core::ids::RequestId;
-use keyrack_core::keyrack::{Keyrack, Throttle};
 use keyrack_core::large_bodies::{LARGE, Room};
+use keyrack_core::ratelimit::throttle::Throttle;
 use keyrack_core::schema::unreadable;
 use keyrack_core::traces::TraceSpan;
 use serde_json::Value;
@@ -46,49 +46,24 @@ pub(crate) struct Head<'a> {
     pub(crate) span: &'a Span,
 }
 
-/// How an operation is called.
-pub(crate) trait Way<O: Operation>: Send {
-    /// Tries to answer a body without waiting.
-    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response>;
-}
-
-/// As all operations are.
-pub(crate) struct Ordinarily;
-
-impl<O: Operation> Way<O> for Ordinarily {
-    fn attempt(_: &Keyrack, _: &Caller, _: &[u8]) -> Attempt<O::Response> {
-        Attempt::Unclear
-    }
-}
-
-/// As hot operations are.
-pub(crate) struct Hotly;
-
-impl<O: Hot> Way<O> for Hotly {
-    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &[u8]) -> Attempt<O::Response> {
-        catalogue::attempt::<O>(keyrack, caller, body)
-    }
-}
-
 /// Answers `POST /v2/<name>` for the operation `O`.
 pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     let id = request.extensions().get::<RequestId>().copied().unwrap_or_else(RequestId::new);
     let address = request.extensions().get::<ClientAddress>().and_then(|address| address.0);
     let span = request.extensions().get::<TraceSpan>().map_or_else(Span::none, |span| span.0.clone());
     let (parts, body) = request.into_parts();
-    answer::<O, Ordinarily, _>(&shared, Head { id, headers: &parts.headers, address, span: &span }, body).await
+    answer::<O, _>(&shared, Head { id, headers: &parts.headers, address, span: &span }, body).await
 }
 
 /// Answers a request for the operation `O`.
-pub(crate) async fn answer<O, W, B>(shared: &Shared, head: Head<'_>, body: B) -> Answer
+pub(crate) async fn answer<O, B>(shared: &Shared, head: Head<'_>, body: B) -> Answer
 where
     O: Operation,
-    W: Way<O>,
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
     let mut throttle = None;
-    let outcome = within_deadline(pin!(perform::<O, W, B>(shared, head, body, &mut throttle))).await;
+    let outcome = within_deadline(pin!(perform::<O, B>(shared, head, body, &mut throttle))).await;
     let mut response = outcome.unwrap_or_else(|error| problem::response(&head.id, &shared.docs, &error));
     if let Some(throttle) = throttle {
         add_throttle(response.headers_mut(), throttle);
@@ -110,7 +85,7 @@ async fn within_deadline<T>(mut work: Pin<&mut impl Future<Output = Result<T, Er
     })
 }
 
-async fn perform<O, W, B>(
+async fn perform<O, B>(
     shared: &Shared,
     head: Head<'_>,
     body: B,
@@ -118,10 +93,10 @@ async fn perform<O, W, B>(
 ) -> Result<Answer, Error>
 where
     O: Operation,
-    W: Way<O>,
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<BoxError>,
 {
+    let rule = const { &O::ABOUT.rule };
     let limit = O::ABOUT.largest_body.min(shared.max_body_bytes);
     let declared = declared_length(head.headers);
     let is_declared_larger = |limit: usize| declared.is_some_and(|declared| declared > limit as u64);
@@ -136,18 +111,16 @@ where
         outcome => outcome,
     };
     let caller = caller.inspect_err(|error| tell_refusal(&shared.keyrack, O::ABOUT.name, head, error))?;
-    head.span.record("root_key", caller.root_key().id.as_str());
-    match shared.keyrack.throttle(&caller, &O::ABOUT) {
-        Ok(numbers) => *throttle = numbers,
-        Err((refusal, numbers)) => {
-            *throttle = numbers;
-            return Err(refusal);
-        }
+    head.span.record("root_key", caller.principal().id());
+    let throttled = shared.keyrack.counters().throttle(&caller, rule, shared.keyrack.clock().now());
+    *throttle = throttled.numbers;
+    if let Some(refusal) = throttled.refusal {
+        return Err(refusal);
     }
     // Who has no permission for an operation sends no larger body than this: it is going to be refused, unless the body
     // is wrong.
     let is_small = declared.is_some() && !is_declared_larger(LARGE);
-    let is_hopeless = !is_small && !caller.root_key().could_satisfy(&O::ABOUT.rule);
+    let is_hopeless = !is_small && !caller.principal().could_satisfy(rule);
     let limit = if is_hopeless { limit.min(LARGE) } else { limit };
     if is_declared_larger(limit) {
         return Err(too_large(limit));
@@ -163,11 +136,12 @@ where
     };
     let caller = renewed.unwrap_or(caller);
     let is_large = sent.bytes.len() > LARGE;
-    let attempt = if is_large { Attempt::Unclear } else { W::attempt(&shared.keyrack, &caller, &sent.bytes) };
+    let attempt =
+        if is_large { Attempt::Unclear } else { catalogue::attempt::<O>(&shared.keyrack, &caller, &sent.bytes) };
     // What takes longer is in boxes, so that what does not carries no room for it around.
     let reply = match attempt {
-        Attempt::Answered(answer) => answer?.into(),
-        Attempt::GoesOn(rest) => rest.await.map_err(Error::unexpected)??.into(),
+        Attempt::Answered(answer) => answer?,
+        Attempt::GoesOn(rest) => rest.await.map_err(Error::unexpected)??,
         Attempt::Unclear => {
             let request = Box::pin(read_request::<O>(shared, head.headers, sent)).await?;
             // The same counts while it waited to be read.

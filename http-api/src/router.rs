@@ -7,7 +7,8 @@ use axum::extract::{Extension, State};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::StatusCode;
-use keyrack_core::catalogue::{Operation, Visitor, each};
+use keyrack_core::catalogue::{Operation, Visitor};
+use keyrack_core::each;
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response};
 use http_body_util::{Either, Full};
-use keyrack_core::catalogue::Hot;
+use keyrack_core::catalogue::Operation;
 use keyrack_core::error::Error;
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::Keyrack;
@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span};
 
 use crate::guard::{self, Guard, Peer};
-use crate::operations::{self, Head, Hotly};
+use crate::operations::{self, Head};
 use crate::problem;
 use crate::router::{Settings, Shared, router};
 use crate::traces;
@@ -77,7 +77,7 @@ impl Server {
         }
     }
 
-    fn answer_hot<O: Hot, B>(
+    fn answer_hot<O: Operation, B>(
         &self,
         path: &'static str,
         request: Request<B>,
@@ -98,7 +98,7 @@ impl Server {
             } else {
                 let address = self.guard.client_address(peer, &parts.headers);
                 let head = Head { id, headers: &parts.headers, address, span: &span };
-                let answer = operations::answer::<O, Hotly, B>(&self.shared, head, body);
+                let answer = operations::answer::<O, B>(&self.shared, head, body);
                 let outcome = if span.is_none() {
                     AssertUnwindSafe(answer).catch_unwind().await
                 } else {

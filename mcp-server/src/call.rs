@@ -53,7 +53,7 @@ impl CallLimit {
         let cell = CellKey {
             workspace: caller.workspace_id(),
             scope: CellScope::Key("mcp calls"),
-            identifier: &caller.root_key().id,
+            identifier: caller.principal().id(),
             duration_ms: MINUTE_MS,
         };
         let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now_ms);
@@ -99,7 +99,7 @@ pub(crate) async fn answer(
     let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
     let request_id = request_id.as_str();
     let catalogue = Catalogue::get();
-    let root_key = caller.as_ref().map(|caller| caller.root_key().id.clone()).unwrap_or_default();
+    let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
     let client = call.client.clone();
     let (about, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
         (Some(offer), _) => {
@@ -179,13 +179,14 @@ async fn run(
 
 /// Whether the caller may make this call at all, now.
 fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -> Result<(), Error> {
-    if !view::is_visible(offer.about, caller.root_key()) {
-        let error = view::refusal(offer.about, caller.root_key());
+    if !view::is_visible(offer.about, caller.principal()) {
+        let error = view::refusal(offer.about, caller.principal());
         keyrack.refusals().tell_of(keyrack.clock().now(), offer.about.name, caller, &error);
         return Err(error);
     }
     limit.count(caller, keyrack.clock().now())?;
-    keyrack.throttle(caller, offer.about).map_err(|(error, _)| error)?;
+    let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock().now());
+    throttled.refusal.map_or(Ok(()), Err)?;
     Ok(())
 }
 
@@ -248,7 +249,7 @@ mod tests {
     use std::sync::Arc;
 
     use keyrack_core::authorization::Grants;
-    use keyrack_core::caller::{Origin, RootKey, Via};
+    use keyrack_core::caller::{Origin, Principal, RootKey, Via};
 
     use super::*;
 
@@ -262,8 +263,9 @@ mod tests {
             operator: false,
             enabled: true,
             expires_at: None,
+            last_use: Arc::default(),
         };
-        Caller::new(Arc::new(root_key), Origin::local(Via::Mcp))
+        Caller::new(Principal::RootKey(Arc::new(root_key)), None, Origin::local(Via::Mcp))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One finished tool per operation, made once from core's catalogue.
 //!
-//! This is the MCP face's visitor of `keyrack_core::catalogue::each`. It erases the types for itself: an
+//! This is the MCP face's visitor of `keyrack_core::each`. It erases the types for itself: an
 //! [`Offer`] holds the tool as assistants see it, the schema that arguments are checked against (the very
 //! schema of the tool, so that what is hidden is also refused), and a function that runs the operation.
 
@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
-use keyrack_core::page::Pagination;
+use keyrack_core::reply::Pagination;
 use keyrack_core::schema::RequestSchema;
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{Tool, ToolAnnotations};
@@ -121,7 +121,7 @@ impl Catalogue {
         static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
         CATALOGUE.get_or_init(|| {
             let mut catalogue = Catalogue::default();
-            catalogue::each(&mut catalogue);
+            keyrack_core::each(&mut catalogue);
             // Longer names first, because one may begin another.
             let mut names: Vec<(&str, String)> =
                 catalogue.offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();

@@ -206,7 +206,7 @@ struct Bodies {
 impl Bodies {
     /// Bytes that the body of this caller may have. Who holds nothing that a tool asks for has little to say.
     fn largest_of(&self, caller: &Caller) -> usize {
-        let is_admitted = |offer: &Offer| offer.about.rule.asks() && is_visible(offer.about, caller.root_key());
+        let is_admitted = |offer: &Offer| offer.about.rule.asks() && is_visible(offer.about, caller.principal());
         if Catalogue::get().offers().iter().any(is_admitted) { self.largest } else { self.largest.min(LARGE) }
     }
 

@@ -50,7 +50,7 @@ fn notes(about: &About, answer: &Answer) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::page::Pagination;
+    use keyrack_core::reply::Pagination;
     use serde_json::json;
 
     use super::*;

@@ -215,7 +215,7 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
     as_answered(&mut data);
     let mut properties = Map::from_iter([("data".to_owned(), data)]);
     if paged {
-        let mut pagination = response_schema::<keyrack_core::page::Pagination>();
+        let mut pagination = response_schema::<keyrack_core::reply::Pagination>();
         portable(&mut pagination);
         relax(&mut pagination);
         properties.insert("pagination".to_owned(), pagination);
@@ -337,7 +337,7 @@ fn fold_alternatives(members: &mut JsonObject) {
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::catalogue::Empty;
+    use keyrack_core::reply::Empty;
     use serde::Serialize;
 
     use super::*;

@@ -82,9 +82,9 @@ impl KeyrackMcp {
         let workspace = self.0.keyrack.resident().workspace(caller.workspace_id());
         let workspace =
             workspace.ok_or_else(|| failure::protocol_error(&Error::not_found(Code::WorkspaceNotFound)))?;
-        let root_key = caller.root_key();
+        let principal = caller.principal();
         let sees =
-            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, root_key));
+            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, principal));
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
         Ok(config.with_server_info(server).with_instructions(instructions::instructions(&workspace, sees)))
@@ -128,7 +128,7 @@ impl ServerHandler for KeyrackMcp {
         }
         let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
         let offers = Catalogue::get().offers().iter();
-        let visible = offers.filter(|offer| view::is_visible(offer.about, caller.root_key()));
+        let visible = offers.filter(|offer| view::is_visible(offer.about, caller.principal()));
         let tools = visible.map(|offer| offer.tool.clone()).collect();
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }

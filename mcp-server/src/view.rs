@@ -4,30 +4,33 @@
 //! `keys_createKey` and is refused for another API.
 
 use keyrack_core::Error;
-use keyrack_core::caller::RootKey;
+use keyrack_core::caller::Principal;
 use keyrack_core::catalogue::About;
 use keyrack_core::error::Code;
 
 /// Whether calls of this operation could ever be allowed.
-pub fn is_visible(about: &About, root_key: &RootKey) -> bool {
-    root_key.could_satisfy(&about.rule)
+pub fn is_visible(about: &About, principal: &Principal) -> bool {
+    principal.could_satisfy(&about.rule)
 }
 
 /// The refusal of an operation that the caller cannot see: it names what is missing.
-pub(crate) fn refusal(about: &About, root_key: &RootKey) -> Error {
-    let missing = root_key.refusal(&about.rule, &[]);
+pub(crate) fn refusal(about: &About, principal: &Principal) -> Error {
+    let missing = principal.refusal(&about.rule, &[]);
     Error::new(Code::InsufficientPermissions, missing.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::authorization::Grants;
+    use std::sync::Arc;
+
+    use keyrack_core::authorization::{Grants, Who};
+    use keyrack_core::caller::RootKey;
 
     use super::*;
     use crate::catalogue::Catalogue;
 
-    fn root_key(permissions: &[&str], operator: bool) -> RootKey {
-        RootKey {
+    fn root_key(permissions: &[&str], operator: bool) -> Principal {
+        Principal::RootKey(Arc::new(RootKey {
             id: "key_1".to_owned(),
             workspace_id: "ws_1".to_owned(),
             name: None,
@@ -36,7 +39,8 @@ mod tests {
             operator,
             enabled: true,
             expires_at: None,
-        }
+            last_use: Arc::default(),
+        }))
     }
 
     fn visible(permissions: &[&str]) -> Vec<&'static str> {
@@ -50,7 +54,11 @@ mod tests {
         let (operator, offers) = (root_key(&["*"], true), Catalogue::get().offers());
         assert!(offers.iter().all(|offer| is_visible(offer.about, &operator)));
         let others = visible(&["*"]);
-        assert!(offers.iter().all(|offer| offer.about.rule.operator != others.contains(&&*offer.tool.name)));
+        assert!(
+            offers
+                .iter()
+                .all(|offer| (offer.about.rule.who == Who::Operators) != others.contains(&&*offer.tool.name))
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use keyrack_core::catalogue;
 use keyrack_core::clock::{Clock, rfc3339};
-use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::operations::keys::MigrateKeys;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What the settings of a server say that is probably not meant: it stops nothing, and is said at every start.
 
-use keyrack_core::catalogue::{self, Operation, Visitor};
+use keyrack_core::catalogue::{Operation, Visitor};
 use reqwest::Url;
 
 use super::Settings;
@@ -132,6 +132,6 @@ fn largest_body() -> usize {
         }
     }
     let mut largest = Largest(0);
-    catalogue::each(&mut largest);
+    keyrack_core::each(&mut largest);
     largest.0
 }

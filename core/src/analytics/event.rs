@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::texts::{KeptText, TEXT_BYTES, Tags, beginning};
 use crate::ids::RequestId;
 use crate::keys::verdict::Verdict;
-use crate::keys::verification::Found;
+use crate::resident::FoundKey;
 use crate::resident::Namespace;
 
 /// Something that happened. It shares what it can with the resident state: making one copies little.
@@ -28,7 +28,7 @@ pub struct Verification {
     /// Unix ms.
     pub time: i64,
     /// The key with what it belongs to.
-    pub found: Found,
+    pub found: FoundKey,
     /// The verdict.
     pub outcome: Verdict,
     /// As far as they are kept.
@@ -171,7 +171,7 @@ impl Event {
 
 impl Verification {
     fn entry(&self) -> Entry<'_> {
-        let Found { key, key_space_id, identity, .. } = &self.found;
+        let FoundKey { key, key_space_id, identity, .. } = &self.found;
         let external_id = identity.as_ref().map_or("", |identity| &identity.external_id);
         let (external_id, cut_bytes) = beginning(external_id, TEXT_BYTES);
         let record = VerificationRecord {

@@ -2,12 +2,54 @@
 //!
 //! A decision puts its event into a bounded ring and goes on ([`recorder`]); a thread of its own empties the
 //! ring many times a second into a log of files ([`log`]), and keeps what is asked for often: when each key
-//! was last used, and how much each workspace used per hour ([`usage`]). An overload or a kill loses events,
+//! was last used, and how much each workspace used per hour ([`counts`]). An overload or a kill loses events,
 //! never decisions; what is lost to an overload is counted.
 
+pub mod counts;
 pub mod event;
 pub mod log;
 pub mod recorder;
 pub mod texts;
-pub mod usage;
+mod usage;
 pub(crate) mod writing;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use self::recorder::Recorder;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// What becomes of events.
+#[derive(Debug)]
+pub struct Analytics {
+    recorder: Arc<Recorder>,
+    store: Store,
+    clock: Clock,
+    /// Held while hourly counts move from memory to the store.
+    hourly_counts: Mutex<()>,
+    /// Held while times of last use do.
+    key_uses: Mutex<()>,
+}
+
+impl Analytics {
+    /// Analytics of decisions on what is in this store.
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+        let recorder = Arc::default();
+        Analytics { recorder, store, clock, hourly_counts: Mutex::default(), key_uses: Mutex::default() }
+    }
+
+    /// Where decisions put their events.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+
+    /// Starts the thread that events need. How it fares is noted in `metrics`.
+    pub(crate) fn start(&self, metrics: Arc<Metrics>) {
+        if let Err(error) = self.recorder.start(self.clock.clone(), metrics) {
+            tracing::error!(%error, "no thread for events: those of an overload will be lost");
+        }
+    }
+}

@@ -14,9 +14,9 @@ use compact_str::CompactString;
 use crossbeam_queue::ArrayQueue;
 use foldhash::quality::RandomState;
 
+use super::counts::Counts;
 use super::event::Event;
 use super::log::{Log, Lost};
-use super::usage::Counts;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::measure::{Counter, Gauge};

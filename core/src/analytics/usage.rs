@@ -1,79 +1,30 @@
-//! How much each workspace used, per hour and outcome: small enough to be kept for years and summed at once.
+//! How much a workspace used, from the store and from what only this process knows.
 
-use std::collections::HashMap;
-
-use foldhash::quality::RandomState;
-
-use super::event::Event;
+use super::Analytics;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::store::usage::{self, Counted, HOUR_MS, Kind};
 
-/// Counts of decisions.
-#[derive(Debug, Clone, Default)]
-pub struct Counts(HashMap<Counted, i64, RandomState>);
-
-impl Counts {
-    /// Counts an event.
-    pub fn add(&mut self, event: &Event) {
-        let counted = match event {
-            Event::Verification(event) => Counted {
-                workspace_id: event.found.key.place.workspace_id.clone(),
-                hour: event.time.div_euclid(HOUR_MS),
-                kind: Kind::Verification,
-                outcome: event.outcome.name(),
-            },
-            Event::Ratelimit(event) => Counted {
-                workspace_id: event.namespace.stored.workspace_id.as_str().into(),
-                hour: event.time.div_euclid(HOUR_MS),
-                kind: Kind::Ratelimit,
-                outcome: if event.passed { "PASSED" } else { "REFUSED" },
-            },
+impl Analytics {
+    /// How many decisions of a kind a workspace used from Unix ms `start` until before `end`, both being full
+    /// hours. What this process decided is in it at once, what others decided some seconds later.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn used(&self, workspace_id: &str, kind: Kind, start: i64, end: i64) -> Result<i64, Error> {
+        let hours = start.div_euclid(HOUR_MS)..end.div_euclid(HOUR_MS);
+        // Nothing moves from memory to the store between the two looks.
+        let _writing = self.hourly_counts.lock().await;
+        let waiting = self.recorder.take_stock(&self.clock).await?;
+        let is_asked_for = |counted: &Counted| {
+            *counted.workspace_id == *workspace_id
+                && counted.kind == kind
+                && counted.outcome == kind.billable()
+                && hours.contains(&counted.hour)
         };
-        *self.0.entry(counted).or_insert(0) += 1;
+        let waiting: i64 =
+            waiting.iter().filter(|(counted, _)| is_asked_for(counted)).map(|(_, count)| count).sum();
+        let mut connection = self.store.read().await?;
+        let stored = usage::sum(&mut connection, workspace_id, kind, hours).await?;
+        Ok(stored + waiting)
     }
-
-    /// Takes away what these are.
-    pub fn subtract(&mut self, others: &Counts) {
-        for (counted, count) in &others.0 {
-            if let Some(known) = self.0.get_mut(counted) {
-                *known -= count;
-                if *known <= 0 {
-                    self.0.remove(counted);
-                }
-            }
-        }
-    }
-
-    /// Each with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (&Counted, i64)> {
-        self.0.iter().map(|(counted, count)| (counted, *count))
-    }
-
-    /// Whether nothing was counted.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// How many decisions of a kind a workspace used from Unix ms `start` until before `end`, both being full
-/// hours. What this process decided is in it at once, what others decided some seconds later.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn used(keyrack: &Keyrack, workspace_id: &str, kind: Kind, start: i64, end: i64) -> Result<i64, Error> {
-    let hours = start.div_euclid(HOUR_MS)..end.div_euclid(HOUR_MS);
-    // Nothing moves from memory to the store between the two looks.
-    let _writing = keyrack.count_writing().await;
-    let waiting = keyrack.recorder().take_stock(keyrack.clock()).await?;
-    let is_asked_for = |counted: &Counted| {
-        *counted.workspace_id == *workspace_id
-            && counted.kind == kind
-            && counted.outcome == kind.billable()
-            && hours.contains(&counted.hour)
-    };
-    let waiting: i64 = waiting.iter().filter(|(counted, _)| is_asked_for(counted)).map(|(_, count)| count).sum();
-    let mut connection = keyrack.store().read().await?;
-    let stored = usage::sum(&mut connection, workspace_id, kind, hours).await?;
-    Ok(stored + waiting)
 }

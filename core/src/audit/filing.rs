@@ -5,7 +5,8 @@
 use crate::error::Error;
 use crate::schedule;
 use crate::store::Store;
-use crate::store::audit_logs::{self, Filed};
+use crate::store::audit_entry::Filed;
+use crate::store::audit_logs;
 
 /// Entries per transaction, so that other writers get their turn.
 const PORTION: i64 = 2000;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::schedule::Job;
+use crate::store::Store;
 use crate::store::audit_logs::{self, Link};
 
 /// The hash of an entry as it is kept: `WORKSPACE:SEQUENCE:HASH`.
@@ -17,17 +17,24 @@ pub fn text(workspace_id: &str, (sequence, hash): &Link) -> String {
 }
 
 /// Writes the newest hashes to the log: all at the start, and each hour those that are new.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Heads {
+    store: Store,
     written: HashMap<String, Link>,
+}
+
+impl Heads {
+    pub(crate) fn new(store: Store) -> Self {
+        Heads { store, written: HashMap::new() }
+    }
 }
 
 impl Job for Heads {
     const NAME: &'static str = "audit_heads";
     const PERIOD: Duration = Duration::from_secs(60 * 60);
 
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        for (workspace_id, head) in audit_logs::noted_heads(&mut *keyrack.store().read().await?).await? {
+    async fn run(&mut self) -> Result<(), Error> {
+        for (workspace_id, head) in audit_logs::noted_heads(&mut *self.store.read().await?).await? {
             if self.written.get(&workspace_id) != Some(&head) {
                 write(&workspace_id, &head);
                 self.written.insert(workspace_id, head);
@@ -41,8 +48,8 @@ impl Job for Heads {
 ///
 /// # Errors
 /// When the store does not answer.
-pub(crate) async fn write_all(keyrack: &Keyrack) -> Result<(), Error> {
-    for (workspace_id, head) in audit_logs::noted_heads(&mut *keyrack.store().read().await?).await? {
+pub(crate) async fn write_all(store: &Store) -> Result<(), Error> {
+    for (workspace_id, head) in audit_logs::noted_heads(&mut *store.read().await?).await? {
         write(&workspace_id, &head);
     }
     Ok(())

@@ -4,11 +4,12 @@
 //! (`api.{apiId}.read_key`); a [`Scope`] fills the placeholders with the ids at hand. Checking a
 //! call, listing the tools a caller may ever use, and writing documentation all read the same data.
 
-mod asked;
+mod grantable;
 mod grants;
 mod urn;
 
-pub use grants::{Grants, UnknownPermission, validate_grant};
+pub use grantable::{Grantable, UnknownPermission};
+pub use grants::Grants;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -61,17 +62,26 @@ pub struct Rule {
     pub on_denied: OnDenied,
     /// What some calls need besides.
     pub conditional: &'static [Conditional],
-    /// Whether only an operator may call it: a property of a root key, which no permission stands for.
-    pub operator: bool,
+    /// Who may call at all.
+    pub who: Who,
+}
+
+/// Who may call an operation, before any permission is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever has a root key.
+    RootKeys,
+    /// Operators alone: a property of a root key, which no permission stands for.
+    Operators,
 }
 
 impl Rule {
     /// A rule that a valid root key satisfies.
     pub const ANY_ROOT_KEY: Rule =
-        Rule { main: None, on_denied: OnDenied::Forbidden, conditional: &[], operator: false };
+        Rule { main: None, on_denied: OnDenied::Forbidden, conditional: &[], who: Who::RootKeys };
 
     /// A rule that only an operator satisfies.
-    pub const OPERATOR: Rule = Rule { operator: true, ..Rule::ANY_ROOT_KEY };
+    pub const OPERATOR: Rule = Rule { who: Who::Operators, ..Rule::ANY_ROOT_KEY };
 
     /// A rule whose refusal is a 403 that names what is missing.
     pub const fn forbidding(main: Expression) -> Rule {
@@ -92,7 +102,7 @@ impl Rule {
 
     /// Whether it asks for more than a valid root key.
     pub const fn asks(&self) -> bool {
-        self.operator || self.main.is_some()
+        matches!(self.who, Who::Operators) || self.main.is_some()
     }
 }
 

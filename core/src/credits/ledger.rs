@@ -349,7 +349,7 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::health::{self, Reason};
+    use crate::health::Reason;
     use crate::keyrack::Keyrack;
     use crate::resident::{Access, NEVER, Place};
     use crate::store::Location;
@@ -469,21 +469,21 @@ mod tests {
         let (asking, key) = (keyrack.clone(), key("ws_1"));
         let workspace_id = key.place.workspace_id.clone();
         let debit = Debit { workspace_id, key_id: key.id.clone(), cost: 1, refill: None };
-        let waiting = tokio::spawn(async move { asking.ledger().deduct(debit, key).await });
+        let waiting = tokio::spawn(async move { asking.credits().ledger.deduct(debit, key).await });
         let limit = Duration::from_millis(50);
         let hangs = || {
-            health::note_work(&keyrack, limit);
+            keyrack.health().note_work(keyrack.credits(), keyrack.metrics(), limit);
             keyrack.reasons().contains(&Reason::CreditsHang)
         };
         assert!(!hangs());
-        while keyrack.deductions_busy_for() <= limit {
+        while keyrack.credits().busy_for() <= limit {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(hangs());
         other.execute_batch("ROLLBACK").unwrap();
         assert_eq!(waiting.await.unwrap().unwrap(), Outcome::NoBalance);
         // The one that writes answers before it notes that it is done.
-        while keyrack.deductions_busy_for() > Duration::ZERO {
+        while keyrack.credits().busy_for() > Duration::ZERO {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(!hangs());

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
+use super::Credits;
 use crate::calendar::{Calendar, day_of};
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::resident::Key;
 use crate::resident::balance::KnownBalance;
 use crate::store::debits::{Debit, Outcome};
@@ -24,82 +24,84 @@ pub enum Payment {
     NoAccount,
 }
 
-/// Takes the cost from the key's balance.
-///
-/// A deduction is committed before it is acknowledged, and is never repeated. Whoever stops waiting for the
-/// answer does not stop the deduction. `now` is Unix ms.
-///
-/// # Errors
-/// 503 when the store does not answer or too many deductions wait for it. Nothing was spent then, unless
-/// the error says that this is not known.
-pub async fn pay(keyrack: &Keyrack, key: &Arc<Key>, cost: i64, now: i64) -> Result<Payment, Error> {
-    let Some(known) = key.balance.as_deref() else { return Ok(Payment::Made(None)) };
-    if cost == 0 {
-        return Ok(Payment::Made(balance(keyrack, key, now).await?));
+impl Credits {
+    /// Takes the cost from the key's balance.
+    ///
+    /// A deduction is committed before it is acknowledged, and is never repeated. Whoever stops waiting for the
+    /// answer does not stop the deduction. `now` is Unix ms.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer or too many deductions wait for it. Nothing was spent then, unless
+    /// the error says that this is not known.
+    pub async fn pay(&self, key: &Arc<Key>, cost: i64, now: i64) -> Result<Payment, Error> {
+        let Some(known) = key.balance.as_deref() else { return Ok(Payment::Made(None)) };
+        if cost == 0 {
+            return Ok(Payment::Made(self.balance(key, now).await?));
+        }
+        let today = day_of(now);
+        if known.seen(today).is_some_and(|seen| seen.balance < cost)
+            && let Some(refused) = self.refuse(key, known, cost, now).await?
+        {
+            self.metrics.credits_refused.add(cost.unsigned_abs());
+            return Ok(refused);
+        }
+        let debit = Debit {
+            workspace_id: key.place.workspace_id.clone(),
+            key_id: key.id.clone(),
+            cost,
+            refill: known.awaits_refill(today).then(|| Calendar::at(now)),
+        };
+        Ok(match self.ledger.deduct(debit, key.clone()).await? {
+            Outcome::Made(balance) => Payment::Made(Some(balance)),
+            Outcome::Refused(balance) => Payment::Refused(balance),
+            // The key became unlimited a moment ago.
+            Outcome::Unlimited => Payment::Made(None),
+            Outcome::NoBalance => Payment::NoAccount,
+        })
     }
-    let today = day_of(now);
-    if known.seen(today).is_some_and(|seen| seen.balance < cost)
-        && let Some(refused) = refuse(keyrack, key, known, cost, now).await?
-    {
-        keyrack.metrics().credits_refused.add(cost.unsigned_abs());
-        return Ok(refused);
-    }
-    let debit = Debit {
-        workspace_id: key.place.workspace_id.clone(),
-        key_id: key.id.clone(),
-        cost,
-        refill: known.awaits_refill(today).then(|| Calendar::at(now)),
-    };
-    Ok(match keyrack.ledger().deduct(debit, key.clone()).await? {
-        Outcome::Made(balance) => Payment::Made(Some(balance)),
-        Outcome::Refused(balance) => Payment::Refused(balance),
-        // The key became unlimited a moment ago.
-        Outcome::Unlimited => Payment::Made(None),
-        Outcome::NoBalance => Payment::NoAccount,
-    })
-}
 
-/// The balance of a key at `now`, Unix ms, to be shown; `None` for an unlimited key.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn balance(keyrack: &Keyrack, key: &Key, now: i64) -> Result<Option<i64>, Error> {
-    let Some(known) = key.balance.as_deref() else { return Ok(None) };
-    let seen = known.seen(day_of(now));
-    if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
-        return Ok(Some(seen.balance));
+    /// The balance of a key at `now`, Unix ms, to be shown; `None` for an unlimited key.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn balance(&self, key: &Key, now: i64) -> Result<Option<i64>, Error> {
+        let Some(known) = key.balance.as_deref() else { return Ok(None) };
+        let seen = known.seen(day_of(now));
+        if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
+            return Ok(Some(seen.balance));
+        }
+        self.look_up(key, known, now).await
     }
-    look_up(keyrack, key, known, now).await
-}
 
-/// The refusal of a cost that is beyond what is known, if it is still right.
-async fn refuse(
-    keyrack: &Keyrack,
-    key: &Key,
-    known: &KnownBalance,
-    cost: i64,
-    now: i64,
-) -> Result<Option<Payment>, Error> {
-    if let Some(seen) = known.seen(day_of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
-        return Ok(Some(Payment::Refused(seen.balance)));
+    /// The refusal of a cost that is beyond what is known, if it is still right.
+    async fn refuse(
+        &self,
+        key: &Key,
+        known: &KnownBalance,
+        cost: i64,
+        now: i64,
+    ) -> Result<Option<Payment>, Error> {
+        if let Some(seen) = known.seen(day_of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
+            return Ok(Some(Payment::Refused(seen.balance)));
+        }
+        let stored = self.look_up(key, known, now).await?;
+        Ok(stored.filter(|balance| *balance < cost).map(Payment::Refused))
     }
-    let stored = look_up(keyrack, key, known, now).await?;
-    Ok(stored.filter(|balance| *balance < cost).map(Payment::Refused))
-}
 
-/// What a deduction would find in the store, noted as known; `None` for a key that is unlimited or gone.
-async fn look_up(keyrack: &Keyrack, key: &Key, known: &KnownBalance, now: i64) -> Result<Option<i64>, Error> {
-    let version = known.version();
-    let mut connection = keyrack.store().read().await?;
-    let stored = if known.awaits_refill(day_of(now)) {
-        let balances = refills::balances(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
-        balances.first().map(|(_, balance)| *balance)
-    } else {
-        credits::remaining(&mut connection, &key.id).await?.flatten()
-    };
-    drop(connection);
-    if let Some(balance) = stored {
-        known.read(version, balance, day_of(now));
+    /// What a deduction would find in the store, noted as known; `None` for a key that is unlimited or gone.
+    async fn look_up(&self, key: &Key, known: &KnownBalance, now: i64) -> Result<Option<i64>, Error> {
+        let version = known.version();
+        let mut connection = self.store.read().await?;
+        let stored = if known.awaits_refill(day_of(now)) {
+            let balances = refills::balances(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
+            balances.first().map(|(_, balance)| *balance)
+        } else {
+            credits::remaining(&mut connection, &key.id).await?.flatten()
+        };
+        drop(connection);
+        if let Some(balance) = stored {
+            known.read(version, balance, day_of(now));
+        }
+        Ok(stored)
     }
-    Ok(stored)
 }

@@ -5,6 +5,7 @@
 //! that was missed is made up once. A deduction settles its own key first, so nobody waits for the scheduled
 //! run; the run settles the rest, and writes the audit events of both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,8 +14,8 @@ use crate::audit::{Actor, Event, Target};
 use crate::calendar::Calendar;
 use crate::changes::Mutation;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::schedule::{self, Job};
+use crate::state::State;
 use crate::store::keys::{self, KnownAs};
 use crate::store::refills::{self, Settled};
 use crate::store::workspaces;
@@ -23,18 +24,25 @@ use crate::store::workspaces;
 const PORTION: i64 = 500;
 
 /// The scheduled run: settles at the start, and after each midnight UTC.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Refills {
+    state: Arc<State>,
     settled_until: Option<i64>,
+}
+
+impl Refills {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Refills { state, settled_until: None }
+    }
 }
 
 impl Job for Refills {
     const NAME: &'static str = "refills";
     const PERIOD: Duration = Duration::from_secs(20);
 
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        let calendar = Calendar::at(keyrack.clock().now());
-        let count = settle_all(keyrack, calendar, self.settled_until == Some(calendar.today)).await?;
+    async fn run(&mut self) -> Result<(), Error> {
+        let calendar = Calendar::at(self.state.clock.now());
+        let count = settle_all(&self.state, calendar, self.settled_until == Some(calendar.today)).await?;
         if count > 0 {
             tracing::info!(count, "credits were refilled");
         }
@@ -49,18 +57,18 @@ impl Job for Refills {
 ///
 /// # Errors
 /// When the store does not answer. What was done until then stays done.
-pub async fn settle_all(keyrack: &Keyrack, calendar: Calendar, only_events: bool) -> Result<usize, Error> {
-    let all = workspaces::all(&mut *keyrack.store().read().await?).await?;
+pub async fn settle_all(state: &Arc<State>, calendar: Calendar, only_events: bool) -> Result<usize, Error> {
+    let all = workspaces::all(&mut *state.store.read().await?).await?;
     if !only_events {
         // A clock that was ahead and came back must not stop refills until it catches up.
-        let mut transaction = keyrack.store().write().await?;
+        let mut transaction = state.store.write().await?;
         refills::forget_later_days(&mut transaction, calendar.today).await?;
         transaction.commit().await?;
     }
     let mut count = 0;
     for workspace in all {
         loop {
-            let settled = settle_portion(keyrack, &workspace.id, calendar, only_events).await?;
+            let settled = settle_portion(state, &workspace.id, calendar, only_events).await?;
             count += settled;
             if settled == 0 {
                 break;
@@ -72,19 +80,19 @@ pub async fn settle_all(keyrack: &Keyrack, calendar: Calendar, only_events: bool
 }
 
 async fn settle_portion(
-    keyrack: &Keyrack,
+    state: &Arc<State>,
     workspace_id: &str,
     calendar: Calendar,
     only_events: bool,
 ) -> Result<usize, Error> {
-    let mut connection = keyrack.store().read().await?;
+    let mut connection = state.store.read().await?;
     let waiting = refills::has_unrecorded(&mut connection, workspace_id).await?;
     let due = !only_events && refills::has_due(&mut connection, workspace_id, calendar).await?;
     drop(connection);
     if !waiting && !due {
         return Ok(0);
     }
-    let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system("keyrefill")).await?;
+    let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system("keyrefill")).await?;
     let mut settled = refills::take_unrecorded(mutation.connection(), workspace_id, PORTION).await?;
     let room = PORTION - i64::try_from(settled.len()).unwrap_or(PORTION);
     if due && room > 0 {

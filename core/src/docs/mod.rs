@@ -8,14 +8,12 @@ mod fields;
 mod search;
 
 pub use fields::Field;
-pub use search::{Found, Reader, search};
-
-use std::sync::OnceLock;
+pub use search::{Found, Index, Reader};
 
 use serde_json::Value;
 
 use crate::authorization::OnDenied;
-use crate::catalogue::{About, Operation, Visitor, each, request_schema};
+use crate::catalogue::{About, Operation, Visitor, request_schema};
 use crate::error::Code;
 use crate::schema::response_schema;
 
@@ -108,17 +106,9 @@ fn codes_of(about: &About) -> Vec<Code> {
     codes
 }
 
-/// Every operation's page, by namespace and name.
-pub fn operations() -> &'static [OperationPage] {
-    static PAGES: OnceLock<Vec<OperationPage>> = OnceLock::new();
-    PAGES.get_or_init(|| {
-        let mut pages = Pages(Vec::new());
-        each(&mut pages);
-        pages.0
-    })
-}
-
-struct Pages(Vec<OperationPage>);
+/// The pages of all operations that it is shown, in their order.
+#[derive(Debug, Default)]
+pub struct Pages(pub Vec<OperationPage>);
 
 impl Visitor for Pages {
     fn operation<O: Operation>(&mut self) {
@@ -166,13 +156,13 @@ mod tests {
             }
         }
         let mut examples = Examples(Vec::new());
-        each(&mut examples);
+        crate::each(&mut examples);
         assert!(examples.0.is_empty(), "an example is a request in JSON: {:#?}", examples.0);
     }
 
     #[test]
     fn a_page_says_what_its_operation_says() {
-        let page = operations().iter().find(|page| page.about.name == "apis.listKeys").unwrap();
+        let page = crate::operations::pages().iter().find(|page| page.about.name == "apis.listKeys").unwrap();
         assert_eq!(page.path(), "/docs/operations/apis.listKeys");
         let codes: Vec<&str> = page.codes.iter().map(|code| code.specific()).collect();
         assert!(codes.contains(&"insufficient_permissions") && codes.contains(&"api_not_found"), "{codes:?}");

@@ -5,9 +5,8 @@
 //! some of them often. The whole index is a few hundred kilobytes and is made once.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
-use super::{OperationPage, operations, path_of};
+use super::{OperationPage, path_of};
 use crate::error::Code;
 
 const NAME_WEIGHT: f64 = 8.0;
@@ -40,6 +39,11 @@ pub struct Found {
     pub text: String,
 }
 
+/// All pages, ready to be searched.
+#[derive(Debug)]
+pub struct Index(Vec<Page>);
+
+#[derive(Debug)]
 struct Page {
     found: Found,
     /// The text for assistants, where it is another one.
@@ -47,27 +51,35 @@ struct Page {
     words: HashMap<String, f64>,
 }
 
-/// The pages that match a query, best first, as they are to this reader.
-pub fn search(query: &str, most: usize, reader: Reader) -> Vec<Found> {
-    let pages = pages();
-    let mut terms = words(query);
-    terms.sort_unstable();
-    terms.dedup();
-    let rarities: Vec<f64> = terms.iter().map(|term| rarity(pages, term)).collect();
-    let mut ranked: Vec<(f64, &Page)> = Vec::new();
-    for page in pages {
-        let scores = terms.iter().zip(&rarities).map(|(term, rarity)| rarity * weight(page, term));
-        let (matched, sum) = scores
-            .filter(|score| *score > 0.0)
-            .fold((0_u32, 0.0), |(matched, sum), score| (matched + 1, sum + score));
-        if matched > 0 {
-            ranked.push((sum * f64::from(matched), page));
-        }
+impl Index {
+    /// The pages of operations and of all codes.
+    pub fn of(operations: &[OperationPage]) -> Self {
+        let operations = operations.iter().map(of_operation);
+        Index(operations.chain(Code::ALL.iter().copied().map(of_code)).collect())
     }
-    ranked.sort_by(|(one, page), (other, next)| {
-        other.total_cmp(one).then_with(|| page.found.path.cmp(&next.found.path))
-    });
-    ranked.into_iter().take(most).map(|(_, page)| page.for_reader(reader)).collect()
+
+    /// The pages that match a query, best first, as they are to this reader.
+    pub fn search(&self, query: &str, most: usize, reader: Reader) -> Vec<Found> {
+        let pages = self.0.as_slice();
+        let mut terms = words(query);
+        terms.sort_unstable();
+        terms.dedup();
+        let rarities: Vec<f64> = terms.iter().map(|term| rarity(pages, term)).collect();
+        let mut ranked: Vec<(f64, &Page)> = Vec::new();
+        for page in pages {
+            let scores = terms.iter().zip(&rarities).map(|(term, rarity)| rarity * weight(page, term));
+            let (matched, sum) = scores
+                .filter(|score| *score > 0.0)
+                .fold((0_u32, 0.0), |(matched, sum), score| (matched + 1, sum + score));
+            if matched > 0 {
+                ranked.push((sum * f64::from(matched), page));
+            }
+        }
+        ranked.sort_by(|(one, page), (other, next)| {
+            other.total_cmp(one).then_with(|| page.found.path.cmp(&next.found.path))
+        });
+        ranked.into_iter().take(most).map(|(_, page)| page.for_reader(reader)).collect()
+    }
 }
 
 impl Page {
@@ -93,14 +105,6 @@ fn weight(page: &Page, term: &str) -> f64 {
 fn rarity(pages: &[Page], term: &str) -> f64 {
     let having = pages.iter().filter(|page| weight(page, term) > 0.0).count();
     (1.0 + pages.len() as f64 / (1.0 + having as f64)).ln()
-}
-
-fn pages() -> &'static [Page] {
-    static PAGES: OnceLock<Vec<Page>> = OnceLock::new();
-    PAGES.get_or_init(|| {
-        let operations = operations().iter().map(of_operation);
-        operations.chain(Code::ALL.iter().copied().map(of_code)).collect()
-    })
 }
 
 fn of_operation(page: &OperationPage) -> Page {
@@ -192,6 +196,7 @@ fn words(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operations::index;
 
     #[test]
     fn the_page_that_is_meant_comes_first() {
@@ -206,7 +211,7 @@ mod tests {
             ("namespace gone", "/docs/errors/unkey/data/ratelimit_namespace_gone"),
             ("429", "/docs/errors/user/too_many_requests/workspace_rate_limited"),
         ] {
-            let found = search(query, 3, Reader::Anyone);
+            let found = index().search(query, 3, Reader::Anyone);
             let paths: Vec<&str> = found.iter().map(|page| page.path.as_str()).collect();
             assert_eq!(paths.first(), Some(&path), "{query}: {paths:?}");
         }
@@ -214,13 +219,13 @@ mod tests {
 
     #[test]
     fn a_query_without_words_or_with_unknown_ones_finds_nothing() {
-        let count = |query: &str, most: usize| search(query, most, Reader::Anyone).len();
+        let count = |query: &str, most: usize| index().search(query, most, Reader::Anyone).len();
         assert_eq!((count("", 5), count(" ?! ", 5), count("zyzzyva", 5), count("key", 2)), (0, 0, 0, 2));
     }
 
     #[test]
     fn assistants_read_what_they_are_not_offered_instead_of_what_it_needs() {
-        let text = |reader: Reader| search("apis.listKeys", 1, reader).remove(0).text;
+        let text = |reader: Reader| index().search("apis.listKeys", 1, reader).remove(0).text;
         let (anyone, assistant) = (text(Reader::Anyone), text(Reader::Assistant));
         assert!(anyone.contains("If decrypt is true, needs "), "{anyone}");
         assert!(!assistant.contains("decrypt_key"), "{assistant}");

@@ -1,6 +1,8 @@
 //! API keys: their secret, where they may be used from, and how they are issued and verified.
 
 pub mod address_list;
+pub mod checks;
+pub mod imported;
 pub(crate) mod issuing;
 pub(crate) mod links;
 pub mod migration;

@@ -1,4 +1,4 @@
-//! Whether a key may be used now: the checks, their order, and what they consume.
+//! Whether a key may be used now: what a use consumes, and what is recorded of it.
 //!
 //! The first failing check decides: existence, state, expiry, client address, permissions, rate limits,
 //! credits. Rate limits are all or nothing, and stay spent when credits then fail. Everything up to the
@@ -6,56 +6,24 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Instant;
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use crate::credits::payment::{self, Payment};
+use crate::analytics::event::{self, Event};
+use crate::analytics::recorder::Recorder;
+use crate::analytics::texts::Tags;
+use crate::credits::Credits;
+use crate::credits::payment::Payment;
 use crate::error::{Code, Error, Fault};
-use crate::keyrack::Keyrack;
-use crate::keys::secret;
+use crate::ids::RequestId;
+use crate::keys::checks::{self, Use};
 use crate::keys::verdict::Verdict;
-use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
+use crate::metrics::Metrics;
+use crate::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::rbac::query::Query;
-use crate::resident::{Api, Identity, Key, Ratelimit};
-use crate::store::workspaces::Workspace;
-
-/// A key that exists, with what it belongs to.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The key.
-    pub key: Arc<Key>,
-    /// The key space of its API, which is live. Copied: to share it would be to count its users, which all
-    /// verifications of a moment would do in one place.
-    pub key_space_id: CompactString,
-    /// Its API, if that restricts where its keys may be verified from.
-    pub restricted_by: Option<Arc<Api>>,
-    /// Its identity, if that is live.
-    pub identity: Option<Arc<Identity>>,
-}
-
-/// Finds a key of a workspace by its text. A key of another workspace or of a deleted API does not exist.
-pub fn find(keyrack: &Keyrack, workspace_id: &str, key: &str) -> Option<Found> {
-    complete(keyrack, workspace_id, keyrack.resident().key(&secret::hash(key))?)
-}
-
-/// A key that was found, with what it belongs to, under the same conditions as [`find`].
-pub(super) fn complete(keyrack: &Keyrack, workspace_id: &str, key: Arc<Key>) -> Option<Found> {
-    if *key.place.workspace_id != *workspace_id {
-        return None;
-    }
-    let (key_space_id, restricted_by) = keyrack.resident().look_at_api(&key.place.api_id, |api| {
-        (CompactString::from(&api.stored.key_space_id), (!api.addresses.is_empty()).then(|| api.clone()))
-    })?;
-    let identity = key.identity_id.as_deref().and_then(|id| keyrack.resident().identity(id));
-    // Without its identity's limits a key would be limited less than it should be.
-    let misses = |id: &Arc<str>| identity.is_none() && keyrack.resident().is_unreadable_identity(id);
-    if key.identity_id.as_ref().is_some_and(misses) {
-        return None;
-    }
-    Some(Found { key, key_space_id, restricted_by, identity })
-}
+use crate::resident::{FoundKey, Ratelimit};
 
 /// What is asked about a key.
 #[derive(Debug)]
@@ -68,8 +36,21 @@ pub struct Question<'a> {
     pub limits: &'a [AskedLimit<'a>],
     /// Where the verifying client is.
     pub address: Option<IpAddr>,
-    /// When it is asked, in Unix ms.
+    /// What is recorded of the request.
+    pub noted: Noted,
+}
+
+/// What the event of a verification says of its request.
+#[derive(Debug)]
+pub struct Noted {
+    /// The request.
+    pub request_id: RequestId,
+    /// When it asks, in Unix ms.
     pub at: i64,
+    /// As far as they are kept.
+    pub tags: Tags,
+    /// When the work on it began.
+    pub started: Instant,
 }
 
 /// A limit named by a request.
@@ -85,6 +66,33 @@ pub struct AskedLimit<'a> {
     pub duration_ms: Option<i64>,
 }
 
+/// What a verification came to.
+#[derive(Debug)]
+pub struct Verified {
+    /// The key, unless there is none that the caller may know of.
+    pub found: Option<FoundKey>,
+    /// The verdict on it.
+    pub decision: Decision,
+}
+
+/// A verification that is decided but for what the store has to say of the balance.
+#[derive(Debug)]
+pub struct Unsettled {
+    found: FoundKey,
+    decision: Decision,
+    cost: Option<i64>,
+    noted: Noted,
+}
+
+/// What a verification comes to without waiting.
+#[derive(Debug)]
+pub enum Begun {
+    /// All of it: the key has no balance.
+    Done(Verified),
+    /// The rest is for [`Verifier::settle`].
+    Waits(Unsettled),
+}
+
 /// The verdict and what was found on the way to it.
 #[derive(Debug)]
 pub struct Decision {
@@ -98,13 +106,19 @@ pub struct Decision {
     pub limits: CheckedLimits,
 }
 
+impl Decision {
+    fn of(verdict: Verdict, limits: CheckedLimits) -> Self {
+        Decision { verdict, remaining: None, spent: 0, limits }
+    }
+}
+
 /// Limits after their check; most verifications have one or none.
 pub type CheckedLimits = SmallVec<[CheckedLimit; 1]>;
 
 /// A limit after its check.
 #[derive(Debug)]
 pub struct CheckedLimit {
-    /// `rl_…`; empty for an ad-hoc limit. Copied, as the key space of a [`Found`] is.
+    /// `rl_…`; empty for an ad-hoc limit. Copied, as the key space of a [`FoundKey`] is.
     pub id: CompactString,
     /// Its name.
     pub name: CompactString,
@@ -122,63 +136,97 @@ pub struct CheckedLimit {
     pub reset_ms: i64,
 }
 
-/// Decides whether a key may be used now, and consumes what a use costs.
-///
-/// # Errors
-/// 400 for a permission query or ad-hoc limit that makes no sense, 412 for a limit name that neither the
-/// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
-/// that were spent before the store failed.
-pub async fn decide(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Result<Decision, Error> {
-    let decision = decide_without_balance(keyrack, found, question)?;
-    settle(keyrack, found, decision, question.cost, question.at).await
+/// What verifies keys: it decides, counts and records.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifier<'a> {
+    pub(crate) counters: &'a MemoryCounters,
+    pub(crate) credits: &'a Credits,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) recorder: &'a Recorder,
 }
 
-/// The rest of a decision: takes the cost from the key's balance, or looks at it when the key is refused already.
-/// `at` is when it was asked, in Unix ms.
-///
-/// # Errors
-/// 503 when the store does not answer.
-pub async fn settle(
-    keyrack: &Keyrack,
-    found: &Found,
-    decision: Decision,
-    cost: Option<i64>,
-    at: i64,
-) -> Result<Decision, Error> {
-    if decision.verdict != Verdict::Valid {
-        let remaining = payment::balance(keyrack, &found.key, at).await?;
-        return Ok(Decision { remaining, ..decision });
-    }
-    let cost = cost.unwrap_or(1);
-    Ok(match payment::pay(keyrack, &found.key, cost, at).await? {
-        Payment::Made(None) => decision,
-        Payment::Made(remaining) => Decision { remaining, spent: cost, ..decision },
-        Payment::Refused(balance) => {
-            Decision { verdict: Verdict::UsageExceeded, remaining: Some(balance), ..decision }
+impl Verifier<'_> {
+    /// Says whether a key may be used now, and consumes what a use costs.
+    ///
+    /// # Errors
+    /// 400 for a permission query or ad-hoc limit that makes no sense, 412 for a limit name that neither the
+    /// key nor its identity has, 503 when the store does not answer. Nothing is consumed then, but for limits
+    /// that were spent before the store failed.
+    pub async fn verify(self, found: FoundKey, question: Question<'_>) -> Result<Verified, Error> {
+        match self.begin(found, question)? {
+            Begun::Done(verified) => Ok(verified),
+            Begun::Waits(unsettled) => self.settle(unsettled).await,
         }
-        Payment::NoAccount => Decision { verdict: Verdict::NotFound, ..decision },
-    })
+    }
+
+    /// The same as far as that takes no waiting.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`], but for the store, which is not asked.
+    pub fn begin(self, found: FoundKey, question: Question<'_>) -> Result<Begun, Error> {
+        let decision = decide(self.counters, &found, &question)?;
+        let Question { cost, noted, .. } = question;
+        Ok(if found.key.balance.is_none() {
+            Begun::Done(self.conclude(found, decision, noted))
+        } else {
+            Begun::Waits(Unsettled { found, decision, cost, noted })
+        })
+    }
+
+    /// The rest of a verification: takes the cost from the key's balance, or looks at it when the key is refused
+    /// already.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn settle(self, unsettled: Unsettled) -> Result<Verified, Error> {
+        let Unsettled { found, decision, cost, noted } = unsettled;
+        if decision.verdict != Verdict::Valid {
+            let remaining = self.credits.balance(&found.key, noted.at).await?;
+            return Ok(self.conclude(found, Decision { remaining, ..decision }, noted));
+        }
+        let cost = cost.unwrap_or(1);
+        let decision = match self.credits.pay(&found.key, cost, noted.at).await? {
+            Payment::Made(None) => decision,
+            Payment::Made(remaining) => Decision { remaining, spent: cost, ..decision },
+            Payment::Refused(balance) => {
+                Decision { verdict: Verdict::UsageExceeded, remaining: Some(balance), ..decision }
+            }
+            Payment::NoAccount => return Ok(self.not_found()),
+        };
+        Ok(self.conclude(found, decision, noted))
+    }
+
+    /// The verification of a text that is no key, or none that the caller may know of. There is no event of it.
+    pub fn not_found(self) -> Verified {
+        self.metrics.verified(Verdict::NotFound);
+        Verified { found: None, decision: Decision::of(Verdict::NotFound, CheckedLimits::new()) }
+    }
+
+    /// What was decided, counted and recorded.
+    fn conclude(self, found: FoundKey, decision: Decision, noted: Noted) -> Verified {
+        self.metrics.verified(decision.verdict);
+        self.recorder.record(Event::Verification(event::Verification {
+            request_id: noted.request_id,
+            time: noted.at,
+            found: found.clone(),
+            outcome: decision.verdict,
+            tags: noted.tags,
+            spent_credits: decision.spent,
+            latency: noted.started.elapsed(),
+        }));
+        Verified { found: Some(found), decision }
+    }
 }
 
-/// The same but for the balance: the whole decision on a key that has none, made without waiting.
-///
-/// # Errors
-/// As [`decide`], but for the store, which is not asked.
-pub fn decide_without_balance(
-    keyrack: &Keyrack,
-    found: &Found,
-    question: &Question<'_>,
-) -> Result<Decision, Error> {
-    let query = question.permissions.map(read_query).transpose()?;
-    let decided = |verdict, limits| Decision { verdict, remaining: None, spent: 0, limits };
-    if let Some(verdict) = refused_by_state(keyrack, found, question) {
-        return Ok(decided(verdict, CheckedLimits::new()));
+/// All of a decision but the balance.
+fn decide(counters: &MemoryCounters, found: &FoundKey, question: &Question<'_>) -> Result<Decision, Error> {
+    let permissions = question.permissions.map(read_query).transpose()?;
+    let used = Use { at: question.noted.at, address: question.address, permissions };
+    if let Some(verdict) = checks::Check::first_refusal(found, &used) {
+        return Ok(Decision::of(verdict, CheckedLimits::new()));
     }
-    if query.is_some_and(|query| !query.is_satisfied_by(|permission| found.key.holds(permission))) {
-        return Ok(decided(Verdict::InsufficientPermissions, CheckedLimits::new()));
-    }
-    let (passed, limits) = check_limits(keyrack, found, question)?;
-    Ok(decided(if passed { Verdict::Valid } else { Verdict::RateLimited }, limits))
+    let (passed, limits) = check_limits(counters, found, question)?;
+    Ok(Decision::of(if passed { Verdict::Valid } else { Verdict::RateLimited }, limits))
 }
 
 fn read_query(text: &str) -> Result<Query<'_>, Error> {
@@ -190,23 +238,6 @@ fn read_query(text: &str) -> Result<Query<'_>, Error> {
         };
         Error::new(Code::PermissionsQuerySyntaxError, error.to_string()).with_faults(vec![fault])
     })
-}
-
-/// An ad-hoc window shorter than a second would never limit: refuse it instead of failing open.
-fn refused_by_state(keyrack: &Keyrack, found: &Found, question: &Question<'_>) -> Option<Verdict> {
-    let is_enabled = |workspace: &Workspace| workspace.enabled;
-    if !keyrack.resident().look_at_workspace(&found.key.place.workspace_id, is_enabled).unwrap_or(false) {
-        return Some(Verdict::Forbidden);
-    }
-    if !found.key.enabled {
-        return Some(Verdict::Disabled);
-    }
-    if question.at > found.key.expires_at {
-        return Some(Verdict::Expired);
-    }
-    let allows = |api: &Api| question.address.is_some_and(|address| api.addresses.contains(address));
-    let is_elsewhere = found.restricted_by.as_ref().is_some_and(|api| !allows(api));
-    is_elsewhere.then_some(Verdict::Forbidden)
 }
 
 /// A limit that a verification checks, and whose count it is.
@@ -221,8 +252,8 @@ struct Selected<'a> {
 }
 
 fn check_limits(
-    keyrack: &Keyrack,
-    found: &Found,
+    counters: &MemoryCounters,
+    found: &FoundKey,
     question: &Question<'_>,
 ) -> Result<(bool, CheckedLimits), Error> {
     let selected = select(found, question.limits)?;
@@ -242,7 +273,7 @@ fn check_limits(
             cost: limit.cost,
         })
         .collect();
-    let batch = keyrack.counters().check_all(&checks, question.at);
+    let batch = counters.check_all(&checks, question.noted.at);
     drop(checks);
     let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
         id: limit.id.into(),
@@ -259,7 +290,7 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a Found, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
+fn select<'a>(found: &'a FoundKey, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
     let stored = |limit: &'a Ratelimit, counted_by: &'a str, cost: i64| Selected {
         id: &limit.id,
         name: &limit.name,
@@ -269,8 +300,9 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Se
         cost,
         counted_by,
     };
-    let by_name = |name: &str| stored_limits(found).find(|(limit, _)| *limit.name == *name);
-    let mut selected: SmallVec<[Selected<'a>; 2]> = stored_limits(found)
+    let by_name = |name: &str| found.limits().find(|(limit, _)| *limit.name == *name);
+    let mut selected: SmallVec<[Selected<'a>; 2]> = found
+        .limits()
         .filter(|(limit, _)| limit.auto_apply)
         .map(|(limit, counted_by)| stored(limit, counted_by, 1))
         .collect();
@@ -308,26 +340,7 @@ fn select<'a>(found: &'a Found, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Se
     Ok(selected)
 }
 
-/// The limits of a key and of its identity, with whose count they are. A limit of the key hides the
-/// identity's limit of the same name completely.
-pub fn stored_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
-    let own = found.key.ratelimits.iter().map(|limit| (limit, &*found.key.id));
-    own.chain(shared_limits(found))
-}
-
-/// The limits of the key's identity that no limit of the key hides.
-pub fn shared_limits(found: &Found) -> impl Iterator<Item = (&Ratelimit, &str)> {
-    let hidden = |name: &str| found.key.ratelimits.iter().any(|limit| *limit.name == *name);
-    found.identity.iter().flat_map(move |identity| {
-        identity
-            .ratelimits
-            .iter()
-            .filter(move |limit| !hidden(&limit.name))
-            .map(move |limit| (limit, &*identity.id))
-    })
-}
-
-fn unknown_limit(found: &Found, name: &str) -> Error {
+fn unknown_limit(found: &FoundKey, name: &str) -> Error {
     let identity = match &found.identity {
         Some(identity) => format!("its identity {} (external id {})", identity.id, identity.external_id),
         None => "an identity: none is connected".to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod apis;
 pub mod audit;
+mod derived;
 pub mod docs;
 pub mod fields;
 pub mod identities;
@@ -10,6 +11,8 @@ pub mod permissions;
 pub mod ratelimit;
 pub mod root_keys;
 pub mod workspace;
+
+pub use derived::{grantable, index, pages};
 
 use crate::catalogue::Visitor;
 

@@ -1,5 +1,6 @@
-//! Rate limits: the sliding window (pure), override rules (pure), counters and the limiter over them.
+//! Rate limits: the sliding window and override rules (pure), the counters, and throttles of workspaces.
 
 pub mod counters;
 pub mod override_rules;
+pub mod throttle;
 pub mod window;

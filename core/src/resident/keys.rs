@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::counts::Tally;
 use super::{ById, HasId, Ratelimit};
-use crate::keys::migration;
+use crate::keys::imported;
 use crate::keys::secret::KeyHash;
 use crate::resident::balance::KnownBalance;
 
@@ -136,7 +136,7 @@ impl Keys {
             self.by_api.add(row.api_id, 1);
             let [replaced, previous] = self.in_use.insert(row.id, hash, key);
             self.count_out([replaced, previous, self.waiting.remove(row.id)]);
-        } else if let Some(hash) = migration::long_token_hash(row.hash).filter(|_| key.is_waiting()) {
+        } else if let Some(hash) = imported::long_token_hash(row.hash).filter(|_| key.is_waiting()) {
             self.by_api.add(row.api_id, 1);
             self.count_out(self.waiting.insert(row.id, hash, key));
         } else {

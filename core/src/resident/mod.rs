@@ -10,11 +10,13 @@
 pub mod balance;
 mod by_id;
 mod counts;
+mod found;
 mod keys;
 mod limits;
 mod loading;
 mod made;
 mod reading;
+mod root_key_uses;
 mod unreadable;
 
 use std::sync::Arc;
@@ -34,9 +36,11 @@ use crate::store::{Store, apis, namespaces};
 use by_id::{ById, HasId};
 use counts::Counted;
 pub use counts::Counts;
+pub use found::FoundKey;
 use keys::Keys;
 pub use keys::{Access, Key, NEVER, Place};
 pub(crate) use made::Made;
+use root_key_uses::RootKeyUses;
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -100,6 +104,8 @@ impl HasId for RootKey {
 pub struct Resident {
     workspaces: ConcurrentMap<String, Arc<Workspace>>,
     root_keys: ById<RootKey>,
+    /// When each was last used.
+    pub(crate) root_key_uses: RootKeyUses,
     apis: Counted<Api>,
     identities: Counted<Identity>,
     /// Those that are there and cannot be read.

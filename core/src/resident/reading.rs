@@ -171,6 +171,7 @@ impl Resident {
                 operator: key.operator,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
+                last_use: self.root_key_uses.of(&key.id),
             };
             self.root_keys.insert(&key.id, hash, resident);
         }

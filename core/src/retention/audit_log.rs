@@ -1,22 +1,25 @@
 //! Removing the oldest entries of an audit log, so that what is left is still a chain.
 
+use std::sync::Arc;
+
 use super::ROLE;
-use crate::audit::{Actor, Entry};
+use crate::audit::Actor;
 use crate::changes::Mutation;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
 use crate::schedule;
+use crate::state::State;
 use crate::store::Connection;
+use crate::store::audit_entry::Entry;
 use crate::store::audit_logs;
 
 /// Entries that are looked at, and removed in one transaction at most.
 const PORTION: i64 = 500;
 
 /// Removes the entries of a workspace from before a Unix ms that nothing younger precedes.
-pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64, now: i64) -> Result<(), Error> {
-    while !due(&mut *keyrack.store().read().await?, workspace_id, before, now).await?.is_empty() {
-        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
+pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64, now: i64) -> Result<(), Error> {
+    while !due(&mut *state.store.read().await?, workspace_id, before, now).await?.is_empty() {
+        let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         // Again, now that no other process can remove it.
         let due = due(mutation.connection(), workspace_id, before, now).await?;
         if due.is_empty() {
@@ -24,7 +27,7 @@ pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64, n
         }
         let removed = audit_logs::remove(mutation.connection(), workspace_id, &due).await?;
         mutation.commit().await?;
-        keyrack.metrics().removed(Removed::AuditLogs, removed);
+        state.metrics.removed(Removed::AuditLogs, removed);
         schedule::give_way().await;
     }
     Ok(())

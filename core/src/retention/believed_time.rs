@@ -6,12 +6,13 @@
 //! what is removed; a clock that jumps ahead can be put right before much harm is done, and the log says that
 //! it jumped. A clock that goes back removes nothing that it would not have removed before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::DAY_MS;
 use crate::clock::rfc3339;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
+use crate::state::State;
 use crate::store::facts;
 
 /// Between two steps.
@@ -37,9 +38,9 @@ impl BelievedTime {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn advance(&mut self, keyrack: &Keyrack) -> Result<Option<i64>, Error> {
-        let now = keyrack.clock().now();
-        let mut transaction = keyrack.store().write().await?;
+    pub async fn advance(&mut self, state: &Arc<State>) -> Result<Option<i64>, Error> {
+        let now = state.clock.now();
+        let mut transaction = state.store.write().await?;
         let text = facts::find(&mut transaction, FACT).await?;
         let stored = text.as_ref().and_then(|text| text.parse::<i64>().ok());
         let Some(stored) = stored else {

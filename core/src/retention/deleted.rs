@@ -3,20 +3,22 @@
 //! Whoever deleted it is in the audit log; that its row goes as well is no event. Only namespaces are still known
 //! in memory when they are deleted, so only they are in the change feed.
 
+use std::sync::Arc;
+
 use super::{PORTION, ROLE};
 use crate::audit::Actor;
 use crate::changes::Mutation;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
 use crate::schedule;
+use crate::state::State;
 use crate::store::subject::Subject;
 use crate::store::{keys, tombstones};
 
 /// Removes what was deleted in a workspace before a Unix ms.
-pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<(), Error> {
-    while tombstones::any(&mut *keyrack.store().read().await?, workspace_id, before).await? {
-        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
+pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<(), Error> {
+    while tombstones::any(&mut *state.store.read().await?, workspace_id, before).await? {
+        let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         let Portion { removed, unlinked } = remove_portion(&mut mutation, before).await?;
         if unlinked == 0 && removed.iter().all(|(_, rows)| *rows == 0) {
             // Another process was first, or something keeps a row that no step removes: the next run looks again.
@@ -24,7 +26,7 @@ pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -
         }
         mutation.commit().await?;
         for (kind, rows) in removed {
-            keyrack.metrics().removed(kind, rows);
+            state.metrics.removed(kind, rows);
         }
         schedule::give_way().await;
     }

@@ -1,21 +1,23 @@
 //! Removing keys and root keys that expired long enough ago, as if somebody deleted them for good.
 
+use std::sync::Arc;
+
 use super::{PORTION, ROLE};
 use crate::audit::{Actor, Event, Target};
 use crate::changes::Mutation;
 use crate::clock::rfc3339;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::metrics::Removed;
+use crate::root_keys::root_key_target;
 use crate::schedule;
-use crate::setup;
+use crate::state::State;
 use crate::store::subject::Subject;
 use crate::store::{keys, root_keys};
 
 /// Removes the keys of a workspace that expired before a Unix ms.
-pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<(), Error> {
-    while is_due(keyrack, workspace_id, before).await? {
-        let mut mutation = Mutation::begin_as(keyrack, workspace_id, Actor::system(ROLE)).await?;
+pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<(), Error> {
+    while is_due(state, workspace_id, before).await? {
+        let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         mutation.correlate();
         let keys = remove_keys(&mut mutation, before).await?;
         let root_keys = remove_root_keys(&mut mutation, before).await?;
@@ -24,15 +26,15 @@ pub(super) async fn remove(keyrack: &Keyrack, workspace_id: &str, before: i64) -
             return Ok(());
         }
         mutation.commit().await?;
-        keyrack.metrics().removed(Removed::ExpiredKeys, keys);
-        keyrack.metrics().removed(Removed::ExpiredRootKeys, root_keys);
+        state.metrics.removed(Removed::ExpiredKeys, keys);
+        state.metrics.removed(Removed::ExpiredRootKeys, root_keys);
         schedule::give_way().await;
     }
     Ok(())
 }
 
-async fn is_due(keyrack: &Keyrack, workspace_id: &str, before: i64) -> Result<bool, Error> {
-    let mut connection = keyrack.store().read().await?;
+async fn is_due(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<bool, Error> {
+    let mut connection = state.store.read().await?;
     Ok(!keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty()
         || !root_keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty())
 }
@@ -64,7 +66,7 @@ async fn remove_root_keys(mutation: &mut Mutation, before: i64) -> Result<u64, E
     for key in expired {
         let at = key.expires_at.map(rfc3339).unwrap_or_default();
         let description = format!("Permanently deleted root key {}, which expired at {at}", key.id);
-        mutation.record(Event::new("rootKey.delete", description).on(setup::target(&key)));
+        mutation.record(Event::new("rootKey.delete", description).on(root_key_target(&key)));
         mutation.touch(Subject::RootKey(key.id));
     }
     Ok(removed)

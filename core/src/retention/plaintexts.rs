@@ -3,23 +3,24 @@
 //! From the deletion on nobody can read them: a key of an API that is gone is gone. What is left is their rows, and
 //! they go within minutes, whatever is set for retention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 use crate::schedule::{self, Job};
+use crate::state::State;
 use crate::store::{apis, workspaces};
 
 /// The scheduled removal.
 #[derive(Debug)]
-pub(crate) struct Plaintexts;
+pub(crate) struct Plaintexts(pub(crate) Arc<State>);
 
 impl Job for Plaintexts {
     const NAME: &'static str = "plaintexts";
     const PERIOD: Duration = Duration::from_secs(60);
 
-    async fn run(&mut self, keyrack: &Keyrack) -> Result<(), Error> {
-        remove_plaintexts(keyrack).await
+    async fn run(&mut self) -> Result<(), Error> {
+        remove_plaintexts(&self.0).await
     }
 }
 
@@ -27,12 +28,12 @@ impl Job for Plaintexts {
 ///
 /// # Errors
 /// When the store does not answer. What was removed until then stays removed.
-pub async fn remove_plaintexts(keyrack: &Keyrack) -> Result<(), Error> {
-    let left = apis::with_plaintexts_left(&mut *keyrack.store().read().await?).await?;
+pub async fn remove_plaintexts(state: &Arc<State>) -> Result<(), Error> {
+    let left = apis::with_plaintexts_left(&mut *state.store.read().await?).await?;
     for (workspace_id, api_id) in left {
         let mut rest = Some(String::new());
         while let Some(after) = rest {
-            let mut transaction = keyrack.store().write().await?;
+            let mut transaction = state.store.write().await?;
             // Whoever purges keys of the workspace meanwhile does not wait in a circle.
             workspaces::lock(&mut transaction, &workspace_id).await?;
             rest = apis::remove_plaintexts(&mut transaction, &api_id, &after).await?;

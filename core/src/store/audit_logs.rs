@@ -3,29 +3,14 @@
 use sqlx::any::AnyRow;
 use sqlx::{Any, Decode, Row as _, Type};
 
+use super::audit_entry::{Entry, Filed};
 use super::readable::readable;
 use super::rows::{self, Rows, To};
 use super::{Connection, VALUES_PER_STATEMENT, placeholders};
-use crate::audit::Entry;
 use crate::error::Error;
 
 /// A place in the chain of a workspace and the hash of the entry that is or was there.
 pub type Link = (i64, String);
-
-/// By what an entry is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filed {
-    /// Its workspace.
-    pub workspace_id: String,
-    /// Unix ms.
-    pub time: i64,
-    /// Its place in the chain.
-    pub sequence: i64,
-    /// Who did it.
-    pub actor_id: String,
-    /// What it was done to.
-    pub target_ids: Vec<String>,
-}
 
 /// Where the next entry of the workspace `$1` follows. The note comes first: what was cut off behind its back must
 /// stay a gap. A program older than the note may have gone on without it.

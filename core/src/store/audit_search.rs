@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Connection;
 use super::audit_logs::{ENTRIES, read};
 use super::rows::is_postgres;
-use crate::audit::Entry;
 use crate::error::Error;
+use crate::store::audit_entry::Entry;
 
 /// Rows that one request looks at, where they are not all wanted.
 const LOOKED_AT: usize = 1000;

@@ -14,7 +14,7 @@ pub struct KeyMigration {
     pub id: String,
     /// Its workspace.
     pub workspace_id: String,
-    /// Name of the algorithm, as [`crate::keys::migration::Algorithm`] reads it.
+    /// Name of the algorithm, as [`crate::keys::imported::Algorithm`] reads it.
     pub algorithm: String,
     /// Unix ms.
     pub created_at: i64,

@@ -10,7 +10,9 @@ use sqlx::any::AnyRow;
 
 use super::listing::{Found, MOST_ROWS};
 use super::rows::To;
-use super::{Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, placeholders, rows, select};
+use super::{
+    Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, placeholders, root_keys, rows, select,
+};
 use crate::error::Error;
 
 pub use links::{
@@ -116,6 +118,14 @@ pub async fn hash_is_taken(connection: &mut Connection, hash: &str) -> Result<bo
         .fetch_optional(connection)
         .await?;
     Ok(row.is_some())
+}
+
+/// Whether any key of the instance, root keys and deleted ones included, has this hash.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn is_hash_of_any(connection: &mut Connection, hash: &str) -> Result<bool, Error> {
+    Ok(hash_is_taken(connection, hash).await? || root_keys::owner_of_hash(connection, hash).await?.is_some())
 }
 
 /// Which key has a hash.

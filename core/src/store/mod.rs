@@ -5,6 +5,7 @@
 //! two. The change feed has connections of its own on both. The store knows entities and SQL, not rules.
 
 pub mod apis;
+pub mod audit_entry;
 pub mod audit_logs;
 pub mod audit_search;
 pub mod changes;

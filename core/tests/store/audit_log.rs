@@ -1,11 +1,11 @@
 //! The audit log: how it is searched, what is found of older entries, and what a check notices of tampering.
 
 use keyrack_core::audit::chain::{self, Broken, Expected, Named};
-use keyrack_core::audit::{Actor, Entry, Event, Target, filing};
-use keyrack_core::changes::Mutation;
+use keyrack_core::audit::{Actor, Event, Target, filing};
 use keyrack_core::clock::Clock;
 use keyrack_core::operations::audit::ListLogs;
 use keyrack_core::operations::workspace::CreateWorkspace;
+use keyrack_core::store::audit_entry::Entry;
 use keyrack_core::store::audit_logs::{self, Link};
 use keyrack_core::store::audit_search::{self, Wanted};
 use serde_json::json;
@@ -27,7 +27,7 @@ const NAMES: [&str; 3] = ["key.create", "key.update", "api.update"];
 /// Entries by an actor, each with its event and the number of its target.
 async fn write(instance: &Instance, workspace_id: &str, role: &str, entries: &[(usize, usize)]) {
     let actor = Actor::system(role);
-    let mut mutation = Mutation::begin_as(&instance.keyrack, workspace_id, actor).await.unwrap();
+    let mut mutation = instance.keyrack.change_as(workspace_id, actor).await.unwrap();
     for (name, target) in entries {
         let kind = if target % 2 == 0 { "key" } else { "api" };
         let event = Event::new(NAMES[*name], format!("Did it to {target}"));

@@ -2,7 +2,6 @@
 
 use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::{Actor, Event};
-use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::workspace::UpdateWorkspace;
@@ -45,7 +44,7 @@ impl Scene {
 
     async fn remove(&self, later: i64) {
         self.clock.set(START + later);
-        retention::remove(&self.instance.keyrack, Retention::default(), START + later).await.unwrap();
+        retention::remove(self.instance.keyrack.state(), Retention::default(), START + later).await.unwrap();
     }
 
     async fn check(&self) -> Chain {
@@ -138,7 +137,7 @@ async fn a_check_beside_a_removal_finds_a_whole_log(database: Database) {
     for day in 1..=3 {
         scene.clock.set(START + day * DAY);
         let actor = Actor::system("test");
-        let mut mutation = Mutation::begin_as(keyrack, &scene.instance.workspace_id, actor).await.unwrap();
+        let mut mutation = keyrack.change_as(&scene.instance.workspace_id, actor).await.unwrap();
         (0..1000).for_each(|n| mutation.record(Event::new("key.create", format!("Created key {n}"))));
         mutation.commit().await.unwrap();
     }

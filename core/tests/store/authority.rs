@@ -6,7 +6,6 @@ use std::pin::Pin;
 use keyrack_core::authorization::OnDenied;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue::{About, Operation, Visitor};
-use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
 use keyrack_core::docs::PLACEHOLDERS;
 use keyrack_core::operations::apis::CreateApi;
@@ -39,7 +38,7 @@ fn caller(instance: &Instance, key: &str) -> Caller {
 }
 
 async fn code(instance: &Instance, caller: &Caller) -> Option<Code> {
-    match Mutation::begin(&instance.keyrack, caller).await {
+    match instance.keyrack.change(caller).await {
         Ok(mutation) => {
             drop(mutation);
             None

@@ -98,7 +98,10 @@ async fn a_workspace_that_goes_bad_is_refused_and_keeps_no_process_from_followin
         within_a_second(|| there.keyrack.resident().workspace(id).is_none()).await;
         assert!(other.run::<CreateApi>(json!({ "name": "payments" })).await.is_err(), "{value}");
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        assert!(!there.keyrack.is_stale() && !here.keyrack.is_stale(), "{value}: nothing is behind");
+        assert!(
+            !there.keyrack.state().is_stale() && !here.keyrack.state().is_stale(),
+            "{value}: nothing is behind"
+        );
         let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
         within_a_second(|| there.keyrack.resident().api(api["apiId"].as_str().unwrap()).is_some()).await;
         write(sound).await;

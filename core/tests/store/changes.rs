@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use keyrack_core::audit::{Actor, Entry, Event, Target};
-use keyrack_core::changes::Mutation;
+use keyrack_core::audit::{Actor, Event, Target};
 use keyrack_core::changes::forgetting::forget_old;
 use keyrack_core::clock::Clock;
-use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, VerifyKey};
 use keyrack_core::operations::workspace::{CreateWorkspace, UpdateWorkspace};
 use keyrack_core::retention::Retention;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
+use keyrack_core::store::audit_entry::Entry;
 use keyrack_core::store::changes::{self, Since};
 use keyrack_core::store::subject::Subject;
 use keyrack_core::store::{Engine, apis, workspaces};
@@ -101,8 +101,7 @@ async fn a_change_leaves_an_audit_chain_that_can_be_recomputed(database: Databas
 async fn a_change_that_is_not_committed_leaves_nothing(database: Database) {
     let instance = database.set_up().await;
     let before = chain(&instance).await.len();
-    let mut mutation =
-        Mutation::begin_as(&instance.keyrack, &instance.workspace_id, Actor::system("test")).await.unwrap();
+    let mut mutation = instance.keyrack.change_as(&instance.workspace_id, Actor::system("test")).await.unwrap();
     let api = apis::Api {
         id: "api_left".to_owned(),
         workspace_id: instance.workspace_id.clone(),
@@ -172,7 +171,7 @@ async fn another_process_follows_within_a_second(database: Database) {
     let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let created = here.run::<CreateKey>(json!({ "apiId": api["apiId"] })).await.unwrap();
     let key = created["key"].as_str().unwrap();
-    let sees = |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
+    let sees = |instance: &Instance| instance.keyrack.resident().find(&instance.workspace_id, key).is_some();
     assert!(sees(&here), "the process that made the change sees it at once");
     within_a_second(|| sees(&there)).await;
     here.run::<DeleteKey>(json!({ "keyId": created["keyId"] })).await.unwrap();
@@ -187,7 +186,7 @@ async fn a_deleted_api_takes_its_keys_with_it_everywhere(database: Database) {
     let there = here.other_process(&database).await;
     there.keyrack.start_background_work(Retention::default());
     let key = created["key"].as_str().unwrap();
-    let sees = |instance: &Instance| verification::find(&instance.keyrack, &instance.workspace_id, key).is_some();
+    let sees = |instance: &Instance| instance.keyrack.resident().find(&instance.workspace_id, key).is_some();
     assert!(sees(&here) && sees(&there));
     here.run::<DeleteApi>(json!({ "apiId": api["apiId"] })).await.unwrap();
     assert!(!sees(&here));
@@ -221,14 +220,14 @@ async fn changes_are_forgotten_after_an_hour(database: Database) {
     let old = count(&here, "changes").await;
     clock.set(START + HOUR);
     create().await;
-    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0, "an hour is not over");
+    assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0, "an hour is not over");
     clock.set(START + HOUR + 1);
-    assert_eq!(forget_old(&here.keyrack).await.unwrap(), u64::try_from(old).unwrap());
+    assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), u64::try_from(old).unwrap());
     assert_eq!(count(&here, "changes").await, 1);
-    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0);
+    assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0);
     clock.set(0);
     create().await;
-    assert_eq!(forget_old(&here.keyrack).await.unwrap(), 0, "a clock that went back forgets nothing");
+    assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0, "a clock that went back forgets nothing");
 }
 
 /// Says that a generation of the workspace touched so many things at a Unix ms: the generation before.
@@ -297,7 +296,7 @@ async fn who_waits_for_a_workspace_holds_no_connection(database: Database) {
         return;
     }
     let actor = Actor::system("test");
-    let slow = Mutation::begin_as(&here.keyrack, &here.workspace_id, actor).await.unwrap();
+    let slow = here.keyrack.change_as(&here.workspace_id, actor).await.unwrap();
     let waiting: Vec<_> = (0..16)
         .map(|n| {
             let (here, id) = (here.clone(), here.workspace_id.clone());
@@ -337,12 +336,12 @@ async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everyt
     here.run::<DeleteApi>(json!({ "apiId": lost_api["apiId"] })).await.unwrap();
     let (_, of_new) = keys(1).await;
     clock.set(START + 2 * HOUR);
-    assert!(forget_old(&here.keyrack).await.unwrap() > 0);
+    assert!(forget_old(here.keyrack.state()).await.unwrap() > 0);
     assert_eq!(count(&here, "changes").await, 0, "nothing tells any more what changed");
 
     let sees = |key: &serde_json::Value| {
         let text = key["key"].as_str().unwrap();
-        verification::find(&there.keyrack, &there.workspace_id, text).is_some()
+        there.keyrack.resident().find(&there.workspace_id, text).is_some()
     };
     let known = || [&of_kept[0], &of_kept[1], &of_lost[0], &of_new[0]].map(sees);
     assert_eq!(known(), [true, true, true, false], "it was away");

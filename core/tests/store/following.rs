@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use keyrack_core::audit::Actor;
 use keyrack_core::caller::{Origin, Via};
-use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
 use keyrack_core::keyrack::Options;
-use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::keys::secret::hash;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
@@ -54,7 +53,7 @@ async fn code(instance: &Instance, key: &Value) -> Value {
 
 fn sees(instance: &Instance, key: &Value) -> bool {
     let text = key["key"].as_str().unwrap();
-    keyrack_core::keys::verification::find(&instance.keyrack, &instance.workspace_id, text).is_some()
+    instance.keyrack.resident().find(&instance.workspace_id, text).is_some()
 }
 
 async fn after_a_commit_that_failed_the_change_of_another_process_is_not_skipped(database: Database) {
@@ -70,7 +69,7 @@ async fn after_a_commit_that_failed_the_change_of_another_process_is_not_skipped
     .await;
     let there = here.other_process(&database).await;
     let actor = Actor::system("test");
-    let mut failing = Mutation::begin_as(&there.keyrack, &there.workspace_id, actor).await.unwrap();
+    let mut failing = there.keyrack.change_as(&there.workspace_id, actor).await.unwrap();
     // A row that refers to nothing is found out by the commit.
     sqlx::query("INSERT INTO _dangling VALUES ('x')").execute(failing.connection()).await.unwrap();
     failing.commit().await.unwrap_err();
@@ -113,12 +112,8 @@ async fn a_generation_that_went_back_is_noticed(database: Database) {
     assert_eq!(code(&here, &first).await, "DISABLED", "the answering process itself");
     there.keyrack.start_background_work(Retention::default());
     within_a_second(|| {
-        let found = keyrack_core::keys::verification::find(
-            &there.keyrack,
-            &there.workspace_id,
-            first["key"].as_str().unwrap(),
-        );
-        !there.keyrack.is_stale() && !found.unwrap().key.enabled
+        let found = there.keyrack.resident().find(&there.workspace_id, first["key"].as_str().unwrap());
+        !there.keyrack.state().is_stale() && !found.unwrap().key.enabled
     })
     .await;
     assert_eq!(code(&there, &second).await, "VALID");
@@ -231,12 +226,12 @@ async fn a_process_that_cannot_read_the_feed_answers_nobody_after_a_while_and_ca
     there.keyrack.start_background_work(Retention::default());
     assert_eq!(code(&there, &kept).await, "VALID");
     execute(&here, &["ALTER TABLE workspaces RENAME TO workspaces_elsewhere"]).await;
-    within_a_second(|| there.keyrack.is_stale()).await;
+    within_a_second(|| there.keyrack.state().is_stale()).await;
     let refused = there.run::<VerifyKey>(json!({ "key": kept["key"] })).await.unwrap_err();
     assert_eq!(refused.code(), Code::ServiceUnavailable);
     execute(&here, &["ALTER TABLE workspaces_elsewhere RENAME TO workspaces"]).await;
     here.run::<DeleteKey>(json!({ "keyId": deleted["keyId"] })).await.unwrap();
-    within_a_second(|| !sees(&there, &deleted) && !there.keyrack.is_stale()).await;
+    within_a_second(|| !sees(&there, &deleted) && !there.keyrack.state().is_stale()).await;
     assert_eq!(code(&there, &kept).await, "VALID");
 }
 

@@ -1,6 +1,5 @@
 //! What becomes of a permission or a role reaches every key that holds it, in every process.
 
-use keyrack_core::keys::verification;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::keys::CreateKey;
 use keyrack_core::operations::permissions::{
@@ -34,12 +33,12 @@ async fn keys(instance: &Instance, count: usize) -> Vec<String> {
 }
 
 fn holds(instance: &Instance, key: &str, permission: &str) -> bool {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
+    let found = instance.keyrack.resident().find(&instance.workspace_id, key).unwrap();
     found.key.holds(permission)
 }
 
 fn roles(instance: &Instance, key: &str) -> Vec<String> {
-    let found = verification::find(&instance.keyrack, &instance.workspace_id, key).unwrap();
+    let found = instance.keyrack.resident().find(&instance.workspace_id, key).unwrap();
     found.key.access.roles.iter().map(|role| role.to_string()).collect()
 }
 

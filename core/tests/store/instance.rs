@@ -4,7 +4,8 @@ use keyrack_core::caller::{Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keys::secret::{self, Secret};
 use keyrack_core::operations::workspace::GetOverview;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
 use keyrack_core::store::{Only, root_keys};
 use serde_json::json;
 

@@ -1,16 +1,16 @@
 //! Operations on keys: the events they leave, and that keys of another workspace do not exist for them.
 
 use keyrack_core::audit::Actor;
-use keyrack_core::changes::Mutation;
 use keyrack_core::clock::Clock;
-use keyrack_core::keys::migration::Algorithm;
+use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::keys::{
     AddPermissions, AddRoles, CreateKey, MigrateKeys, RemovePermissions, RemoveRoles, RerollKey, SetPermissions,
     SetRoles, UpdateCredits, VerifyKey,
 };
 use keyrack_core::operations::permissions::CreateRole;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
 use keyrack_core::store::subject::Subject;
 use keyrack_core::store::workspaces;
 use keyrack_core::{Code, Error};
@@ -188,7 +188,7 @@ async fn second_workspace(instance: &Instance) -> Instance {
     workspaces::insert(&mut transaction, "ws_second", "second", 2).await.unwrap();
     transaction.commit().await.unwrap();
     let actor = Actor::system("test");
-    let mut mutation = Mutation::begin_as(&instance.keyrack, "ws_second", actor).await.unwrap();
+    let mut mutation = instance.keyrack.change_as("ws_second", actor).await.unwrap();
     mutation.touch(Subject::Workspace("ws_second".to_owned()));
     mutation.commit().await.unwrap();
     let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };

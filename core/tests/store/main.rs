@@ -22,9 +22,10 @@ mod retention;
 use std::sync::Arc;
 
 use keyrack_core::caller::{Origin, Via};
-use keyrack_core::catalogue::{self, Operation, Reply};
+use keyrack_core::catalogue::{self, Operation};
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::reply::Reply;
 use keyrack_core::store::Location;
 use keyrack_core::{Error, Keyrack, setup};
 use serde_json::Value;

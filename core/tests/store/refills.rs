@@ -91,7 +91,7 @@ impl Scene {
 }
 
 async fn settle(keyrack: &Keyrack) -> usize {
-    refill::settle_all(keyrack, Calendar::at(keyrack.clock().now()), false).await.unwrap()
+    refill::settle_all(keyrack.state(), Calendar::at(keyrack.clock().now()), false).await.unwrap()
 }
 
 fn daily(remaining: i64, amount: i64) -> Value {

@@ -1,17 +1,17 @@
 //! What is in memory: the same whichever way it came there, and nothing of what cannot be read.
 
 use keyrack_core::audit::Actor;
-use keyrack_core::changes::Mutation;
 use keyrack_core::keys::secret;
-use keyrack_core::keys::verification::{self, Found};
 use keyrack_core::operations::apis::{CreateApi, DeleteApi, ListKeys};
 use keyrack_core::operations::identities::{CreateIdentity, DeleteIdentity};
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, GetKey, Whoami};
 use keyrack_core::operations::permissions::{CreateRole, SetRolePermissions};
 use keyrack_core::operations::ratelimit::{CreateNamespace, DeleteNamespace, Limit, SetOverride};
 use keyrack_core::operations::workspace::GetOverview;
+use keyrack_core::resident::FoundKey;
 use keyrack_core::retention::Retention;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
 use keyrack_core::store::subject::Subject;
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -27,14 +27,13 @@ on_both_engines!(
     what_another_process_made_a_moment_ago_is_found,
 );
 
-fn found(instance: &Instance, key: &str) -> Option<Found> {
-    verification::find(&instance.keyrack, &instance.workspace_id, key)
+fn found(instance: &Instance, key: &str) -> Option<FoundKey> {
+    instance.keyrack.resident().find(&instance.workspace_id, key)
 }
 
 /// Changes rows past all checks, as a damaged dump would, and says of what.
 pub(crate) async fn spoil(instance: &Instance, statements: &[&str], subjects: &[Subject]) {
-    let mut mutation =
-        Mutation::begin_as(&instance.keyrack, &instance.workspace_id, Actor::system("test")).await.unwrap();
+    let mut mutation = instance.keyrack.change_as(&instance.workspace_id, Actor::system("test")).await.unwrap();
     for statement in statements {
         sqlx::query(sqlx::AssertSqlSafe((*statement).to_owned())).execute(mutation.connection()).await.unwrap();
     }

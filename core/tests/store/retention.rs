@@ -67,7 +67,7 @@ impl Scene {
     /// Removes what is due so many ms after the start.
     async fn remove(&self, retention: Retention, later: i64) {
         self.clock.set(START + later);
-        retention::remove(&self.instance.keyrack, retention, START + later).await.unwrap();
+        retention::remove(self.instance.keyrack.state(), retention, START + later).await.unwrap();
     }
 
     /// Rows of each table that knows deleted rows.
@@ -256,7 +256,7 @@ async fn processes_that_run_together_remove_each_thing_once(database: Database) 
         let (database, clock) = (database.clone(), scene.clock.clone());
         tokio::spawn(async move {
             let keyrack = database.open_at(clock).await;
-            retention::remove(&keyrack, both, START + 2 * DAY).await.unwrap();
+            retention::remove(keyrack.state(), both, START + 2 * DAY).await.unwrap();
             removed(&keyrack, "keys") + removed(&keyrack, "expired_keys")
         })
     });
@@ -279,7 +279,7 @@ async fn administration_goes_on_beside_a_long_removal(database: Database) {
     add_deleted_keys(&scene, 4000).await;
     let (_, key) = scene.key(json!({ "credits": { "remaining": 1_000_000 } })).await;
     let keyrack = scene.instance.keyrack.clone();
-    let removal = tokio::spawn(async move { retention::remove(&keyrack, DELETED, START + 31 * DAY).await });
+    let removal = tokio::spawn(async move { retention::remove(keyrack.state(), DELETED, START + 31 * DAY).await });
     let mut done = 0;
     while !removal.is_finished() {
         scene.key(json!({})).await;
@@ -344,7 +344,7 @@ async fn of_an_api_with_very_many_keys_the_plaintexts_go_in_portions(database: D
     add_plaintexts(&scene).await;
     scene.instance.run::<DeleteApi>(json!({ "apiId": scene.api })).await.unwrap();
     assert_eq!(count(&scene.instance, "encrypted_keys").await, 1501);
-    retention::remove_plaintexts(&scene.instance.keyrack).await.unwrap();
+    retention::remove_plaintexts(scene.instance.keyrack.state()).await.unwrap();
     assert_eq!(count(&scene.instance, "encrypted_keys").await, 1, "that of the other API");
     let left = "apis WHERE deleted_at IS NOT NULL AND store_encrypted_keys = 1";
     assert_eq!(count(&scene.instance, left).await, 0, "nothing is looked for again");
@@ -356,10 +356,10 @@ const STEP: i64 = 4 * 60 * 60 * 1000;
 async fn the_time_to_go_by_follows_a_clock_that_jumps_a_day_per_hour(database: Database) {
     let Scene { instance, clock, .. } = Scene::new(&database).await;
     let mut time = BelievedTime::default();
-    assert_eq!(time.advance(&instance.keyrack).await.unwrap(), None, "nothing goes before a time is known");
+    assert_eq!(time.advance(instance.keyrack.state()).await.unwrap(), None, "nothing goes before a time is known");
     let at = async |time: &mut BelievedTime, later: i64| {
         clock.set(START + later);
-        time.advance(&instance.keyrack).await.unwrap().unwrap() - START
+        time.advance(instance.keyrack.state()).await.unwrap().unwrap() - START
     };
     assert_eq!(at(&mut time, TEN_MINUTES).await, TEN_MINUTES);
     assert_eq!(at(&mut time, 5000 * DAY).await, TEN_MINUTES + STEP, "a jump ahead");
@@ -375,13 +375,13 @@ async fn processes_do_not_move_the_time_faster_together(database: Database) {
     let Scene { instance, clock, .. } = Scene::new(&database).await;
     let mut times: Vec<BelievedTime> = (0..4).map(|_| BelievedTime::default()).collect();
     for time in &mut times {
-        time.advance(&instance.keyrack).await.unwrap();
+        time.advance(instance.keyrack.state()).await.unwrap();
     }
     clock.set(START + 5000 * DAY);
     for period in 1..=3 {
         let mut believed = 0;
         for time in &mut times {
-            believed = time.advance(&instance.keyrack).await.unwrap().unwrap();
+            believed = time.advance(instance.keyrack.state()).await.unwrap().unwrap();
         }
         assert!(believed - START <= period * STEP, "{} steps in {period} periods", (believed - START) / STEP);
     }

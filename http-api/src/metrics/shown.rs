@@ -81,7 +81,7 @@ impl Shown {
     }
 
     fn deductions(&self, page: &mut Page<'_>) -> fmt::Result {
-        let waiting = approximate(self.keyrack.waiting_deductions());
+        let waiting = approximate(self.keyrack.credits().waiting());
         page.gauge("credit_deductions_waiting", "Deductions of credits that wait to be made", None, waiting)?;
         let metrics = self.keyrack.metrics();
         let help = "How many deductions were committed together";
@@ -104,7 +104,7 @@ impl Shown {
             Reason::ALL.map(|reason| ([("reason", reason.name())], f64::from(reasons.contains(&reason))));
         page.gauges("health_reason", "1 for each thing that is wrong with the server", reasons)?;
         let metrics = self.keyrack.metrics();
-        if let Some(age) = self.keyrack.change_feed_age() {
+        if let Some(age) = self.keyrack.state().change_feed_age() {
             let help = "Time since the changes of all processes were last followed";
             page.gauge("change_feed_age", help, Some(&Unit::Seconds), age.as_secs_f64())?;
         }

@@ -1,6 +1,6 @@
 //! Every operation is a tool, or there is a reason why not.
 
-use keyrack_core::catalogue::{self, Operation, Visitor};
+use keyrack_core::catalogue::{Operation, Visitor};
 use keyrack_mcp_server::Catalogue;
 use keyrack_mcp_server::naming::{MAX_TOOL_NAME, operation_name, tool_name};
 
@@ -15,7 +15,7 @@ impl Visitor for Names {
 
 fn operations() -> Vec<&'static str> {
     let mut names = Names::default();
-    catalogue::each(&mut names);
+    keyrack_core::each(&mut names);
     names.0
 }
 

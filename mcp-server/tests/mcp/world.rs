@@ -3,7 +3,8 @@
 use keyrack_core::Keyrack;
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::secret::Secret;
-use keyrack_core::setup::{self, NewRootKey};
+use keyrack_core::root_keys::NewRootKey;
+use keyrack_core::setup;
 use keyrack_core::store::Location;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -20,6 +20,7 @@
 //! [postcard wire format]: https://postcard.jamesmunns.com/wire-format
 //! [`Record`]: super::event::Record
 
+mod format;
 mod reading;
 mod room;
 mod segment;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
+use self::format::FRAME_HEAD;
 use self::segment::{Owner, Segment, segments};
 use super::event::Entry;
 use crate::files::{create_private_folder, remove};
@@ -58,8 +60,6 @@ const RETRY_MS: i64 = 1000;
 const SEGMENT_AGE_MS: i64 = 3_600_000;
 /// How often in ms the folder is looked at: others may write there, too.
 const SURVEY_MS: i64 = 60_000;
-/// Before each frame: its length and checksum.
-const FRAME_HEAD: usize = 8;
 
 /// The writing end of the log.
 #[derive(Debug)]

@@ -4,13 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::FRAME_HEAD;
+use super::format::{FRAME_HEAD, HEADER, HEADER_1};
 use crate::analytics::event::{Entry, Record};
-
-/// The first line of a segment: the format and its version.
-pub(super) const HEADER: &[u8] = b"keyrack events 2\n";
-/// That of 0.1.0, whose records say nothing of what was cut.
-const HEADER_1: &[u8] = b"keyrack events 1\n";
 
 /// Shows every event of a segment to `show`, and says whether it ends in a torn frame.
 ///

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use compact_str::CompactString;
 
-use super::reading::HEADER;
+use super::format::HEADER;
 use crate::files::private;
 use crate::ids::RequestId;
 

@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::reading::HEADER;
+use super::format::HEADER;
 use super::*;
 use crate::analytics::event::{RatelimitRecord, Record};
 

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
+use crate::reply::Reply;
 use crate::store::apis::{self, Api};
 use crate::store::subject::Subject;
 use crate::{Caller, Error, Keyrack};
@@ -51,7 +51,7 @@ impl Operation for CreateApi {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let api = Api {
             id: ids::generate(Kind::Api),
             workspace_id: caller.workspace_id().to_owned(),
@@ -63,7 +63,7 @@ impl Operation for CreateApi {
             default_bytes: None,
             store_encrypted_keys: false,
         };
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let now = mutation.now();
         apis::insert(mutation.connection(), &api, now).await?;
         mutation.record(
@@ -72,6 +72,6 @@ impl Operation for CreateApi {
         );
         mutation.touch(Subject::Api(api.id.clone()));
         mutation.commit().await?;
-        Ok(Response { api_id: api.id }.into())
+        Ok(authorized.reply(Response { api_id: api.id }))
     }
 }

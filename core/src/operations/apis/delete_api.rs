@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::{Empty, Reply};
 use crate::store::apis;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -48,8 +48,8 @@ impl Operation for DeleteApi {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
+        let mut mutation = keyrack.change(caller).await?;
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
         let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
         if api.delete_protection {
@@ -66,6 +66,6 @@ impl Operation for DeleteApi {
         );
         mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

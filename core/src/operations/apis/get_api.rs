@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::Reply;
 use crate::store::apis;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -52,10 +53,10 @@ impl Operation for GetApi {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut connection = keyrack.store().read().await?;
         let api = apis::find(&mut connection, caller.workspace_id(), &request.api_id).await?;
         let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
-        Ok(Response { id: api.id, name: api.name }.into())
+        Ok(authorized.reply(Response { id: api.id, name: api.name }))
     }
 }

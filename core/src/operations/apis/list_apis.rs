@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::page::PageSize;
+use crate::reply::{Page, Reply};
 use crate::store::apis::{self, Api};
 use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
@@ -63,9 +64,9 @@ impl Operation for ListApis {
     type Response = Vec<Item>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
-        let reads_all = caller.is_allowed::<Self>(&[]);
-        if !caller.root_key().could_satisfy(&Self::ABOUT.rule) {
-            return Ok(request.limit.page(Vec::new(), |item: &Item| &item.id));
+        let (authorized, reads_all) = (caller.authorize_one_by_one(), caller.is_allowed(&Self::ABOUT.rule, &[]));
+        if !caller.principal().could_satisfy(&Self::ABOUT.rule) {
+            return Ok(authorized.page(Page::default()));
         }
         let mut connection = keyrack.store().read().await?;
         let part = Part {
@@ -74,14 +75,13 @@ impl Operation for ListApis {
             search: request.search.as_deref().unwrap_or_default(),
             count: request.limit.rows_to_look_at(reads_all),
         };
-        let may_read = |api: &Api| reads_all || caller.is_allowed::<Self>(&[("apiId", &api.id)]);
+        let may_read = |api: &Api| reads_all || caller.is_allowed(&Self::ABOUT.rule, &[("apiId", &api.id)]);
         let found = apis::list(&mut connection, part).await?.visible(part.count, |api| &api.id, may_read);
         let page = request.limit.page_of_found(found, |api| &api.id);
-        let items = page.data.into_iter().map(|api| Item {
+        Ok(authorized.page(page.map(|api| Item {
             id: api.id,
             name: api.name,
             delete_protection: api.delete_protection,
-        });
-        Ok(Reply { data: items.collect(), pagination: page.pagination })
+        })))
     }
 }

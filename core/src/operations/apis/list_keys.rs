@@ -5,9 +5,10 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
+use crate::reply::{Page, Reply};
 use crate::store::{identities, keys};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -84,10 +85,10 @@ impl Operation for ListKeys {
         let api = find_api(keyrack, caller.workspace_id(), &request.api_id).await?;
         let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
         let scope = [("apiId", api.stored.id.as_str()), ("keySpaceId", &api.stored.key_space_id)];
-        caller.authorize::<Self>(&scope)?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         if request.decrypt {
             vault(keyrack)?;
-            caller.authorize_also::<Self>("decrypt", &scope)?;
+            caller.authorize_also(&Self::ABOUT.rule, "decrypt", &scope)?;
             stores_plaintexts(&api.stored)?;
         }
         let mut connection = keyrack.store().read().await?;
@@ -97,18 +98,18 @@ impl Operation for ListKeys {
                 identities::find_by_external_id(&mut connection, caller.workspace_id(), external_id).await?;
             match identity {
                 Some(identity) => identity_id = Some(identity.id),
-                None => return Ok(request.limit.page(Vec::new(), |key: &KeyObject| key.id())),
+                None => return Ok(authorized.page(Page::default())),
             }
         }
         let cursor = request.cursor.as_deref().unwrap_or_default();
         let count = request.limit.rows();
         let found = keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, count).await?;
         let page = request.limit.page_of_found(found, |key| &key.id);
-        let mut objects = KeyObject::read(&mut connection, page.data, Calendar::at(keyrack.clock().now())).await?;
+        let mut objects = KeyObject::read(&mut connection, page.rows, Calendar::at(keyrack.clock().now())).await?;
         drop(connection);
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;
         }
-        Ok(Reply { data: objects, pagination: page.pagination })
+        Ok(authorized.page(Page { rows: objects, pagination: page.pagination }))
     }
 }

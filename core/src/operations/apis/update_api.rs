@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::{Empty, Reply};
 use crate::schema::ADDRESS_OR_NETWORK;
 use crate::store::apis::{self, Api};
 use crate::store::subject::Subject;
@@ -76,8 +76,8 @@ impl Operation for UpdateApi {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
+        let mut mutation = keyrack.change(caller).await?;
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
         let before = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
         let mut api = before.clone();
@@ -103,7 +103,7 @@ impl Operation for UpdateApi {
         );
         mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }
 

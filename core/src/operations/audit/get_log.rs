@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::Reply;
 use crate::store::audit_logs;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -56,11 +57,11 @@ impl Operation for GetLog {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let found = audit_logs::find(&mut connection, caller.workspace_id(), &request.log_id).await?;
         let entry = found.ok_or_else(|| Error::not_found(Code::AuditLogNotFound))?;
         let (sequence, hash, previous_hash) = (entry.sequence, entry.hash.clone(), entry.previous_hash.clone());
-        Ok(Response { log: Log::from(entry), sequence, hash, previous_hash }.into())
+        Ok(authorized.reply(Response { log: Log::from(entry), sequence, hash, previous_hash }))
     }
 }

@@ -6,9 +6,11 @@ use serde::Deserialize;
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::caller::Via;
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::distinct;
-use crate::page::{PageSize, Pagination};
+use crate::page::PageSize;
+use crate::reply::Pagination;
+use crate::reply::{Page, Reply};
 use crate::store::audit_search::{self, Wanted};
 use crate::{Caller, Error, Keyrack};
 
@@ -97,12 +99,11 @@ impl Operation for ListLogs {
     type Response = Vec<Log>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Log>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut events = request.events.unwrap_or_default();
         if let Some(event) = request.event {
             if !events.is_empty() && !events.contains(&event) {
-                let pagination = Pagination { has_more: false, cursor: None };
-                return Ok(Reply { data: Vec::new(), pagination: Some(pagination) });
+                return Ok(authorized.page(Page::default()));
             }
             events = vec![event];
         }
@@ -120,7 +121,8 @@ impl Operation for ListLogs {
         let cursor = request.cursor.unwrap_or_default();
         let (workspace_id, limit) = (caller.workspace_id(), request.limit.items());
         let (entries, next) = audit_search::list(&mut connection, workspace_id, &cursor, &wanted, limit).await?;
-        let logs = entries.into_iter().map(Log::from).collect();
-        Ok(Reply { data: logs, pagination: Some(Pagination { has_more: next.is_some(), cursor: next }) })
+        let rows = entries.into_iter().map(Log::from).collect();
+        let pagination = Pagination { has_more: next.is_some(), cursor: next };
+        Ok(authorized.page(Page { rows, pagination }))
     }
 }

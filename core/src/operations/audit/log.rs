@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::audit::Entry;
+use crate::store::audit_entry::Entry;
 use crate::value::Meta;
 
 /// An entry of the audit log.

@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Via;
-use crate::catalogue::{About, Operation, Reply};
-use crate::docs::{self, Reader};
+use crate::catalogue::{About, Operation};
+use crate::docs::Reader;
+use crate::operations::index;
+use crate::reply::Reply;
 use crate::{Caller, Error, Keyrack};
 
 const DEFAULT_LIMIT: i64 = 5;
@@ -67,14 +69,15 @@ impl Operation for Search {
     type Response = Response;
 
     async fn handle(_: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let most = usize::try_from(request.limit).unwrap_or_default();
         let reader = if caller.origin().via == Via::Mcp { Reader::Assistant } else { Reader::Anyone };
-        let pages = docs::search(&request.query, most, reader).into_iter().map(|page| Page {
+        let pages = index().search(&request.query, most, reader).into_iter().map(|page| Page {
             path: page.path,
             title: page.title,
             summary: page.summary,
             text: page.text,
         });
-        Ok(Response { pages: pages.collect() }.into())
+        Ok(authorized.reply(Response { pages: pages.collect() }))
     }
 }

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
 use crate::operations::fields::{self, RatelimitRequest};
+use crate::reply::Reply;
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::Owner;
 use crate::store::subject::Subject;
@@ -66,9 +66,9 @@ impl Operation for CreateIdentity {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let meta = request.meta.as_ref().map(fields::identity_meta).transpose()?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let workspace_id = caller.workspace_id().to_owned();
         let known =
@@ -97,6 +97,6 @@ impl Operation for CreateIdentity {
         }
         mutation.touch(Subject::Identity(identity.id.clone()));
         mutation.commit().await?;
-        Ok(Response { identity_id: identity.id }.into())
+        Ok(authorized.reply(Response { identity_id: identity.id }))
     }
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
+use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
 use crate::store::{identities, ratelimits};
 use crate::{Caller, Code, Error, Keyrack};
@@ -50,8 +50,8 @@ impl Operation for DeleteIdentity {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
         let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
@@ -67,6 +67,6 @@ impl Operation for DeleteIdentity {
         }
         mutation.touch(Subject::Identity(identity.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

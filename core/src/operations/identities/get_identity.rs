@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::IdentityResponse;
+use crate::reply::Reply;
 use crate::store::{identities, ratelimits};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -49,9 +50,9 @@ impl Operation for GetIdentity {
         let mut connection = keyrack.store().read().await?;
         let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
         let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
-        caller.authorize::<Self>(&[("identityId", &identity.id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("identityId", &identity.id)])?;
         let limits = ratelimits::of_identities(&mut connection, &[&identity.id]).await?;
         let limits = limits.into_iter().map(|(_, limit)| limit).collect();
-        Ok(IdentityResponse::new(identity, limits)?.into())
+        Ok(authorized.reply(IdentityResponse::new(identity, limits)?))
     }
 }

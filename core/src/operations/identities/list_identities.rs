@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::IdentityResponse;
 use crate::page::PageSize;
+use crate::reply::{Page, Reply};
 use crate::store::identities::Identity;
 use crate::store::listing::Part;
 use crate::store::{by_owner, identities, ratelimits};
@@ -58,8 +59,8 @@ impl Operation for ListIdentities {
         caller: &Caller,
         request: Request,
     ) -> Result<Reply<Vec<IdentityResponse>>, Error> {
-        // Asked of all identities first, so that the rule has been asked even if the page is empty.
-        let reads_all = caller.is_allowed::<Self>(&[]);
+        let authorized = caller.authorize_one_by_one();
+        let reads_all = caller.is_allowed(&Self::ABOUT.rule, &[]);
         let mut connection = keyrack.store().read().await?;
         let search = request.search.as_deref().unwrap_or_default();
         let is_search = !search.trim().is_empty();
@@ -72,22 +73,24 @@ impl Operation for ListIdentities {
         let mut found = identities::list(&mut connection, part).await?;
         if is_search && !reads_all {
             // A refusal would say that something was found: whoever asks often enough would know every external id.
-            let may_read =
-                |identity: &Identity| caller.is_allowed::<Self>(&[("identityId", identity.id.as_str())]);
+            let may_read = |identity: &Identity| {
+                caller.is_allowed(&Self::ABOUT.rule, &[("identityId", identity.id.as_str())])
+            };
             found = found.visible(part.count, |identity| &identity.id, may_read);
         }
         let page = request.limit.page_of_found(found, |identity| &identity.id);
         if !reads_all {
-            for identity in &page.data {
-                caller.authorize::<Self>(&[("identityId", &identity.id)])?;
+            for identity in &page.rows {
+                let _ = caller.authorize(&Self::ABOUT.rule, &[("identityId", &identity.id)])?;
             }
         }
-        let ids: Vec<&str> = page.data.iter().map(|identity| identity.id.as_str()).collect();
+        let ids: Vec<&str> = page.rows.iter().map(|identity| identity.id.as_str()).collect();
         let mut limits = by_owner(ratelimits::of_identities(&mut connection, &ids).await?);
-        let data = page.data.into_iter().map(|identity| {
+        let rows = page.rows.into_iter().map(|identity| {
             let limits = limits.remove(&identity.id).unwrap_or_default();
             IdentityResponse::new(identity, limits)
         });
-        Ok(Reply { data: data.collect::<Result<_, Error>>()?, pagination: page.pagination })
+        let rows = rows.collect::<Result<_, Error>>()?;
+        Ok(authorized.page(Page { rows, pagination: page.pagination }))
     }
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::{identity_target, limit_facts, ratelimit_event};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
 use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
+use crate::reply::Reply;
 use crate::store::identities::{self, Identity};
 use crate::store::ratelimits::{self, Owner};
 use crate::store::subject::Subject;
@@ -62,12 +63,12 @@ impl Operation for UpdateIdentity {
         caller: &Caller,
         request: Request,
     ) -> Result<Reply<IdentityResponse>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         if let Some(limits) = &request.ratelimits {
             check_names(limits)?;
         }
         let meta = request.meta.as_ref().map(fields::identity_meta).transpose()?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
         let mut identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
@@ -89,7 +90,7 @@ impl Operation for UpdateIdentity {
         mutation.touch(Subject::Identity(identity.id.clone()));
         let answer = IdentityResponse::new(identity, limits.into_iter().map(|(_, limit)| limit).collect())?;
         mutation.commit().await?;
-        Ok(answer.into())
+        Ok(authorized.reply(answer))
     }
 }
 

@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
+use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Gives a key permissions.

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
+use crate::reply::Reply;
 use crate::schema::together;
 use crate::store::apis::Api;
 use crate::store::credits::{Credits, Refill};
@@ -117,10 +117,10 @@ impl Operation for CreateKey {
         let api = api_of_caller(keyrack, caller, &request.api_id).await?;
         let api = &api.stored;
         let scope = [("apiId", api.id.as_str()), ("keySpaceId", &api.key_space_id)];
-        caller.authorize::<Self>(&scope)?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         if request.recoverable {
             vault(keyrack)?;
-            caller.authorize_also::<Self>("recoverable", &scope)?;
+            caller.authorize_also(&Self::ABOUT.rule, "recoverable", &scope)?;
             stores_plaintexts(api)?;
         }
         let credits = request.credits.as_ref().map(|credits| read_credits(credits, "body")).transpose();
@@ -142,7 +142,7 @@ impl Operation for CreateKey {
             permissions: request.permissions.unwrap_or_default(),
             roles: request.roles.unwrap_or_default(),
         };
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         issuing::issue(&mut mutation, api, std::slice::from_ref(&new), UnknownRoles::Refused).await?;
         if request.recoverable {
@@ -153,7 +153,7 @@ impl Operation for CreateKey {
         if !mutation.commit_unless_taken().await? {
             return Err(Error::unexpected("a generated key equals one that exists"));
         }
-        Ok(Response { key_id: new.id, key: Revealed(secret) }.into())
+        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(secret) }))
     }
 }
 

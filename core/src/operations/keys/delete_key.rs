@@ -6,9 +6,9 @@ use serde::Deserialize;
 use super::{locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::{Empty, Reply};
 use crate::store::keys;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -55,8 +55,8 @@ impl Operation for DeleteKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let (authorized, ..) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let (now, target) = (mutation.now(), recorded::target(&mut mutation, &key).await?);
         let description = if request.permanent {
@@ -69,6 +69,6 @@ impl Operation for DeleteKey {
         mutation.record(Event::new("key.delete", description).on(target));
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

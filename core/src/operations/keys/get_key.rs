@@ -6,8 +6,9 @@ use serde::Deserialize;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Reads a key by its id.
@@ -60,10 +61,10 @@ impl Operation for GetKey {
     type Response = KeyObject;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
-        let (key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         if request.decrypt {
             vault(keyrack)?;
-            caller.authorize_also::<Self>("decrypt", &scope_of(&key, &api))?;
+            caller.authorize_also(&Self::ABOUT.rule, "decrypt", &scope_of(&key, &api))?;
             stores_plaintexts(&api.stored)?;
         }
         let mut connection = keyrack.store().read().await?;
@@ -72,6 +73,6 @@ impl Operation for GetKey {
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;
         }
-        Ok(objects.pop().ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
+        Ok(authorized.reply(objects.pop().ok_or_else(|| Error::not_found(Code::KeyNotFound))?))
     }
 }

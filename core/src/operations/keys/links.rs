@@ -8,7 +8,7 @@ use std::hash::Hash;
 use super::{locate, locate_for, recorded};
 use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
-use crate::catalogue::{Operation, Reply};
+use crate::catalogue::Operation;
 use crate::changes::Mutation;
 use crate::keys::issuing::unknown_role;
 use crate::keys::links::{create_identities, create_permissions, permission_connected, role_connected};
@@ -16,6 +16,7 @@ pub(in crate::operations) use crate::keys::links::{
     gained, lost, permission_created, permission_target, role_target,
 };
 use crate::operations::fields::{PermissionResponse, RoleResponse, distinct};
+use crate::reply::Reply;
 use crate::store::identities;
 use crate::store::keys;
 use crate::store::permissions::{self, Permission};
@@ -77,9 +78,9 @@ pub(super) async fn change_permissions<O: Operation>(
     change: Change,
     slugs: Vec<String>,
 ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-    locate_for::<O>(keyrack, caller, key_id).await?;
+    let (authorized, ..) = locate_for::<O>(keyrack, caller, key_id).await?;
     let slugs = distinct(slugs);
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let mut mutation = keyrack.change(caller).await?;
     if change != Change::Remove {
         mutation.correlate();
     }
@@ -87,7 +88,7 @@ pub(super) async fn change_permissions<O: Operation>(
     let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
     if known.len() < slugs.len() {
         match change {
-            Change::Add | Change::Set => caller.authorize_also::<O>(CREATE_PERMISSION.name, &[])?,
+            Change::Add | Change::Set => caller.authorize_also(&O::ABOUT.rule, CREATE_PERMISSION.name, &[])?,
             Change::Remove => return Err(unknown_permission(&slugs, &known)),
         }
     }
@@ -101,7 +102,7 @@ pub(super) async fn change_permissions<O: Operation>(
     let held = permissions::of_key(mutation.connection(), &key.id).await?;
     mutation.touch(Subject::Key(key.id));
     mutation.commit().await?;
-    Ok(held.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
+    Ok(authorized.reply(held.into_iter().map(PermissionResponse::from).collect::<Vec<_>>()))
 }
 
 /// How many of a kind of thing a key may hold itself, whatever ways it gets them: as many as one request may name.
@@ -143,8 +144,8 @@ pub(super) async fn change_roles<O: Operation>(
     change: Change,
     names: Vec<String>,
 ) -> Result<Reply<Vec<RoleResponse>>, Error> {
-    locate_for::<O>(keyrack, caller, key_id).await?;
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let (authorized, ..) = locate_for::<O>(keyrack, caller, key_id).await?;
+    let mut mutation = keyrack.change(caller).await?;
     if change == Change::Set {
         mutation.correlate();
     }
@@ -160,7 +161,7 @@ pub(super) async fn change_roles<O: Operation>(
     let answer = RoleResponse::read(mutation.connection(), held).await?;
     mutation.touch(Subject::Key(key.id));
     mutation.commit().await?;
-    Ok(answer.into())
+    Ok(authorized.reply(answer))
 }
 
 /// The permissions with these slugs, by slug; those that do not exist are created with the slug as their name.

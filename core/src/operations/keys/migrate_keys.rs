@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::error::Fault;
 use crate::ids::{self, Kind};
+use crate::keys::imported::Algorithm;
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
-use crate::keys::migration::Algorithm;
 use crate::operations::fields::{self, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
+use crate::reply::Reply;
 use crate::resident::Api;
 use crate::store::keys::{self, Holder};
 use crate::store::subject::Subject;
@@ -159,7 +159,7 @@ impl Operation for MigrateKeys {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[("apiId", &request.api_id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let api = api_of_caller(keyrack, caller, &request.api_id).await?;
         let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
         let (keys, failures) = read(request.keys, algorithm, &request.migration_id)?;
@@ -175,7 +175,7 @@ impl Operation for MigrateKeys {
         let mut response = import.response;
         response.failures.sort_by_key(|failure| failure.index);
         response.failed = response.failures.iter().map(|failure| failure.hash.clone()).collect();
-        Ok(response.into())
+        Ok(authorized.reply(response))
     }
 }
 
@@ -313,7 +313,7 @@ impl Import<'_> {
     /// Stores a portion, but for the keys whose hash some key has already.
     async fn portion(&mut self, mut portion: Vec<Checked>) -> Result<(), Error> {
         for _ in 0..TRIES {
-            let mut mutation = Mutation::begin(self.keyrack, self.caller).await?;
+            let mut mutation = self.keyrack.change(self.caller).await?;
             mutation.correlate_as(self.correlation_id.clone());
             let hashes: Vec<_> = portion.iter().map(|key| key.new.hash.as_str()).collect();
             let holders = keys::holders(mutation.connection(), &hashes).await?;

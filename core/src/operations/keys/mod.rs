@@ -40,8 +40,8 @@ pub use whoami::Whoami;
 use std::sync::Arc;
 
 use crate::audit::Event;
+use crate::caller::Authorized;
 use crate::catalogue::Operation;
-use crate::changes::Mutation;
 use crate::resident::Api;
 use crate::store::Connection;
 use crate::store::apis;
@@ -69,18 +69,18 @@ async fn locate_for<O: Operation>(
     keyrack: &Keyrack,
     caller: &Caller,
     key_id: &str,
-) -> Result<(Key, Arc<Api>), Error> {
+) -> Result<(Authorized, Key, Arc<Api>), Error> {
     let mut connection = keyrack.store().read().await?;
     let key = find(&mut connection, caller, key_id).await?;
     // Not held while memory may have to follow.
     drop(connection);
     let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
-    authorize_on::<O>(caller, &key, &api)?;
-    Ok((key, api))
+    let authorized = authorize_on::<O>(caller, &key, &api)?;
+    Ok((authorized, key, api))
 }
 
-fn authorize_on<O: Operation>(caller: &Caller, key: &Key, api: &Api) -> Result<(), Error> {
-    caller.authorize::<O>(&scope_of(key, api))
+fn authorize_on<O: Operation>(caller: &Caller, key: &Key, api: &Api) -> Result<Authorized, Error> {
+    caller.authorize(&O::ABOUT.rule, &scope_of(key, api))
 }
 
 /// The ids that rules on a key ask about.
@@ -158,7 +158,7 @@ pub(super) async fn reveal(keyrack: &Keyrack, caller: &Caller, objects: &mut [Ke
     if opened.is_empty() {
         return Ok(());
     }
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let mut mutation = keyrack.change(caller).await?;
     for object in objects {
         let Some(secret) = opened.remove(object.id()) else { continue };
         let description = format!("Read the plaintext of key {}", object.id());

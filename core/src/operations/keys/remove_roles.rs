@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use super::links::{Change, change_roles};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::{ID_PATTERN, RoleResponse};
+use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Takes roles from a key.

@@ -7,12 +7,13 @@ use serde_json::json;
 use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN};
+use crate::reply::Reply;
 use crate::store::apis::Api;
 use crate::store::credits::{self, Credits};
 use crate::store::encrypted_keys;
@@ -91,16 +92,16 @@ impl Operation for RerollKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let (old, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let (authorized, old, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let mut connection = keyrack.store().read().await?;
         let is_recoverable = !encrypted_keys::of_keys(&mut connection, &[&old.id]).await?.is_empty();
         drop(connection);
         if is_recoverable {
-            caller.authorize_also::<Self>("recoverable", &scope_of(&old, &api))?;
+            caller.authorize_also(&Self::ABOUT.rule, "recoverable", &scope_of(&old, &api))?;
             vault(keyrack)?;
             stores_plaintexts(&api.stored)?;
         }
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let (old, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let generated = generate(&api.stored, &old)?;
         let rerolling = Rerolling::begin(&mut mutation, Rerolled::Key(&old.id), old.expires_at).await?;
@@ -127,7 +128,7 @@ impl Operation for RerollKey {
         mutation.touch(Subject::Key(new.id.clone()));
         mutation.touch(Subject::Key(old.id));
         mutation.commit().await?;
-        Ok(Response { key_id: new.id, key: Revealed(generated.secret) }.into())
+        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(generated.secret) }))
     }
 }
 

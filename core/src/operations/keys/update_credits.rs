@@ -7,9 +7,10 @@ use serde_json::json;
 use super::{locate, locate_for, recorded};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
 use crate::operations::fields::KeyCredits;
+use crate::reply::Reply;
 use crate::store::credits::{self, Credits};
 use crate::store::keys;
 use crate::store::subject::Subject;
@@ -70,9 +71,9 @@ impl Operation for UpdateCredits {
     type Response = KeyCredits;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyCredits>, Error> {
-        let (_, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let value = request.value.into_change().flatten();
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let before = credits::find(mutation.connection(), &key.id).await?;
         change(&mut mutation, &key.id, request.operation, value).await?;
@@ -90,7 +91,7 @@ impl Operation for UpdateCredits {
         );
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
-        Ok(KeyCredits::from(credits).into())
+        Ok(authorized.reply(KeyCredits::from(credits)))
     }
 }
 

@@ -9,9 +9,10 @@ use super::recorded::{self, Facts, Parts};
 use super::{locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
 use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::reply::{Empty, Reply};
 use crate::schema::together;
 use crate::store::credits::{self, Refill};
 use crate::store::keys::{self, Key};
@@ -116,14 +117,14 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        let (_, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let meta = match &request.meta {
             Patch::Value(meta) => fields::key_meta(meta).map(Patch::Value),
             Patch::Null => Ok(Patch::Null),
             Patch::Absent => Ok(Patch::Absent),
         };
         let (refill, meta) = together(read_refill(&request.credits), meta)?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let (mut key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let parts = Parts {
@@ -168,7 +169,7 @@ impl Operation for UpdateKey {
         );
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }
 

@@ -10,18 +10,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::analytics::event::{self, Event};
 use crate::analytics::texts::Tags;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{Integer, List, Text, Unread, sent};
-use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
-use crate::ids::RequestId;
+use crate::caller::Authorized;
+use crate::catalogue::{About, Attempt, Effect, Operation};
 use crate::keys::migration;
 use crate::keys::verdict::Verdict;
-use crate::keys::verification::{
-    self, AskedLimit, CheckedLimit, CheckedLimits, Decision, Found, Question, shared_limits,
-};
+use crate::keys::verification::{AskedLimit, Begun, CheckedLimit, Noted, Question, Verified};
 use crate::operations::fields::RatelimitResponse;
+use crate::reply::Reply;
+use crate::resident::FoundKey;
 use crate::resident::NEVER;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
@@ -38,7 +37,7 @@ pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
 /// What is asked. It holds a key and has no `Debug`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Asked<'a> {
+struct Asked<'a> {
     /// The full key, with its prefix.
     #[serde(borrow)]
     key: Text<'a, 1, 512>,
@@ -102,11 +101,7 @@ impl<'a> LimitRequest<'a> {
 
 /// What is answered: the wire's form of it is [`Shown`].
 #[derive(Debug)]
-pub struct Response {
-    /// The key, unless there is none that the caller may know of.
-    found: Option<Found>,
-    decision: Decision,
-}
+pub struct Response(pub Verified);
 
 impl Serialize for Response {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -209,6 +204,13 @@ struct LimitResponse<'a> {
     auto_apply: bool,
 }
 
+impl VerifyKey {
+    /// Whether a body is plainly right: read without the schema.
+    pub fn is_plain(body: &str) -> bool {
+        serde_json::from_str::<Asked<'_>>(body).is_ok()
+    }
+}
+
 impl Operation for VerifyKey {
     const ABOUT: About = About {
         name: "keys.verifyKey",
@@ -231,6 +233,7 @@ impl Operation for VerifyKey {
         .denied_as(OnDenied::Verdict),
         effect: Effect::Write,
         idempotent: false,
+        is_hot: true,
         request_secrets: &["/key"],
         hidden_from_assistants: &["migrationId"],
         errors: &[Code::PreconditionFailed],
@@ -243,69 +246,64 @@ impl Operation for VerifyKey {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let started = Instant::now();
         let asked: Asked<'_> = request.0.read()?;
-        let Some(found) = find(keyrack, caller, &asked)? else { return Ok(not_found(keyrack).into()) };
-        let is_imported = found.key.is_waiting();
-        if is_imported && !migration::settle(keyrack, caller, &found.key, &asked.key).await? {
-            return Ok(not_found(keyrack).into());
+        let verifier = keyrack.verifier();
+        let found = find(keyrack, caller, &asked)?;
+        let Some((authorized, found)) = found else { return Ok(not_found(keyrack, caller)) };
+        if found.key.is_waiting() && !migration::settle(keyrack.state(), caller, &found.key, &asked.key).await? {
+            return Ok(authorized.reply(Response(verifier.not_found())));
         }
         let limits = asked.limits();
-        let question = asked.question(keyrack, caller, &limits);
-        let decision = verification::decide(keyrack, &found, &question).await?;
-        let noted = Noted::of(caller, &asked, question.at, started);
-        Ok(answered(keyrack, found, decision, noted).into())
+        let question = asked.question(keyrack, caller, &limits, started);
+        Ok(authorized.reply(Response(verifier.verify(found, question).await?)))
     }
-}
 
-impl Hot for VerifyKey {
-    type Asked<'a> = Asked<'a>;
-
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Response> {
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &str) -> Attempt<Response> {
         let started = Instant::now();
-        let found = match find(keyrack, caller, &asked) {
+        let Ok(asked) = serde_json::from_str::<Asked<'_>>(body) else { return Attempt::Unclear };
+        let (authorized, found) = match find(keyrack, caller, &asked) {
             Ok(Some(found)) => found,
-            Ok(None) => return Attempt::Answered(Ok(not_found(keyrack))),
+            Ok(None) => return Attempt::Answered(Ok(not_found(keyrack, caller))),
             Err(error) => return Attempt::Answered(Err(error)),
         };
         if found.key.is_waiting() {
             return Attempt::Unclear;
         }
         let limits = asked.limits();
-        let question = asked.question(keyrack, caller, &limits);
-        let decision = match verification::decide_without_balance(keyrack, &found, &question) {
-            Ok(decision) => decision,
-            Err(error) => return Attempt::Answered(Err(error)),
-        };
-        let noted = Noted::of(caller, &asked, question.at, started);
-        if found.key.balance.is_none() {
-            return Attempt::Answered(Ok(answered(keyrack, found, decision, noted)));
+        let question = asked.question(keyrack, caller, &limits, started);
+        match keyrack.verifier().begin(found, question) {
+            Ok(Begun::Done(verified)) => Attempt::Answered(Ok(authorized.reply(Response(verified)))),
+            Ok(Begun::Waits(unsettled)) => {
+                let keyrack = keyrack.clone();
+                // A deduction goes on when its client leaves, and so must its event.
+                Attempt::go_on(async move {
+                    let verified = keyrack.verifier().settle(unsettled).await?;
+                    Ok(authorized.reply(Response(verified)))
+                })
+            }
+            Err(error) => Attempt::Answered(Err(error)),
         }
-        let (keyrack, cost, at) = (keyrack.clone(), question.cost, question.at);
-        // A deduction goes on when its client leaves, and so must its event.
-        Attempt::go_on(async move {
-            let decision = verification::settle(&keyrack, &found, decision, cost, at).await?;
-            Ok(answered(&keyrack, found, decision, noted))
-        })
     }
 }
 
+/// The answer about a key that is not there, or that the caller may not verify: the same for both.
+fn not_found(keyrack: &Keyrack, caller: &Caller) -> Reply<Response> {
+    caller.authorize_to_learn_nothing().reply(Response(keyrack.verifier().not_found()))
+}
+
 /// The key, if there is one that the caller may verify.
-fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<Found>, Error> {
+fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<(Authorized, FoundKey)>, Error> {
     let key_spaces = asked.keyspaces.as_ref();
     let is_wanted = |id: &str| key_spaces.is_none_or(|wanted| wanted.0.iter().any(|wanted| **wanted == *id));
     let (workspace_id, text) = (caller.workspace_id(), &*asked.key);
-    let mut found = verification::find(keyrack, workspace_id, text);
+    let mut found = keyrack.resident().find(workspace_id, text);
     if let (None, Some(migration_id)) = (&found, &asked.migration_id) {
-        found = migration::find_waiting(keyrack, workspace_id, text, migration_id)?;
+        found = migration::find_waiting(keyrack.resident(), workspace_id, text, migration_id)?;
     }
-    let found = found.filter(|found| is_wanted(&found.key_space_id));
-    let Some(found) = found else {
-        caller.answered_as_unknown();
-        return Ok(None);
-    };
+    let Some(found) = found.filter(|found| is_wanted(&found.key_space_id)) else { return Ok(None) };
     let scope =
         [("apiId", &*found.key.place.api_id), ("keySpaceId", &found.key_space_id), ("keyId", &found.key.id)];
-    if caller.is_allowed::<VerifyKey>(&scope) {
-        return Ok(Some(found));
+    if let Ok(authorized) = caller.authorize(const { &VerifyKey::ABOUT.rule }, &scope) {
+        return Ok(Some((authorized, found)));
     }
     keyrack.metrics().hidden_keys.add(1);
     keyrack.refusals().warn_of_hidden_key(keyrack.clock().now(), caller);
@@ -317,61 +315,28 @@ impl<'a> Asked<'a> {
         self.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect()
     }
 
-    fn question(&'a self, keyrack: &Keyrack, caller: &Caller, limits: &'a [AskedLimit<'a>]) -> Question<'a> {
+    fn question(
+        &'a self,
+        keyrack: &Keyrack,
+        caller: &Caller,
+        limits: &'a [AskedLimit<'a>],
+        started: Instant,
+    ) -> Question<'a> {
+        let tags = Tags::of(self.tags.iter().flat_map(|tags| &tags.0).map(|tag| &**tag));
+        let (request_id, at) = (caller.origin().request_id, keyrack.clock().now());
         Question {
             permissions: self.permissions.as_deref(),
             cost: self.credits.as_ref().map(|credits| credits.cost.0),
             limits,
             address: caller.origin().address,
-            at: keyrack.clock().now(),
+            noted: Noted { request_id, at, tags, started },
         }
     }
 }
 
-/// What the event of a verification says of its request.
-struct Noted {
-    request_id: RequestId,
-    /// Unix ms.
-    at: i64,
-    tags: Tags,
-    started: Instant,
-}
-
-impl Noted {
-    fn of(caller: &Caller, asked: &Asked<'_>, at: i64, started: Instant) -> Self {
-        let tags = Tags::of(asked.tags.iter().flat_map(|tags| &tags.0).map(|tag| &**tag));
-        Noted { request_id: caller.origin().request_id, at, tags, started }
-    }
-}
-
-/// The answer that a decision makes, which is counted and recorded.
-fn answered(keyrack: &Keyrack, found: Found, decision: Decision, noted: Noted) -> Response {
-    if decision.verdict == Verdict::NotFound {
-        return not_found(keyrack);
-    }
-    keyrack.metrics().verified(decision.verdict);
-    keyrack.recorder().record(Event::Verification(event::Verification {
-        request_id: noted.request_id,
-        time: noted.at,
-        found: found.clone(),
-        outcome: decision.verdict,
-        tags: noted.tags,
-        spent_credits: decision.spent,
-        latency: noted.started.elapsed(),
-    }));
-    Response { found: Some(found), decision }
-}
-
-fn not_found(keyrack: &Keyrack) -> Response {
-    keyrack.metrics().verified(Verdict::NotFound);
-    let decision =
-        Decision { verdict: Verdict::NotFound, remaining: None, spent: 0, limits: CheckedLimits::new() };
-    Response { found: None, decision }
-}
-
 impl<'a> Shown<'a> {
     fn of(response: &'a Response) -> Self {
-        let Response { found, decision } = response;
+        let Verified { found, decision } = &response.0;
         let key = found.as_ref().map(|found| &*found.key);
         Shown {
             valid: decision.verdict == Verdict::Valid,
@@ -392,9 +357,9 @@ impl<'a> Shown<'a> {
 }
 
 impl<'a> Identity<'a> {
-    fn of(found: &'a Found) -> Option<Self> {
+    fn of(found: &'a FoundKey) -> Option<Self> {
         let identity = found.identity.as_deref()?;
-        let limits = shared_limits(found).map(|(limit, _)| RatelimitResponse {
+        let limits = found.shared_limits().map(|(limit, _)| RatelimitResponse {
             id: limit.id.to_string(),
             name: limit.name.to_string(),
             limit: limit.limit,

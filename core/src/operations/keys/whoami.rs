@@ -6,8 +6,9 @@ use serde::Deserialize;
 use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::keys::secret::{self, Secret};
+use crate::reply::Reply;
 use crate::store::keys;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -51,8 +52,8 @@ impl Operation for Whoami {
         let key = keys::find_by_hash(&mut connection, &hash).await?;
         let key = key.filter(|key| key.workspace_id == caller.workspace_id());
         let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
-        authorize_on::<Self>(caller, &key, &api)?;
+        let authorized = authorize_on::<Self>(caller, &key, &api)?;
         let object = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?.pop();
-        Ok(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?.into())
+        Ok(authorized.reply(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?))
     }
 }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::slug_is_taken;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
 use crate::operations::fields::SLUG_PATTERN;
 use crate::operations::keys::permission_created;
+use crate::reply::Reply;
 use crate::store::permissions::{self, Permission};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -60,14 +60,14 @@ impl Operation for CreatePermission {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let permission = Permission {
             id: ids::generate(Kind::Permission),
             slug: request.slug,
             name: request.name,
             description: request.description.filter(|text| !text.is_empty()),
         };
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let (workspace_id, now) = (caller.workspace_id(), mutation.now());
         let slugs = std::slice::from_ref(&permission.slug);
         if !permissions::find_by_slugs(mutation.connection(), workspace_id, slugs).await?.is_empty() {
@@ -76,6 +76,6 @@ impl Operation for CreatePermission {
         permissions::insert(mutation.connection(), workspace_id, std::slice::from_ref(&permission), now).await?;
         mutation.record(permission_created(&permission));
         mutation.commit().await?;
-        Ok(Response { permission_id: permission.id }.into())
+        Ok(authorized.reply(Response { permission_id: permission.id }))
     }
 }

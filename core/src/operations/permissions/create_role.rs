@@ -7,11 +7,11 @@ use super::name_is_taken;
 use super::set_role_permissions::connected;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
 use crate::operations::fields::{SLUG_PATTERN, distinct};
 use crate::operations::keys::{permissions_by_slug, role_target};
+use crate::reply::Reply;
 use crate::store::permissions;
 use crate::store::roles::{self, Role};
 use crate::{Caller, Code, Error, Keyrack};
@@ -75,21 +75,21 @@ impl Operation for CreateRole {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let slugs = distinct(request.permissions.unwrap_or_default());
         if !slugs.is_empty() {
-            caller.authorize_also::<Self>("attach", &[])?;
+            caller.authorize_also(&Self::ABOUT.rule, "attach", &[])?;
         }
         let role = Role {
             id: ids::generate(Kind::Role),
             name: request.name,
             description: request.description.filter(|text| !text.is_empty()),
         };
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         let (workspace_id, now) = (caller.workspace_id(), mutation.now());
         let known = permissions::find_by_slugs(mutation.connection(), workspace_id, &slugs).await?;
         if known.len() < slugs.len() {
-            caller.authorize_also::<Self>("create", &[])?;
+            caller.authorize_also(&Self::ABOUT.rule, "create", &[])?;
         }
         let names = std::slice::from_ref(&role.name);
         if !roles::find_by_names(mutation.connection(), workspace_id, names).await?.is_empty() {
@@ -104,6 +104,6 @@ impl Operation for CreateRole {
             mutation.record(connected(&role, permission));
         }
         mutation.commit().await?;
-        Ok(Response { role_id: role.id }.into())
+        Ok(authorized.reply(Response { role_id: role.id }))
     }
 }

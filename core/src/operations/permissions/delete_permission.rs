@@ -3,9 +3,9 @@
 use super::{PermissionRequest, find_permission};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::keys::permission_target;
+use crate::reply::{Empty, Reply};
 use crate::store::permissions;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -37,8 +37,8 @@ impl Operation for DeletePermission {
         caller: &Caller,
         request: PermissionRequest,
     ) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut mutation = keyrack.change(caller).await?;
         let permission = find_permission(&mut mutation, &request.permission).await?;
         mutation.touch_keys_holding(&permission.id).await?;
         permissions::delete(mutation.connection(), &permission.id).await?;
@@ -48,6 +48,6 @@ impl Operation for DeletePermission {
         );
         mutation.touch(Subject::Permission(permission.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

@@ -3,9 +3,9 @@
 use super::{RoleRequest, find_role};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::keys::role_target;
+use crate::reply::{Empty, Reply};
 use crate::store::roles;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -33,14 +33,14 @@ impl Operation for DeleteRole {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: RoleRequest) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut mutation = keyrack.change(caller).await?;
         let role = find_role(&mut mutation, &request.role).await?;
         mutation.touch_keys_holding(&role.id).await?;
         roles::delete(mutation.connection(), &role.id).await?;
         mutation.record(Event::new("role.delete", format!("Deleted role {}", role.id)).on(role_target(&role)));
         mutation.touch(Subject::Role(role.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::PermissionRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::PermissionResponse;
+use crate::reply::Reply;
 use crate::store::permissions;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -32,10 +33,10 @@ impl Operation for GetPermission {
         caller: &Caller,
         request: PermissionRequest,
     ) -> Result<Reply<PermissionResponse>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let permission = permissions::find(&mut connection, caller.workspace_id(), &request.permission).await?;
         let permission = permission.ok_or_else(|| Error::not_found(Code::PermissionNotFound))?;
-        Ok(PermissionResponse::from(permission).into())
+        Ok(authorized.reply(PermissionResponse::from(permission)))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::RoleRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::RoleResponse;
+use crate::reply::Reply;
 use crate::store::roles;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -32,12 +33,12 @@ impl Operation for GetRole {
         caller: &Caller,
         request: RoleRequest,
     ) -> Result<Reply<RoleResponse>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let role = roles::find(&mut connection, caller.workspace_id(), &request.role).await?;
         let role = role.ok_or_else(|| Error::not_found(Code::RoleNotFound))?;
         let roles = RoleResponse::read(&mut connection, vec![role]).await?;
         let role = roles.into_iter().next().ok_or_else(|| Error::unexpected("a role was lost"))?;
-        Ok(role.into())
+        Ok(authorized.reply(role))
     }
 }

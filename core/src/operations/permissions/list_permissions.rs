@@ -2,8 +2,9 @@
 
 use super::ListRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::PermissionResponse;
+use crate::reply::Reply;
 use crate::store::permissions;
 use crate::{Caller, Error, Keyrack};
 
@@ -32,11 +33,10 @@ impl Operation for ListPermissions {
         caller: &Caller,
         request: ListRequest,
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let found = permissions::list(&mut connection, request.part(caller)).await?;
         let page = request.limit.page_of_found(found, |permission| &permission.id);
-        let data = page.data.into_iter().map(PermissionResponse::from).collect();
-        Ok(Reply { data, pagination: page.pagination })
+        Ok(authorized.page(page.map(PermissionResponse::from)))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::ListRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::operations::fields::RoleResponse;
+use crate::reply::{Page, Reply};
 use crate::store::roles;
 use crate::{Caller, Error, Keyrack};
 
@@ -32,11 +33,11 @@ impl Operation for ListRoles {
         caller: &Caller,
         request: ListRequest,
     ) -> Result<Reply<Vec<RoleResponse>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let found = roles::list(&mut connection, request.part(caller)).await?;
         let page = request.limit.page_of_found(found, |role| &role.id);
-        let data = RoleResponse::read(&mut connection, page.data).await?;
-        Ok(Reply { data, pagination: page.pagination })
+        let rows = RoleResponse::read(&mut connection, page.rows).await?;
+        Ok(authorized.page(Page { rows, pagination: page.pagination }))
     }
 }

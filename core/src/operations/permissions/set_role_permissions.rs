@@ -8,10 +8,11 @@ use serde::Deserialize;
 use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
 use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
+use crate::reply::Reply;
 use crate::store::Connection;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
@@ -75,9 +76,9 @@ impl Operation for SetRolePermissions {
         caller: &Caller,
         request: Request,
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let slugs = distinct(request.permissions);
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let named = request.role.as_deref().or(request.role_id.as_deref()).unwrap_or_default();
         let role = find_role(&mut mutation, named).await?;
@@ -86,7 +87,7 @@ impl Operation for SetRolePermissions {
         }
         let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
         if known.len() < slugs.len() {
-            caller.authorize_also::<Self>("create", &[])?;
+            caller.authorize_also(&Self::ABOUT.rule, "create", &[])?;
         }
         let held = permissions_of(mutation.connection(), &role).await?;
         let wanted = permissions_by_slug(&mut mutation, slugs).await?;
@@ -94,7 +95,7 @@ impl Operation for SetRolePermissions {
             replace(&mut mutation, &role, &held, &wanted).await?;
             mutation.commit().await?;
         }
-        Ok(wanted.into_iter().map(PermissionResponse::from).collect::<Vec<_>>().into())
+        Ok(authorized.reply(wanted.into_iter().map(PermissionResponse::from).collect::<Vec<_>>()))
     }
 }
 

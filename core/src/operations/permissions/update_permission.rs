@@ -6,10 +6,10 @@ use serde::Deserialize;
 use super::{find_permission, slug_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::operations::keys::permission_target;
+use crate::reply::Reply;
 use crate::store::permissions;
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -65,13 +65,13 @@ impl Operation for UpdatePermission {
         caller: &Caller,
         request: Request,
     ) -> Result<Reply<PermissionResponse>, Error> {
-        caller.authorize::<Self>(&[("permissionId", &request.permission)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let _ = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &request.permission)])?;
+        let mut mutation = keyrack.change(caller).await?;
         let mut permission = find_permission(&mut mutation, &request.permission).await?;
         // What was named may have been a slug that reads like the id of another permission.
-        caller.authorize::<Self>(&[("permissionId", &permission.id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &permission.id)])?;
         if request.name.is_none() && request.slug.is_none() && request.description.is_absent() {
-            return Ok(PermissionResponse::from(permission).into());
+            return Ok(authorized.reply(PermissionResponse::from(permission)));
         }
         let before = PermissionResponse::from(permission.clone());
         if let Some(slug) = request.slug.filter(|slug| *slug != permission.slug) {
@@ -95,6 +95,6 @@ impl Operation for UpdatePermission {
         );
         mutation.touch(Subject::Permission(permission.id.clone()));
         mutation.commit().await?;
-        Ok(PermissionResponse::from(permission).into())
+        Ok(authorized.reply(PermissionResponse::from(permission)))
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{find_role, name_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation};
 use crate::operations::keys::role_target;
+use crate::reply::Reply;
 use crate::store::roles::{self, Role};
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -76,13 +76,13 @@ impl Operation for UpdateRole {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[("roleId", &request.role)])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let _ = caller.authorize(&Self::ABOUT.rule, &[("roleId", &request.role)])?;
+        let mut mutation = keyrack.change(caller).await?;
         let mut role = find_role(&mut mutation, &request.role).await?;
         // What was named may have been a name that reads like the id of another role.
-        caller.authorize::<Self>(&[("roleId", &role.id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("roleId", &role.id)])?;
         if request.name.is_none() && request.description.is_absent() {
-            return Ok(Response::from(role).into());
+            return Ok(authorized.reply(Response::from(role)));
         }
         let before = Response::from(role.clone());
         if let Some(name) = request.name.filter(|name| *name != role.name) {
@@ -101,6 +101,6 @@ impl Operation for UpdateRole {
         mutation.record(event.changing(Changes::between(&before, &Response::from(role.clone()))));
         mutation.touch(Subject::Role(role.id.clone()));
         mutation.commit().await?;
-        Ok(Response::from(role).into())
+        Ok(authorized.reply(Response::from(role)))
     }
 }

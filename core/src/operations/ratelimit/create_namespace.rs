@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::namespace::{insert, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
+use crate::reply::Reply;
 use crate::store::namespaces::Namespace;
 use crate::store::subject::Subject;
 use crate::store::{namespaces, overrides};
@@ -54,8 +55,8 @@ impl Operation for CreateNamespace {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut mutation = keyrack.change(caller).await?;
         let found = namespaces::find(mutation.connection(), caller.workspace_id(), &request.name).await?;
         let namespace_id = match found {
             None => insert(&mut mutation, &request.name).await?,
@@ -65,7 +66,7 @@ impl Operation for CreateNamespace {
             Some(namespace) => return Err(is_taken(&namespace, &request.name)),
         };
         mutation.commit().await?;
-        Ok(Response { namespace_id }.into())
+        Ok(authorized.reply(Response { namespace_id }))
     }
 }
 

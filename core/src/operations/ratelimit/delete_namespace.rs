@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
+use crate::reply::{Empty, Reply};
 use crate::store::namespaces;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -49,7 +50,7 @@ impl Operation for DeleteNamespace {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let id = &namespace.stored.id;
-        caller.authorize::<Self>(&[("namespaceId", id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", id)])?;
         let mut mutation = begin_change(keyrack, caller, &namespace).await?;
         let now = mutation.now();
         namespaces::delete(mutation.connection(), id, now).await?;
@@ -57,6 +58,6 @@ impl Operation for DeleteNamespace {
         mutation.record(event.on(target(&namespace.stored)));
         mutation.touch(Subject::Namespace(id.clone()));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, rule_facts, target};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
+use crate::reply::{Empty, Reply};
 use crate::store::overrides;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -51,7 +52,7 @@ impl Operation for DeleteOverride {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let namespace_id = &namespace.stored.id;
-        caller.authorize::<Self>(&[("namespaceId", namespace_id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", namespace_id)])?;
         let mut mutation = begin_change(keyrack, caller, &namespace).await?;
         let found = overrides::find_by_pattern(mutation.connection(), namespace_id, &request.identifier).await?;
         let rule = found.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
@@ -66,6 +67,6 @@ impl Operation for DeleteOverride {
         mutation.record(event.on(primary).on(target(&namespace.stored)).changing(changes));
         mutation.touch(Subject::Override(rule.id.to_string()));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

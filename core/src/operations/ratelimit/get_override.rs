@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::namespace::find_live;
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::ratelimit::override_rules::OverrideRule;
+use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Reads the override that applies to an identifier.
@@ -83,7 +84,8 @@ impl Operation for GetOverride {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let rule = namespace.overrides.find(&request.identifier);
         let rule = rule.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
-        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id), ("overrideId", &rule.id)])?;
-        Ok(Override::from(&*rule).into())
+        let authorized = caller
+            .authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id), ("overrideId", &rule.id)])?;
+        Ok(authorized.reply(Override::from(&*rule)))
     }
 }

@@ -11,9 +11,10 @@ use crate::analytics::event::{self, Event};
 use crate::analytics::texts::KeptText;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
-use crate::catalogue::{About, Attempt, Effect, Hot, Operation, Reply};
+use crate::catalogue::{About, Attempt, Effect, Operation};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::ratelimit::window::Decision;
+use crate::reply::Reply;
 use crate::resident::Namespace;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -29,7 +30,7 @@ pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
 /// What is asked.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Id or name of the namespace; created if new.
     #[serde(borrow)]
     pub(super) namespace: Text<'a, 1, 512>,
@@ -79,6 +80,13 @@ pub(super) struct Decided {
     pub(super) latency: Duration,
 }
 
+impl Limit {
+    /// Whether a body is plainly right: read without the schema.
+    pub fn is_plain(body: &str) -> bool {
+        serde_json::from_str::<Asked<'_>>(body).is_ok()
+    }
+}
+
 impl Operation for Limit {
     const ABOUT: About = About {
         name: "ratelimit.limit",
@@ -101,6 +109,7 @@ impl Operation for Limit {
         }]),
         effect: Effect::Write,
         idempotent: false,
+        is_hot: true,
         errors: &[Code::RatelimitNamespaceGone],
         ..About::DEFAULT
     };
@@ -111,14 +120,11 @@ impl Operation for Limit {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let asked: Asked<'_> = request.0.read()?;
         let namespace = find_or_create::<Self>(keyrack, caller, &[&asked.namespace]).await?.remove(0);
-        decide(keyrack, caller, &asked, &namespace).map(Reply::from)
+        decide(keyrack, caller, &asked, &namespace)
     }
-}
 
-impl Hot for Limit {
-    type Asked<'a> = Asked<'a>;
-
-    fn answer(keyrack: &Keyrack, caller: &Caller, asked: Self::Asked<'_>) -> Attempt<Response> {
+    fn attempt(keyrack: &Keyrack, caller: &Caller, body: &str) -> Attempt<Response> {
+        let Ok(asked) = serde_json::from_str::<Asked<'_>>(body) else { return Attempt::Unclear };
         match keyrack.resident().namespace(caller.workspace_id(), &asked.namespace) {
             Some(namespace) => Attempt::Answered(decide(keyrack, caller, &asked, &namespace)),
             // It may be there to be made.
@@ -132,22 +138,22 @@ fn decide(
     caller: &Caller,
     asked: &Asked<'_>,
     namespace: &Arc<Namespace>,
-) -> Result<Response, Error> {
+) -> Result<Reply<Response>, Error> {
     not_gone(namespace)?;
-    caller.authorize::<Limit>(&[("namespaceId", &namespace.stored.id)])?;
+    let authorized = caller.authorize(const { &Limit::ABOUT.rule }, &[("namespaceId", &namespace.stored.id)])?;
     let started = Instant::now();
     let (check, override_id) = asked.check(namespace);
     let time = keyrack.clock().now();
     let decision = keyrack.counters().check(&check, time);
     let decided = Decided { limit: check.limit, override_id, decision, time, latency: started.elapsed() };
     asked.record(keyrack, caller, namespace, &decided);
-    Ok(Response {
+    Ok(authorized.reply(Response {
         limit: decided.limit,
         remaining: decision.remaining,
         reset: decision.reset_ms,
         success: decision.passed,
         override_id: decided.override_id,
-    })
+    }))
 }
 
 impl Asked<'_> {

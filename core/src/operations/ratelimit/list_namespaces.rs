@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::page::PageSize;
+use crate::reply::Reply;
 use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
@@ -59,18 +60,17 @@ impl Operation for ListNamespaces {
     type Response = Vec<Item>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
         let search = request.search.unwrap_or_default();
         let workspace_id = caller.workspace_id();
         let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit.rows() };
         let page = request.limit.page_of_found(namespaces::list(&mut connection, part).await?, |item| &item.id);
-        let items = page.data.into_iter().map(|namespace| Item {
+        Ok(authorized.page(page.map(|namespace| Item {
             id: namespace.id,
             name: namespace.name,
             created_at: namespace.created_at,
-        });
-        Ok(Reply { data: items.collect(), pagination: page.pagination })
+        })))
     }
 }

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::page::PageSize;
+use crate::reply::Reply;
 use crate::store::overrides;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -53,11 +54,11 @@ impl Operation for ListOverrides {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Override>>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
-        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id)])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
         let rows = overrides::list(&mut connection, &namespace.stored.id, &cursor, request.limit.rows()).await?;
         let items: Vec<Override> = rows.iter().map(Override::from).collect();
-        Ok(request.limit.page(items, Override::id))
+        Ok(authorized.page(request.limit.page(items, Override::id)))
     }
 }

@@ -10,7 +10,8 @@ use super::limit;
 use super::namespace::{CREATE, find_or_create, not_gone};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{List, Unread};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
+use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Checks several rate limits at once and counts against all of them or none.
@@ -97,8 +98,9 @@ impl Operation for MultiLimit {
         let asked = asked.limits.0;
         let names: Vec<&str> = asked.iter().map(|check| &*check.namespace).collect();
         let namespaces = find_or_create::<Self>(keyrack, caller, &names).await?;
+        let authorized = caller.authorize_one_by_one();
         for namespace in &namespaces {
-            caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
+            let _of_this = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id)])?;
         }
         namespaces.iter().try_for_each(|namespace| not_gone(namespace))?;
         let (checks, override_ids): (Vec<_>, Vec<_>) =
@@ -121,6 +123,6 @@ impl Operation for MultiLimit {
                 override_id: decided.override_id,
             }
         });
-        Ok(Response { passed: batch.passed, limits: limits.collect() }.into())
+        Ok(authorized.reply(Response { passed: batch.passed, limits: limits.collect() }))
     }
 }

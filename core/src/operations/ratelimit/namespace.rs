@@ -30,7 +30,7 @@ pub(super) async fn find_or_create<O: Operation>(
     if !unseen.is_empty() {
         let missing = read_unseen(keyrack, caller, unseen).await?;
         if !missing.is_empty() {
-            caller.authorize_also::<O>(CREATE, &[])?;
+            caller.authorize_also(&O::ABOUT.rule, CREATE, &[])?;
             create(keyrack, caller, missing).await?;
         }
     }
@@ -60,7 +60,7 @@ async fn read_unseen<'a>(
 }
 
 async fn create(keyrack: &Keyrack, caller: &Caller, names: Vec<&str>) -> Result<(), Error> {
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let mut mutation = keyrack.change(caller).await?;
     let mut is_changed = false;
     for name in names {
         // A parallel request may have been first.
@@ -132,7 +132,7 @@ pub(super) async fn begin_change(
     caller: &Caller,
     namespace: &Namespace,
 ) -> Result<Mutation, Error> {
-    let mut mutation = Mutation::begin(keyrack, caller).await?;
+    let mut mutation = keyrack.change(caller).await?;
     let id = &namespace.stored.id;
     let found = namespaces::find(mutation.connection(), caller.workspace_id(), id).await?;
     match found {

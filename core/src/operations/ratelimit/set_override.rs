@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::namespace::{begin_change, find_live, rule_facts};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::ids::{self, Kind};
 use crate::ratelimit::override_rules::{self, OverrideRule};
+use crate::reply::Reply;
 use crate::store::subject::Subject;
 use crate::store::{Connection, overrides};
 use crate::{Caller, Code, Error, Keyrack};
@@ -74,7 +75,7 @@ impl Operation for SetOverride {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
-        caller.authorize::<Self>(&[("namespaceId", &namespace.stored.id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id)])?;
         let mut mutation = begin_change(keyrack, caller, &namespace).await?;
         let rule = OverrideRule {
             id: ids::generate(Kind::RatelimitOverride).into(),
@@ -94,7 +95,7 @@ impl Operation for SetOverride {
         mutation.record(event.on(Target::new("ratelimitOverride", &id).named(&*rule.pattern)).changing(changes));
         mutation.touch(Subject::Override(id.clone()));
         mutation.commit().await?;
-        Ok(Response { override_id: id }.into())
+        Ok(authorized.reply(Response { override_id: id }))
     }
 }
 

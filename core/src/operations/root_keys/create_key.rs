@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use super::power::{check_covered, check_known};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply, Tool};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation, Tool};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
+use crate::reply::Reply;
+use crate::root_keys::{NewRootKey, add_root_key};
 use crate::schema::together;
-use crate::setup::{self, NewRootKey};
 use crate::value::Patch;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -65,7 +65,7 @@ impl Operation for CreateKey {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let expires_at = request.expires.into_change().flatten();
         together(check_known(caller, &request.permissions), check_expiry(keyrack, caller, expires_at))?;
         check_covered(caller, &request.permissions)?;
@@ -75,10 +75,10 @@ impl Operation for CreateKey {
             operator: false,
             expires_at,
         };
-        let mut mutation = Mutation::begin(keyrack, caller).await?;
-        let (key_id, key) = setup::add_root_key(&mut mutation, new).await?;
+        let mut mutation = keyrack.change(caller).await?;
+        let (key_id, key) = add_root_key(&mut mutation, new).await?;
         mutation.commit().await?;
-        Ok(Response { key_id, key: Revealed(key) }.into())
+        Ok(authorized.reply(Response { key_id, key: Revealed(key) }))
     }
 }
 

@@ -7,10 +7,10 @@ use super::NO_TOOL;
 use super::power::{find_in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation, Tool};
 use crate::operations::fields::ID_PATTERN;
-use crate::setup;
+use crate::reply::{Empty, Reply};
+use crate::root_keys::{root_key_changes, root_key_target};
 use crate::store::root_keys;
 use crate::store::subject::Subject;
 use crate::{Caller, Code, Error, Keyrack};
@@ -55,16 +55,16 @@ impl Operation for DeleteKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
-        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
+        let mut mutation = keyrack.change_first(caller).await?;
         let key = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         keep_a_way_in(&mut mutation, &key, None).await?;
         let now = mutation.now();
         root_keys::delete(mutation.connection(), &key.id, now).await?;
         let event = Event::new("rootKey.delete", format!("Deleted root key {}", key.id));
-        mutation.record(event.on(setup::target(&key)).changing(setup::changes(Some(&key), None)));
+        mutation.record(event.on(root_key_target(&key)).changing(root_key_changes(Some(&key), None)));
         mutation.touch(Subject::RootKey(key.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

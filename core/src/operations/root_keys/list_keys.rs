@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Operation, Reply, Tool};
+use crate::catalogue::{About, Operation, Tool};
 use crate::page::PageSize;
+use crate::reply::{Page, Reply};
 use crate::store::listing::Found;
 use crate::store::root_keys::{self, Listed};
 use crate::value::Nullable;
@@ -75,19 +76,19 @@ impl Operation for ListKeys {
     type Response = Vec<Item>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
-        let reads_all = caller.is_allowed::<Self>(&[]);
-        if !caller.root_key().could_satisfy(&Self::ABOUT.rule) {
-            return Ok(request.limit.page(Vec::new(), |item: &Item| &item.key_id));
+        let (authorized, reads_all) = (caller.authorize_one_by_one(), caller.is_allowed(&Self::ABOUT.rule, &[]));
+        if !caller.principal().could_satisfy(&Self::ABOUT.rule) {
+            return Ok(authorized.page(Page::default()));
         }
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.as_deref().unwrap_or_default();
         let count = request.limit.rows_to_look_at(reads_all);
         let rows = root_keys::list(&mut connection, caller.workspace_id(), cursor, count).await?;
-        let may_read = |listed: &Listed| reads_all || caller.is_allowed::<Self>(&[("keyId", &listed.key.id)]);
+        let may_read =
+            |listed: &Listed| reads_all || caller.is_allowed(&Self::ABOUT.rule, &[("keyId", &listed.key.id)]);
         let found = Found { rows, rest: None }.visible(count, |listed| &listed.key.id, may_read);
         let page = request.limit.page_of_found(found, |listed| &listed.key.id);
-        let items = page.data.into_iter().map(|listed| item(keyrack, listed));
-        Ok(Reply { data: items.collect(), pagination: page.pagination })
+        Ok(authorized.page(page.map(|listed| item(keyrack, listed))))
     }
 }
 
@@ -96,7 +97,7 @@ fn item(keyrack: &Keyrack, listed: Listed) -> Item {
     key.permissions.sort_unstable();
     Item {
         created_at: listed.created_at,
-        last_used_at: listed.last_used_at.unwrap_or(0).max(keyrack.root_key_last_used(&key.id)),
+        last_used_at: listed.last_used_at.unwrap_or(0).max(keyrack.resident().root_key_uses.of(&key.id).at()),
         name: Nullable(key.name),
         start: key.start,
         end: key.ending,

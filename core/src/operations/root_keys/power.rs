@@ -1,8 +1,9 @@
 //! Power over root keys: nobody handles more than they hold, and a workspace keeps a key to itself.
 
-use crate::authorization::{Grants, validate_grant};
+use crate::authorization::Grants;
 use crate::changes::Mutation;
 use crate::error::Fault;
+use crate::operations::grantable;
 use crate::store::root_keys::{self, RootKey};
 use crate::{Caller, Code, Error};
 
@@ -15,7 +16,7 @@ pub(super) async fn find_in_reach(
 ) -> Result<RootKey, Error> {
     let found = root_keys::find(mutation.connection(), caller.workspace_id(), key_id).await?;
     let key = found.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
-    if key.operator && !caller.root_key().operator {
+    if key.operator && !caller.principal().is_operator() {
         return Err(Error::new(
             Code::InsufficientPermissions,
             "The root key is an operator, and only an operator may change or delete it.",
@@ -31,7 +32,7 @@ pub(super) fn check_known(caller: &Caller, permissions: &[String]) -> Result<(),
         .iter()
         .enumerate()
         .filter_map(|(at, permission)| {
-            let unknown = validate_grant(caller.workspace_id(), permission).err()?;
+            let unknown = grantable().validate(caller.workspace_id(), permission).err()?;
             Some(Fault {
                 location: format!("body.permissions[{at}]"),
                 message: unknown.message,
@@ -48,7 +49,7 @@ pub(super) fn check_known(caller: &Caller, permissions: &[String]) -> Result<(),
 
 /// Checks that the caller covers all of these permissions.
 pub(super) fn check_covered(caller: &Caller, permissions: &[String]) -> Result<(), Error> {
-    let grants = &caller.root_key().grants;
+    let grants = caller.principal().grants();
     match permissions.iter().find(|permission| !grants.covers(permission)) {
         Some(beyond) => Err(Error::new(
             Code::InsufficientPermissions,

@@ -7,12 +7,12 @@ use super::NO_TOOL;
 use super::power::{check_outlives, find_in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Reply, Tool};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation, Tool};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
-use crate::setup::{self, NewRootKey};
+use crate::reply::Reply;
+use crate::root_keys::{NewRootKey, issue_root_key, root_key_changes, root_key_target};
 use crate::store::rerolls::Rerolled;
 use crate::store::root_keys::{self, RootKey};
 use crate::store::subject::Subject;
@@ -82,11 +82,11 @@ impl Operation for RerollKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let scope = [("keyId", request.key_id.as_str())];
-        caller.authorize::<Self>(&scope)?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         if request.expiration.0.is_some() {
-            caller.authorize_also::<Self>("expire", &scope)?;
+            caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
         }
-        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
+        let mut mutation = keyrack.change_first(caller).await?;
         let old = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         let rerolling = Rerolling::begin(&mut mutation, Rerolled::RootKey(&old.id), old.expires_at).await?;
         let heir = RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() };
@@ -97,7 +97,7 @@ impl Operation for RerollKey {
             operator: old.operator,
             expires_at: heir.expires_at,
         };
-        let (mut new, secret) = setup::issue_root_key(&mut mutation, new).await?;
+        let (mut new, secret) = issue_root_key(&mut mutation, new).await?;
         let now = mutation.now();
         if !old.enabled {
             new.enabled = false;
@@ -110,10 +110,10 @@ impl Operation for RerollKey {
             ended.expires_at = rerolling.end(&mut mutation, &new.id, due).await?;
         }
         let event = Event::new("rootKey.reroll", format!("Rerolled root key {} to {}", old.id, new.id));
-        let changes = setup::changes(Some(&old), Some(&ended));
-        mutation.record(event.on(setup::target(&new)).on(setup::target(&old)).changing(changes));
+        let changes = root_key_changes(Some(&old), Some(&ended));
+        mutation.record(event.on(root_key_target(&new)).on(root_key_target(&old)).changing(changes));
         mutation.touch(Subject::RootKey(old.id));
         mutation.commit().await?;
-        Ok(Response { key_id: new.id, key: Revealed(secret) }.into())
+        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(secret) }))
     }
 }

@@ -7,10 +7,10 @@ use super::NO_TOOL;
 use super::power::{check_covered, check_known, check_outlives, find_in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Empty, Operation, Reply, Tool};
-use crate::changes::Mutation;
+use crate::catalogue::{About, Effect, Operation, Tool};
 use crate::operations::fields::{ID_PATTERN, distinct};
-use crate::setup;
+use crate::reply::{Empty, Reply};
+use crate::root_keys::{root_key_changes, root_key_target};
 use crate::store::root_keys::{self, RootKey};
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -62,9 +62,9 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[("keyId", &request.key_id)])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
-        let mut mutation = Mutation::begin_first(keyrack, caller).await?;
+        let mut mutation = keyrack.change_first(caller).await?;
         let before = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
         check_outlives(caller, &before)?;
@@ -78,9 +78,9 @@ impl Operation for UpdateKey {
         let now = mutation.now();
         root_keys::update(mutation.connection(), &after, now).await?;
         let event = Event::new("rootKey.update", format!("Updated root key {}", after.id));
-        mutation.record(event.on(setup::target(&after)).changing(setup::changes(Some(&before), Some(&after))));
+        mutation.record(event.on(root_key_target(&after)).changing(root_key_changes(Some(&before), Some(&after))));
         mutation.touch(Subject::RootKey(after.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::record_at_home;
 use crate::audit::Actor;
 use crate::authorization::Rule;
-use crate::catalogue::{About, Effect, Operation, Reply, Tool};
+use crate::catalogue::{About, Effect, Operation, Tool};
 use crate::clock::rfc3339;
 use crate::keys::secret::Revealed;
-use crate::setup::{self, NewRootKey};
+use crate::reply::Reply;
+use crate::root_keys::{NewRootKey, add_root_key};
 use crate::store::workspaces;
+use crate::workspaces::{begin_workspace, workspace_created};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Creates a workspace.
@@ -58,7 +60,7 @@ impl Operation for CreateWorkspace {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         if let Some(expires_at) = caller.root_key().expires_at {
             return Err(Error::new(
                 Code::InsufficientPermissions,
@@ -70,16 +72,16 @@ impl Operation for CreateWorkspace {
             ));
         }
         let mut mutation =
-            setup::begin_workspace(keyrack, caller.workspace_id(), &request.name, Actor::of(caller)).await?;
+            begin_workspace(keyrack.state(), caller.workspace_id(), &request.name, Actor::of(caller)).await?;
         // Nobody else knows the new workspace yet: that its lock came first does no harm.
         workspaces::lock(mutation.connection(), caller.workspace_id()).await?;
         mutation.check_caller(caller).await?;
         let workspace_id = mutation.workspace_id().to_owned();
         let new = NewRootKey { name: None, permissions: vec!["*".to_owned()], operator: false, expires_at: None };
-        let (_, root_key) = setup::add_root_key(&mut mutation, new).await?;
-        let event = setup::workspace_created(&workspace_id, &request.name);
+        let (_, root_key) = add_root_key(&mut mutation, new).await?;
+        let event = workspace_created(&workspace_id, &request.name);
         record_at_home(&mut mutation, caller, event).await?;
         mutation.commit().await?;
-        Ok(Response { workspace_id, root_key: Revealed(root_key) }.into())
+        Ok(authorized.reply(Response { workspace_id, root_key: Revealed(root_key) }))
     }
 }

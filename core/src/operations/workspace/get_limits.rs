@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
+use crate::reply::Reply;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -67,16 +68,15 @@ impl Operation for GetLimits {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, _: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let workspace = keyrack.resident().workspace(caller.workspace_id());
         let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
-        Ok(Response {
+        Ok(authorized.reply(Response {
             api_billable_operations_count_max_per_month: Limit::of(None),
             api_requests_count_max_per_minute: Limit::of(workspace.requests_per_minute),
             logs_retention_days_max: Limit::of(workspace.log_retention_days),
             logs_audit_retention_days_max: Limit::of(workspace.audit_retention_days),
             logdrains_max: Limit { limit: Nullable(Some(0)), current: Some(0.0) },
-        }
-        .into())
+        }))
     }
 }

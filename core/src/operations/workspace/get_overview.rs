@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
+use crate::reply::Reply;
 use crate::store::workspaces;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
@@ -95,13 +96,14 @@ impl Operation for GetOverview {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, _: Request) -> Result<Reply<Response>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let workspace = keyrack.resident().workspace(caller.workspace_id());
         let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
         let mut connection = keyrack.store().read().await?;
         let (permissions, roles) = workspaces::count_rbac(&mut connection, &workspace.id).await?;
         let counts = keyrack.resident().counts(&workspace.id);
         let root_key = caller.root_key();
-        Ok(Response {
+        Ok(authorized.reply(Response {
             workspace: Workspace { id: workspace.id.clone(), name: workspace.name.clone() },
             root_key: RootKey {
                 key_id: root_key.id.clone(),
@@ -123,8 +125,7 @@ impl Operation for GetOverview {
                 log_retention_days: Nullable(workspace.log_retention_days),
                 audit_retention_days: Nullable(workspace.audit_retention_days),
             },
-        }
-        .into())
+        }))
     }
 }
 

@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analytics::usage::used;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Empty, Operation, Reply};
+use crate::catalogue::{About, Operation};
+use crate::reply::{Empty, Reply};
 use crate::store::usage::{HOUR_MS, Kind};
 use crate::{Caller, Error, Keyrack};
 
@@ -134,23 +134,22 @@ impl Operation for GetUsage {
     type Response = Response;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let now = keyrack.clock().now();
         let (start, end) = bounds(request.period, now)?;
-        let workspace_id = caller.workspace_id();
-        Ok(Response {
+        let (analytics, workspace_id) = (keyrack.analytics(), caller.workspace_id());
+        Ok(authorized.reply(Response {
             period: Period { start, end: end.min(now) },
             totals: Totals {
                 api: ApiTotals {
-                    verifications: used(keyrack, workspace_id, Kind::Verification, start, end).await?,
-                    ratelimits: used(keyrack, workspace_id, Kind::Ratelimit, start, end).await?,
+                    verifications: analytics.used(workspace_id, Kind::Verification, start, end).await?,
+                    ratelimits: analytics.used(workspace_id, Kind::Ratelimit, start, end).await?,
                 },
                 compute: Compute::default(),
                 gateway: Gateway::default(),
             },
             breakdowns: Breakdowns::default(),
-        }
-        .into())
+        }))
     }
 }
 

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
-use crate::catalogue::{About, Operation, Reply};
+use crate::catalogue::{About, Operation};
 use crate::page::PageSize;
+use crate::reply::Reply;
 use crate::store::workspaces;
 use crate::{Caller, Error, Keyrack};
 
@@ -55,17 +56,16 @@ impl Operation for ListWorkspaces {
     type Response = Vec<Item>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let cursor = request.cursor.unwrap_or_default();
         let found = workspaces::list(&mut connection, &cursor, request.limit.rows()).await?;
         let page = request.limit.page_of_found(found, |(workspace, _)| &workspace.id);
-        let items = page.data.into_iter().map(|(workspace, created_at)| Item {
+        Ok(authorized.page(page.map(|(workspace, created_at)| Item {
             id: workspace.id,
             name: workspace.name,
             enabled: workspace.enabled,
             created_at,
-        });
-        Ok(Reply { data: items.collect(), pagination: page.pagination })
+        })))
     }
 }

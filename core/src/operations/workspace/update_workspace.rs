@@ -7,9 +7,10 @@ use serde_json::json;
 use super::record_at_home;
 use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Effect, Empty, Operation, Reply};
+use crate::catalogue::{About, Effect, Operation};
 use crate::changes::{Mutation, turns};
 use crate::operations::fields::ID_PATTERN;
+use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
 use crate::store::workspaces::{self, Workspace};
 use crate::turns::Place;
@@ -67,7 +68,7 @@ impl Operation for UpdateWorkspace {
     type Response = Empty;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
-        caller.authorize::<Self>(&[])?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut mutation = begin(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
@@ -98,20 +99,21 @@ impl Operation for UpdateWorkspace {
         mutation.record(event);
         mutation.touch(Subject::Workspace(after.id));
         mutation.commit().await?;
-        Ok(Empty {}.into())
+        Ok(authorized.reply(Empty {}))
     }
 }
 
 /// Begins a change of a workspace that is written into the caller's log, too.
 async fn begin(keyrack: &Keyrack, caller: &Caller, workspace_id: &str) -> Result<Mutation, Error> {
-    let turns = turns(keyrack, &[caller.workspace_id(), workspace_id], Place::First).await?;
+    let turns = turns(keyrack.state(), &[caller.workspace_id(), workspace_id], Place::First).await?;
     let mut transaction = keyrack.store().write().await?;
     let mut locked = [caller.workspace_id(), workspace_id];
     locked.sort_unstable();
     for id in locked {
         workspaces::lock(&mut transaction, id).await?;
     }
-    let mut mutation = Mutation::adopt(keyrack, turns, transaction, workspace_id, Actor::of(caller)).await?;
+    let mut mutation =
+        Mutation::adopt(keyrack.state(), turns, transaction, workspace_id, Actor::of(caller)).await?;
     mutation.check_caller(caller).await?;
     Ok(mutation)
 }

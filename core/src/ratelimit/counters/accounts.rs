@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::fingerprint::Unhashed;
+use super::unhashed::Unhashed;
 
 /// Whom a cell is charged to: a keyed hash of the id of a workspace, or one of two that are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,8 +2,12 @@
 
 use smallvec::SmallVec;
 
-use super::shard::LONGEST_MS;
 use crate::ratelimit::window::{Decision, Window};
+
+/// The bits of a cell that hold the length of its window; those above hold the account.
+pub(super) const DURATION_BITS: u32 = 40;
+/// The longest window that is counted by, in ms: 34 years. Longer ones are taken as that long.
+pub(super) const LONGEST_MS: i64 = (1 << DURATION_BITS) - 1;
 
 /// What one count belongs to. The limit is not part of it: checks with different limits and
 /// equal durations share their count (RL2).

@@ -6,6 +6,7 @@ mod decisions;
 #[cfg(test)]
 mod exactness;
 mod fingerprint;
+pub(crate) mod idle;
 pub mod memory;
 pub mod saved;
 mod shard;
@@ -13,3 +14,4 @@ mod shard;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod unhashed;

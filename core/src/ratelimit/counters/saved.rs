@@ -25,9 +25,10 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::accounts::Owner;
+use super::check::LONGEST_MS;
 use super::fingerprint::{Fingerprint, Seed};
 use super::memory::MemoryCounters;
-use super::shard::{Cell, LONGEST_MS, RoughLimit};
+use super::shard::{Cell, RoughLimit};
 use crate::files;
 
 /// The name of the file in a data directory.

@@ -10,15 +10,13 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::accounts::Account;
-use super::fingerprint::{Fingerprint, Unhashed};
+use super::check::{DURATION_BITS, LONGEST_MS};
+use super::fingerprint::Fingerprint;
+use super::unhashed::Unhashed;
 use crate::ratelimit::window::{self, Window};
 
 /// At the cap, one cell in so many of an account is taken out of a shard.
 const SHARE_EVICTED: usize = 16;
-/// The bits of a cell that hold the length of its window; those above hold the account.
-const DURATION_BITS: u32 = 40;
-/// The longest window that is counted by, in ms: 34 years. Longer ones are taken as that long.
-pub(super) const LONGEST_MS: i64 = (1 << DURATION_BITS) - 1;
 /// How long a count is kept that nobody adds to, in ms, however long its window: 400 days.
 const KEPT_UNUSED_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
