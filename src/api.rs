@@ -11,52 +11,24 @@ mod failure;
 mod flag;
 mod help;
 mod input;
+mod operation;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use keyrack_core::catalogue::{About, Effect, Operation, Visitor, request_schema};
+use keyrack_core::catalogue::{About, Effect};
 use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
 use crate::stdout;
 pub(crate) use failure::Failure;
-use flag::{CLEAR, Flag, JSON, kebab};
+use flag::{CLEAR, JSON};
 pub(crate) use input::Inputs;
+use operation::{OperationCommand, commands};
 
 const ALL: &str = "--all";
 const OUTPUT: &str = "output";
-
-/// One operation as a command.
-struct OperationCommand {
-    about: &'static About,
-    /// `root-keys`
-    namespace: String,
-    /// `create-key`
-    action: String,
-    flags: Vec<Flag>,
-}
-
-struct Commands(Vec<OperationCommand>);
-
-impl Visitor for Commands {
-    fn operation<O: Operation>(&mut self) {
-        let about = const { &O::ABOUT };
-        self.0.push(OperationCommand {
-            about,
-            namespace: kebab(about.namespace()),
-            action: kebab(about.action()),
-            flags: flag::flags(request_schema::<O>().as_value(), about.request_secrets),
-        });
-    }
-}
-
-fn commands() -> Vec<OperationCommand> {
-    let mut commands = Commands(Vec::new());
-    keyrack_core::each(&mut commands);
-    commands.0
-}
 
 /// The command tree below `keyrack api`.
 pub(crate) fn command() -> Command {
@@ -120,7 +92,7 @@ impl OperationCommand {
             .long_about(format!("{}\n\n{}", self.about.summary, self.about.description).trim_end().to_owned())
             .override_usage(help::usage(self))
             .after_help(example)
-            .args(self.flags.iter().map(Flag::argument))
+            .args(self.flags.iter().map(|flag| flag.argument().help(help::of_flag(flag))))
             .arg(whole_body());
         let clearable: Vec<String> =
             self.flags.iter().filter(|flag| flag.cleared.is_some()).map(|flag| flag.name.clone()).collect();

@@ -5,7 +5,9 @@
 //! request or to a connection. All of them are looked at once a second. What has to be done about a connection is
 //! written down beside it, and its task is woken to do it.
 
+mod body;
 mod connection;
+mod serving;
 mod stream;
 mod unread;
 
@@ -22,8 +24,8 @@ use keyrack_http_api::{AnswerBody, Server};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+pub(crate) use body::RequestBody;
 use connection::Connection;
-pub(crate) use unread::RequestBody;
 use unread::Skipping;
 
 /// How often [`Connections::look`] wants to be called.
@@ -43,7 +45,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
 }
 
-impl Handler for Server {
+impl Handler for Server<RequestBody> {
     fn answer(
         &self,
         request: Request<RequestBody>,

@@ -16,7 +16,7 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::{Connections, Limits};
+use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::printable;
@@ -113,7 +113,7 @@ fn build_server(
     address: SocketAddr,
     requests: &Arc<HttpMetrics>,
     follow_trace: Option<FollowTrace>,
-) -> anyhow::Result<Server> {
+) -> anyhow::Result<Server<RequestBody>> {
     let hosts = hosts(settings, address)?;
     let api = ApiSettings {
         public_url: settings.public_url()?.unwrap_or_else(|| format!("http://{address}")),
@@ -133,7 +133,7 @@ fn build_server(
         follow_trace,
     };
     let assistants = keyrack_mcp_server::http::router(keyrack.clone(), mcp);
-    Ok(Server::new(keyrack.clone(), api, guard, assistants))
+    Ok(Server::new(keyrack.clone(), &api, guard, assistants))
 }
 
 /// A listener for the metrics, unless they are off.
@@ -166,7 +166,7 @@ async fn serve_metrics(listener: TcpListener, metrics: Metrics, limits: Limits, 
 /// Serves the API until `stop`, then waits for the requests in flight, at most `drain`.
 async fn serve(
     listener: TcpListener,
-    server: Server,
+    server: Server<RequestBody>,
     limits: Limits,
     counts: Arc<ConnectionCounts>,
     stop: &Stop,

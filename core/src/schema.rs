@@ -110,6 +110,12 @@ pub struct RequestSchema {
 }
 
 impl RequestSchema {
+    /// Whether it is of an object without members, so that no body says as much as `{}`.
+    pub fn has_no_members(&self) -> bool {
+        let properties = self.as_value().get("properties").and_then(Value::as_object);
+        properties.is_none_or(Map::is_empty)
+    }
+
     /// Compiles the schema of `T`. `secrets` are JSON pointers of members whose values are never shown.
     ///
     /// # Panics

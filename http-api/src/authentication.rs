@@ -6,7 +6,7 @@ use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
-use crate::operations::Head;
+use crate::head::Head;
 
 /// With the value `disabled`, decisions on rate limits are not recorded for analytics.
 const METRICS: &str = "x-unkey-metrics";

@@ -7,9 +7,11 @@
 mod html;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
 use axum::extract::{Extension, State};
+use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, Uri};
@@ -17,15 +19,16 @@ use http_body_util::Full;
 use keyrack_core::catalogue::Effect;
 use keyrack_core::docs::{self, Field, OperationPage};
 use keyrack_core::error::Code;
+use keyrack_core::ids::RequestId;
 use keyrack_core::operations;
 
 use crate::envelope::Answer;
-use crate::router::{Shared, unknown_path};
+use crate::problem;
+use crate::state::Shared;
 use html::{escaped, prose, table};
-use keyrack_core::ids::RequestId;
 
 /// The routes of the pages.
-pub(crate) const ROUTES: [&str; 4] =
+const ROUTES: [&str; 4] =
     ["/docs", "/docs/operations/{name}", "/docs/errors/{system}/{category}/{specific}", "/reference"];
 
 /// Nothing but the page itself and its own style.
@@ -44,14 +47,20 @@ const COMMON_CODES: [Code; 8] = [
     Code::ServiceUnavailable,
 ];
 
+/// The routes of the pages, which are made when the first one is asked for.
+pub(crate) fn routes(public_url: &str) -> Router<Arc<Shared>> {
+    let pages: Arc<(String, OnceLock<Pages>)> = Arc::new((public_url.to_owned(), OnceLock::new()));
+    let answer = async move |shared: State<Arc<Shared>>, id: Extension<RequestId>, uri: Uri| {
+        let (public_url, made) = &*pages;
+        page(made.get_or_init(|| Pages::new(public_url)), shared, id, &uri).await
+    };
+    ROUTES.into_iter().fold(Router::new(), |routes, path| routes.route(path, get(answer.clone())))
+}
+
 /// Answers with the page at the request's path.
-pub(crate) async fn page(
-    State(shared): State<Arc<Shared>>,
-    Extension(id): Extension<RequestId>,
-    uri: Uri,
-) -> Answer {
-    let found = shared.pages.get_or_init(|| Pages::new(&shared.public_url)).0.get(uri.path());
-    let Some(page) = found.cloned() else { return unknown_path(State(shared), Extension(id)).await };
+async fn page(pages: &Pages, shared: State<Arc<Shared>>, id: Extension<RequestId>, uri: &Uri) -> Answer {
+    let found = pages.0.get(uri.path());
+    let Some(page) = found.cloned() else { return problem::unknown_path(shared, id).await };
     let mut response = Response::new(Full::from(page));
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -65,7 +74,7 @@ pub(crate) async fn page(
 }
 
 /// All pages by path.
-pub(crate) struct Pages(BTreeMap<String, Bytes>);
+struct Pages(BTreeMap<String, Bytes>);
 
 impl Pages {
     /// The pages of a server that clients reach at `public_url`.

@@ -1,13 +1,13 @@
 //! The shape of every answer: `{meta: {requestId}, data, pagination?}`, or `{meta, error}`.
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use keyrack_core::catalogue::Operation;
 use keyrack_core::ids::RequestId;
-use keyrack_core::reply::Pagination;
-use keyrack_core::reply::Reply;
+use keyrack_core::reply::{Pagination, Reply};
 use serde::Serialize;
 
 /// Carries the request id beside the body.
@@ -15,6 +15,9 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// An answer whose body is there as a whole, and in no box.
 pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// The body of an answer: there as a whole, and in no box, or whatever a router gave.
+pub type AnswerBody = Either<Full<Bytes>, Body>;
 
 /// Headers of most answers: these, the request id, and what the connection adds.
 const ANSWER_HEADERS: usize = 6;

@@ -3,7 +3,7 @@
 //! Every operation of core's catalogue is `POST /v2/<name>` with a JSON body and a root key as bearer
 //! token; success is 200 with `{meta, data, pagination?}`, an error is `{meta, error}`. The
 //! routes are built by visiting the catalogue, and [`openapi::document`] the OpenAPI document, so neither can
-//! drift from it. [`Server`] is what stands behind the listener, with a short way for the two hot operations.
+//! drift from it. [`Server`] is what stands behind the listener, with a short way for hot operations.
 
 pub mod connections;
 pub mod guard;
@@ -13,15 +13,19 @@ pub mod openapi;
 mod authentication;
 mod docs;
 mod envelope;
+mod head;
 mod health;
 mod hosts;
 mod operations;
+mod paths;
 mod problem;
 mod router;
 mod server;
+mod state;
 mod traces;
 
+pub use envelope::AnswerBody;
 pub use hosts::Hosts;
-pub use router::Settings;
-pub use server::{AnswerBody, Server};
+pub use server::Server;
+pub use state::Settings;
 pub use traces::FollowTrace;

@@ -34,8 +34,9 @@ use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;
 
 use crate::connections::ConnectionCounts;
+use crate::envelope::AnswerBody;
 use crate::hosts::Hosts;
-use crate::server::AnswerBody;
+use crate::paths::path_of;
 use format::Format;
 use shown::Shown;
 
@@ -126,7 +127,7 @@ impl Default for HttpMetrics {
 
 impl Visitor for HttpMetrics {
     fn operation<O: Operation>(&mut self) {
-        self.by_route.insert(format!("/v2/{}", O::ABOUT.name), self.operations.len());
+        self.by_route.insert(path_of(&O::ABOUT), self.operations.len());
         self.operations.push(Requests::of(O::ABOUT.name));
     }
 }

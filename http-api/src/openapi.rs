@@ -3,15 +3,23 @@
 //! Beside the standard members each operation has `x-keyrack-permissions`: the permission rule as
 //! `{check, onDenied, conditional, operator?}` with expressions as texts, `{any: […]}` and `{all: […]}`.
 
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
 use keyrack_core::authorization::{OnDenied, Who};
-use keyrack_core::catalogue::{About, Operation, Visitor, body_schema};
+use keyrack_core::catalogue::{About, Operation, Visitor, body_schema, request_schema};
 use keyrack_core::each;
 use keyrack_core::error::Code;
 use keyrack_core::reply::Pagination;
 use keyrack_core::schema::response_schema;
 use serde_json::{Map, Value, json};
 
-use crate::operations::takes_nothing;
+use crate::envelope;
+use crate::paths::path_of;
+use crate::state::Shared;
 
 /// The document of this server, which clients reach at `public_url`.
 pub fn document(public_url: &str) -> Value {
@@ -39,6 +47,17 @@ pub fn document(public_url: &str) -> Value {
     })
 }
 
+/// The route of the document, which is made when it is first asked for.
+pub(crate) fn routes(public_url: &str) -> Router<Arc<Shared>> {
+    let made: Arc<OnceLock<Bytes>> = Arc::default();
+    let public_url = public_url.to_owned();
+    let answer = async move || {
+        let document = made.get_or_init(|| document(&public_url).to_string().into());
+        envelope::json(StatusCode::OK, document.clone())
+    };
+    Router::new().route("/openapi.json", get(answer))
+}
+
 struct Paths(Map<String, Value>);
 
 impl Visitor for Paths {
@@ -57,13 +76,13 @@ impl Visitor for Paths {
             "summary": about.title,
             "description": format!("{}\n\n{}", about.summary, about.description),
             "requestBody": {
-                "required": !takes_nothing::<O>(),
+                "required": !request_schema::<O>().has_no_members(),
                 "content": { "application/json": { "schema": body_schema::<O>().as_value() } },
             },
             "responses": responses,
             "x-keyrack-permissions": permissions(&about),
         });
-        self.0.insert(format!("/v2/{}", about.name), json!({ "post": operation }));
+        self.0.insert(path_of(&about), json!({ "post": operation }));
     }
 }
 

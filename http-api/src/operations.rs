@@ -3,7 +3,6 @@
 //! The order is the API's promise: declared size, authentication, workspace throttle, body, validation,
 //! handler. A caller without a root key makes the server buffer nothing and learns nothing of schemas.
 
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,27 +23,16 @@ use keyrack_core::large_bodies::{LARGE, Room};
 use keyrack_core::ratelimit::throttle::Throttle;
 use keyrack_core::schema::unreadable;
 use keyrack_core::traces::TraceSpan;
-use serde_json::Value;
 use tracing::Span;
 
 use crate::authentication::{authenticate, learn, tell_refusal};
 use crate::envelope::{self, Answer};
+use crate::head::Head;
 use crate::problem;
-use crate::router::Shared;
+use crate::state::Shared;
 
 /// How long a request may take, reading its body included.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A request without its body.
-#[derive(Clone, Copy)]
-pub(crate) struct Head<'a> {
-    pub(crate) id: RequestId,
-    pub(crate) headers: &'a HeaderMap,
-    /// The client's address.
-    pub(crate) address: Option<IpAddr>,
-    /// The span of the request, if there are traces.
-    pub(crate) span: &'a Span,
-}
 
 /// Answers `POST /v2/<name>` for the operation `O`.
 pub(crate) async fn call<O: Operation>(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
@@ -242,7 +230,7 @@ fn parse<O: Operation>(body: &Bytes) -> Result<O::Request, Error> {
     if !text.is_empty() {
         return catalogue::read_body::<O>(text);
     }
-    if takes_nothing::<O>() {
+    if catalogue::request_schema::<O>().has_no_members() {
         return catalogue::read_body::<O>("{}");
     }
     let kind = if O::ABOUT.bare_body.is_some() { "array" } else { "object" };
@@ -252,12 +240,6 @@ fn parse<O: Operation>(body: &Bytes) -> Result<O::Request, Error> {
         fix: Some(format!("Send a JSON {kind}, with `Content-Type: application/json`.")),
     };
     Err(Error::new(Code::InvalidInput, format!("The body is empty. Send a JSON {kind}.")).with_faults(vec![fault]))
-}
-
-/// Whether an operation's request has no members, so that no body says as much as `{}`.
-pub(crate) fn takes_nothing<O: Operation>() -> bool {
-    let properties = catalogue::request_schema::<O>().as_value().get("properties").and_then(Value::as_object);
-    properties.is_none_or(serde_json::Map::is_empty)
 }
 
 fn add_throttle(headers: &mut HeaderMap, throttle: Throttle) {

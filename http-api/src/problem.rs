@@ -1,13 +1,16 @@
 //! Errors as HTTP answers.
 
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use keyrack_core::error::{Error, Fault};
+use keyrack_core::error::{Code, Error, Fault};
+use keyrack_core::ids::RequestId;
 use serde::Serialize;
 
-use keyrack_core::ids::RequestId;
-
 use crate::envelope::{self, Answer, Meta};
+use crate::state::Shared;
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -58,4 +61,16 @@ pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Answer {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// 404 for a path at which there is nothing.
+pub(crate) async fn unknown_path(
+    State(shared): State<Arc<Shared>>,
+    Extension(id): Extension<RequestId>,
+) -> Answer {
+    let error = Error::new(
+        Code::RouteNotFound,
+        "There is nothing at this path. Operations are at `/v2/<namespace>.<operation>`; `/openapi.json` lists them.",
+    );
+    response(&id, &shared.docs, &error)
 }

@@ -1,92 +1,100 @@
-//! What stands behind the listener: the two hot operations first, then the router with everything else.
+//! What stands behind the listener: a table of the hot operations first, then the router with everything else.
 //!
 //! A request of a hot operation passes no router, no layers and no timer; what it does pass (request id,
 //! `Host` check, client address, measurement, deadline, boundary for panics) is the same code that all
 //! requests pass.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
+use axum::{BoxError, Router};
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
-use http_body_util::{Either, Full};
-use keyrack_core::catalogue::Operation;
+use http_body_util::Either;
+use keyrack_core::catalogue::{Operation, Visitor};
+use keyrack_core::each;
 use keyrack_core::error::Error;
 use keyrack_core::ids::RequestId;
 use keyrack_core::keyrack::Keyrack;
-use keyrack_core::operations::keys::VerifyKey;
-use keyrack_core::operations::ratelimit::Limit;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span};
 
+use crate::envelope::AnswerBody;
 use crate::guard::{self, Guard, Peer};
-use crate::operations::{self, Head};
+use crate::head::Head;
+use crate::operations;
+use crate::paths::path_of;
 use crate::problem;
-use crate::router::{Settings, Shared, router};
+use crate::router::router;
+use crate::state::{Settings, Shared};
 use crate::traces;
 
-const VERIFY_KEY: &str = "/v2/keys.verifyKey";
-const LIMIT: &str = "/v2/ratelimit.limit";
-
-/// The body of an answer: there as a whole, and in no box, or whatever a router gave.
-pub type AnswerBody = Either<Full<Bytes>, Body>;
-
-/// Answers every request of a listener.
-pub struct Server {
+/// Answers every request of a listener, with bodies of this type.
+pub struct Server<B> {
     shared: Arc<Shared>,
     guard: Arc<Guard>,
+    hot: HotRoutes<B>,
     router: Router,
 }
 
-impl Server {
+/// What the bodies of requests are.
+pub trait RequestBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> RequestBody for B {}
+
+/// Hot operations by their paths.
+struct HotRoutes<B>(HashMap<String, Answering<B>, RandomState>);
+
+/// Answers a request for a path that came from an address. The future is in a box: those who poll it move it about.
+type Answering<B> =
+    for<'a> fn(&'a Server<B>, &'a str, Request<B>, SocketAddr) -> BoxFuture<'a, Response<AnswerBody>>;
+
+impl<B: RequestBody> Visitor for HotRoutes<B> {
+    fn operation<O: Operation>(&mut self) {
+        if O::ABOUT.is_hot {
+            let answering: Answering<B> =
+                |server, path, request, peer| server.answer_hot::<O>(path, request, peer).boxed();
+            self.0.insert(path_of(&O::ABOUT), answering);
+        }
+    }
+}
+
+impl<B: RequestBody> Server<B> {
     /// A server of the HTTP API and of `others`, routes of other faces on the same listener.
-    pub fn new(keyrack: Keyrack, settings: Settings, guard: Guard, others: Router) -> Self {
+    pub fn new(keyrack: Keyrack, settings: &Settings, guard: Guard, others: Router) -> Self {
         let (shared, guard) = (Arc::new(Shared::new(keyrack, settings)), Arc::new(guard));
         let around = axum::middleware::from_fn_with_state(guard.clone(), guard::around);
-        let router = router(shared.clone()).merge(others).layer(around);
-        Server { shared, guard, router }
+        let router = router(shared.clone(), &settings.public_url).merge(others).layer(around);
+        let mut hot = HotRoutes(HashMap::default());
+        each(&mut hot);
+        Server { shared, guard, hot, router }
     }
 
     /// Answers a request that came from `peer`.
-    pub fn answer<B>(
-        &self,
-        request: Request<B>,
-        peer: SocketAddr,
-    ) -> impl Future<Output = Response<AnswerBody>> + Send
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<axum::BoxError>,
-    {
-        // Futures are moved about by those who poll them, so those of hot operations are to be small: the other
-        // one is in a box, and no async function takes a request, which it would keep twice.
-        let of = |path| request.method() == Method::POST && request.uri().path() == path;
-        if of(VERIFY_KEY) {
-            self.answer_hot::<VerifyKey, B>(VERIFY_KEY, request, peer).left_future()
-        } else if of(LIMIT) {
-            self.answer_hot::<Limit, B>(LIMIT, request, peer).left_future().right_future()
-        } else {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            let answer = self.router.clone().oneshot(request);
-            let answer = answer.map(|answer| answer.unwrap_or_else(|never| match never {}).map(Either::Right));
-            answer.boxed().right_future().right_future()
+    pub fn answer(&self, request: Request<B>, peer: SocketAddr) -> BoxFuture<'_, Response<AnswerBody>> {
+        let hot = self.hot.0.get_key_value(request.uri().path()).filter(|_| request.method() == Method::POST);
+        if let Some((path, answering)) = hot {
+            return answering(self, path, request, peer);
         }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let answer = self.router.clone().oneshot(request);
+        answer.map(|answer| answer.unwrap_or_else(|never| match never {}).map(Either::Right)).boxed()
     }
 
-    fn answer_hot<O: Operation, B>(
-        &self,
-        path: &'static str,
+    /// Answers without a router. No async function takes the request, which it would keep twice.
+    fn answer_hot<'a, O: Operation>(
+        &'a self,
+        path: &'a str,
         request: Request<B>,
         peer: SocketAddr,
-    ) -> impl Future<Output = Response<AnswerBody>> + Send
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: Into<axum::BoxError>,
-    {
+    ) -> impl Future<Output = Response<AnswerBody>> + Send + 'a {
         let (parts, body) = request.into_parts();
         async move {
             let id = RequestId::new();

@@ -3,10 +3,10 @@
 use clap::ArgMatches;
 use serde_json::{Map, Value};
 
-use super::OperationCommand;
 use super::failure::Failure;
 use super::flag::{CLEAR, Flag, JSON, Kind, has_secret};
 use super::input::Inputs;
+use super::operation::OperationCommand;
 
 /// The body: what `--json` says, then what flags say, which wins.
 pub(super) fn body(

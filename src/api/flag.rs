@@ -11,8 +11,6 @@ use clap::{Arg, ArgAction, value_parser};
 use keyrack_core::schema::describe;
 use serde_json::{Map, Value};
 
-use super::help;
-
 /// The id of the argument that holds a whole body.
 pub(super) const JSON: &str = "--json";
 /// The id of the argument that lists members to clear.
@@ -140,7 +138,6 @@ impl Flag {
         let argument = Arg::new(self.member)
             .long(self.typed().split_off(2))
             .value_name(self.value_name())
-            .help(help::of_flag(self))
             .help_heading("Request");
         let argument = match self.kind {
             Kind::Scalar(scalar) => Flag::scalar_argument(argument, scalar, self.schema).action(ArgAction::Set),

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::OperationCommand;
 use super::flag::{Flag, Kind, choices};
+use super::operation::OperationCommand;
 
 /// What a flag is for and what it takes.
 pub(super) fn of_flag(flag: &Flag) -> String {

@@ -5,18 +5,15 @@
 //! connection goes on; otherwise the answer says that the connection ends, and what still comes is read for a
 //! moment so that the answer arrives.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use keyrack_http_api::connections::ConnectionCounts;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-
-use super::connection::Connection;
 
 /// The largest rest of a body that is read so that its connection can go on.
 const MOST_BYTES: u64 = 256 * 1024;
@@ -24,55 +21,6 @@ const MOST_BYTES: u64 = 256 * 1024;
 const READ_FOR: Duration = Duration::from_secs(1);
 /// How many are read on at the same time; the connections of others end.
 const AT_ONCE: usize = 256;
-
-/// The body of a request, which comes back to its connection when it is not read to its end.
-#[derive(Debug)]
-pub(crate) struct RequestBody {
-    /// `None` when there is nothing more to read.
-    incoming: Option<Incoming>,
-    connection: Option<Arc<Connection>>,
-}
-
-impl RequestBody {
-    pub(super) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
-        let connection = (!incoming.is_end_stream()).then(|| connection.clone());
-        RequestBody { incoming: Some(incoming), connection }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(incoming).poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) {
-            self.incoming = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        let rest = self.incoming.take().filter(|rest| !rest.is_end_stream());
-        if let (Some(rest), Some(connection)) = (rest, &self.connection) {
-            connection.unread.put(rest);
-        }
-    }
-}
 
 /// Where a connection finds the rest of a body.
 #[derive(Debug, Default)]
@@ -83,7 +31,7 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    fn put(&self, rest: Incoming) {
+    pub(super) fn put(&self, rest: Incoming) {
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
         self.is_there.store(true, Ordering::Release);
     }
