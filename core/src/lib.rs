@@ -7,14 +7,13 @@
 //! - [`store`] keeps everything durable; [`resident`] holds what a decision needs in memory;
 //!   [`changes`] keeps the two in step, across processes too.
 //!
-//! Layers point down only: operations use services (keys, rate limits, permissions, audit), services use
-//! changes and the store. The store knows entities and SQL, not rules.
+//! Arrows point down through the layers of ARCHITECTURE.md, and a test keeps it so: operations use services (keys,
+//! rate limits, credits, analytics), services use the state, the store knows entities and SQL, not rules.
 
 pub mod analytics;
 pub mod audit;
 mod authentication;
 pub mod authorization;
-mod beginning;
 pub mod bounds;
 pub mod calendar;
 pub mod caller;

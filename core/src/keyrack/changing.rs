@@ -1,12 +1,12 @@
-//! What operations begin with: changes of what is stored, and looks at what another process may have made a moment ago.
+//! Changes of what is stored, and looks at what another process may have made a moment ago.
 
 use tracing::Instrument as _;
 
+use super::Keyrack;
 use crate::audit::Actor;
 use crate::caller::Caller;
 use crate::changes::Mutation;
 use crate::error::Error;
-use crate::keyrack::Keyrack;
 
 impl Keyrack {
     /// Begins a change of the caller's workspace.
