@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use crate::authorization::Rule;
+use crate::authorization::{OnDenied, Rule};
 use crate::caller::Caller;
 use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
@@ -131,6 +131,39 @@ impl About {
     /// The part of the name after its dot: `createKey`.
     pub fn action(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(_, action)| action)
+    }
+
+    /// Codes that any operation may answer, whatever it does.
+    pub const COMMON_CODES: [Code; 13] = [
+        Code::InvalidInput,
+        Code::RequestBodyUnreadable,
+        Code::CredentialMissing,
+        Code::CredentialMalformed,
+        Code::RootKeyNotFound,
+        Code::Forbidden,
+        Code::KeyDisabled,
+        Code::WorkspaceDisabled,
+        Code::RequestTimeout,
+        Code::RequestBodyTooLarge,
+        Code::WorkspaceRateLimited,
+        Code::UnexpectedError,
+        Code::ServiceUnavailable,
+    ];
+
+    /// The codes of this operation: what its rules say of a refusal, and what it states itself; by status, without
+    /// [`About::COMMON_CODES`].
+    pub fn codes(&self) -> Vec<Code> {
+        let main = self.rule.asks().then_some(self.rule.on_denied);
+        let denied = main.into_iter().chain(self.rule.conditional.iter().map(|rule| rule.on_denied));
+        let denied = denied.filter_map(|on_denied| match on_denied {
+            OnDenied::Forbidden => Some(Code::InsufficientPermissions),
+            OnDenied::Masked(code) => Some(code),
+            OnDenied::Verdict => None,
+        });
+        let mut codes: Vec<Code> = denied.chain(self.errors.iter().copied()).collect();
+        codes.sort_by_key(|code| (code.status(), code.path()));
+        codes.dedup();
+        codes
     }
 
     /// A request as an HTTP body.

@@ -33,6 +33,60 @@ impl<T> Patch<T> {
         matches!(self, Patch::Absent)
     }
 
+    /// The same about a value that stays where it is.
+    pub fn as_ref(&self) -> Patch<&T> {
+        match self {
+            Patch::Absent => Patch::Absent,
+            Patch::Null => Patch::Null,
+            Patch::Value(value) => Patch::Value(value),
+        }
+    }
+
+    /// The same with what is made of the value.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Patch::Absent => Patch::Absent,
+            Patch::Null => Patch::Null,
+            Patch::Value(value) => Patch::Value(make(value)),
+        }
+    }
+
+    /// The same with what is made of the value, where that may fail.
+    ///
+    /// # Errors
+    /// Those of making it.
+    pub fn try_map<U, E>(self, make: impl FnOnce(T) -> Result<U, E>) -> Result<Patch<U>, E> {
+        Ok(match self {
+            Patch::Absent => Patch::Absent,
+            Patch::Null => Patch::Null,
+            Patch::Value(value) => Patch::Value(make(value)?),
+        })
+    }
+
+    /// Clears where this value says no more than null.
+    #[must_use]
+    pub fn or_null_if(self, says_nothing: impl FnOnce(&T) -> bool) -> Self {
+        match self {
+            Patch::Value(value) if says_nothing(&value) => Patch::Null,
+            other => other,
+        }
+    }
+
+    /// Changes what is stored, unless the member was not sent: whether it was.
+    pub fn apply(self, stored: &mut Option<T>) -> bool {
+        let change = self.into_change();
+        let is_sent = change.is_some();
+        if let Some(change) = change {
+            *stored = change;
+        }
+        is_sent
+    }
+
+    /// What was sent, if it is a value.
+    pub fn into_value(self) -> Option<T> {
+        self.into_change().flatten()
+    }
+
     /// `None` when absent, else what the member becomes.
     pub fn into_change(self) -> Option<Option<T>> {
         match self {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, Uri};
 use http_body_util::Full;
-use keyrack_core::catalogue::Effect;
+use keyrack_core::catalogue::{About, Effect};
 use keyrack_core::docs::{self, Field, OperationPage};
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
@@ -34,18 +34,6 @@ const ROUTES: [&str; 4] =
 /// Nothing but the page itself and its own style.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// Codes that any operation may answer.
-const COMMON_CODES: [Code; 8] = [
-    Code::InvalidInput,
-    Code::RequestBodyUnreadable,
-    Code::CredentialMissing,
-    Code::RootKeyNotFound,
-    Code::RequestBodyTooLarge,
-    Code::WorkspaceRateLimited,
-    Code::UnexpectedError,
-    Code::ServiceUnavailable,
-];
 
 /// The routes of the pages, which are made when the first one is asked for.
 pub(crate) fn routes(public_url: &str) -> Router<Arc<Shared>> {
@@ -179,7 +167,7 @@ fn operation(page: &OperationPage, public_url: &str, root: &str) -> String {
     text.push_str(&permissions(page));
     text.push_str("<h3>Errors</h3>");
     let mut codes = page.codes.clone();
-    codes.extend(COMMON_CODES.iter().filter(|code| !page.codes.contains(code)));
+    codes.extend(About::COMMON_CODES.iter().filter(|code| !page.codes.contains(code)));
     text.push_str(&codes_table(root, &codes));
     text
 }

@@ -103,12 +103,8 @@ fn success(about: &About, data: Value) -> Value {
 
 /// The statuses that an operation may answer besides 200.
 fn statuses(about: &About) -> Vec<u16> {
-    let masked = match about.rule.on_denied {
-        OnDenied::Masked(code) => Some(code.status()),
-        OnDenied::Forbidden | OnDenied::Verdict => None,
-    };
-    let mut statuses = vec![400, 401, 403, 408, 413, 429, 500, 503];
-    statuses.extend(about.errors.iter().map(|code| code.status()).chain(masked));
+    let codes = about.codes().into_iter().chain(About::COMMON_CODES);
+    let mut statuses: Vec<u16> = codes.map(Code::status).collect();
     statuses.sort_unstable();
     statuses.dedup();
     statuses

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Credits;
-use crate::calendar::{Calendar, day_of};
+use crate::calendar::{Calendar, Day};
 use crate::error::Error;
 use crate::resident::Key;
 use crate::resident::balance::KnownBalance;
@@ -38,7 +38,7 @@ impl Credits {
         if cost == 0 {
             return Ok(Payment::Made(self.balance(key, now).await?));
         }
-        let today = day_of(now);
+        let today = Day::of(now);
         if known.seen(today).is_some_and(|seen| seen.balance < cost)
             && let Some(refused) = self.refuse(key, known, cost, now).await?
         {
@@ -66,7 +66,7 @@ impl Credits {
     /// When the store does not answer.
     pub async fn balance(&self, key: &Key, now: i64) -> Result<Option<i64>, Error> {
         let Some(known) = key.balance.as_deref() else { return Ok(None) };
-        let seen = known.seen(day_of(now));
+        let seen = known.seen(Day::of(now));
         if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
             return Ok(Some(seen.balance));
         }
@@ -81,7 +81,7 @@ impl Credits {
         cost: i64,
         now: i64,
     ) -> Result<Option<Payment>, Error> {
-        if let Some(seen) = known.seen(day_of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
+        if let Some(seen) = known.seen(Day::of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
             return Ok(Some(Payment::Refused(seen.balance)));
         }
         let stored = self.look_up(key, known, now).await?;
@@ -92,7 +92,7 @@ impl Credits {
     async fn look_up(&self, key: &Key, known: &KnownBalance, now: i64) -> Result<Option<i64>, Error> {
         let version = known.version();
         let mut connection = self.store.read().await?;
-        let stored = if known.awaits_refill(day_of(now)) {
+        let stored = if known.awaits_refill(Day::of(now)) {
             let balances = refills::balances(&mut connection, &[key.id.as_str()], Calendar::at(now)).await?;
             balances.first().map(|(_, balance)| *balance)
         } else {
@@ -100,7 +100,7 @@ impl Credits {
         };
         drop(connection);
         if let Some(balance) = stored {
-            known.read(version, balance, day_of(now));
+            known.read(version, balance, Day::of(now));
         }
         Ok(stored)
     }

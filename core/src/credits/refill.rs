@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{Actor, Event, Target};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Day};
 use crate::changes::Mutation;
 use crate::error::Error;
 use crate::schedule::{self, Job};
@@ -27,7 +27,7 @@ const PORTION: i64 = 500;
 #[derive(Debug)]
 pub(crate) struct Refills {
     state: Arc<State>,
-    settled_until: Option<i64>,
+    settled_until: Option<Day>,
 }
 
 impl Refills {

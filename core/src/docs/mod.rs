@@ -12,7 +12,6 @@ pub use search::{Found, Index, Reader};
 
 use serde_json::Value;
 
-use crate::authorization::OnDenied;
 use crate::catalogue::{About, Operation, Visitor, request_schema};
 use crate::error::Code;
 use crate::schema::response_schema;
@@ -57,7 +56,7 @@ impl OperationPage {
             about,
             request: fields::of(request_schema::<O>().as_value()),
             response: fields::of(&response_schema::<O::Response>()),
-            codes: codes_of(about),
+            codes: about.codes(),
         }
     }
 
@@ -89,21 +88,6 @@ impl OperationPage {
         let further = self.about.rule.conditional.iter();
         main.into_iter().chain(further.map(|rule| (rule.when, rule.check.text("{workspaceId}", &[])))).collect()
     }
-}
-
-/// The codes that an operation answers besides those that any operation may.
-fn codes_of(about: &About) -> Vec<Code> {
-    let rules = about.rule.conditional.iter().map(|rule| rule.on_denied);
-    let main = about.rule.main.iter().map(|_| about.rule.on_denied);
-    let denied = main.chain(rules).filter_map(|on_denied| match on_denied {
-        OnDenied::Forbidden => Some(Code::InsufficientPermissions),
-        OnDenied::Masked(code) => Some(code),
-        OnDenied::Verdict => None,
-    });
-    let mut codes: Vec<Code> = denied.chain(about.errors.iter().copied()).collect();
-    codes.sort_by_key(|code| (code.status(), code.path()));
-    codes.dedup();
-    codes
 }
 
 /// The pages of all operations that it is shown, in their order.

@@ -10,6 +10,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::calendar::Day;
+
 /// How long what is known may be shown. Changes of other processes take as long at most.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -23,9 +25,9 @@ pub struct KnownBalance {
 #[derive(Debug, Default)]
 struct Known {
     /// With the day for which it is right; `None` when the refill of that day may be still to come.
-    last: Option<(i64, Instant, Option<i64>)>,
-    /// The day, since 1970-01-01, up to which the refill is known to be settled.
-    settled_on: Option<i64>,
+    last: Option<(i64, Instant, Option<Day>)>,
+    /// The day up to which the refill is known to be settled.
+    settled_on: Option<Day>,
     /// How often deductions have changed this: what was read before one must not replace it.
     version: u32,
 }
@@ -49,12 +51,12 @@ impl KnownBalance {
     }
 
     /// Whether a deduction has to settle the refill of this day first.
-    pub(crate) fn awaits_refill(&self, today: i64) -> bool {
+    pub(crate) fn awaits_refill(&self, today: Day) -> bool {
         self.has_refill && self.known().settled_on != Some(today)
     }
 
     /// The balance as last seen, unless a refill may have changed it since.
-    pub(crate) fn seen(&self, today: i64) -> Option<Seen> {
+    pub(crate) fn seen(&self, today: Day) -> Option<Seen> {
         let (balance, at, day) = self.known().last?;
         (!self.has_refill || day == Some(today)).then(|| Seen { balance, is_fresh: at.elapsed() < FRESH })
     }
@@ -65,7 +67,7 @@ impl KnownBalance {
     }
 
     /// Notes what the store said that a deduction on this day would find, unless one came in between.
-    pub(crate) fn read(&self, version: u32, balance: i64, today: i64) {
+    pub(crate) fn read(&self, version: u32, balance: i64, today: Day) {
         let mut known = self.known();
         if known.version == version {
             known.last = Some((balance, Instant::now(), Some(today)));
@@ -73,7 +75,7 @@ impl KnownBalance {
     }
 
     /// Notes what a deduction left, and the day for which it settled the refill.
-    pub(crate) fn deducted(&self, balance: i64, settled_on: Option<i64>) {
+    pub(crate) fn deducted(&self, balance: i64, settled_on: Option<Day>) {
         let mut known = self.known();
         known.version = known.version.wrapping_add(1);
         known.settled_on = settled_on.or(known.settled_on);
@@ -93,7 +95,11 @@ impl KnownBalance {
 mod tests {
     use super::*;
 
-    fn balance(known: &KnownBalance, today: i64) -> Option<i64> {
+    fn day(number: i64) -> Day {
+        Day::of(number * 86_400_000)
+    }
+
+    fn balance(known: &KnownBalance, today: Day) -> Option<i64> {
         known.seen(today).map(|seen| seen.balance)
     }
 
@@ -101,29 +107,29 @@ mod tests {
     fn a_refill_that_may_be_due_hides_what_was_seen() {
         let known = KnownBalance::new(true);
         known.deducted(5, None);
-        assert_eq!(balance(&known, 7), None, "it may be from before the refill");
-        assert!(known.awaits_refill(7));
-        known.read(known.version(), 6, 7);
-        assert_eq!(balance(&known, 7), Some(6), "what the store says of a day needs no second look that day");
-        assert_eq!(balance(&known, 8), None);
-        assert!(known.awaits_refill(7), "looking settles nothing");
-        known.deducted(4, Some(7));
-        assert_eq!(balance(&known, 7), Some(4));
-        assert!(!known.awaits_refill(7));
+        assert_eq!(balance(&known, day(7)), None, "it may be from before the refill");
+        assert!(known.awaits_refill(day(7)));
+        known.read(known.version(), 6, day(7));
+        assert_eq!(balance(&known, day(7)), Some(6), "what the store says of a day needs no second look that day");
+        assert_eq!(balance(&known, day(8)), None);
+        assert!(known.awaits_refill(day(7)), "looking settles nothing");
+        known.deducted(4, Some(day(7)));
+        assert_eq!(balance(&known, day(7)), Some(4));
+        assert!(!known.awaits_refill(day(7)));
         known.deducted(3, None);
-        assert_eq!(balance(&known, 7), Some(3));
-        assert_eq!(balance(&known, 8), None, "the day has passed");
-        assert_eq!(balance(&known, 6), None, "the clock went back");
+        assert_eq!(balance(&known, day(7)), Some(3));
+        assert_eq!(balance(&known, day(8)), None, "the day has passed");
+        assert_eq!(balance(&known, day(6)), None, "the clock went back");
         known.forget();
-        assert!(known.awaits_refill(7));
+        assert!(known.awaits_refill(day(7)));
     }
 
     #[test]
     fn without_a_refill_the_day_does_not_matter() {
         let known = KnownBalance::new(false);
-        assert!(!known.awaits_refill(7));
+        assert!(!known.awaits_refill(day(7)));
         known.deducted(4, None);
-        assert_eq!((balance(&known, 7), balance(&known, 8)), (Some(4), Some(4)));
+        assert_eq!((balance(&known, day(7)), balance(&known, day(8))), (Some(4), Some(4)));
     }
 
     #[test]
@@ -131,13 +137,13 @@ mod tests {
         let known = KnownBalance::new(false);
         let version = known.version();
         known.deducted(4, None);
-        known.read(version, 5, 0);
-        assert_eq!(balance(&known, 0), Some(4));
-        known.read(known.version(), 3, 0);
-        assert_eq!(balance(&known, 0), Some(3));
+        known.read(version, 5, day(0));
+        assert_eq!(balance(&known, day(0)), Some(4));
+        known.read(known.version(), 3, day(0));
+        assert_eq!(balance(&known, day(0)), Some(3));
         let version = known.version();
         known.forget();
-        known.read(version, 2, 0);
-        assert_eq!(balance(&known, 0), None);
+        known.read(version, 2, day(0));
+        assert_eq!(balance(&known, day(0)), None);
     }
 }

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::rows::To;
 use super::{Connection, rows};
+use crate::calendar::Day;
 use crate::error::Error;
 
 /// What a key may spend and how it is refilled.
@@ -32,11 +33,11 @@ pub(super) fn read(row: &AnyRow) -> Result<Credits, sqlx::Error> {
     Ok(Credits { remaining: row.try_get("remaining")?, refill: amount.map(|amount| Refill { amount, day }) })
 }
 
-/// Sets the balance and the refill of a key. The next refill is due after `today`, in days since 1970-01-01.
+/// Sets the balance and the refill of a key. The next refill is due after `today`.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, today: i64) -> Result<(), Error> {
+pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, today: Day) -> Result<(), Error> {
     set_all(connection, &[(key_id, credits)], today).await
 }
 
@@ -44,7 +45,7 @@ pub async fn set(connection: &mut Connection, key_id: &str, credits: Credits, to
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_all(to: impl Into<To<'_>>, credits: &[(&str, Credits)], today: i64) -> Result<(), Error> {
+pub async fn set_all(to: impl Into<To<'_>>, credits: &[(&str, Credits)], today: Day) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["key_id", "remaining", "refill_amount", "refill_day", "refilled_on"];
     const CONFLICT: &str = " ON CONFLICT (key_id) DO UPDATE SET remaining = excluded.remaining, \
                             refill_amount = excluded.refill_amount, refill_day = excluded.refill_day, \
@@ -54,13 +55,13 @@ pub async fn set_all(to: impl Into<To<'_>>, credits: &[(&str, Credits)], today: 
             .bind(credits.remaining)
             .bind(credits.refill.map(|refill| refill.amount))
             .bind(credits.refill.and_then(|refill| refill.day))
-            .bind(today)
+            .bind(today.number())
     })
     .await
 }
 
 /// Sets the refill of a key and leaves its balance, whatever is deducted meanwhile. The next refill is due
-/// after `today`, in days since 1970-01-01.
+/// after `today`.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -68,7 +69,7 @@ pub async fn set_refill(
     connection: &mut Connection,
     key_id: &str,
     refill: Option<Refill>,
-    today: i64,
+    today: Day,
 ) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO credits (key_id, refill_amount, refill_day, refilled_on) VALUES ($1, $2, $3, $4) \
@@ -78,7 +79,7 @@ pub async fn set_refill(
     .bind(key_id.to_owned())
     .bind(refill.map(|refill| refill.amount))
     .bind(refill.and_then(|refill| refill.day))
-    .bind(today)
+    .bind(today.number())
     .execute(connection)
     .await?;
     Ok(())
@@ -113,7 +114,7 @@ pub async fn set_remaining(
     connection: &mut Connection,
     key_id: &str,
     remaining: i64,
-    today: i64,
+    today: Day,
 ) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO credits (key_id, remaining, refilled_on) VALUES ($1, $2, $3) \
@@ -121,7 +122,7 @@ pub async fn set_remaining(
     )
     .bind(key_id.to_owned())
     .bind(remaining)
-    .bind(today)
+    .bind(today.number())
     .execute(connection)
     .await?;
     Ok(())

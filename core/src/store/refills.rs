@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{Connection, placeholders, rows};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Day};
 use crate::error::Error;
 
 /// A refill that was settled.
@@ -82,11 +82,11 @@ type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
 fn with_calendar(query: Query<'_>, calendar: Calendar) -> Query<'_> {
     query
-        .bind(calendar.today)
-        .bind(calendar.month_start)
+        .bind(calendar.today.number())
+        .bind(calendar.month_start.number())
         .bind(calendar.month_days)
         .bind(calendar.reached_day)
-        .bind(calendar.previous_start)
+        .bind(calendar.previous_start.number())
         .bind(calendar.previous_days)
 }
 
@@ -116,7 +116,7 @@ pub async fn settle_key(
     sqlx::query(KEEP_FOR_AUDIT)
         .bind(settled.key_id)
         .bind(workspace_id.to_owned())
-        .bind(calendar.today)
+        .bind(calendar.today.number())
         .bind(settled.amount)
         .bind(settled.previous)
         .bind(settled.remaining)
@@ -204,9 +204,9 @@ pub async fn take_unrecorded(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn forget_later_days(connection: &mut Connection, today: i64) -> Result<(), Error> {
+pub async fn forget_later_days(connection: &mut Connection, today: Day) -> Result<(), Error> {
     sqlx::query("UPDATE credits SET refilled_on = $1 WHERE refill_amount IS NOT NULL AND refilled_on > $1 + 1")
-        .bind(today)
+        .bind(today.number())
         .execute(connection)
         .await?;
     Ok(())

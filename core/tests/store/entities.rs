@@ -1,5 +1,6 @@
 //! Entities: order, search, uniqueness, balances, removal.
 
+use keyrack_core::calendar::Day;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey};
@@ -121,7 +122,7 @@ async fn a_balance_and_its_refill_are_set_apart(database: Database) {
     let refill = credits::Refill { amount: 5, day: Some(31) };
     let mut transaction = instance.keyrack.store().write().await.unwrap();
     assert!(credits::decrement(&mut transaction, &key_id, 4).await.unwrap());
-    credits::set_refill(&mut transaction, &key_id, Some(refill), 0).await.unwrap();
+    credits::set_refill(&mut transaction, &key_id, Some(refill), Day::of(0)).await.unwrap();
     transaction.commit().await.unwrap();
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let key = keys::find(&mut connection, &key_id).await.unwrap().unwrap();

@@ -84,16 +84,11 @@ impl Operation for UpdateApi {
         api.name = request.name.unwrap_or(api.name);
         api.delete_protection = request.delete_protection.unwrap_or(api.delete_protection);
         api.store_encrypted_keys = request.store_encrypted_keys.unwrap_or(api.store_encrypted_keys);
-        if let Some(change) = request.ip_whitelist.into_change() {
-            let entries: Vec<_> = change.into_iter().flatten().map(|entry| entry.0).collect();
-            api.ip_whitelist = (!entries.is_empty()).then(|| entries.join(","));
-        }
-        if let Some(change) = request.default_prefix.into_change() {
-            api.default_prefix = change;
-        }
-        if let Some(change) = request.default_bytes.into_change() {
-            api.default_bytes = change;
-        }
+        let joined =
+            |entries: Vec<_>| entries.into_iter().map(|entry: Entry| entry.0).collect::<Vec<_>>().join(",");
+        request.ip_whitelist.or_null_if(Vec::is_empty).map(joined).apply(&mut api.ip_whitelist);
+        request.default_prefix.apply(&mut api.default_prefix);
+        request.default_bytes.apply(&mut api.default_bytes);
         let now = mutation.now();
         apis::update(mutation.connection(), &api, now).await?;
         mutation.record(

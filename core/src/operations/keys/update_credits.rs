@@ -72,7 +72,7 @@ impl Operation for UpdateCredits {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyCredits>, Error> {
         let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let value = request.value.into_change().flatten();
+        let value = request.value.into_value();
         let mut mutation = keyrack.change(caller).await?;
         let (key, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let before = credits::find(mutation.connection(), &key.id).await?;

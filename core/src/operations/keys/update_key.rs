@@ -118,11 +118,7 @@ impl Operation for UpdateKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let meta = match &request.meta {
-            Patch::Value(meta) => fields::key_meta(meta).map(Patch::Value),
-            Patch::Null => Ok(Patch::Null),
-            Patch::Absent => Ok(Patch::Absent),
-        };
+        let meta = request.meta.as_ref().try_map(fields::key_meta);
         let (refill, meta) = together(read_refill(&request.credits), meta)?;
         let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
@@ -140,14 +136,9 @@ impl Operation for UpdateKey {
                 None => None,
             };
         }
-        if let Some(change) = request.name.into_change() {
-            key.name = change;
-        }
-        if let Some(change) = meta.into_change() {
-            key.meta = change;
-        }
-        if let Some(change) = request.expires.into_change() {
-            key.expires_at = change;
+        request.name.apply(&mut key.name);
+        meta.apply(&mut key.meta);
+        if request.expires.apply(&mut key.expires_at) {
             rerolls::forget(mutation.connection(), Rerolled::Key(&key.id)).await?;
         }
         key.enabled = request.enabled.unwrap_or(key.enabled);
@@ -173,34 +164,31 @@ impl Operation for UpdateKey {
     }
 }
 
-/// What the refill becomes; `None` when it stays.
-fn read_refill(credits: &Patch<CreditsChange>) -> Result<Option<Option<Refill>>, Error> {
-    let Patch::Value(change) = credits else { return Ok(None) };
-    let refill = match &change.refill {
-        Patch::Absent => return Ok(None),
-        Patch::Null => return Ok(Some(None)),
-        Patch::Value(refill) => refill,
-    };
-    let day = match (refill.interval, refill.refill_day) {
-        (Interval::Daily, None) => None,
-        (Interval::Monthly, Some(day)) => Some(day),
-        (Interval::Monthly, None) => return Err(monthly_needs_a_day("body")),
-        (Interval::Daily, Some(_)) => {
-            return Err(Error::invalid(
-                "body.credits.refill.refillDay",
-                "`refillDay` must not be given with the daily interval",
-                "Leave it out, or send the interval monthly.",
-            ));
-        }
-    };
-    Ok(Some(Some(Refill { amount: refill.amount, day })))
+/// What the refill becomes.
+fn read_refill(credits: &Patch<CreditsChange>) -> Result<Patch<Refill>, Error> {
+    let Patch::Value(change) = credits else { return Ok(Patch::Absent) };
+    change.refill.as_ref().try_map(|refill| {
+        let day = match (refill.interval, refill.refill_day) {
+            (Interval::Daily, None) => None,
+            (Interval::Monthly, Some(day)) => Some(day),
+            (Interval::Monthly, None) => return Err(monthly_needs_a_day("body")),
+            (Interval::Daily, Some(_)) => {
+                return Err(Error::invalid(
+                    "body.credits.refill.refillDay",
+                    "`refillDay` must not be given with the daily interval",
+                    "Leave it out, or send the interval monthly.",
+                ));
+            }
+        };
+        Ok(Refill { amount: refill.amount, day })
+    })
 }
 
 async fn change_credits(
     mutation: &mut Mutation,
     key: &Key,
     change: Patch<CreditsChange>,
-    refill: Option<Option<Refill>>,
+    refill: Patch<Refill>,
 ) -> Result<(), Error> {
     let mut credits = key.credits;
     let sets_balance = match change {
@@ -209,25 +197,17 @@ async fn change_credits(
             credits = credits::Credits::default();
             true
         }
-        Patch::Value(change) => match change.remaining.into_change() {
-            Some(remaining) => {
-                credits.remaining = remaining;
-                if remaining.is_none() {
-                    credits.refill = None;
-                }
-                true
-            }
-            None => false,
-        },
+        Patch::Value(change) => change.remaining.apply(&mut credits.remaining),
     };
-    if let Some(refill) = refill {
-        credits.refill = refill;
+    if credits.remaining.is_none() {
+        credits.refill = None;
     }
+    let sets_refill = refill.apply(&mut credits.refill);
     mutation.settle_refill(&key.id).await?;
     let today = mutation.calendar().today;
     if sets_balance {
         credits::set(mutation.connection(), &key.id, credits, today).await
-    } else if refill.is_some() {
+    } else if sets_refill {
         credits::set_refill(mutation.connection(), &key.id, credits.refill, today).await
     } else {
         Ok(())

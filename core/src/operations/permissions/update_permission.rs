@@ -83,9 +83,7 @@ impl Operation for UpdatePermission {
             permission.slug = slug;
         }
         permission.name = request.name.unwrap_or(permission.name);
-        if let Some(change) = request.description.into_change() {
-            permission.description = change.filter(|text| !text.is_empty());
-        }
+        request.description.or_null_if(String::is_empty).apply(&mut permission.description);
         let now = mutation.now();
         permissions::update(mutation.connection(), &permission, now).await?;
         mutation.record(

@@ -92,9 +92,7 @@ impl Operation for UpdateRole {
             }
             role.name = name;
         }
-        if let Some(change) = request.description.into_change() {
-            role.description = change.filter(|text| !text.is_empty());
-        }
+        request.description.or_null_if(String::is_empty).apply(&mut role.description);
         let now = mutation.now();
         roles::update(mutation.connection(), &role, now).await?;
         let event = Event::new("role.update", format!("Updated role {}", role.id)).on(role_target(&role));

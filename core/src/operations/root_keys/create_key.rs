@@ -66,7 +66,7 @@ impl Operation for CreateKey {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
-        let expires_at = request.expires.into_change().flatten();
+        let expires_at = request.expires.into_value();
         together(check_known(caller, &request.permissions), check_expiry(keyrack, caller, expires_at))?;
         check_covered(caller, &request.permissions)?;
         let new = NewRootKey {

@@ -68,12 +68,12 @@ impl Operation for UpdateKey {
         let before = find_in_reach(&mut mutation, caller, &request.key_id).await?;
         check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
         check_outlives(caller, &before)?;
-        let after = RootKey {
-            name: request.name.into_change().unwrap_or_else(|| before.name.clone()),
+        let mut after = RootKey {
             enabled: request.enabled.unwrap_or(before.enabled),
             permissions: request.permissions.map_or_else(|| before.permissions.clone(), distinct),
             ..before.clone()
         };
+        request.name.apply(&mut after.name);
         keep_a_way_in(&mut mutation, &before, Some(&after)).await?;
         let now = mutation.now();
         root_keys::update(mutation.connection(), &after, now).await?;

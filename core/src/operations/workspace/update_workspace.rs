@@ -72,17 +72,14 @@ impl Operation for UpdateWorkspace {
         let mut mutation = begin(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
-        let after = Workspace {
+        let mut after = Workspace {
             name: request.name.unwrap_or_else(|| before.name.clone()),
             enabled: request.enabled.unwrap_or(before.enabled),
-            requests_per_minute: request.requests_per_minute.into_change().unwrap_or(before.requests_per_minute),
-            log_retention_days: request.log_retention_days.into_change().unwrap_or(before.log_retention_days),
-            audit_retention_days: request
-                .audit_retention_days
-                .into_change()
-                .unwrap_or(before.audit_retention_days),
             ..before.clone()
         };
+        request.requests_per_minute.apply(&mut after.requests_per_minute);
+        request.log_retention_days.apply(&mut after.log_retention_days);
+        request.audit_retention_days.apply(&mut after.audit_retention_days);
         if after.id == caller.workspace_id() && (!after.enabled || after.requests_per_minute == Some(0)) {
             return Err(Error::new(
                 Code::ProtectedResource,

@@ -143,14 +143,14 @@ fn deduct(connection: &Connection, debit: &Debit) -> Result<Outcome, rusqlite::E
 fn settle(connection: &Connection, debit: &Debit, calendar: Calendar) -> Result<(), rusqlite::Error> {
     let mut settle = connection.prepare_cached(&refills::SETTLE_KEY)?;
     let parameters = named_params! {
-        "$1": calendar.today, "$2": calendar.month_start, "$3": calendar.month_days, "$4": calendar.reached_day,
-        "$5": calendar.previous_start, "$6": calendar.previous_days, "$7": &*debit.key_id,
+        "$1": calendar.today.number(), "$2": calendar.month_start.number(), "$3": calendar.month_days, "$4": calendar.reached_day,
+        "$5": calendar.previous_start.number(), "$6": calendar.previous_days, "$7": &*debit.key_id,
     };
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?, row.get(3)?));
     let settled: Option<(i64, i64, i64)> = settle.query_row(parameters, read).optional()?;
     if let Some((amount, previous, remaining)) = settled.filter(|(_, previous, remaining)| previous != remaining) {
         let parameters = named_params! {
-            "$1": &*debit.key_id, "$2": &*debit.workspace_id, "$3": calendar.today, "$4": amount,
+            "$1": &*debit.key_id, "$2": &*debit.workspace_id, "$3": calendar.today.number(), "$4": amount,
             "$5": previous, "$6": remaining,
         };
         connection.prepare_cached(refills::KEEP_FOR_AUDIT)?.execute(parameters)?;
