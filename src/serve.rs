@@ -104,7 +104,7 @@ fn hosts(settings: &Settings, address: SocketAddr) -> anyhow::Result<Hosts> {
     names.push(address.ip().to_string());
     let uri = settings.public_url()?.and_then(|url| url.parse::<axum::http::Uri>().ok());
     names.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));
-    Ok(Hosts { names, literal_addresses: !address.ip().is_loopback() })
+    Ok(Hosts::new(names, !address.ip().is_loopback()))
 }
 
 fn build_server(
@@ -120,8 +120,8 @@ fn build_server(
         max_body_bytes: settings.max_body_bytes()?,
     };
     let mcp = HttpSettings {
-        public_hosts: hosts.names.clone(),
-        literal_addresses: hosts.literal_addresses,
+        public_hosts: hosts.names().to_vec(),
+        literal_addresses: hosts.has_literal_addresses(),
         calls_per_minute: settings.mcp_calls_per_minute()?,
         max_body_bytes: api.max_body_bytes,
     };

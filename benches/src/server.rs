@@ -86,6 +86,11 @@ impl Server {
         Ok(())
     }
 
+    /// The process that was started first.
+    pub(crate) fn first_pid(&self) -> u32 {
+        self.processes[0].id()
+    }
+
     /// The address of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)

@@ -63,6 +63,12 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
 }
 
 fn token(value: &HeaderValue) -> Result<&str, Error> {
+    // As everybody sends it.
+    let plain = value.as_bytes().strip_prefix(b"Bearer ");
+    let plain = plain.filter(|plain| !plain.is_empty() && plain.iter().all(u8::is_ascii_graphic));
+    if let Some(Ok(token)) = plain.map(std::str::from_utf8) {
+        return Ok(token);
+    }
     let malformed = || {
         Error::new(
             Code::CredentialMalformed,

@@ -98,6 +98,9 @@ pub(crate) fn finish<B>(
 impl Guard {
     /// Where the client is, behind trusted proxies.
     pub(crate) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.trusted_proxies.is_empty() {
+            return Some(peer.ip().to_canonical());
+        }
         let forwarded = headers.get_all(&FORWARDED_FOR);
         let hops = forwarded.iter().map(|value| value.to_str().unwrap_or("?"));
         client_address(peer.ip(), hops, &self.trusted_proxies)

@@ -5,6 +5,7 @@
 //! literal addresses are let through where the listener is open to others.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::OnceLock;
 
 use http::header::HOST;
 use http::{HeaderMap, Uri};
@@ -16,13 +17,29 @@ const SHOWN: usize = 100;
 /// The names of a listener, besides those of the loopback interface.
 #[derive(Debug, Clone)]
 pub struct Hosts {
-    /// Lower-case and without port; addresses of IPv6 with brackets or without.
-    pub names: Vec<String>,
-    /// Whether literal addresses may be named: true unless the listener is on loopback.
-    pub literal_addresses: bool,
+    names: Vec<String>,
+    literal_addresses: bool,
+    /// The first text that was let in: nearly all requests send the same one.
+    usual: OnceLock<Box<[u8]>>,
 }
 
 impl Hosts {
+    /// Names in lower-case and without port, addresses of IPv6 with brackets or without; and whether literal addresses
+    /// may be named, which is so unless the listener is on loopback.
+    pub fn new(names: Vec<String>, literal_addresses: bool) -> Self {
+        Hosts { names, literal_addresses, usual: OnceLock::new() }
+    }
+
+    /// The names, besides those of the loopback interface.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether literal addresses may be named.
+    pub fn has_literal_addresses(&self) -> bool {
+        self.literal_addresses
+    }
+
     /// Whether a request names a server that this is.
     ///
     /// # Errors
@@ -40,7 +57,11 @@ impl Hosts {
             };
             return Err(Error::new(Code::Forbidden, format!("{seen}. Send one that names this server.")));
         };
+        if self.usual.get().is_some_and(|usual| **usual == *named) {
+            return Ok(());
+        }
         if std::str::from_utf8(named).is_ok_and(|named| self.allow(named)) {
+            self.usual.get_or_init(|| named.into());
             return Ok(());
         }
         Err(Error::new(
@@ -114,7 +135,7 @@ mod tests {
     use super::*;
 
     fn hosts(literal_addresses: bool) -> Hosts {
-        Hosts { names: vec!["keys.example.com".to_owned(), "192.0.2.7".to_owned()], literal_addresses }
+        Hosts::new(vec!["keys.example.com".to_owned(), "192.0.2.7".to_owned()], literal_addresses)
     }
 
     #[test]

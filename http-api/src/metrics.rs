@@ -21,6 +21,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
@@ -108,12 +109,12 @@ pub struct HttpMetrics {
     /// Of the listener of the API.
     pub connections: Arc<ConnectionCounts>,
     operations: Vec<Requests>,
-    by_route: HashMap<String, usize>,
+    by_route: HashMap<String, usize, RandomState>,
 }
 
 impl Default for HttpMetrics {
     fn default() -> Self {
-        let (connections, by_route) = (Arc::default(), HashMap::new());
+        let (connections, by_route) = (Arc::default(), HashMap::default());
         let mut metrics = HttpMetrics { connections, operations: vec![Requests::of(UNKNOWN)], by_route };
         for (_, name) in OTHER_ROUTES {
             if !metrics.operations.iter().any(|known| known.operation == name) {
@@ -137,7 +138,7 @@ impl HttpMetrics {
     pub(crate) fn begin(&self, route: Option<&str>) -> Measurement<'_> {
         let known = route.and_then(|route| self.by_route.get(route)).and_then(|at| self.operations.get(*at));
         let requests = known.unwrap_or_else(|| self.other(route));
-        Measurement { requests, started: Instant::now(), status: CLIENT_GONE }
+        Measurement { requests, started: Instant::now(), status: CLIENT_GONE, took: None }
     }
 
     fn other(&self, route: Option<&str>) -> &Requests {
@@ -153,19 +154,20 @@ pub(crate) struct Measurement<'a> {
     requests: &'a Requests,
     started: Instant,
     status: u16,
+    took: Option<Duration>,
 }
 
 impl Measurement<'_> {
     /// Ends it; how long it took.
     pub(crate) fn answered(mut self, status: StatusCode) -> Duration {
         self.status = status.as_u16();
-        self.started.elapsed()
+        *self.took.insert(self.started.elapsed())
     }
 }
 
 impl Drop for Measurement<'_> {
     fn drop(&mut self) {
-        self.requests.note(self.status, self.started.elapsed());
+        self.requests.note(self.status, self.took.unwrap_or_else(|| self.started.elapsed()));
     }
 }
 

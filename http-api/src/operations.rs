@@ -100,7 +100,7 @@ where
     };
     let caller = caller.inspect_err(|error| tell_refusal(&shared.keyrack, O::ABOUT.name, head, error))?;
     head.span.record("root_key", caller.principal().id());
-    let throttled = shared.keyrack.counters().throttle(&caller, rule, shared.keyrack.clock().now());
+    let throttled = shared.keyrack.counters().throttle(&caller, rule, shared.keyrack.clock());
     *throttle = throttled.numbers;
     if let Some(refusal) = throttled.refusal {
         return Err(refusal);

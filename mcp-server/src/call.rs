@@ -185,7 +185,7 @@ fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -
         return Err(error);
     }
     limit.count(caller, keyrack.clock().now())?;
-    let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock().now());
+    let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock());
     throttled.refusal.map_or(Ok(()), Err)?;
     Ok(())
 }

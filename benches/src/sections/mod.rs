@@ -7,6 +7,7 @@ mod credits;
 mod flat;
 mod hot_path;
 mod import;
+mod instructions;
 mod management;
 mod peers;
 mod scale;
@@ -51,6 +52,12 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "a check of a limit against the limitador crate",
         seconds: |settings| settings.seconds_for(3, settings.connections.len()),
         run: hot_path::limit,
+    },
+    Section {
+        name: "instructions",
+        about: "instructions per request against an earlier build (BENCH_BASE)",
+        seconds: |_| 150,
+        run: instructions::instructions,
     },
     Section {
         name: "peers",

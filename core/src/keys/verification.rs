@@ -260,32 +260,32 @@ fn check_limits(
     if selected.is_empty() {
         return Ok((true, CheckedLimits::new()));
     }
-    let checks: SmallVec<[Check<'_>; 4]> = selected
-        .iter()
-        .map(|limit| Check {
-            cell: CellKey {
-                workspace: &found.key.place.workspace_id,
-                scope: CellScope::Key(limit.name),
-                identifier: limit.counted_by,
-                duration_ms: limit.duration_ms,
-            },
-            limit: limit.limit,
-            cost: limit.cost,
-        })
-        .collect();
+    // Most have one limit: loops cost less than what makes vectors of iterators.
+    let mut checks: SmallVec<[Check<'_>; 4]> = SmallVec::new();
+    for limit in &selected {
+        let cell = CellKey {
+            workspace: &found.key.place.workspace_id,
+            scope: CellScope::Key(limit.name),
+            identifier: limit.counted_by,
+            duration_ms: limit.duration_ms,
+        };
+        checks.push(Check { cell, limit: limit.limit, cost: limit.cost });
+    }
     let batch = counters.check_all(&checks, question.noted.at);
-    drop(checks);
-    let limits = selected.into_iter().zip(batch.decisions).map(|(limit, decision)| CheckedLimit {
-        id: limit.id.into(),
-        name: limit.name.into(),
-        limit: limit.limit,
-        duration_ms: limit.duration_ms,
-        auto_apply: limit.auto_apply,
-        exceeded: !decision.passed,
-        remaining: decision.remaining,
-        reset_ms: decision.reset_ms,
-    });
-    Ok((batch.passed, limits.collect()))
+    let mut limits = CheckedLimits::new();
+    for (limit, decision) in selected.iter().zip(&batch.decisions) {
+        limits.push(CheckedLimit {
+            id: limit.id.into(),
+            name: limit.name.into(),
+            limit: limit.limit,
+            duration_ms: limit.duration_ms,
+            auto_apply: limit.auto_apply,
+            exceeded: !decision.passed,
+            remaining: decision.remaining,
+            reset_ms: decision.reset_ms,
+        });
+    }
+    Ok((batch.passed, limits))
 }
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
@@ -301,12 +301,13 @@ fn select<'a>(found: &'a FoundKey, asked: &[AskedLimit<'a>]) -> Result<SmallVec<
         counted_by,
     };
     let by_name = |name: &str| found.limits().find(|(limit, _)| *limit.name == *name);
-    let mut selected: SmallVec<[Selected<'a>; 2]> = found
-        .limits()
-        .filter(|(limit, _)| limit.auto_apply)
-        .map(|(limit, counted_by)| stored(limit, counted_by, 1))
-        .collect();
-    selected.sort_by_key(|limit| limit.name);
+    let mut selected: SmallVec<[Selected<'a>; 2]> = SmallVec::new();
+    for (limit, counted_by) in found.limits().filter(|(limit, _)| limit.auto_apply) {
+        selected.push(stored(limit, counted_by, 1));
+    }
+    if selected.len() > 1 {
+        selected.sort_by_key(|limit| limit.name);
+    }
     if asked.is_empty() {
         return Ok(selected);
     }

@@ -3,6 +3,7 @@
 use super::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::authorization::{Rule, Who};
 use crate::caller::Caller;
+use crate::clock::Clock;
 use crate::error::{Code, Error};
 
 const MINUTE_MS: i64 = 60_000;
@@ -28,10 +29,10 @@ pub struct Throttled {
 }
 
 impl MemoryCounters {
-    /// Counts a request at `now`, Unix ms, against the limit of the caller's workspace, if it has one. A limit of 0
+    /// Counts a request that comes now against the limit of the caller's workspace, if it has one. A limit of 0
     /// refuses without numbers. Operators are not held back from what only they may do: that is how a limit is
     /// corrected.
-    pub fn throttle(&self, caller: &Caller, rule: &Rule, now: i64) -> Throttled {
+    pub fn throttle(&self, caller: &Caller, rule: &Rule, clock: &Clock) -> Throttled {
         let Some(limit) = caller.requests_per_minute() else { return Throttled::default() };
         if rule.who == Who::Operators && caller.principal().is_operator() {
             return Throttled::default();
@@ -39,6 +40,7 @@ impl MemoryCounters {
         if limit <= 0 {
             return Throttled { numbers: None, refusal: Some(refused()) };
         }
+        let now = clock.now();
         let decision = self.check(&request_of(caller.workspace_id(), limit), now);
         let reset_seconds = u64::try_from((decision.reset_ms - now).max(0)).unwrap_or_default().div_ceil(1000);
         let numbers = Some(Throttle { limit, remaining: decision.remaining, reset_seconds });
