@@ -20,13 +20,13 @@ use keyrack_core::catalogue::{About, Effect, Operation, Visitor, request_schema}
 use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
+use crate::settings::OUTPUT_AS_JSON;
 use crate::stdout;
 pub(crate) use failure::Failure;
 use flag::{CLEAR, Flag, JSON, kebab};
 pub(crate) use input::Inputs;
 
 const ALL: &str = "--all";
-const OUTPUT: &str = "output";
 
 /// One operation as a command.
 struct OperationCommand {
@@ -60,16 +60,7 @@ fn commands() -> Vec<OperationCommand> {
 
 /// The command tree below `keyrack api`.
 pub(crate) fn command() -> Command {
-    let output = Arg::new(OUTPUT)
-        .long(OUTPUT)
-        .env("KEYRACK_OUTPUT")
-        .hide_env_values(true)
-        .global(true)
-        .help_heading("Output")
-        .value_name("FORMAT")
-        .value_parser(["table", "json"])
-        .default_value("table")
-        .help("A table for people, or the complete answer as JSON for scripts.");
+    let output = OUTPUT_AS_JSON.facts().flag().global(true).help_heading("Output");
     Command::new("api")
         .about("Calls the operations of a server: create keys, verify them, list, change, delete")
         .args(connection::arguments())
@@ -185,7 +176,9 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
         return Err(Failure::Usage(format!("there is no operation {namespace} {action}")));
     };
     let request = body::body(operation, matches, inputs)?;
-    let remote = connection::connect(matches, inputs)?;
+    let settings = connection::settings(matches)?;
+    let for_scripts = settings.get(&OUTPUT_AS_JSON).map_err(connection::unreadable)?;
+    let remote = connection::connect(&settings, matches, inputs)?;
     confirmation::confirm(operation.about, &request, matches, &remote, inputs).await?;
     let reads_all = operation.about.is_list && matches.get_flag(ALL);
     let answer = if reads_all {
@@ -193,7 +186,6 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     } else {
         one(&remote, operation.about, &request).await?
     };
-    let for_scripts = matches.get_one::<String>(OUTPUT).is_some_and(|format| format == "json");
     show(operation.about, &answer, for_scripts).map_err(Failure::Output)
 }
 
