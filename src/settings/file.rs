@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use toml::{Table, Value as Entry};
 
 use super::list::{CONFIG, PROFILE, URL, facts, nearest, pairs, project_folders};
-use super::setting::{Facts, Origin, Settings};
+use super::setting::{Facts, Origin, Settings, Value};
 
 /// The table of profiles.
 const PROFILES: &str = "profiles";
@@ -96,7 +96,8 @@ impl Settings {
             let is_taken = self.values.contains_key(facts.name) || self.is_replaced(facts, origin);
             let source = format!("`{entry}`{place} in {shown}");
             if facts.name == URL.facts().name {
-                self.urls_of_file.entry(origin).or_insert_with(|| (text.clone(), source.clone()));
+                let url = Value { name: facts.name, text: text.trim().to_owned(), origin, source: source.clone() };
+                self.urls_of_file.insert(origin, url);
             }
             if !is_taken {
                 self.set(facts, &text, origin, source);

@@ -45,10 +45,11 @@ impl Settings {
         let root_key = ROOT_KEY.counting(self)?;
         let chosen = self.source(URL.facts()).unwrap_or_default();
         match self.urls_of_file.get(&root_key.origin) {
-            Some((beside, _)) if remote::parse_base(beside.trim()).is_ok_and(|beside| beside == *base) => None,
-            Some((_, beside)) => {
-                Some(format!("{} belongs to {beside}, and {chosen} names another server", root_key.source))
-            }
+            Some(beside) if remote::parse_base(&beside.text).is_ok_and(|beside| beside == *base) => None,
+            Some(beside) => Some(format!(
+                "{} belongs to {}, and {chosen} names another server",
+                root_key.source, beside.source
+            )),
             None if root_key.origin == Origin::File && self.origin_of_url() == Some(Origin::Profile) => {
                 Some(format!("{} is not that of {}", root_key.source, self.profile_in_words()))
             }
@@ -56,8 +57,8 @@ impl Settings {
         }
     }
 
-    /// What chose a server that no command can act on without calling it, if a variable or a profile did. The top level
-    /// of the settings file chooses one for those that call servers.
+    /// What says that this very command is to act on a server. The top level of the settings file says so to those that
+    /// call one, and to nobody else.
     pub(crate) fn named_server(&self) -> Option<&str> {
         let is_chosen = matches!(self.origin_of_url()?, Origin::Flag | Origin::Environment | Origin::Profile);
         self.source(URL.facts()).filter(|_| is_chosen)

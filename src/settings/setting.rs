@@ -271,8 +271,8 @@ impl std::fmt::Debug for Value {
 pub(crate) struct Settings {
     /// What counts; secrets among it, so never print it whole.
     pub(super) values: BTreeMap<&'static str, Value>,
-    /// The `url` that each part of the settings file names, and its place, whether or not it counts.
-    pub(super) urls_of_file: BTreeMap<Origin, (String, String)>,
+    /// The `url` that each part of the settings file names, whether or not it counts.
+    pub(super) urls_of_file: BTreeMap<Origin, Value>,
     /// Files with secrets that the settings file names, and that file itself if it holds one.
     pub(super) secret_files: Vec<PathBuf>,
     /// Values that could not be taken at all.

@@ -130,6 +130,16 @@ fn an_unknown_profile_is_refused_with_those_that_are_there() {
 }
 
 #[test]
+fn the_settings_file_of_the_readme_is_one() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let (_, file) = readme.split_once("```toml\n").expect("a settings file");
+    let desk = Desk::new(file.split("```").next().expect("its end"));
+    desk.run(&["mcp-config", "claude"]).expect(0);
+    let done = desk.run(&["mcp", "--profile", "staging"]).expect(2);
+    assert!(done.stderr.contains("`url` of profile `staging` in "), "{done:?}");
+}
+
+#[test]
 fn what_is_wrong_in_a_profile_is_wrong_for_everybody() {
     for (file, words) in [
         ("[profiles.work]\nulr = 'planted'\n", "unknown entry `ulr` of profile `work`; did you mean `url`?"),
