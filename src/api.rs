@@ -21,6 +21,7 @@ use keyrack_core::catalogue::{About, Effect};
 use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
+use crate::settings::OUTPUT_AS_JSON;
 use crate::stdout;
 pub(crate) use failure::Failure;
 use flag::{CLEAR, JSON};
@@ -28,20 +29,10 @@ pub(crate) use input::Inputs;
 use operation::{OperationCommand, commands};
 
 const ALL: &str = "--all";
-const OUTPUT: &str = "output";
 
 /// The command tree below `keyrack api`.
 pub(crate) fn command() -> Command {
-    let output = Arg::new(OUTPUT)
-        .long(OUTPUT)
-        .env("KEYRACK_OUTPUT")
-        .hide_env_values(true)
-        .global(true)
-        .help_heading("Output")
-        .value_name("FORMAT")
-        .value_parser(["table", "json"])
-        .default_value("table")
-        .help("A table for people, or the complete answer as JSON for scripts.");
+    let output = OUTPUT_AS_JSON.facts().flag().global(true).help_heading("Output");
     Command::new("api")
         .about("Calls the operations of a server: create keys, verify them, list, change, delete")
         .args(connection::arguments())
@@ -157,7 +148,9 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
         return Err(Failure::Usage(format!("there is no operation {namespace} {action}")));
     };
     let request = body::body(operation, matches, inputs)?;
-    let remote = connection::connect(matches, inputs)?;
+    let settings = connection::settings(matches)?;
+    let for_scripts = settings.get(&OUTPUT_AS_JSON).map_err(connection::unreadable)?;
+    let remote = connection::connect(&settings, matches, inputs)?;
     confirmation::confirm(operation.about, &request, matches, &remote, inputs).await?;
     let reads_all = operation.about.is_list && matches.get_flag(ALL);
     let answer = if reads_all {
@@ -165,7 +158,6 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     } else {
         one(&remote, operation.about, &request).await?
     };
-    let for_scripts = matches.get_one::<String>(OUTPUT).is_some_and(|format| format == "json");
     show(operation.about, &answer, for_scripts).map_err(Failure::Output)
 }
 

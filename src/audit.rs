@@ -14,7 +14,7 @@ use keyrack_core::clock::rfc3339;
 use keyrack_core::store::Store;
 
 use crate::instance::{self, told};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
 
 const WORKSPACE: &str = "workspace";
@@ -81,7 +81,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(crate::misused(&error)),
     };
     instance::start_log(&settings)?;
-    let location = settings.database()?;
+    let location = settings.get(&settings::DATABASE_URL)?;
     instance::need_database(&location)?;
     let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
     for kept in matches.get_many::<Kept>(EXPECT).into_iter().flatten() {

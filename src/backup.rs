@@ -17,7 +17,7 @@ use keyrack_core::store::{Location, file, snapshot};
 
 use crate::archive::{DATABASE, EVENTS, Manifest, UNFINISHED, Writer};
 use crate::instance::{self, ROOT_KEY_FILE, told};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
 
 const FILE: &str = "file";
@@ -65,7 +65,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 fn make(settings: &Settings, path: &Path) -> anyhow::Result<ExitCode> {
-    let (location, folder) = (settings.database()?, settings.data_dir()?);
+    let (location, folder) = (settings.get(&settings::DATABASE_URL)?, settings.get(&settings::DATA_DIR)?);
     let mut writer = Writer::create(path)?;
     let time = Clock::system().now();
     let manifest = match &location {

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 use keyrack_core::store::{Location, Store, transfer};
 
 use crate::instance::{self, told};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::{audit, stdout};
 
 const TO: &str = "to";
@@ -44,7 +44,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(crate::misused(&error)),
     };
     let to = matches.get_one::<String>(TO).context("--to is missing")?;
-    let (from, to) = match (settings.database()?, Location::parse(to)) {
+    let (from, to) = match (settings.get(&settings::DATABASE_URL)?, Location::parse(to)) {
         (from, Ok(to)) if from != to => (from, to),
         (_, Ok(_)) => return Ok(crate::misused(&anyhow::anyhow!("--to: that is the database to copy"))),
         (_, Err(reason)) => return Ok(crate::misused(&anyhow::anyhow!("--to: {reason}"))),

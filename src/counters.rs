@@ -9,7 +9,7 @@ use keyrack_core::files::create_private_folder;
 use keyrack_core::ratelimit::counters::memory::MemoryCounters;
 use keyrack_core::ratelimit::counters::saved::CountersFile;
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Where this run may keep its counters, if anywhere.
 pub(crate) struct KeptCounters(Option<CountersFile>);
@@ -20,8 +20,8 @@ impl KeptCounters {
     /// # Errors
     /// When a setting makes no sense.
     pub(crate) fn open(settings: &Settings) -> anyhow::Result<(KeptCounters, MemoryCounters)> {
-        let room = settings.ratelimit_cells()?;
-        let folder = settings.data_dir()?;
+        let room = settings.get(&settings::RATELIMIT_CELLS)?;
+        let folder = settings.get(&settings::DATA_DIR)?;
         let file = match create_private_folder(&folder).and_then(|()| CountersFile::claim(&folder)) {
             Ok(Some(file)) => Some(file),
             Ok(None) => {

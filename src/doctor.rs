@@ -18,16 +18,13 @@ use tokio::net::TcpListener;
 
 use crate::instance::{ROOT_KEY_FILE, told};
 use crate::remote;
-use crate::settings::{Settings, read_secret};
+use crate::settings::{self, Settings, read_secret};
 use crate::{printable, stdout, traces};
 
 /// 2026-01-01: no clock that is right shows an earlier time.
 const PROGRAM_WRITTEN_MS: i64 = 1_767_225_600_000;
 /// How much older than the newest audit entry a clock may be: several processes need not agree to the second.
 const CLOCK_SLACK_MS: i64 = 60_000;
-/// Settings that name a file with a secret.
-const SECRET_FILES: [&str; 4] =
-    ["bootstrap-root-key-file", "master-key-file", "master-key-previous-file", "root-key-file"];
 /// How long the structure of a database is checked: some GB.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const MIB: u64 = 1024 * 1024;
@@ -96,14 +93,14 @@ pub(crate) async fn run(matches: &ArgMatches) -> ExitCode {
 
 async fn examine(settings: &Settings) -> Vec<Line> {
     let mut lines = check_settings(settings);
-    let folder = settings.data_dir().ok();
+    let folder = settings.get(&settings::DATA_DIR).ok();
     if let Some(folder) = &folder {
         lines.push(check_folder(folder));
         lines.extend(check_space(folder));
     }
     let now = Clock::system().now();
     let mut database = None;
-    if let Ok(location) = settings.database() {
+    if let Ok(location) = settings.get(&settings::DATABASE_URL) {
         let (line, open) = check_database(&location).await;
         lines.push(line);
         database = open;
@@ -119,12 +116,12 @@ async fn examine(settings: &Settings) -> Vec<Line> {
 
 /// Reads every setting, so that all faults are said at once.
 fn check_settings(settings: &Settings) -> Vec<Line> {
-    let faults = settings.faults().into_iter().chain(settings.root_key().err()).chain(traces::fault());
+    let faults = settings.all_faults().into_iter().chain(traces::fault());
     let mut lines: Vec<Line> =
         faults.map(|fault| fail("settings", format!("{fault:#}"), "correct it where it was set")).collect();
     let odd = settings.warnings().iter().cloned().chain(settings.oddities()).chain(traces::oddities());
     lines.extend(odd.map(|oddity| warn("settings", oddity, "correct it where it was set, or remove it")));
-    lines.extend(SECRET_FILES.iter().filter_map(|name| exposed(settings.text(name)?)));
+    lines.extend(settings.secret_files().into_iter().filter_map(exposed));
     if lines.is_empty() {
         lines.push(ok("settings", "all readable"));
     }
@@ -132,8 +129,9 @@ fn check_settings(settings: &Settings) -> Vec<Line> {
 }
 
 /// A file with a secret that others than its owner may read.
-fn exposed(file: &str) -> Option<Line> {
-    let mode = open_to_others(Path::new(file))?;
+fn exposed(file: &Path) -> Option<Line> {
+    let mode = open_to_others(file)?;
+    let file = file.display();
     let text = format!("{file} holds a secret and can be read by other users of this machine (mode {mode:o})");
     Some(warn("settings", text, format!("chmod 600 {file}, unless it is mounted for this program alone")))
 }
@@ -297,7 +295,7 @@ async fn check_root_key(settings: &Settings, file: &Path, database: Option<&mut 
     let shown = file.display();
     if !file.exists() {
         // Of a setting that cannot be read, the settings' lines tell.
-        if let Ok(Some(bootstrap)) = settings.bootstrap_root_key() {
+        if let Ok(Some(bootstrap)) = settings.get(&settings::BOOTSTRAP_ROOT_KEY) {
             return check_bootstrap_key(bootstrap.expose(), database, now).await;
         }
         let text = format!("{shown} is not there, so `keyrack api` needs KEYRACK_ROOT_KEY");
@@ -371,7 +369,7 @@ async fn check_master_key(settings: &Settings, database: Option<&mut Inspection>
 
 async fn check_ports(settings: &Settings) -> Vec<Line> {
     let mut lines = Vec::new();
-    let Ok(listen) = settings.listen() else { return lines };
+    let Ok(listen) = settings.get(&settings::LISTEN) else { return lines };
     let is_running = remote::keyrack_answers(from_here(listen)).await;
     lines.push(match TcpListener::bind(listen).await {
         _ if is_running => ok("port", format!("a Keyrack answers on {listen}")),
@@ -382,12 +380,13 @@ async fn check_ports(settings: &Settings) -> Vec<Line> {
             "stop what is there, or choose another address with KEYRACK_LISTEN",
         ),
     });
-    if let Ok(Some((metrics, is_chosen))) = settings.metrics_listen()
+    if let Ok(Some(metrics)) = settings.get(&settings::METRICS_LISTEN)
         && !is_running
         && let Err(error) = TcpListener::bind(metrics).await
     {
         let text = format!("{metrics} cannot be listened on: {error}");
         let mend = "choose another address with KEYRACK_METRICS_LISTEN, or an empty one";
+        let is_chosen = settings.is_given(&settings::METRICS_LISTEN);
         lines.push(if is_chosen { fail("metrics", text, mend) } else { warn("metrics", text, mend) });
     }
     lines

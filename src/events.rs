@@ -24,7 +24,7 @@ pub(crate) fn command() -> Command {
 /// When the log cannot be read, or nobody reads what is printed.
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(matches)?;
-    let folder = settings.data_dir()?.join(log::FOLDER);
+    let folder = settings.get(&settings::DATA_DIR)?.join(log::FOLDER);
     let files = log::files(&folder)
         .with_context(|| format!("there is no log of events in {}; a server makes one", folder.display()))?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());

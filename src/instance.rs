@@ -75,8 +75,8 @@ impl Instance {
 /// # Errors
 /// When there is neither, or it cannot be read.
 pub(crate) fn own_root_key(settings: &Settings) -> anyhow::Result<Secret> {
-    let file = settings.data_dir()?.join(ROOT_KEY_FILE);
-    match settings.bootstrap_root_key()? {
+    let file = settings.get(&settings::DATA_DIR)?.join(ROOT_KEY_FILE);
+    match settings.get(&settings::BOOTSTRAP_ROOT_KEY)? {
         Some(bootstrap) if !file.exists() => Ok(bootstrap),
         _ => settings::read_secret(&file),
     }
@@ -104,7 +104,7 @@ pub(crate) fn start_log_and_traces(settings: &Settings) -> anyhow::Result<Option
 }
 
 fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Result<()> {
-    let filter = settings.log_filter()?;
+    let filter = settings.get(&settings::LOG)?;
     // rmcp logs tool arguments at DEBUG, plaintext included, and the exporter of traces what its receiver answers:
     // no filter of the user's lowers this cap.
     let cap = Targets::new()
@@ -115,7 +115,7 @@ fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Resul
     // A filter of this layer only: traces do not depend on what is logged.
     let filter = filter.and(cap);
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let layer = if settings.log_is_json()? {
+    let layer = if settings.get(&settings::LOG_AS_JSON)? {
         to_stderr.json().flatten_event(true).with_filter(filter).boxed()
     } else {
         to_stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(filter).boxed()
@@ -135,7 +135,7 @@ fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Resul
 /// # Errors
 /// When the database cannot be opened, or the root-key file cannot be written.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
-    open_with(settings, MemoryCounters::with_room_for(settings.ratelimit_cells()?)).await
+    open_with(settings, MemoryCounters::with_room_for(settings.get(&settings::RATELIMIT_CELLS)?)).await
 }
 
 /// The same, with counters of rate limits to go on with.
@@ -143,13 +143,13 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Instance> {
 /// # Errors
 /// When the database cannot be opened, or the root-key file cannot be written.
 pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> anyhow::Result<Instance> {
-    let root_key_file = settings.data_dir()?.join(ROOT_KEY_FILE);
-    let location = settings.database()?;
+    let root_key_file = settings.get(&settings::DATA_DIR)?.join(ROOT_KEY_FILE);
+    let location = settings.get(&settings::DATABASE_URL)?;
     let options = Options {
         vault: settings.vault()?,
-        durability: settings.credits_durability()?,
+        durability: settings.get(&settings::CREDITS_DURABILITY)?,
         counters,
-        stale_after: Some(settings.stale_after()?),
+        stale_after: Some(settings.get(&settings::STALE_SECONDS)?),
     };
     refuse_lost_database(&location, &root_key_file).await?;
     let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.map_err(told)?;
@@ -158,7 +158,7 @@ pub(crate) async fn open_with(settings: &Settings, counters: MemoryCounters) -> 
             Error::new(Code::ServiceUnavailable, format!("The root key cannot be written: {error:#}."))
         })
     };
-    let bootstrap = settings.bootstrap_root_key()?;
+    let bootstrap = settings.get(&settings::BOOTSTRAP_ROOT_KEY)?;
     let is_first_start = setup::first_start(&keyrack, bootstrap.as_ref(), keep).await.map_err(told)?;
     if let Some(secret) = &bootstrap {
         setup::ensure_bootstrap_key(&keyrack, secret).await.map_err(told)?;
@@ -196,9 +196,9 @@ async fn refuse_lost_database(location: &Location, root_key_file: &Path) -> anyh
 /// # Errors
 /// When the log's folder cannot be made.
 pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> anyhow::Result<()> {
-    let bytes = settings.event_log_bytes()?;
+    let bytes = settings.get(&settings::EVENT_LOG_BYTES)?;
     if bytes > 0 {
-        let folder = settings.data_dir()?.join(log::FOLDER);
+        let folder = settings.get(&settings::DATA_DIR)?.join(log::FOLDER);
         let log = Log::open(&folder, bytes).with_context(|| format!("cannot create {}", folder.display()))?;
         keyrack.recorder().write_to(log);
     }

@@ -69,7 +69,7 @@ fn command() -> Command {
             Command::new("doctor").about(
                 "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
             ),
-            Flags::Serve,
+            Flags::Every,
         ))
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance;
 use crate::printable;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::signals::StopSignals;
 
 /// No root key, or one that may not be used: what is missing is in the client's settings.
@@ -27,25 +27,23 @@ const NO_ROOT_KEY: u8 = 2;
 /// # Errors
 /// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    if std::env::var_os("KEYRACK_URL").is_some_and(|url| !url.is_empty()) {
-        // Whoever set it means a server elsewhere, and would act on this machine's database instead.
-        eprintln!(
-            "error: KEYRACK_URL is set, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. \
-             Unset it, or connect the assistant to the server's own /mcp."
-        );
+    if let Some(refusal) = settings.named_server().map(elsewhere) {
+        eprintln!("error: {}", printable::line(&refusal));
         return Ok(ExitCode::from(crate::USAGE));
     }
-    let calls_per_minute = settings.mcp_calls_per_minute()?;
+    let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
         Err(error) => return Ok(refused(&format!("{error:#}."))),
     };
     let introduction = match introduction(&instance.keyrack, &root_key) {
-        Ok(introduction) => format!("keyrack mcp: {}; {introduction}", settings.database()?.label()),
+        Ok(introduction) => {
+            format!("keyrack mcp: {}; {introduction}", settings.get(&settings::DATABASE_URL)?.label())
+        }
         Err(error) => return Ok(refused(error.detail())),
     };
-    let is_json = settings.log_is_json()?;
+    let is_json = settings.get(&settings::LOG_AS_JSON)?;
     if !is_json {
         eprintln!("{}", printable::line(&introduction));
     }
@@ -69,9 +67,23 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Whoever names a server means that one, and would act on this machine's database instead.
+fn elsewhere(source: &str) -> String {
+    if source == settings::URL.facts().variable() {
+        return "KEYRACK_URL is set, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. \
+                Unset it, or connect the assistant to the server's own /mcp."
+            .to_owned();
+    }
+    format!(
+        "{source} names a server, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. Choose \
+         no profile or one without a url, or connect the assistant to the server's own /mcp: `keyrack mcp-config CLIENT \
+         --http URL` prints how, with `npx mcp-remote` where a client needs a program."
+    )
+}
+
 /// The root key that was given, else that of this machine.
 fn root_key(settings: &Settings) -> anyhow::Result<Secret> {
-    if let Some(root_key) = settings.root_key()? {
+    if let Some(root_key) = settings.get(&settings::ROOT_KEY)? {
         return Ok(root_key);
     }
     instance::own_root_key(settings).context("there is no root key")

@@ -11,15 +11,12 @@ use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use crate::instance::{self, ROOT_KEY_FILE};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::{remote, stdout};
 
 /// The header that needs no `Bearer `, hence no space; a wrong key in it is told to the user as it is.
 const HEADER: &str = "MCP-UNKEY-BEARER-AUTH";
 const PLACEHOLDER: &str = "<root key>";
-/// Settings that the stdio server must share with the command that printed its configuration.
-const SHARED_SETTINGS: [(&str, &str); 3] =
-    [("config", "KEYRACK_CONFIG"), ("data-dir", "KEYRACK_DATA_DIR"), ("database-url", "KEYRACK_DATABASE_URL")];
 
 /// An application that speaks MCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +113,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<(
         return Ok(());
     };
     let url = address(url, settings)?;
-    let root_key = matches.get_flag("show-root-key").then(|| match settings.root_key()? {
+    let root_key = matches.get_flag("show-root-key").then(|| match settings.get(&settings::ROOT_KEY)? {
         Some(root_key) => Ok(root_key),
         None => instance::own_root_key(settings),
     });
@@ -138,8 +135,8 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<(
 
 /// With what the stdio server acts, in words.
 fn acting(settings: &Settings) -> anyhow::Result<String> {
-    let has_file = settings.data_dir()?.join(ROOT_KEY_FILE).exists();
-    if !has_file && settings.bootstrap_root_key()?.is_some() {
+    let has_file = settings.get(&settings::DATA_DIR)?.join(ROOT_KEY_FILE).exists();
+    if !has_file && settings.get(&settings::BOOTSTRAP_ROOT_KEY)?.is_some() {
         return Ok("It needs a root key, KEYRACK_ROOT_KEY or KEYRACK_ROOT_KEY_FILE in its env: the bootstrap root key of \
                    the settings is not printed. `keyrack root-key create` makes one for it."
             .to_owned());
@@ -149,38 +146,39 @@ fn acting(settings: &Settings) -> anyhow::Result<String> {
 
 /// Where the root key of this machine is, in words.
 fn whereabouts(settings: &Settings) -> anyhow::Result<String> {
-    let file = settings.data_dir()?.join(ROOT_KEY_FILE);
+    let file = settings.get(&settings::DATA_DIR)?.join(ROOT_KEY_FILE);
     let shown = file.display();
     Ok(if file.exists() {
         format!("the root key in {shown}")
-    } else if settings.bootstrap_root_key()?.is_some() {
+    } else if settings.get(&settings::BOOTSTRAP_ROOT_KEY)?.is_some() {
         "the bootstrap root key of the settings".to_owned()
     } else {
         format!("the root key in {shown}, which the first start writes")
     })
 }
 
-/// The environment of the stdio server: the settings that were given here.
+/// The environment of the stdio server, which must share these settings: what was given here.
 fn shared(settings: &Settings) -> anyhow::Result<Map<String, Value>> {
     let mut environment = Map::new();
-    for (name, variable) in SHARED_SETTINGS {
-        let Some(text) = settings.text(name) else { continue };
-        // The client starts the server in a folder of its own.
-        let text = match name {
-            "database-url" => text.to_owned(),
-            _ => std::path::absolute(text)?.display().to_string(),
-        };
-        environment.insert(variable.to_owned(), text.into());
+    // The client starts the server in a folder of its own.
+    for folder in [settings::CONFIG.facts(), settings::DATA_DIR.facts()] {
+        if let Some(text) = settings.text(folder) {
+            environment.insert(folder.variable(), std::path::absolute(text)?.display().to_string().into());
+        }
+    }
+    let database = settings::DATABASE_URL.facts();
+    if let Some(text) = settings.text(database) {
+        environment.insert(database.variable(), text.into());
     }
     Ok(environment)
 }
 
 /// The MCP address of a server: of the one named, or of this machine's by its settings.
 fn address(named: &str, settings: &Settings) -> anyhow::Result<Url> {
-    let base = match (named, settings.public_url()?) {
+    let base = match (named, settings.get(&settings::PUBLIC_URL)?) {
         ("", Some(public)) => public,
         ("", None) => {
-            let mut listen = settings.listen()?;
+            let mut listen = settings.get(&settings::LISTEN)?;
             if listen.ip().is_unspecified() {
                 listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }

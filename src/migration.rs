@@ -15,7 +15,7 @@ use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::setup;
 
 use crate::instance::{self, told};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
 
 /// The command tree below `keyrack migration`.
@@ -60,7 +60,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(crate::misused(&error)),
     };
     instance::start_log(&settings)?;
-    instance::need_database(&settings.database()?)?;
+    instance::need_database(&settings.get(&settings::DATABASE_URL)?)?;
     let instance = instance::open(&settings).await?;
     let outcome = match name {
         "create" => create(&instance.keyrack, matches).await,

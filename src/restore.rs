@@ -20,7 +20,7 @@ use keyrack_core::store::{Location, Store, file, snapshot};
 use crate::archive::{self, DATABASE, EVENTS, Manifest};
 use crate::audit;
 use crate::instance::{self, ROOT_KEY_FILE, told};
-use crate::settings::{Flags, Settings, add_flags};
+use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
 
 const FILE: &str = "file";
@@ -62,7 +62,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     instance::start_log(&settings)?;
     let path = matches.get_one::<PathBuf>(FILE).context("FILE is missing")?;
-    let (location, folder) = (settings.database()?, settings.data_dir()?);
+    let (location, folder) = (settings.get(&settings::DATABASE_URL)?, settings.get(&settings::DATA_DIR)?);
     files::create_private_folder(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let running = || format!("a server runs on {}; stop it first", folder.display());
     let _counters = CountersFile::claim(&folder)?.with_context(running)?;

@@ -20,15 +20,13 @@ use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
 use crate::printable;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::signals::{Asked, StopSignals};
 use crate::{files, listener, traces};
 
 /// Files that are open besides the connections of the API's listener: database, log of events, settings, and the
 /// listener for metrics with its connections.
 const OTHER_FILES: u64 = 64 + METRICS_CONNECTIONS as u64;
-/// As many connections as are worth having, unless somebody says otherwise.
-const USUAL_CONNECTIONS: usize = 16_384;
 /// Connections of those who read the metrics.
 const METRICS_CONNECTIONS: usize = 32;
 
@@ -42,7 +40,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         tracing::warn!("{oddity}");
     }
     let limits = limits(settings, files::raise_limit())?;
-    let listen = settings.listen()?;
+    let listen = settings.get(&settings::LISTEN)?;
     let listener = listener::bind(listen).with_context(|| {
         format!("cannot listen on {listen}; is another server there? Choose another with --listen ADDRESS:PORT")
     })?;
@@ -64,7 +62,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     instance::start_background_work(settings, &keyrack)?;
     banner(settings, &instance, address, metrics_address).await?;
-    let (delay, drain) = (settings.shutdown_delay()?, settings.drain()?);
+    let (delay, drain) =
+        (settings.get(&settings::SHUTDOWN_DELAY_SECONDS)?, settings.get(&settings::DRAIN_SECONDS)?);
     tokio::spawn(stop_on_signals(StopSignals::new()?, keyrack.clone(), stop.clone(), delay, drain));
     serve(listener, server, limits, requests.connections.clone(), &stop, drain).await;
     keyrack.close().await;
@@ -82,27 +81,26 @@ fn limits(settings: &Settings, files: Option<u64>) -> anyhow::Result<Limits> {
         let room = files.saturating_sub(OTHER_FILES).max(files / 4).max(1);
         usize::try_from(room).unwrap_or(usize::MAX)
     });
-    let wanted = settings.max_connections()?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > room) {
+    let wanted = settings.get(&settings::MAX_CONNECTIONS)?;
+    if wanted > room && settings.is_given(&settings::MAX_CONNECTIONS) {
         tracing::warn!(
             "KEYRACK_MAX_CONNECTIONS is {wanted}, and the limit of open files leaves room for {room}: raise it with \
              `ulimit -n` or LimitNOFILE"
         );
-    }
-    if wanted.is_none() && room < USUAL_CONNECTIONS {
+    } else if wanted > room {
         tracing::warn!(
-            "the limit of open files leaves room for {room} connections, and {USUAL_CONNECTIONS} are usual: raise it with \
+            "the limit of open files leaves room for {room} connections, and {wanted} are usual: raise it with \
              `ulimit -n` or LimitNOFILE"
         );
     }
-    Ok(Limits { connections: wanted.unwrap_or(USUAL_CONNECTIONS).min(room), idle: settings.idle()? })
+    Ok(Limits { connections: wanted.min(room), idle: settings.get(&settings::IDLE_SECONDS)? })
 }
 
 /// The names that a `Host` header may have on a listener at `address`.
 fn hosts(settings: &Settings, address: SocketAddr) -> anyhow::Result<Hosts> {
-    let mut names = settings.allowed_hosts()?;
+    let mut names = settings.get(&settings::ALLOWED_HOSTS)?;
     names.push(address.ip().to_string());
-    let uri = settings.public_url()?.and_then(|url| url.parse::<axum::http::Uri>().ok());
+    let uri = settings.get(&settings::PUBLIC_URL)?.and_then(|url| url.parse::<axum::http::Uri>().ok());
     names.extend(uri.as_ref().and_then(|uri| uri.host()).map(str::to_ascii_lowercase));
     Ok(Hosts::new(names, !address.ip().is_loopback()))
 }
@@ -116,18 +114,18 @@ fn build_server(
 ) -> anyhow::Result<Server<RequestBody>> {
     let hosts = hosts(settings, address)?;
     let api = ApiSettings {
-        public_url: settings.public_url()?.unwrap_or_else(|| format!("http://{address}")),
-        max_body_bytes: settings.max_body_bytes()?,
+        public_url: settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{address}")),
+        max_body_bytes: settings.get(&settings::MAX_BODY_BYTES)?,
     };
     let mcp = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        calls_per_minute: settings.mcp_calls_per_minute()?,
+        calls_per_minute: settings.get(&settings::MCP_CALLS_PER_MINUTE)?,
         max_body_bytes: api.max_body_bytes,
     };
     let guard = Guard {
         hosts,
-        trusted_proxies: settings.trusted_proxies()?,
+        trusted_proxies: settings.get(&settings::TRUSTED_PROXIES)?,
         docs: api.docs(),
         metrics: requests.clone(),
         follow_trace,
@@ -140,7 +138,8 @@ fn build_server(
 ///
 /// A taken address stops the start only if somebody chose it.
 fn bind_metrics(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
-    let Some((wanted, is_chosen)) = settings.metrics_listen()? else { return Ok(None) };
+    let Some(wanted) = settings.get(&settings::METRICS_LISTEN)? else { return Ok(None) };
+    let is_chosen = settings.is_given(&settings::METRICS_LISTEN);
     match listener::bind(wanted) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if is_chosen => Err(error).with_context(|| {
@@ -251,7 +250,7 @@ async fn banner(
         ("MCP", format!("http://{address}/mcp; `keyrack mcp-config claude` prints what to paste")),
         ("Docs", format!("http://{address}/docs")),
         ("Metrics", metrics.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"))),
-        ("Storage", settings.database()?.label()),
+        ("Storage", settings.get(&settings::DATABASE_URL)?.label()),
         ("Workspace", format!("{name} ({workspace_id})")),
         (
             "Root key",
@@ -264,7 +263,7 @@ async fn banner(
         ),
         ("Off", off(&instance.keyrack)),
     ];
-    if settings.log_is_json()? {
+    if settings.get(&settings::LOG_AS_JSON)? {
         // Whoever reads the log as JSON reads this in it, and no line of another kind between.
         for (label, text) in lines {
             tracing::info!(subject = label, value = text, "started");

@@ -86,7 +86,11 @@ async fn execute(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let progress = Progress { of: (checks.migration.clone(), checks.api.clone(), size), ..Progress::default() };
     let mut import = Import { checks, journal, progress, remote: None, portion: Vec::new(), bytes: 0 };
     if !matches.get_flag("dry-run") {
-        import.remote = Some(Arc::new(connection::connect(matches, &mut Inputs::of_process())?));
+        import.remote = Some(Arc::new(connection::connect(
+            &connection::settings(matches)?,
+            matches,
+            &mut Inputs::of_process(),
+        )?));
         let begun = import.journal.begin(import.progress.of.clone(), matches.get_flag("restart"));
         import.progress = begun.map_err(Failure::Output)?;
     }

@@ -1,57 +1,42 @@
-//! The program's settings: one table, three sources.
+//! The program's settings: one list, four sources.
 //!
-//! A flag beats an environment variable, which beats `keyrack.toml`. Each setting is named once:
-//! `drain-seconds` is `--drain-seconds`, `KEYRACK_DRAIN_SECONDS` and `drain_seconds`. Secrets have no flag
-//! for their value, because argument lists are public; they come from the environment, or from a file
-//! that the setting `…-file` names.
+//! A flag beats an environment variable, which beats a profile of `keyrack.toml`, which beats its top level. Each setting
+//! is declared once, in `list`: `drain-seconds` is `--drain-seconds`, `KEYRACK_DRAIN_SECONDS` and `drain_seconds`. Secrets
+//! have no flag for their value, because argument lists are public; they come from the environment, or from a file that
+//! the setting `…-file` names.
 //!
 //! A value that can have no effect is refused, or said: nobody finds out later that a setting never counted.
 
+mod file;
+mod flags;
 mod hosts;
+mod list;
 mod oddities;
+#[cfg(test)]
+mod readme;
 mod secrets;
-mod table;
+mod server;
+mod setting;
 mod values;
 
+pub(crate) use flags::{Flags, add_flags};
+pub(crate) use list::*;
 pub(crate) use secrets::{read_secret, secret_in};
-pub(crate) use table::{Flags, add_flags};
+pub(crate) use server::RootKeyFor;
+pub(crate) use setting::Settings;
 
-use std::collections::BTreeMap;
 use std::env::VarError;
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::anyhow;
 use clap::ArgMatches;
+use keyrack_core::retention::Retention;
+use keyrack_core::vault::Vault;
 
-use crate::printable::is_invisible;
+use setting::{Facts, Origin};
 
-use table::{OTHER_VARIABLES, SETTINGS, Setting, TEST_VARIABLES, variable};
-
-/// Bytes of the longest value: no list of names or addresses is longer.
-const LONGEST_VALUE: usize = 16 << 10;
-
-/// The settings of one run.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// From flags, then the environment, then the file; secrets among them, so never print it whole.
-    values: BTreeMap<&'static str, Value>,
-    /// Values that could not be taken at all.
-    refused: Vec<String>,
-    warnings: Vec<String>,
-}
-
-/// A value and where it came from, for error messages.
-struct Value {
-    text: String,
-    source: String,
-}
-
-impl std::fmt::Debug for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "from {}", self.source)
-    }
-}
+/// Variables of this project's own tests.
+const TEST_VARIABLES: &str = "KEYRACK_TEST_";
 
 impl Settings {
     /// Reads the flags of a command, the environment and the settings file.
@@ -72,29 +57,30 @@ impl Settings {
     /// # Errors
     /// Those of the settings file.
     pub(crate) fn read_unchecked(matches: &ArgMatches) -> anyhow::Result<Settings> {
-        let mut settings = Settings { values: BTreeMap::new(), refused: Vec::new(), warnings: Vec::new() };
-        for setting in SETTINGS {
-            if let Ok(Some(text)) = matches.try_get_one::<String>(setting.name) {
-                settings.set(setting, text, format!("--{}", setting.name));
+        let mut settings = Settings::default();
+        for facts in list::facts() {
+            if let Ok(Some(text)) = matches.try_get_one::<String>(facts.name) {
+                settings.set(facts, text, Origin::Flag, format!("--{}", facts.name));
                 continue;
             }
-            let own = variable(setting.name);
-            for name in [Some(own.as_str()), setting.alias].into_iter().flatten() {
-                if let Some(text) = settings.variable(setting, name) {
-                    settings.set(setting, &text, name.to_owned());
+            let own = facts.variable();
+            for name in [Some(own.as_str()), facts.alias].into_iter().flatten() {
+                if let Some(text) = settings.variable(facts, name) {
+                    settings.set(facts, &text, Origin::Environment, name.to_owned());
                     break;
                 }
             }
         }
-        settings.read_file()?;
+        // A profile means something to the commands that can be told of one.
+        settings.read_file(matches.try_contains_id(PROFILE.facts().name).is_ok())?;
         settings.warn_of_unknown_variables();
         Ok(settings)
     }
 
     /// The value of an environment variable, if it has one.
-    fn variable(&mut self, setting: &Setting, name: &str) -> Option<String> {
+    fn variable(&mut self, facts: &Facts, name: &str) -> Option<String> {
         match std::env::var(name) {
-            Ok(text) if text.trim().is_empty() && !setting.may_be_empty => {
+            Ok(text) if text.trim().is_empty() && !facts.may_be_empty => {
                 // Compose files and scripts set what they have no value for: that is no mistake to stop for.
                 self.warnings.push(format!("{name} is empty and counts as not set"));
                 None
@@ -108,118 +94,75 @@ impl Settings {
         }
     }
 
-    /// Takes a value, without the white space around it, unless no setting could mean it.
-    fn set(&mut self, setting: &'static Setting, text: &str, source: String) {
-        let text = text.trim();
-        if text.is_empty() && !setting.may_be_empty {
-            self.refused.push(format!("{source}: is empty; leave it out instead"));
-        } else if text.len() > LONGEST_VALUE {
-            self.refused.push(format!("{source}: is longer than {LONGEST_VALUE} bytes"));
-        } else if let Some((at, odd)) = text.chars().enumerate().find(|(_, character)| is_invisible(*character)) {
-            let odd = u32::from(odd);
-            self.refused.push(format!("{source}: has an invisible character, U+{odd:04X}, at place {}", at + 1));
-        } else {
-            self.values.insert(setting.name, Value { text: text.to_owned(), source });
-        }
-    }
-
-    fn read_file(&mut self) -> anyhow::Result<()> {
-        let named =
-            self.values.get("config").map(|value| (PathBuf::from(&value.text), format!("{}: ", value.source)));
-        let is_named = named.is_some();
-        let Some((path, source)) = named.or_else(|| Some((default_file()?, String::new()))) else { return Ok(()) };
-        let shown = path.display();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => return Ok(()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("{source}cannot read the settings file {shown}"));
-            }
-        };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let table = text.parse::<toml::Table>().map_err(|error| {
-            // The error's own text shows the line, which may hold a secret.
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            anyhow!("{source}the settings file {shown} is not valid TOML: line {line}: {}", error.message())
-        })?;
-        for (entry, value) in table {
-            let name = entry.replace('_', "-");
-            let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name && name != "config") else {
-                bail!("{shown}: unknown entry `{entry}`{}", nearest(&name, |known| known.replace('-', "_")));
-            };
-            let text = match value {
-                toml::Value::String(text) => text,
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Boolean(flag) => flag.to_string(),
-                _ => bail!("{shown}: `{entry}` must be a text or a whole number"),
-            };
-            if !self.values.contains_key(setting.name) {
-                self.set(setting, &text, format!("`{entry}` in {shown}"));
-            }
-        }
-        Ok(())
-    }
-
     fn warn_of_unknown_variables(&mut self) {
-        let known: Vec<String> = SETTINGS.iter().map(|setting| variable(setting.name)).collect();
+        let known: Vec<String> = list::facts().map(Facts::variable).collect();
         for (name, _) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             let ours = name.starts_with("KEYRACK_") && !name.starts_with(TEST_VARIABLES);
-            if ours && !known.contains(&name) && !OTHER_VARIABLES.contains(&name.as_str()) {
+            if ours && !known.contains(&name) {
                 let wanted = name.trim_start_matches("KEYRACK_").to_ascii_lowercase().replace('_', "-");
-                self.warnings.push(format!("the variable {name} has no effect{}", nearest(&wanted, variable)));
+                let names = list::facts().map(|facts| facts.name);
+                let nearest = list::nearest(&wanted, names, |known| {
+                    format!("KEYRACK_{}", known.replace('-', "_").to_ascii_uppercase())
+                });
+                self.warnings.push(format!("the variable {name} has no effect{nearest}"));
             }
         }
     }
 
-    /// What is odd about how the settings were given, and stops nothing.
-    pub(crate) fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// Reads every value once, so that those that make no sense are found before anything is done. What only clients
+    /// act with stops nobody else; they find out when they read it.
+    pub(crate) fn faults(&self) -> Vec<anyhow::Error> {
+        self.faults_of(|facts| !facts.is_of_clients())
     }
 
-    /// A setting as it was given, if it was.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|value| value.text.as_str())
+    /// The faults of all settings, whoever uses them.
+    pub(crate) fn all_faults(&self) -> Vec<anyhow::Error> {
+        self.faults_of(|_| true)
     }
 
-    /// Reads a setting with `read`, whose error says what is allowed.
-    fn parsed<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> anyhow::Result<Option<T>> {
-        let Some(value) = self.values.get(name) else { return Ok(None) };
-        read(&value.text).map(Some).map_err(|reason| anyhow::anyhow!("{}: {reason}", value.source))
+    fn faults_of(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<anyhow::Error> {
+        let refused = self.refused.iter().map(|fault| anyhow!("{fault}"));
+        let meant = SETTINGS.iter().filter(|setting| setting.facts().into_iter().all(&is_meant));
+        refused.chain(meant.filter_map(|setting| setting.fault(self))).collect()
     }
 
-    fn number(&self, name: &str, default: u64, range: RangeInclusive<u64>) -> anyhow::Result<u64> {
-        let read = |text: &str| {
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
-        };
-        Ok(self.parsed(name, read)?.unwrap_or(default))
+    /// Files that hold secrets: those that were named, also by profiles that do not count, and the settings file.
+    pub(crate) fn secret_files(&self) -> Vec<&Path> {
+        let named = list::pairs().filter_map(|(_, file)| self.text(file).map(Path::new));
+        let mut files: Vec<&Path> = named.chain(self.secret_files.iter().map(|file| file.as_path())).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
     }
-}
 
-fn project_folders() -> Option<directories::ProjectDirs> {
-    directories::ProjectDirs::from("", "", "keyrack")
-}
+    /// Where plaintexts of recoverable keys go, if a master key was given.
+    ///
+    /// # Errors
+    /// Says what a master key is, or that one is missing.
+    pub(crate) fn vault(&self) -> anyhow::Result<Option<Vault>> {
+        let (master, previous) = (self.get(&MASTER_KEY)?, self.get(&MASTER_KEY_PREVIOUS)?);
+        Ok(master.map(|master| Vault::new(master, previous)))
+    }
 
-fn default_file() -> Option<PathBuf> {
-    project_folders().map(|folders| folders.config_dir().join("keyrack.toml"))
-}
-
-/// `; did you mean …?` for a name that is close to a setting's.
-fn nearest(name: &str, show: impl Fn(&str) -> String) -> String {
-    let nearest = SETTINGS
-        .iter()
-        .map(|setting| (strsim::damerau_levenshtein(name, setting.name), setting.name))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .min();
-    nearest.map(|(_, known)| format!("; did you mean `{}`?", show(known))).unwrap_or_default()
+    /// How long what nobody can use is kept.
+    ///
+    /// # Errors
+    /// When it is no number of days.
+    pub(crate) fn retention(&self) -> anyhow::Result<Retention> {
+        Ok(Retention {
+            deleted_days: self.get(&DELETED_RETENTION_DAYS)?,
+            expired_days: self.get(&EXPIRED_RETENTION_DAYS)?,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Command;
-    use keyrack_core::retention::Retention;
+    use keyrack_core::ratelimit::counters::memory::DEFAULT_ROOM;
 
+    use super::setting::Shown;
     use super::*;
 
     fn read(arguments: &[&str]) -> anyhow::Result<Settings> {
@@ -234,9 +177,9 @@ mod tests {
         std::fs::write(&file, "listen = '127.0.0.1:9001'\ndrain_seconds = 7\n").unwrap();
         let file = file.to_str().unwrap();
         let settings = read(&["serve", "--config", file, "--listen", "127.0.0.1:9002"]).unwrap();
-        assert_eq!(settings.listen().unwrap().port(), 9002);
-        assert_eq!(settings.drain().unwrap().as_secs(), 7);
-        assert_eq!(settings.mcp_calls_per_minute().unwrap(), 300);
+        assert_eq!(settings.get(&LISTEN).unwrap().port(), 9002);
+        assert_eq!(settings.get(&DRAIN_SECONDS).unwrap().as_secs(), 7);
+        assert_eq!(settings.get(&MCP_CALLS_PER_MINUTE).unwrap(), 300);
     }
 
     #[test]
@@ -250,7 +193,7 @@ mod tests {
             let line =
                 ["mcp", "--config", settings_file.to_str().unwrap()].into_iter().chain(flags.iter().copied());
             let settings = Settings::read(&command.clone().get_matches_from(line)).unwrap();
-            settings.root_key().unwrap().unwrap().expose().to_owned()
+            settings.get(&ROOT_KEY).unwrap().unwrap().expose().to_owned()
         };
         assert_eq!(read(&[]), "from-the-settings");
         assert_eq!(read(&["--root-key-file", key_file.to_str().unwrap()]), "from-the-flag");
@@ -284,10 +227,39 @@ mod tests {
 
     #[test]
     fn an_empty_metrics_address_means_nowhere() {
-        let address = |arguments: &[&str]| read(arguments).unwrap().metrics_listen();
-        assert_eq!(address(&["serve", "--metrics-listen", ""]).unwrap(), None);
-        let chosen = address(&["serve", "--metrics-listen", "127.0.0.1:9"]).unwrap();
-        assert_eq!(chosen, Some(("127.0.0.1:9".parse().unwrap(), true)));
+        let address = |arguments: &[&str]| read(arguments).unwrap().get(&METRICS_LISTEN).unwrap();
+        assert_eq!(address(&["serve", "--metrics-listen", ""]), None);
+        assert_eq!(address(&["serve", "--metrics-listen", "127.0.0.1:9"]), "127.0.0.1:9".parse().ok());
+        assert_eq!(address(&["serve"]), "127.0.0.1:9090".parse().ok());
         assert!(read(&["serve", "--metrics-listen", "9090"]).is_err());
+    }
+
+    #[test]
+    fn without_values_every_setting_says_its_default_and_has_no_fault() {
+        let settings = Settings::default();
+        assert!(settings.all_faults().is_empty(), "{:?}", settings.all_faults());
+        assert_eq!(settings.get(&RATELIMIT_CELLS).unwrap(), DEFAULT_ROOM);
+        for facts in list::facts().filter(|facts| !facts.is_secret) {
+            let help = facts.flag().get_help().unwrap().to_string();
+            let default = match facts.default {
+                Shown::Value(text) | Shown::Words(text) => format!("[default: {text}]"),
+                Shown::Nothing => format!("[env: {}]", facts.variable()),
+            };
+            assert!(help.contains(&default), "{help}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_every_secret_has_a_file() {
+        let mut names: Vec<&str> = list::facts().map(|facts| facts.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        for (value, file) in list::pairs() {
+            assert_eq!(format!("{}-file", value.name), file.name);
+            assert!(value.is_secret && !file.is_secret && value.used_by == file.used_by, "{}", value.name);
+        }
+        assert_eq!(list::pairs().count(), list::facts().filter(|facts| facts.is_secret).count());
     }
 }

@@ -3,15 +3,9 @@
 use keyrack_core::catalogue::{Operation, Visitor};
 use reqwest::Url;
 
-use super::Settings;
+use super::list::{LISTEN, LOG, MAX_BODY_BYTES, PUBLIC_URL, TRUSTED_PROXIES, pairs};
+use super::setting::{Facts, Origin, Settings};
 
-/// Values that a file with the same secret stands beside.
-const PAIRS: [(&str, &str); 4] = [
-    ("bootstrap-root-key", "bootstrap-root-key-file"),
-    ("master-key", "master-key-file"),
-    ("master-key-previous", "master-key-previous-file"),
-    ("root-key", "root-key-file"),
-];
 /// What is never logged in more detail than `info`, whatever the filter: it would show keys.
 const QUIET: [&str; 2] = ["rmcp", "opentelemetry"];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -19,10 +13,10 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 impl Settings {
     /// What has less effect, or more, than whoever set it may think. Values that cannot be read are faults instead.
     pub(crate) fn oddities(&self) -> Vec<String> {
-        let mut odd: Vec<String> = PAIRS.iter().filter_map(|pair| self.without_effect(*pair)).collect();
+        let mut odd: Vec<String> = pairs().filter_map(|(value, file)| self.without_effect(value, file)).collect();
         odd.extend(self.odd_log_filter());
         odd.extend(self.log_filter_beyond_the_cap());
-        if let (Ok(proxies), Some(source)) = (self.trusted_proxies(), self.source("trusted-proxies"))
+        if let (Ok(proxies), Some(source)) = (self.get(&TRUSTED_PROXIES), self.source(TRUSTED_PROXIES.facts()))
             && proxies.contains_nearly_everybody()
         {
             odd.push(format!(
@@ -37,19 +31,16 @@ impl Settings {
         odd
     }
 
-    fn source(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|value| value.source.as_str())
-    }
-
-    fn without_effect(&self, (value, file): (&'static str, &'static str)) -> Option<String> {
-        let (value, file) = (self.source(value)?, self.source(file)?);
+    fn without_effect(&self, value: &Facts, file: &Facts) -> Option<String> {
+        let (value, file) = (self.values.get(value.name)?, self.values.get(file.name)?);
         // A file that is a flag is meant to beat the rest.
-        (!file.starts_with("--")).then(|| format!("{file}: has no effect, because {value} is set"))
+        let is_beaten = file.origin != Origin::Flag;
+        is_beaten.then(|| format!("{}: has no effect, because {} is set", file.source, value.source))
     }
 
     /// A word that is no level is taken as the name of a module: `debgu` logs nothing at all.
     fn odd_log_filter(&self) -> Option<String> {
-        let (text, source) = (self.text("log")?, self.source("log")?);
+        let (text, source) = (self.text(LOG.facts())?, self.source(LOG.facts())?);
         let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
         let odd = words.find(|word| {
             let is_level =
@@ -65,7 +56,7 @@ impl Settings {
 
     /// `rmcp=debug` reads as if it showed more.
     fn log_filter_beyond_the_cap(&self) -> Option<String> {
-        let (text, source) = (self.text("log")?, self.source("log")?);
+        let (text, source) = (self.text(LOG.facts())?, self.source(LOG.facts())?);
         let mut words = text.split(',').filter_map(|word| word.trim().split_once('='));
         let (target, level) = words.find(|(target, level)| {
             let is_quiet = QUIET.iter().any(|quiet| target.split("::").next() == Some(quiet));
@@ -77,25 +68,25 @@ impl Settings {
 
     /// What a listener writes for "everybody" is the address of nobody where one is named.
     fn addresses_of_nobody(&self) -> Option<String> {
-        if let (Ok(proxies), Some(source)) = (self.trusted_proxies(), self.source("trusted-proxies"))
+        if let (Ok(proxies), Some(source)) = (self.get(&TRUSTED_PROXIES), self.source(TRUSTED_PROXIES.facts()))
             && proxies.names_nobody()
         {
             return Some(format!(
                 "{source}: 0.0.0.0 and :: are the addresses of nobody, so no proxy is trusted by them; name the proxies"
             ));
         }
-        let url = Url::parse(&self.public_url().ok()??).ok()?;
+        let url = Url::parse(&self.get(&PUBLIC_URL).ok()??).ok()?;
         let host = url.host_str()?.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok()?;
         host.is_unspecified().then(|| {
-            let source = self.source("public-url").unwrap_or_default();
+            let source = self.source(PUBLIC_URL.facts()).unwrap_or_default();
             format!("{source}: no client reaches {host}; write the name or address under which clients do")
         })
     }
 
     /// A ceiling above what any operation takes.
     fn body_limit_of_nothing(&self) -> Option<String> {
-        let source = self.source("max-body-bytes")?;
-        let (limit, largest) = (self.max_body_bytes().ok()?, largest_body());
+        let source = self.source(MAX_BODY_BYTES.facts())?;
+        let (limit, largest) = (self.get(&MAX_BODY_BYTES).ok()?, largest_body());
         (limit > largest).then(|| {
             format!("{source}: has no effect, because no operation takes more than {largest} bytes; it only lowers limits")
         })
@@ -103,14 +94,14 @@ impl Settings {
 
     /// Others on the network reach the listener, and nothing says that TLS is in front of it.
     fn unencrypted(&self) -> Option<String> {
-        let listen = self.listen().ok().filter(|listen| !listen.ip().is_loopback())?;
-        let is_proxied = self.text("trusted-proxies").is_some();
-        let is_https = self.public_url().ok().flatten().is_some_and(|url| url.starts_with("https://"));
+        let listen = self.get(&LISTEN).ok().filter(|listen| !listen.ip().is_loopback())?;
+        let is_proxied = self.is_given(&TRUSTED_PROXIES);
+        let is_https = self.get(&PUBLIC_URL).ok().flatten().is_some_and(|url| url.starts_with("https://"));
         (!is_proxied && !is_https).then(|| {
             format!(
                 "{}: keys and root keys come to {listen} unencrypted; put a proxy that speaks TLS before it, and name \
                  the proxy in KEYRACK_TRUSTED_PROXIES or its URL in KEYRACK_PUBLIC_URL",
-                self.source("listen").unwrap_or("KEYRACK_LISTEN")
+                self.source(LISTEN.facts()).unwrap_or("KEYRACK_LISTEN")
             )
         })
     }

@@ -7,6 +7,7 @@ mod help;
 mod journey;
 mod mcp_config;
 mod migrations;
+mod profiles;
 mod readme;
 mod root_keys;
 mod settings;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,13 @@ fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
         "master-key-previous" => &[("c2hvcnQ=", "base64 of 32 bytes"), (MASTER_KEY, "without a master key")],
         "deleted-retention-days" | "expired-retention-days" => &[("0", "from 1 to 36500"), ("36501", "from 1 to")],
         "root-key" => &[("a root key", "a space")],
+        "url" => &[
+            ("127.0.0.1:8080", "is not a URL"),
+            ("ftp://keys.example.com", "must start with"),
+            ("https://me:planted@keys.example.com", "a user or a password"),
+            ("https://keys.example.com/?a=b", "must end with"),
+        ],
+        "output" => &[("xml", "`table` or `json`"), ("JSON", "`table` or `json`")],
         _ => &[],
     }
 }
@@ -134,40 +141,45 @@ fn said(setting: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Settings and the kind of their values, as `serve --help` and `mcp --help` name them.
-fn settings() -> BTreeMap<String, String> {
+/// Settings and the kind of their values, as `doctor --help` names them.
+fn all_settings() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for command in ["serve", "mcp"] {
-        let help = Shell::alone().run(&[command, "--help"]).expect(0).stdout;
-        for line in help.lines().map(str::trim) {
-            if let Some((name, kind)) = line.strip_prefix("--").and_then(|line| line.split_once(" <")) {
-                found.insert(name.to_owned(), kind.trim_end_matches('>').to_owned());
-            } else if let Some((name, _)) = line.strip_prefix("KEYRACK_").and_then(|line| line.split_once("  ")) {
-                found.insert(name.to_ascii_lowercase().replace('_', "-"), "SECRET".to_owned());
-            }
+    let help = Shell::alone().run(&["doctor", "--help"]).expect(0).stdout;
+    for line in help.lines().map(str::trim) {
+        if let Some((name, kind)) = line.strip_prefix("--").and_then(|line| line.split_once(" <")) {
+            let kind = kind.split_once('>').expect("the kind of a value").0;
+            found.insert(name.to_owned(), kind.to_owned());
+        } else if let Some((name, _)) = line.strip_prefix("KEYRACK_").and_then(|line| line.split_once("  ")) {
+            found.insert(name.to_ascii_lowercase().replace('_', "-"), "SECRET".to_owned());
         }
     }
-    found.remove("config");
-    assert!(found.len() > 20 && found["root-key"] == "SECRET", "the help is read wrongly: {found:?}");
+    assert!(found.len() > 30 && found["root-key"] == "SECRET", "the help is read wrongly: {found:?}");
     found
+}
+
+/// Those that may be in the settings file.
+fn settings() -> BTreeMap<String, String> {
+    let mut settings = all_settings();
+    settings.retain(|name, _| !["config", "profile"].contains(&name.as_str()));
+    settings
 }
 
 /// Commands with a settings file of one entry, and an environment that says nothing of its own.
 struct Told {
     folder: tempfile::TempDir,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Told {
     fn new(setting: &str, value: &str) -> Told {
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!("{} = {}\n", entry(setting), Value::from(value));
-        fs::write(folder.path().join("keyrack.toml"), text).expect("a settings file");
+        write_private(&folder.path().join("keyrack.toml"), &text);
         Told { folder, environment: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Told {
-        self.environment.push((name, value));
+    fn with(mut self, name: &str, value: &str) -> Told {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -175,7 +187,10 @@ impl Told {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyrack"));
         command.args(line).env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("HOME", self.folder.path()).env("KEYRACK_CONFIG", self.folder.path().join("keyrack.toml"));
-        command.envs(self.environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("it runs");
         let started = Instant::now();
         while child.try_wait().expect("a child").is_none() && started.elapsed() < Duration::from_secs(20) {
@@ -194,8 +209,22 @@ impl Told {
     }
 }
 
+/// Writes a file that nobody else can read.
+pub(crate) fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+}
+
 fn entry(setting: &str) -> String {
     setting.replace('-', "_")
+}
+
+fn variable(setting: &str) -> String {
+    format!("KEYRACK_{}", entry(setting).to_ascii_uppercase())
 }
 
 #[track_caller]
@@ -274,14 +303,48 @@ fn a_start_refuses_what_doctor_refuses_in_the_same_words_and_makes_nothing() {
     for setting in settings().into_keys() {
         let (value, words) = refused(&setting).first().copied().unwrap_or(("1\0", "U+0000"));
         let shell = Told::new(&setting, value);
-        let command: &[&str] =
-            if setting.starts_with("root-key") { &["api", "apis", "list-apis"] } else { &["serve"] };
+        let is_of_clients = setting.starts_with("root-key") || ["url", "output"].contains(&setting.as_str());
+        let command: &[&str] = if is_of_clients { &["api", "apis", "list-apis"] } else { &["serve"] };
         let done = shell.run(command).expect(2);
         assert!(done.stderr.contains(&entry(&setting)) && done.stderr.contains(words), "{setting}: {done:#?}");
         let doctor = shell.run(&["doctor"]).expect(1).stdout;
         let reason = done.stderr.lines().next().expect("a line").trim_start_matches("error: ");
         assert!(doctor.contains(reason), "{reason:?} is not in {doctor}");
         assert_eq!(shell.made(), 0, "{setting}: something was made");
+    }
+}
+
+/// A value that this setting cannot mean, whose fault says where it is from.
+fn wrong(setting: &str, kind: &str) -> String {
+    let own = refused(setting).first().map(|(value, _)| (*value).to_owned());
+    own.unwrap_or_else(|| match kind {
+        "NUMBER" | "BYTES" | "SECONDS" | "DAYS" => "soon".to_owned(),
+        "FOLDER" => "x".repeat(5000),
+        _ => "missing".to_owned(),
+    })
+}
+
+#[test]
+fn every_setting_counts_as_a_flag_before_the_environment_before_the_file() {
+    for (setting, kind) in all_settings() {
+        let value = wrong(&setting, &kind);
+        let is_in_file = settings().contains_key(&setting);
+        let (flag, variable) = (format!("--{setting}"), variable(&setting));
+        let from = |told: &Told, line: &[&str], source: &str| {
+            let done = told.run(&[&["doctor"], line].concat()).expect(1);
+            let mut lines = done.stdout.lines().filter(|line| line.starts_with("fail  settings")).peekable();
+            assert!(lines.peek().is_some(), "{setting}: {done:#?}");
+            assert!(lines.all(|line| line.contains(&format!(" {source}"))), "{setting} from {source}: {done:#?}");
+        };
+        let mut told = if is_in_file { Told::new(&setting, &value) } else { Told::new("log", "info") };
+        if is_in_file {
+            from(&told, &[], &format!("`{}` in ", entry(&setting)));
+        }
+        told = told.with(&variable, &value);
+        from(&told, &[], &format!("{variable}: "));
+        if kind != "SECRET" {
+            from(&told, &[&flag, &value], &format!("{flag}: "));
+        }
     }
 }
 
