@@ -2,7 +2,7 @@
 //!
 //! An [`Operation`] is a type that states its name, texts, permission rule, effect and secrets, the
 //! types of its request and response, and its handler. Faces (HTTP, OpenAPI, MCP, the command line)
-//! are visitors of the catalogue: [`each`] shows them every operation, and they build from it what
+//! are visitors of the catalogue: [`each`](crate::each) shows them every operation, and they build from it what
 //! they need. Adding an operation means one file under `operations/` and one line in `each`.
 
 use std::any::TypeId;

@@ -43,6 +43,7 @@ fn no_secrets() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 /// What this setting cannot mean, with the words that say why or what to write.
+#[expect(clippy::too_many_lines, reason = "a table, a row per setting")]
 fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
     match setting {
         "log" => &[("info,keyrack=loud", "is no filter"), ("a=b=c", "is no filter")],

@@ -1,7 +1,7 @@
 //! The built-in documentation: a page per operation and a page per error code.
 //!
 //! Nothing here is written twice. A page of an operation is what its `About` and its schemas say; a page
-//! of a code is what [`Code`] says. Faces decide how a page looks; [`search()`] finds pages by their words.
+//! of a code is what [`Code`] says. Faces decide how a page looks; [`Index`] finds pages by their words.
 
 mod codes;
 mod fields;

@@ -32,124 +32,169 @@ pub async fn scene(server: &Server, operation: &str) -> Scene {
 /// # Panics
 /// As [`scene`].
 pub async fn scene_in(server: &Server, client: &Client, operation: &str) -> Scene {
-    let overview = client.call("workspace.getOverview", json!({})).await.expect(200);
-    let workspace = text(&overview.data()["workspace"]["id"]);
-    let api = client.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
-    let key = client.call("keys.createKey", json!({"apiId": api})).await.expect(200);
-    let (key_id, key) = (key.text_of("keyId"), key.text_of("key"));
-    let verified = client.call("keys.verifyKey", json!({"key": key})).await.expect(200);
-    let unique = api.replace("api_", "n");
-    let mut ids = Ids::from([
-        ("workspaceId", workspace),
-        ("keySpaceId", verified.text_of("keyspaceId")),
-        ("keyId", key_id.clone()),
-        ("apiId", api.clone()),
-    ]);
-    let body = match operation {
-        "apis.createApi" => json!({"name": "payments"}),
-        "apis.getApi" | "apis.deleteApi" | "apis.listKeys" | "keys.createKey" => {
-            json!({"apiId": api})
+    let mut made = Made::new(client).await;
+    let body = match operation.split_once('.') {
+        Some(("apis", action)) => made.apis(action),
+        Some(("keys", action)) => made.keys(server, client, action).await,
+        Some(("identities", action)) => made.identities(client, action).await,
+        Some(("permissions", action)) => made.permissions(client, action).await,
+        Some(("rootKeys", action)) => made.root_keys(client, action).await,
+        Some(("ratelimit", action)) => made.ratelimit(client, action).await,
+        Some(("workspace", "createWorkspace")) => json!({"name": made.unique}),
+        Some(("workspace", "updateWorkspace")) => {
+            json!({"workspaceId": made.ids["workspaceId"], "name": made.unique})
         }
-        "apis.updateApi" => json!({"apiId": api, "name": "renamed"}),
-        "keys.getKey" | "keys.updateKey" | "keys.deleteKey" => json!({"keyId": key_id}),
-        "keys.updateCredits" => json!({"keyId": key_id, "operation": "set", "value": 5}),
-        "keys.migrateKeys" => {
-            let (migration, hash) = (new_migration(server, &ids["workspaceId"]), new_hash());
-            json!({"apiId": api, "migrationId": migration, "keys": [{"hash": hash}]})
-        }
-        "keys.rerollKey" => json!({"keyId": key_id, "expiration": 0}),
-        "keys.addPermissions" | "keys.removePermissions" | "keys.setPermissions" => {
-            let slug = json!({"name": "n", "slug": unique});
-            client.call("permissions.createPermission", slug).await.expect(200);
-            json!({"keyId": key_id, "permissions": [unique]})
-        }
-        "keys.addRoles" | "keys.removeRoles" | "keys.setRoles" => {
-            client.call("permissions.createRole", json!({"name": unique})).await.expect(200);
-            json!({"keyId": key_id, "roles": [unique]})
-        }
-        "keys.verifyKey" | "keys.whoami" => json!({"key": key}),
-        "permissions.createPermission" => json!({"name": "n", "slug": unique}),
-        "permissions.createRole" | "ratelimit.createNamespace" => json!({"name": unique}),
-        "identities.createIdentity" => json!({"externalId": unique}),
-        "identities.getIdentity" => {
-            ids.insert("identityId", new_identity(client, &unique).await);
-            json!({"identity": unique})
-        }
-        "identities.deleteIdentity" | "identities.listIdentities" | "identities.updateIdentity" => {
-            let id = new_identity(client, &unique).await;
-            ids.insert("identityId", id.clone());
-            // A page of this one alone.
-            let list = json!({"cursor": id, "limit": 1});
-            if operation == "identities.listIdentities" { list } else { json!({"identity": unique}) }
-        }
-        "permissions.deletePermission"
-        | "permissions.getPermission"
-        | "permissions.listPermissions"
-        | "permissions.updatePermission" => {
-            let body = json!({"name": "n", "slug": unique});
-            let id = client.call("permissions.createPermission", body).await.expect(200).text_of("permissionId");
-            ids.insert("permissionId", id.clone());
-            if operation == "permissions.listPermissions" { json!({}) } else { json!({"permission": id}) }
-        }
-        "permissions.deleteRole"
-        | "permissions.getRole"
-        | "permissions.listRoles"
-        | "permissions.setRolePermissions"
-        | "permissions.updateRole" => {
-            let id = client.call("permissions.createRole", json!({"name": unique})).await.expect(200);
-            let id = id.text_of("roleId");
-            ids.insert("roleId", id.clone());
-            match operation {
-                "permissions.listRoles" => json!({}),
-                "permissions.setRolePermissions" => json!({"role": id, "permissions": []}),
-                _ => json!({"role": id}),
-            }
-        }
-        "rootKeys.createKey" => json!({"permissions": []}),
-        "rootKeys.updateKey" | "rootKeys.rerollKey" | "rootKeys.deleteKey" => {
-            let made = client.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
-            ids.insert("keyId", made.text_of("keyId"));
-            match operation {
-                "rootKeys.updateKey" => json!({"keyId": ids["keyId"], "name": "renamed"}),
-                "rootKeys.rerollKey" => json!({"keyId": ids["keyId"], "expiration": null}),
-                _ => json!({"keyId": ids["keyId"]}),
-            }
-        }
-        "apis.listApis"
-        | "audit.listLogs"
-        | "ratelimit.listNamespaces"
-        | "rootKeys.listKeys"
-        | "workspace.getLimits"
-        | "workspace.getOverview"
-        | "workspace.getUsage"
-        | "workspace.listWorkspaces" => json!({}),
-        "workspace.createWorkspace" => json!({"name": unique}),
-        "workspace.updateWorkspace" => json!({"workspaceId": ids["workspaceId"], "name": unique}),
-        "docs.search" => json!({"query": "rate limit"}),
-        "audit.getLog" => {
+        Some(("audit", "getLog")) => {
             let logs = client.call("audit.listLogs", json!({"limit": 1})).await.expect(200);
             json!({"logId": logs.data()[0]["id"]})
         }
-        name if name.starts_with("ratelimit.") => ratelimit_scene(client, name, &unique, &mut ids).await,
-        other => panic!("no scene for {other}"),
+        Some(("docs", "search")) => json!({"query": "rate limit"}),
+        Some(("audit" | "workspace", action)) if action.starts_with("get") || action.starts_with("list") => {
+            json!({})
+        }
+        _ => panic!("no scene for {operation}"),
     };
-    Scene { ids, body }
+    Scene { ids: made.ids, body }
 }
 
-/// A namespace with an override, and a request that is about them.
-async fn ratelimit_scene(client: &Client, operation: &str, name: &str, ids: &mut Ids) -> Value {
-    let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
-    client.call("ratelimit.limit", check.clone()).await.expect(200);
-    let set = client.call("ratelimit.setOverride", check.clone()).await.expect(200);
-    let found = client.call("ratelimit.listNamespaces", json!({"search": name})).await.expect(200);
-    ids.insert("namespaceId", text(&found.data()[0]["id"]));
-    ids.insert("overrideId", set.text_of("overrideId"));
-    match operation {
-        "ratelimit.multiLimit" => json!([check]),
-        "ratelimit.limit" | "ratelimit.setOverride" => check,
-        "ratelimit.getOverride" | "ratelimit.deleteOverride" => json!({"namespace": name, "identifier": "i"}),
-        _ => json!({"namespace": name}),
+/// What every scene has: an API and a key of it.
+struct Made {
+    ids: Ids,
+    /// The key itself.
+    key: String,
+    /// A name that nothing else has.
+    unique: String,
+}
+
+impl Made {
+    async fn new(client: &Client) -> Made {
+        let overview = client.call("workspace.getOverview", json!({})).await.expect(200);
+        let workspace = text(&overview.data()["workspace"]["id"]);
+        let api = client.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+        let key = client.call("keys.createKey", json!({"apiId": api})).await.expect(200);
+        let (key_id, key) = (key.text_of("keyId"), key.text_of("key"));
+        let verified = client.call("keys.verifyKey", json!({"key": key})).await.expect(200);
+        let unique = api.replace("api_", "n");
+        let ids = Ids::from([
+            ("workspaceId", workspace),
+            ("keySpaceId", verified.text_of("keyspaceId")),
+            ("keyId", key_id),
+            ("apiId", api),
+        ]);
+        Made { ids, key, unique }
     }
+
+    fn apis(&self, action: &str) -> Value {
+        match action {
+            "createApi" => json!({"name": "payments"}),
+            "listApis" => json!({}),
+            "updateApi" => json!({"apiId": self.ids["apiId"], "name": "renamed"}),
+            _ => json!({"apiId": self.ids["apiId"]}),
+        }
+    }
+
+    async fn keys(&self, server: &Server, client: &Client, action: &str) -> Value {
+        let (key_id, unique) = (&self.ids["keyId"], &self.unique);
+        match action {
+            "createKey" => json!({"apiId": self.ids["apiId"]}),
+            "updateCredits" => json!({"keyId": key_id, "operation": "set", "value": 5}),
+            "migrateKeys" => {
+                let (migration, hash) = (new_migration(server, &self.ids["workspaceId"]), new_hash());
+                json!({"apiId": self.ids["apiId"], "migrationId": migration, "keys": [{"hash": hash}]})
+            }
+            "rerollKey" => json!({"keyId": key_id, "expiration": 0}),
+            "addPermissions" | "removePermissions" | "setPermissions" => {
+                new_permission(client, unique).await;
+                json!({"keyId": key_id, "permissions": [unique]})
+            }
+            "addRoles" | "removeRoles" | "setRoles" => {
+                new_role(client, unique).await;
+                json!({"keyId": key_id, "roles": [unique]})
+            }
+            "verifyKey" | "whoami" => json!({"key": self.key}),
+            _ => json!({"keyId": key_id}),
+        }
+    }
+
+    async fn identities(&mut self, client: &Client, action: &str) -> Value {
+        if action == "createIdentity" {
+            return json!({"externalId": self.unique});
+        }
+        let id = new_identity(client, &self.unique).await;
+        self.ids.insert("identityId", id.clone());
+        match action {
+            // A page of this one alone.
+            "listIdentities" => json!({"cursor": id, "limit": 1}),
+            _ => json!({"identity": self.unique}),
+        }
+    }
+
+    async fn permissions(&mut self, client: &Client, action: &str) -> Value {
+        match action {
+            "createPermission" => json!({"name": "n", "slug": self.unique}),
+            "createRole" => json!({"name": self.unique}),
+            "deletePermission" | "getPermission" | "listPermissions" | "updatePermission" => {
+                let id = new_permission(client, &self.unique).await;
+                self.ids.insert("permissionId", id.clone());
+                if action == "listPermissions" { json!({}) } else { json!({"permission": id}) }
+            }
+            _ => {
+                let id = new_role(client, &self.unique).await;
+                self.ids.insert("roleId", id.clone());
+                match action {
+                    "listRoles" => json!({}),
+                    "setRolePermissions" => json!({"role": id, "permissions": []}),
+                    _ => json!({"role": id}),
+                }
+            }
+        }
+    }
+
+    async fn root_keys(&mut self, client: &Client, action: &str) -> Value {
+        match action {
+            "createKey" => return json!({"permissions": []}),
+            "listKeys" => return json!({}),
+            _ => {}
+        }
+        let made = client.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
+        self.ids.insert("keyId", made.text_of("keyId"));
+        match action {
+            "updateKey" => json!({"keyId": self.ids["keyId"], "name": "renamed"}),
+            "rerollKey" => json!({"keyId": self.ids["keyId"], "expiration": null}),
+            _ => json!({"keyId": self.ids["keyId"]}),
+        }
+    }
+
+    /// A namespace with an override, and a request that is about them.
+    async fn ratelimit(&mut self, client: &Client, action: &str) -> Value {
+        let name = &self.unique;
+        match action {
+            "createNamespace" => return json!({"name": name}),
+            "listNamespaces" => return json!({}),
+            _ => {}
+        }
+        let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
+        client.call("ratelimit.limit", check.clone()).await.expect(200);
+        let set = client.call("ratelimit.setOverride", check.clone()).await.expect(200);
+        let found = client.call("ratelimit.listNamespaces", json!({"search": name})).await.expect(200);
+        self.ids.insert("namespaceId", text(&found.data()[0]["id"]));
+        self.ids.insert("overrideId", set.text_of("overrideId"));
+        match action {
+            "multiLimit" => json!([check]),
+            "limit" | "setOverride" => check,
+            "getOverride" | "deleteOverride" => json!({"namespace": name, "identifier": "i"}),
+            _ => json!({"namespace": name}),
+        }
+    }
+}
+
+async fn new_permission(client: &Client, slug: &str) -> String {
+    let made = client.call("permissions.createPermission", json!({"name": "n", "slug": slug})).await;
+    made.expect(200).text_of("permissionId")
+}
+
+async fn new_role(client: &Client, name: &str) -> String {
+    client.call("permissions.createRole", json!({"name": name})).await.expect(200).text_of("roleId")
 }
 
 async fn new_identity(client: &Client, external_id: &str) -> String {
