@@ -8,14 +8,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use keyrack_core::caller::COMMAND_LINE_AGENT;
 use keyrack_core::json;
 use keyrack_core::keys::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Url, redirect};
 use serde_json::Value;
 
-/// Servers write calls of this agent into the audit log as calls of the command line.
-const USER_AGENT: &str = concat!("keyrack-cli/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a server lets a request run.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
@@ -71,7 +70,7 @@ impl Remote {
         // The first installation in a process counts; a later one changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
-            .user_agent(USER_AGENT)
+            .user_agent(user_agent())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             // Following one could carry the request to another host.
@@ -129,10 +128,16 @@ impl Remote {
     }
 }
 
+/// By its beginning, servers write calls into the audit log as calls of the command line.
+fn user_agent() -> String {
+    format!("{COMMAND_LINE_AGENT}{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// Whether a Keyrack answers at this address of this machine.
 pub(crate) async fn keyrack_answers(address: SocketAddr) -> bool {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder().user_agent(USER_AGENT).timeout(CONNECT_TIMEOUT).no_proxy().tls_certs_only([]);
+    let builder =
+        Client::builder().user_agent(user_agent()).timeout(CONNECT_TIMEOUT).no_proxy().tls_certs_only([]);
     let Ok(http) = builder.redirect(redirect::Policy::none()).build() else { return false };
     let Ok(response) = http.get(format!("http://{address}/v2/liveness")).send().await else { return false };
     let body: Value = response.bytes().await.ok().and_then(|bytes| json::read(&bytes).ok()).unwrap_or_default();

@@ -115,6 +115,10 @@ impl Via {
     }
 }
 
+/// How the `User-Agent` of the command line begins: a call over HTTP that bears it is one of [`Via::CommandLine`] in the
+/// audit log. Any client can claim that, so nothing may hang on it.
+pub const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
+
 /// The address of the client behind an HTTP request, proxies taken into account; `None` when a trusted
 /// proxy did not say. The listener puts it into the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

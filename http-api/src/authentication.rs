@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use keyrack_core::caller::{Caller, Origin, Via};
+use keyrack_core::caller::{COMMAND_LINE_AGENT, Caller, Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
@@ -10,8 +10,6 @@ use crate::head::Head;
 
 /// With the value `disabled`, decisions on rate limits are not recorded for analytics.
 const METRICS: &str = "x-unkey-metrics";
-/// What the command line calls itself, so that the audit log can say so.
-const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 
 /// Finds the caller of a request.
 ///
