@@ -155,13 +155,14 @@ impl Operation for GetUsage {
 
 /// Beginning and end of a month in Unix ms.
 fn bounds(period: Option<Month>, now: i64) -> Result<(i64, i64), Error> {
-    let this_month = jiff::Timestamp::from_millisecond(now).map_err(Error::unexpected)?.to_zoned(TimeZone::UTC);
+    let this_month =
+        jiff::Timestamp::from_millisecond(now).map_err(Error::unexpected)?.to_zoned_datetime(TimeZone::UTC);
     let first = match period {
         None => Ok(this_month.date().first_of_month()),
         Some(Month { year, month }) => first_day(year, month),
     };
     let first = first.map_err(|_| refused("does not exist"))?;
-    let at = |date: Date| date.to_zoned(TimeZone::UTC).map(|time| time.timestamp().as_millisecond());
+    let at = |date: Date| date.to_zoned_datetime(TimeZone::UTC).map(|time| time.timestamp().as_millisecond());
     let start = at(first).map_err(Error::unexpected)?;
     let end = at(first.saturating_add(jiff::Span::new().months(1))).map_err(Error::unexpected)?;
     if start > now {
