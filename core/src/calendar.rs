@@ -29,7 +29,7 @@ impl Day {
     fn date(self) -> Date {
         let seconds = self.0.saturating_mul(DAY_MS / 1000);
         let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        time.to_zoned(jiff::tz::TimeZone::UTC).date()
+        time.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     fn day(text: &str) -> Day {
         let date: Date = text.parse().unwrap();
-        Day::of(date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond())
+        Day::of(date.to_zoned_datetime(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond())
     }
 
     #[test]
