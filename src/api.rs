@@ -17,7 +17,8 @@ mod table;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use keyrack_core::catalogue::{About, Effect};
+use keyrack_core::catalogue::About;
+use keyrack_core::schema::AnsweredSecrets;
 use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
@@ -158,7 +159,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     } else {
         one(&remote, operation.about, &request).await?
     };
-    show(operation.about, &answer, for_scripts).map_err(Failure::Output)
+    show(&operation.secrets, &answer, for_scripts).map_err(Failure::Output)
 }
 
 async fn one(remote: &Remote, about: &About, request: &Value) -> Result<Answer, Failure> {
@@ -191,7 +192,7 @@ fn next_page(body: &Value) -> Option<&str> {
 }
 
 /// The answer goes to stdout, words about it to stderr.
-fn show(about: &About, answer: &Answer, for_scripts: bool) -> std::io::Result<()> {
+fn show(secrets: &AnsweredSecrets, answer: &Answer, for_scripts: bool) -> std::io::Result<()> {
     let data = &answer.body["data"];
     if for_scripts {
         stdout::print(&format!("{:#}", answer.body))?;
@@ -208,8 +209,7 @@ fn show(about: &About, answer: &Answer, for_scripts: bool) -> std::io::Result<()
             eprintln!("there is more: add --cursor {cursor}, or --all");
         }
     }
-    let is_new = about.effect == Effect::Write;
-    if is_new && about.response_secrets.iter().any(|pointer| data.pointer(pointer).is_some_and(Value::is_string)) {
+    if secrets.once.filled_in(data).next().is_some() {
         eprintln!("keep the key now: it is shown this once and stored nowhere");
     }
     Ok(())

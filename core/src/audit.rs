@@ -15,6 +15,7 @@ pub use self::changes::Changes;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::ids::{self, Kind};
+use crate::store::apis::Api;
 use crate::store::audit_entry::{Entry, FORMAT};
 use crate::store::audit_logs::{self, Link};
 use crate::store::rows::Rows;
@@ -78,6 +79,11 @@ impl Target {
         }
         let target = Target::new("key", id).named(name.unwrap_or(id));
         if meta.is_empty() { target } else { target.with(meta.into()) }
+    }
+
+    /// An API.
+    pub fn api(api: &Api) -> Self {
+        Target::new("api", &api.id).named(&api.name)
     }
 
     /// Adds its name.

@@ -79,10 +79,6 @@ pub struct About {
     pub bare_body: Option<&'static str>,
     /// Bytes that the body of a request may have: enough for the maxima of its schema, as a test makes sure.
     pub largest_body: usize,
-    /// JSON pointers of request members whose values are secret.
-    pub request_secrets: &'static [&'static str],
-    /// JSON pointers of response members (from `data`) whose values are secret.
-    pub response_secrets: &'static [&'static str],
     /// The request member that may name the root key of the call, which is then refused for good: people are asked
     /// before it is sent.
     pub ends_root_key: Option<&'static str>,
@@ -113,8 +109,6 @@ impl About {
         idempotent: true,
         bare_body: None,
         largest_body: 256 * 1024,
-        request_secrets: &[],
-        response_secrets: &[],
         ends_root_key: None,
         hidden_from_assistants: &[],
         has_data: true,
@@ -254,7 +248,7 @@ pub trait Visitor {
 /// Never in a program whose catalogue test passed: it compiles every schema.
 pub fn request_schema<O: Operation>() -> &'static RequestSchema {
     static SCHEMAS: Schemas = OnceLock::new();
-    compiled::<O>(&SCHEMAS, || RequestSchema::of::<O::Request>(O::ABOUT.request_secrets))
+    compiled::<O>(&SCHEMAS, || RequestSchema::of::<O::Request>())
 }
 
 /// The schema of an operation's HTTP body: that of the request, or of the one member that the body is.

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use crate::audit::{Actor, Event, Record};
 use crate::calendar::Calendar;
 use crate::caller::Caller;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, OrNotFound as _};
 use crate::ids::{self, Kind};
 use crate::resident::Made;
 use crate::standing::check_standing;
@@ -122,7 +122,7 @@ impl Mutation {
         let turns = caller.unless_gone(turns(state, &[workspace_id], place)).await?;
         let mut transaction = state.store.write().await?;
         let begun = root_keys::begin(&mut transaction, &caller.root_key().id, workspace_id).await?;
-        let generation = begun.generation.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let generation = begun.generation.or_not_found(Code::WorkspaceNotFound)?;
         let mut mutation = Mutation::of(state, turns, transaction, (workspace_id, generation), Actor::of(caller));
         mutation.head = Some(begun.head);
         check_standing(caller, begun.standing, mutation.now)?;

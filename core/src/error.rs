@@ -342,6 +342,21 @@ impl Error {
     }
 }
 
+/// For what was looked for.
+pub(crate) trait OrNotFound<T> {
+    /// What was found, or that there is no such thing.
+    ///
+    /// # Errors
+    /// The `404` of this code, with its one wording.
+    fn or_not_found(self, code: Code) -> Result<T, Error>;
+}
+
+impl<T> OrNotFound<T> for Option<T> {
+    fn or_not_found(self, code: Code) -> Result<T, Error> {
+        self.ok_or_else(|| Error::not_found(code))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code().path(), self.detail())?;

@@ -7,17 +7,20 @@
 
 mod check;
 mod report;
+pub(crate) mod secrets;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use check::Node;
 use report::{MOST_FAULTS, Report};
+use secrets::{AGAIN, ONCE, SECRET, SENT};
 
 pub(crate) use check::ADDRESS_OR_NETWORK;
+pub use secrets::{AnsweredSecrets, Places};
 
 use crate::error::{Code, Error, Fault};
 use crate::json;
@@ -25,20 +28,38 @@ use crate::value::NULL_MEANS_SOMETHING;
 
 /// The schema of what is sent, without references and without `null` where it means nothing.
 pub fn request_schema<T: JsonSchema>() -> Value {
-    tidied(SchemaSettings::draft2020_12().for_deserialize(), |generator| generator.into_root_schema_for::<T>())
+    tidied(sent::<T>())
 }
 
 /// The schema of what is answered.
 pub fn response_schema<T: JsonSchema>() -> Value {
-    tidied(SchemaSettings::draft2020_12().for_serialize(), |generator| generator.into_root_schema_for::<T>())
+    tidied(answered::<T>())
 }
 
-fn tidied(settings: SchemaSettings, generate: impl FnOnce(schemars::SchemaGenerator) -> Schema) -> Value {
+/// The secrets of what is answered, as its types mark them.
+pub fn answered_secrets<T: JsonSchema>() -> AnsweredSecrets {
+    let schema = answered::<T>();
+    AnsweredSecrets { once: Places::marked(&schema, ONCE), again: Places::marked(&schema, AGAIN) }
+}
+
+fn sent<T: JsonSchema>() -> Value {
+    generated::<T>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+fn answered<T: JsonSchema>() -> Value {
+    generated::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+/// A schema as types make it, with their markers.
+fn generated<T: JsonSchema>(settings: SchemaSettings) -> Value {
     let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let mut schema = generate(settings.into_generator()).to_value();
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+fn tidied(mut schema: Value) -> Value {
     if let Some(root) = schema.as_object_mut() {
         root.remove("title");
     }
@@ -50,6 +71,7 @@ fn tidied(settings: SchemaSettings, generate: impl FnOnce(schemars::SchemaGenera
 /// an absent member is absent, and `null` is refused unless the type gives it a meaning.
 fn tidy(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
+    members.remove(SECRET);
     let null_means_something = members.remove(NULL_MEANS_SOMETHING).is_some();
     if !null_means_something {
         drop_null(members);
@@ -106,6 +128,7 @@ fn drop_null(members: &mut Map<String, Value>) {
 #[derive(Debug)]
 pub struct RequestSchema {
     schema: Value,
+    secrets: Places,
     node: Node,
 }
 
@@ -116,21 +139,28 @@ impl RequestSchema {
         properties.is_none_or(Map::is_empty)
     }
 
-    /// Compiles the schema of `T`. `secrets` are JSON pointers of members whose values are never shown.
+    /// Compiles the schema of `T`. Values of members that their types mark as secret are never shown.
     ///
     /// # Panics
     /// When the generated schema has what requests are not checked for, which a test over all operations excludes.
-    pub fn of<T: JsonSchema>(secrets: &[&str]) -> Self {
-        Self::compile(request_schema::<T>(), secrets)
+    pub fn of<T: JsonSchema>() -> Self {
+        let schema = sent::<T>();
+        let secrets = Places::marked(&schema, SENT);
+        Self::compile(tidied(schema), secrets)
     }
 
     /// Compiles a schema that a face derived from a generated one, such as one without some members.
     ///
     /// # Panics
     /// As [`RequestSchema::of`].
-    pub fn compile(schema: Value, secrets: &[&str]) -> Self {
-        let node = Node::compile(&schema, "", secrets);
-        RequestSchema { schema, node }
+    pub fn compile(schema: Value, secrets: Places) -> Self {
+        let node = Node::compile(&schema, "", &secrets);
+        RequestSchema { schema, secrets, node }
+    }
+
+    /// Where its secrets are.
+    pub fn secrets(&self) -> &Places {
+        &self.secrets
     }
 
     /// The schema itself.
@@ -140,7 +170,7 @@ impl RequestSchema {
 
     /// The schema of one member of the request, for a body that consists of it.
     pub(crate) fn of_member(&self, member: &str) -> Self {
-        Self::compile(self.schema["properties"][member].clone(), &[])
+        Self::compile(self.schema["properties"][member].clone(), Places::default())
     }
 
     /// Checks a request and reads it into its type.

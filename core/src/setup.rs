@@ -3,7 +3,7 @@
 
 use crate::audit::{Actor, Event, Target};
 use crate::changes::{Mutation, Turns};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, OrNotFound as _};
 use crate::ids::{self, Kind};
 use crate::keyrack::Keyrack;
 use crate::keys::imported::Algorithm;
@@ -146,7 +146,7 @@ fn value_is_taken(by: &str) -> Error {
 pub async fn default_workspace(keyrack: &Keyrack) -> Result<String, Error> {
     let all = workspaces::all(&mut *keyrack.store().read().await?).await?;
     let oldest = all.into_iter().next();
-    oldest.map(|workspace| workspace.id).ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))
+    oldest.map(|workspace| workspace.id).or_not_found(Code::WorkspaceNotFound)
 }
 
 /// Makes a root key without a caller: whoever may write the database may do so.

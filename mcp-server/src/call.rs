@@ -10,6 +10,7 @@ use keyrack_core::catalogue::{About, Effect};
 use keyrack_core::error::{Code, Fault};
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
+use keyrack_core::schema::AnsweredSecrets;
 use keyrack_core::{Caller, Error, Keyrack, traces};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, JsonObject};
@@ -101,7 +102,8 @@ pub(crate) async fn answer(
     let catalogue = Catalogue::get();
     let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
     let client = call.client.clone();
-    let (about, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
+    let none = AnsweredSecrets::default();
+    let (about, secrets, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
         (Some(offer), _) => {
             let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
             let traced = tracing::info_span!(
@@ -117,9 +119,9 @@ pub(crate) async fn answer(
             let running = run(keyrack, limit, caller, offer, call).instrument(traced.clone());
             let outcome = running.instrument(span).await;
             record_outcome(&traced, &outcome);
-            (offer.about, outcome)
+            (offer.about, &offer.secrets, outcome)
         }
-        (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
+        (None, Some((about, reason))) => (about, &none, Err(not_a_tool(&call.tool, reason))),
         (None, None) => return Err(failure::unknown_tool(&call.tool)),
     };
     let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
@@ -136,7 +138,7 @@ pub(crate) async fn answer(
         "tool call"
     );
     Ok(match outcome {
-        Ok(answer) => rendering::result(about, answer, request_id),
+        Ok(answer) => rendering::result(secrets, answer, request_id),
         Err(error) => {
             if error.code().status() >= 500 {
                 tracing::error!(request_id, operation = about.name, %error, "tool call failed");

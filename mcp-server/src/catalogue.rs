@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
 use keyrack_core::reply::Pagination;
-use keyrack_core::schema::RequestSchema;
+use keyrack_core::schema::{AnsweredSecrets, RequestSchema, answered_secrets};
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
@@ -37,6 +37,7 @@ pub struct Offer {
     pub about: &'static About,
     /// The tool, as it is listed.
     pub tool: Tool,
+    pub(crate) secrets: AnsweredSecrets,
     arguments: RequestSchema,
     kept: Option<String>,
     run: fn(Keyrack, Caller, Value) -> Running,
@@ -46,8 +47,9 @@ impl Offer {
     fn new<O: Operation>() -> Self {
         let about = Static::<O>::ABOUT;
         let page_size = about.is_list.then_some(PAGE_SIZE);
-        let request = catalogue::request_schema::<O>().as_value();
-        let Input { schema: input, kept } = input_schema(request, about.hidden_from_assistants, page_size);
+        let request = catalogue::request_schema::<O>();
+        let Input { schema: input, kept } =
+            input_schema(request.as_value(), about.hidden_from_assistants, page_size);
         let description =
             format!("{} {}", about.summary, about.hint).trim_end().replace("null clears", "`clear` empties");
         let mut tool = Tool::new(tool_name(about.name), description, Arc::new(input.clone()))
@@ -62,8 +64,9 @@ impl Offer {
         if let Some(output) = output_schema::<O::Response>(about.is_list) {
             tool = tool.with_raw_output_schema(Arc::new(output));
         }
-        let arguments = RequestSchema::compile(Value::Object(input), about.request_secrets);
-        Offer { about, tool, arguments, kept, run: run::<O> }
+        let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
+        let secrets = answered_secrets::<O::Response>();
+        Offer { about, tool, secrets, arguments, kept, run: run::<O> }
     }
 
     /// The schema that arguments are checked against.

@@ -4,7 +4,7 @@
 //! facts: `structuredContent` is `{data, pagination?, notes?}` and the one text block is its compact JSON.
 //! `notes` is inside, because a note that a client drops is a note nobody reads.
 
-use keyrack_core::catalogue::About;
+use keyrack_core::schema::AnsweredSecrets;
 use rmcp::model::{CallToolResult, MetaObject};
 use serde_json::{Map, Value};
 
@@ -14,8 +14,8 @@ use crate::catalogue::Answer;
 pub(crate) const REQUEST_ID: &str = "keyrack/requestId";
 
 /// The result of a call that went well.
-pub(crate) fn result(about: &About, answer: Answer, request_id: &str) -> CallToolResult {
-    let notes = notes(about, &answer);
+pub(crate) fn result(secrets: &AnsweredSecrets, answer: Answer, request_id: &str) -> CallToolResult {
+    let notes = notes(secrets, &answer);
     let mut members = Map::new();
     members.insert("data".to_owned(), answer.data);
     if let Some(pagination) = answer.pagination {
@@ -34,14 +34,15 @@ pub(crate) fn meta(request_id: &str) -> MetaObject {
     meta
 }
 
-fn notes(about: &About, answer: &Answer) -> Vec<String> {
-    let shown = about.response_secrets.iter().filter(|pointer| answer.data.pointer(pointer).is_some());
-    let mut notes: Vec<String> = shown
-        .map(|pointer| {
-            let name = pointer.trim_start_matches('/').replace('/', ".");
-            format!("`data.{name}` is a secret, shown this once: it cannot be read again. Hand it over now.")
-        })
-        .collect();
+fn notes(secrets: &AnsweredSecrets, answer: &Answer) -> Vec<String> {
+    let name = |pointer: &str| pointer.trim_start_matches('/').replace("*/", "[].").replace('/', ".");
+    let once = secrets.once.filled_in(&answer.data).map(|pointer| {
+        let name = name(pointer);
+        format!("`data.{name}` is a secret, shown this once: it cannot be read again. Hand it over now.")
+    });
+    let again = secrets.again.filled_in(&answer.data);
+    let again = again.map(|pointer| format!("`data.{}` is a secret. Do not repeat it.", name(pointer)));
+    let mut notes: Vec<String> = once.chain(again).collect();
     if answer.pagination.as_ref().is_some_and(|pagination| pagination.has_more) {
         notes.push("There are more: call again with `pagination.cursor` as `cursor`.".to_owned());
     }
@@ -57,7 +58,7 @@ mod tests {
     use crate::catalogue::Catalogue;
 
     fn rendered(tool: &str, data: Value, pagination: Option<Pagination>) -> CallToolResult {
-        result(Catalogue::get().find(tool).unwrap().about, Answer { data, pagination }, "req_1")
+        result(&Catalogue::get().find(tool).unwrap().secrets, Answer { data, pagination }, "req_1")
     }
 
     #[test]

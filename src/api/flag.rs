@@ -8,7 +8,7 @@ use clap::builder::{
     BoolValueParser, PossibleValuesParser, StringValueParser, TypedValueParser as _, ValueParser,
 };
 use clap::{Arg, ArgAction, value_parser};
-use keyrack_core::schema::describe;
+use keyrack_core::schema::{Places, RequestSchema, describe};
 use serde_json::{Map, Value};
 
 /// The id of the argument that holds a whole body.
@@ -55,8 +55,9 @@ pub(super) struct Flag {
     pub(super) schema: &'static Value,
 }
 
-/// The flags of a request, in the order of its schema. `secrets` are JSON pointers.
-pub(super) fn flags(schema: &'static Value, secrets: &[&str]) -> Vec<Flag> {
+/// The flags of a request, in the order of its schema.
+pub(super) fn flags(request: &'static RequestSchema) -> Vec<Flag> {
+    let (schema, secrets) = (request.as_value(), request.secrets());
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let members = schema["properties"].as_object().into_iter().flatten();
@@ -72,12 +73,12 @@ pub(super) fn flags(schema: &'static Value, secrets: &[&str]) -> Vec<Flag> {
         .collect()
 }
 
-fn kind(schema: &Value, pointer: &str, secrets: &[&str]) -> Kind {
-    if secrets.contains(&pointer) {
+fn kind(schema: &Value, pointer: &str, secrets: &Places) -> Kind {
+    if secrets.has(pointer) {
         return Kind::Secret;
     }
-    let is_inside = |secret: &&str| secret.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
-    if secrets.iter().any(is_inside) {
+    let is_inside = |secret: &str| secret.strip_prefix(pointer).is_some_and(|rest| rest.starts_with('/'));
+    if secrets.pointers().any(is_inside) {
         return Kind::SecretJson;
     }
     match type_of(schema) {
@@ -242,10 +243,9 @@ mod tests {
     use super::*;
 
     fn derived(schema: Value, secrets: &[&str]) -> Flag {
-        let request: &'static Value = Box::leak(Box::new(json!({
-            "type": "object", "properties": { "someMember": schema }, "required": ["someMember"],
-        })));
-        flags(request, secrets).pop().unwrap()
+        let request =
+            json!({ "type": "object", "properties": { "someMember": schema }, "required": ["someMember"] });
+        flags(Box::leak(Box::new(RequestSchema::compile(request, Places::named(secrets))))).pop().unwrap()
     }
 
     #[test]

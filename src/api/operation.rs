@@ -1,6 +1,7 @@
 //! Operations as commands.
 
 use keyrack_core::catalogue::{About, Operation, Visitor, request_schema};
+use keyrack_core::schema::{AnsweredSecrets, answered_secrets};
 
 use super::flag::{self, Flag, kebab};
 
@@ -11,6 +12,8 @@ pub(super) struct OperationCommand {
     pub(super) namespace: String,
     /// `create-key`
     pub(super) action: String,
+    /// What is secret in its answer.
+    pub(super) secrets: AnsweredSecrets,
     pub(super) flags: Vec<Flag>,
 }
 
@@ -23,7 +26,8 @@ impl Visitor for Commands {
             about,
             namespace: kebab(about.namespace()),
             action: kebab(about.action()),
-            flags: flag::flags(request_schema::<O>().as_value(), about.request_secrets),
+            secrets: answered_secrets::<O::Response>(),
+            flags: flag::flags(request_schema::<O>()),
         });
     }
 }

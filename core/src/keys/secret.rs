@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::{BASE58, push_random_base58};
+use crate::schema::secrets::{AGAIN, ONCE, SECRET, SENT};
 
 /// Random bytes in a key when neither the request nor the API says how many.
 pub const DEFAULT_KEY_BYTES: usize = 16;
@@ -73,12 +74,19 @@ impl JsonSchema for Secret {
         "Secret".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+        marked(generator, SENT)
     }
 }
 
-/// A plaintext on its way to the one who asked for it to be made. This is the only form of a key that
-/// serialises.
+/// The schema of a text that is a secret of this kind.
+fn marked(generator: &mut SchemaGenerator, kind: &str) -> Schema {
+    let mut schema = String::json_schema(generator);
+    schema.insert(SECRET.to_owned(), kind.into());
+    schema
+}
+
+/// A plaintext on its way to the one who asked for it to be made, who sees it this once. Beside [`Recovered`] this is
+/// the only form of a key that serialises.
 #[derive(Debug)]
 pub struct Revealed(pub Secret);
 
@@ -96,7 +104,29 @@ impl JsonSchema for Revealed {
         "Revealed".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+        marked(generator, ONCE)
+    }
+}
+
+/// A plaintext of a recoverable key, on its way to one who may read it, now and again.
+#[derive(Debug)]
+pub struct Recovered(pub Secret);
+
+impl Serialize for Recovered {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl JsonSchema for Recovered {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Recovered".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        marked(generator, AGAIN)
     }
 }
 

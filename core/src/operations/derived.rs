@@ -38,3 +38,46 @@ fn visited<V: Visitor>(mut visitor: V) -> V {
     each(&mut visitor);
     visitor
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::request_schema;
+    use crate::schema::answered_secrets;
+
+    /// What an operation has of secrets: sent, shown once, readable again.
+    type Secrets = [Vec<String>; 3];
+
+    #[derive(Default)]
+    struct All(Vec<(&'static str, Secrets)>);
+
+    impl Visitor for All {
+        fn operation<O: Operation>(&mut self) {
+            let texts = |places: &crate::schema::Places| places.pointers().map(str::to_owned).collect::<Vec<_>>();
+            let answered = answered_secrets::<O::Response>();
+            let sent = texts(request_schema::<O>().secrets());
+            self.0.push((O::ABOUT.name, [sent, texts(&answered.once), texts(&answered.again)]));
+        }
+    }
+
+    #[test]
+    fn secrets_are_where_types_say_so_also_in_items_of_lists() {
+        let found =
+            visited(All::default()).0.into_iter().filter(|(_, secrets)| secrets.iter().any(|of| !of.is_empty()));
+        let told: Vec<String> = found.map(|(name, secrets)| format!("{name} {secrets:?}")).collect();
+        assert_eq!(
+            told,
+            [
+                r#"apis.listKeys [[], [], ["/*/plaintext"]]"#,
+                r#"keys.createKey [[], ["/key"], []]"#,
+                r#"keys.getKey [[], [], ["/plaintext"]]"#,
+                r#"keys.rerollKey [[], ["/key"], []]"#,
+                r#"keys.verifyKey [["/key"], [], []]"#,
+                r#"keys.whoami [["/key"], [], ["/plaintext"]]"#,
+                r#"rootKeys.createKey [[], ["/key"], []]"#,
+                r#"rootKeys.rerollKey [[], ["/key"], []]"#,
+                r#"workspace.createWorkspace [[], ["/rootKey"], []]"#,
+            ]
+        );
+    }
+}

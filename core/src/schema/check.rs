@@ -12,6 +12,7 @@ use serde_json::{Number, Value};
 
 use super::describe;
 use super::report::{Place, Report, SHOWN_NAME, Step, sent_twice};
+use super::secrets::Places;
 use crate::error::Fault;
 use crate::json::{self, Ignored, MAX_DEPTH, Name, Names};
 use crate::keys::address_list::AddressList;
@@ -129,12 +130,12 @@ const KEYWORDS: &[&str] = &[
 ];
 
 impl Node {
-    /// Compiles the schema of the place `pointer`; `secrets` are pointers of places whose values are never shown.
+    /// Compiles the schema of the place `pointer`; the values of `secrets` are never shown.
     ///
     /// # Panics
     /// When the schema uses what this module does not check, which a test over all operations excludes.
     #[expect(clippy::expect_used, reason = "schemas are generated, and all of them are compiled by a test")]
-    pub(super) fn compile(schema: &Value, pointer: &str, secrets: &[&str]) -> Node {
+    pub(super) fn compile(schema: &Value, pointer: &str, secrets: &Places) -> Node {
         let keywords = schema.as_object().expect("a schema is an object");
         for keyword in keywords.keys() {
             assert!(KEYWORDS.contains(&keyword.as_str()), "{pointer}: requests are not checked for `{keyword}`");
@@ -153,7 +154,7 @@ impl Node {
         Node {
             kinds: kinds(schema),
             expected: describe(schema),
-            is_secret: secrets.contains(&pointer),
+            is_secret: secrets.has(pointer),
             options: schema["enum"].as_array().cloned(),
             pattern: pattern.map(|pattern| Regex::new(pattern).expect("a pattern is a regular expression")),
             is_address: schema["format"] == ADDRESS_OR_NETWORK,

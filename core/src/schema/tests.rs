@@ -35,7 +35,7 @@ enum Interval {
 }
 
 fn schema() -> RequestSchema {
-    RequestSchema::of::<Sample>(&["/key"])
+    RequestSchema::compile(request_schema::<Sample>(), Places::named(&["/key"]))
 }
 
 #[test]
@@ -84,7 +84,7 @@ struct Choice {
 
 #[test]
 fn of_members_that_exclude_each_other_the_one_too_few_or_too_many_is_named() {
-    let schema = RequestSchema::of::<Choice>(&[]);
+    let schema = RequestSchema::of::<Choice>();
     let places = |body: Value| {
         schema.faults(&body).into_iter().map(|fault| (fault.location, fault.message)).collect::<Vec<_>>()
     };
@@ -102,7 +102,7 @@ struct Nothing {}
 
 #[test]
 fn unknown_members_of_a_request_that_takes_nothing_are_named() {
-    let faults = RequestSchema::of::<Nothing>(&[]).faults(&json!({ "a": 1 }));
+    let faults = RequestSchema::of::<Nothing>().faults(&json!({ "a": 1 }));
     assert_eq!(faults[0].location, "body.a");
 }
 

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{Found, after};
 use super::readable::{readable, within};
 use super::{Connection, flag};
-use crate::error::Error;
+use crate::error::{Code, Error, OrNotFound as _};
 
 /// A workspace as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub async fn next_generation(connection: &mut Connection, id: &str) -> Result<i6
         .bind(id.to_owned())
         .fetch_optional(connection)
         .await?
-        .ok_or_else(|| Error::not_found(crate::error::Code::WorkspaceNotFound))?;
+        .or_not_found(Code::WorkspaceNotFound)?;
     Ok(row.try_get("generation")?)
 }
 

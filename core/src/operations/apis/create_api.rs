@@ -66,10 +66,7 @@ impl Operation for CreateApi {
         let mut mutation = keyrack.change(caller).await?;
         let now = mutation.now();
         apis::insert(mutation.connection(), &api, now).await?;
-        mutation.record(
-            Event::new("api.create", format!("Created API {}", api.id))
-                .on(Target::new("api", &api.id).named(&api.name)),
-        );
+        mutation.record(Event::new("api.create", format!("Created API {}", api.id)).on(Target::api(&api)));
         mutation.touch(Subject::Api(api.id.clone()));
         mutation.commit().await?;
         Ok(authorized.reply(Response { api_id: api.id }))

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::store::apis;
@@ -51,7 +52,7 @@ impl Operation for DeleteApi {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut mutation = keyrack.change(caller).await?;
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
-        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let api = api.or_not_found(Code::ApiNotFound)?;
         if api.delete_protection {
             return Err(Error::new(
                 Code::ProtectedResource,
@@ -60,10 +61,7 @@ impl Operation for DeleteApi {
         }
         let now = mutation.now();
         apis::delete(mutation.connection(), &api.id, now).await?;
-        mutation.record(
-            Event::new("api.delete", format!("Deleted API {}", api.id))
-                .on(Target::new("api", &api.id).named(&api.name)),
-        );
+        mutation.record(Event::new("api.delete", format!("Deleted API {}", api.id)).on(Target::api(&api)));
         mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
         Ok(authorized.reply(Empty {}))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
 use crate::store::apis;
@@ -56,7 +57,7 @@ impl Operation for GetApi {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut connection = keyrack.store().read().await?;
         let api = apis::find(&mut connection, caller.workspace_id(), &request.api_id).await?;
-        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let api = api.or_not_found(Code::ApiNotFound)?;
         Ok(authorized.reply(Response { id: api.id, name: api.name }))
     }
 }

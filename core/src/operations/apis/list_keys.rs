@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
@@ -83,7 +84,7 @@ impl Operation for ListKeys {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<KeyObject>>, Error> {
         let api = find_api(keyrack, caller.workspace_id(), &request.api_id).await?;
-        let api = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let api = api.or_not_found(Code::ApiNotFound)?;
         let scope = [("apiId", api.stored.id.as_str()), ("keySpaceId", &api.stored.key_space_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         if request.decrypt {

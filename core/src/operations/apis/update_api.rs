@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::schema::ADDRESS_OR_NETWORK;
@@ -79,7 +80,7 @@ impl Operation for UpdateApi {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut mutation = keyrack.change(caller).await?;
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
-        let before = api.ok_or_else(|| Error::not_found(Code::ApiNotFound))?;
+        let before = api.or_not_found(Code::ApiNotFound)?;
         let mut api = before.clone();
         api.name = request.name.unwrap_or(api.name);
         api.delete_protection = request.delete_protection.unwrap_or(api.delete_protection);
@@ -93,7 +94,7 @@ impl Operation for UpdateApi {
         apis::update(mutation.connection(), &api, now).await?;
         mutation.record(
             Event::new("api.update", format!("Updated API {}", api.id))
-                .on(Target::new("api", &api.id).named(&api.name))
+                .on(Target::api(&api))
                 .changing(Changes::between(&Settings::from(&before), &Settings::from(&api))),
         );
         mutation.touch(Subject::Api(api.id));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
 use crate::store::audit_logs;
@@ -60,7 +61,7 @@ impl Operation for GetLog {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let found = audit_logs::find(&mut connection, caller.workspace_id(), &request.log_id).await?;
-        let entry = found.ok_or_else(|| Error::not_found(Code::AuditLogNotFound))?;
+        let entry = found.or_not_found(Code::AuditLogNotFound)?;
         let (sequence, hash, previous_hash) = (entry.sequence, entry.hash.clone(), entry.previous_hash.clone());
         Ok(authorized.reply(Response { log: Log::from(entry), sequence, hash, previous_hash }))
     }

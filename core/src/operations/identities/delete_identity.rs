@@ -7,6 +7,7 @@ use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
+use crate::error::OrNotFound as _;
 use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
 use crate::store::{identities, ratelimits};
@@ -54,7 +55,7 @@ impl Operation for DeleteIdentity {
         let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
-        let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        let identity = identity.or_not_found(Code::IdentityNotFound)?;
         let limits = ratelimits::of_identities(mutation.connection(), &[&identity.id]).await?;
         let now = mutation.now();
         identities::delete(mutation.connection(), &identity, now).await?;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::IdentityResponse;
 use crate::reply::Reply;
 use crate::store::{identities, ratelimits};
@@ -49,7 +50,7 @@ impl Operation for GetIdentity {
     ) -> Result<Reply<IdentityResponse>, Error> {
         let mut connection = keyrack.store().read().await?;
         let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
-        let identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        let identity = identity.or_not_found(Code::IdentityNotFound)?;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("identityId", &identity.id)])?;
         let limits = ratelimits::of_identities(&mut connection, &[&identity.id]).await?;
         let limits = limits.into_iter().map(|(_, limit)| limit).collect();

@@ -8,6 +8,7 @@ use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
+use crate::error::OrNotFound as _;
 use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
 use crate::reply::Reply;
 use crate::store::identities::{self, Identity};
@@ -71,7 +72,7 @@ impl Operation for UpdateIdentity {
         let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
         let identity = identities::find(mutation.connection(), caller.workspace_id(), &request.identity).await?;
-        let mut identity = identity.ok_or_else(|| Error::not_found(Code::IdentityNotFound))?;
+        let mut identity = identity.or_not_found(Code::IdentityNotFound)?;
         let before = Facts::of(&identity);
         if let Some(meta) = meta {
             identity.meta = Some(meta);

@@ -104,7 +104,6 @@ impl Operation for CreateKey {
         }]),
         effect: Effect::Write,
         idempotent: false,
-        response_secrets: &["/key"],
         hidden_from_assistants: &["recoverable"],
         errors: &[Code::RoleNotFound, Code::PreconditionFailed],
         ..About::DEFAULT

@@ -7,6 +7,7 @@ use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -51,7 +52,6 @@ impl Operation for GetKey {
             ]),
             on_denied: OnDenied::Forbidden,
         }]),
-        response_secrets: &["/plaintext"],
         hidden_from_assistants: &["decrypt"],
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         ..About::DEFAULT
@@ -73,6 +73,6 @@ impl Operation for GetKey {
         if request.decrypt {
             reveal(keyrack, caller, &mut objects).await?;
         }
-        Ok(authorized.reply(objects.pop().ok_or_else(|| Error::not_found(Code::KeyNotFound))?))
+        Ok(authorized.reply(objects.pop().or_not_found(Code::KeyNotFound)?))
     }
 }

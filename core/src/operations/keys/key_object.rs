@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::audit::Target;
 use crate::calendar::Calendar;
-use crate::keys::secret::{Revealed, Secret};
+use crate::keys::secret::{Recovered, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};
 use crate::store::{Connection, by_owner, identities, ratelimits, refills};
@@ -55,7 +55,7 @@ pub struct KeyObject {
     identity: Option<IdentityResponse>,
     /// The key itself, only for recoverable keys and on request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Revealed>,
+    plaintext: Option<Recovered>,
     /// Its own limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ratelimits: Vec<RatelimitResponse>,
@@ -75,7 +75,7 @@ impl KeyObject {
 
     /// Shows the key's plaintext in it.
     pub(super) fn reveal(&mut self, secret: Secret) {
-        self.plaintext = Some(Revealed(secret));
+        self.plaintext = Some(Recovered(secret));
     }
 
     /// Reads all that belongs to these keys, in their order.

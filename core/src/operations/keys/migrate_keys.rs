@@ -13,7 +13,7 @@ use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::error::Fault;
+use crate::error::{Fault, OrNotFound as _};
 use crate::ids::{self, Kind};
 use crate::keys::imported::Algorithm;
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
@@ -183,7 +183,7 @@ impl Operation for MigrateKeys {
 async fn find_algorithm(keyrack: &Keyrack, caller: &Caller, id: &str) -> Result<Algorithm, Error> {
     let found = key_migrations::any(&mut *keyrack.store().read().await?, Only::Ids(&[id])).await?;
     let found = found.into_iter().find(|migration| migration.workspace_id == caller.workspace_id());
-    let found = found.ok_or_else(|| Error::not_found(Code::MigrationNotFound))?;
+    let found = found.or_not_found(Code::MigrationNotFound)?;
     Algorithm::named(&found.algorithm).ok_or_else(|| Error::unexpected("a migration with an unknown algorithm"))
 }
 

@@ -42,6 +42,7 @@ use std::sync::Arc;
 use crate::audit::Event;
 use crate::caller::Authorized;
 use crate::catalogue::Operation;
+use crate::error::OrNotFound as _;
 use crate::resident::Api;
 use crate::store::Connection;
 use crate::store::apis;
@@ -57,7 +58,7 @@ async fn locate(
     key_id: &str,
 ) -> Result<(Key, Arc<Api>), Error> {
     let key = find(connection, caller, key_id).await?;
-    with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))
+    with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)
 }
 
 async fn find(connection: &mut Connection, caller: &Caller, key_id: &str) -> Result<Option<Key>, Error> {
@@ -74,7 +75,7 @@ async fn locate_for<O: Operation>(
     let key = find(&mut connection, caller, key_id).await?;
     // Not held while memory may have to follow.
     drop(connection);
-    let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+    let (key, api) = with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)?;
     let authorized = authorize_on::<O>(caller, &key, &api)?;
     Ok((authorized, key, api))
 }
@@ -117,7 +118,7 @@ pub(super) async fn find_api(
 /// 404 when there is none, 503 when the store does not answer.
 async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<Arc<Api>, Error> {
     let api = find_api(keyrack, caller.workspace_id(), api_id).await?;
-    api.ok_or_else(|| Error::not_found(Code::ApiNotFound))
+    api.or_not_found(Code::ApiNotFound)
 }
 
 /// Where plaintexts are stored.

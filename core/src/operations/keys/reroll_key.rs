@@ -83,7 +83,6 @@ impl Operation for RerollKey {
         }]),
         effect: Effect::Write,
         idempotent: false,
-        response_secrets: &["/key"],
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         ..About::DEFAULT
     };
@@ -122,7 +121,7 @@ impl Operation for RerollKey {
             Event::new("key.reroll", format!("Rerolled key {} to key {}", old.id, new.id))
                 .on(new_target)
                 .on(old_target)
-                .on(Target::new("api", &api.stored.id).named(&api.stored.name))
+                .on(Target::api(&api.stored))
                 .changing(Changes::between(&view(old.expires_at), &view(ends_at))),
         );
         mutation.touch(Subject::Key(new.id.clone()));

@@ -155,7 +155,7 @@ impl Operation for UpdateKey {
         mutation.record(
             Event::new("key.update", format!("Updated key {}", key.id))
                 .on(target)
-                .on(Target::new("api", &api.stored.id).named(&api.stored.name))
+                .on(Target::api(&api.stored))
                 .changing(Changes::between(&before, &after)),
         );
         mutation.touch(Subject::Key(key.id));

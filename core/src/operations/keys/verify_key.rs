@@ -22,6 +22,7 @@ use crate::operations::fields::RatelimitResponse;
 use crate::reply::Reply;
 use crate::resident::FoundKey;
 use crate::resident::NEVER;
+use crate::schema::secrets::SENT;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -40,6 +41,7 @@ pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
 struct Asked<'a> {
     /// The full key, with its prefix.
     #[serde(borrow)]
+    #[schemars(extend("x-secret" = SENT))]
     key: Text<'a, 1, 512>,
     /// Labels for analytics.
     #[serde(default, borrow, deserialize_with = "sent")]
@@ -234,7 +236,6 @@ impl Operation for VerifyKey {
         effect: Effect::Write,
         idempotent: false,
         is_hot: true,
-        request_secrets: &["/key"],
         hidden_from_assistants: &["migrationId"],
         errors: &[Code::PreconditionFailed],
         ..About::DEFAULT

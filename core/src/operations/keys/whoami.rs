@@ -7,6 +7,7 @@ use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::keys::secret::{self, Secret};
 use crate::reply::Reply;
 use crate::store::keys;
@@ -39,7 +40,6 @@ impl Operation for Whoami {
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
         ]))
         .denied_as(OnDenied::Masked(Code::KeyNotFound)),
-        request_secrets: &["/key"],
         ..About::DEFAULT
     };
 
@@ -51,9 +51,9 @@ impl Operation for Whoami {
         let mut connection = keyrack.store().read().await?;
         let key = keys::find_by_hash(&mut connection, &hash).await?;
         let key = key.filter(|key| key.workspace_id == caller.workspace_id());
-        let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+        let (key, api) = with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)?;
         let authorized = authorize_on::<Self>(caller, &key, &api)?;
         let object = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?.pop();
-        Ok(authorized.reply(object.ok_or_else(|| Error::not_found(Code::KeyNotFound))?))
+        Ok(authorized.reply(object.or_not_found(Code::KeyNotFound)?))
     }
 }

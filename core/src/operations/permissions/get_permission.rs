@@ -3,6 +3,7 @@
 use super::PermissionRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::PermissionResponse;
 use crate::reply::Reply;
 use crate::store::permissions;
@@ -36,7 +37,7 @@ impl Operation for GetPermission {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let permission = permissions::find(&mut connection, caller.workspace_id(), &request.permission).await?;
-        let permission = permission.ok_or_else(|| Error::not_found(Code::PermissionNotFound))?;
+        let permission = permission.or_not_found(Code::PermissionNotFound)?;
         Ok(authorized.reply(PermissionResponse::from(permission)))
     }
 }

@@ -3,6 +3,7 @@
 use super::RoleRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::RoleResponse;
 use crate::reply::Reply;
 use crate::store::roles;
@@ -36,7 +37,7 @@ impl Operation for GetRole {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let role = roles::find(&mut connection, caller.workspace_id(), &request.role).await?;
-        let role = role.ok_or_else(|| Error::not_found(Code::RoleNotFound))?;
+        let role = role.or_not_found(Code::RoleNotFound)?;
         let roles = RoleResponse::read(&mut connection, vec![role]).await?;
         let role = roles.into_iter().next().ok_or_else(|| Error::unexpected("a role was lost"))?;
         Ok(authorized.reply(role))

@@ -28,6 +28,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::changes::Mutation;
+use crate::error::OrNotFound as _;
 use crate::operations::fields::SLUG_PATTERN;
 use crate::page::PageSize;
 use crate::store::listing::Part;
@@ -84,14 +85,14 @@ impl ListRequest {
 async fn find_permission(mutation: &mut Mutation, id_or_slug: &str) -> Result<Permission, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let found = permissions::find(mutation.connection(), &workspace_id, id_or_slug).await?;
-    found.ok_or_else(|| Error::not_found(Code::PermissionNotFound))
+    found.or_not_found(Code::PermissionNotFound)
 }
 
 /// The role of the workspace that is changed with this id or name.
 async fn find_role(mutation: &mut Mutation, id_or_name: &str) -> Result<Role, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let found = roles::find(mutation.connection(), &workspace_id, id_or_name).await?;
-    found.ok_or_else(|| Error::not_found(Code::RoleNotFound))
+    found.or_not_found(Code::RoleNotFound)
 }
 
 /// The refusal of a slug that another permission has.

@@ -7,6 +7,7 @@ use super::namespace::{begin_change, find_live, rule_facts, target};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
+use crate::error::OrNotFound as _;
 use crate::reply::{Empty, Reply};
 use crate::store::overrides;
 use crate::store::subject::Subject;
@@ -55,7 +56,7 @@ impl Operation for DeleteOverride {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", namespace_id)])?;
         let mut mutation = begin_change(keyrack, caller, &namespace).await?;
         let found = overrides::find_by_pattern(mutation.connection(), namespace_id, &request.identifier).await?;
-        let rule = found.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
+        let rule = found.or_not_found(Code::RatelimitOverrideNotFound)?;
         let now = mutation.now();
         overrides::delete(mutation.connection(), &rule.id, now).await?;
         let event = Event::new(

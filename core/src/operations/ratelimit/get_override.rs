@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::namespace::find_live;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::ratelimit::override_rules::OverrideRule;
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -83,7 +84,7 @@ impl Operation for GetOverride {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Override>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let rule = namespace.overrides.find(&request.identifier);
-        let rule = rule.ok_or_else(|| Error::not_found(Code::RatelimitOverrideNotFound))?;
+        let rule = rule.or_not_found(Code::RatelimitOverrideNotFound)?;
         let authorized = caller
             .authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id), ("overrideId", &rule.id)])?;
         Ok(authorized.reply(Override::from(&*rule)))

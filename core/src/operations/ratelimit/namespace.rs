@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::audit::{Event, Target};
 use crate::catalogue::Operation;
 use crate::changes::Mutation;
+use crate::error::OrNotFound as _;
 use crate::ids::{self, Kind};
 use crate::ratelimit::override_rules::OverrideRule;
 use crate::resident::Namespace;
@@ -123,7 +124,7 @@ pub(super) async fn find_live(keyrack: &Keyrack, caller: &Caller, name: &str) ->
         return Ok(namespace);
     }
     read_unseen(keyrack, caller, BTreeSet::from([name])).await?;
-    live().ok_or_else(|| Error::not_found(Code::RatelimitNamespaceNotFound))
+    live().or_not_found(Code::RatelimitNamespaceNotFound)
 }
 
 /// A change within a namespace that nobody deletes meanwhile.

@@ -56,7 +56,6 @@ impl Operation for CreateKey {
         rule: Rule::forbidding(Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write")),
         effect: Effect::Write,
         idempotent: false,
-        response_secrets: &["/key"],
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
     };

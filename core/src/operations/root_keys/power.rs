@@ -2,7 +2,7 @@
 
 use crate::authorization::Grants;
 use crate::changes::Mutation;
-use crate::error::Fault;
+use crate::error::{Fault, OrNotFound as _};
 use crate::operations::grantable;
 use crate::store::root_keys::{self, RootKey};
 use crate::{Caller, Code, Error};
@@ -15,7 +15,7 @@ pub(super) async fn find_in_reach(
     key_id: &str,
 ) -> Result<RootKey, Error> {
     let found = root_keys::find(mutation.connection(), caller.workspace_id(), key_id).await?;
-    let key = found.ok_or_else(|| Error::not_found(Code::KeyNotFound))?;
+    let key = found.or_not_found(Code::KeyNotFound)?;
     if key.operator && !caller.principal().is_operator() {
         return Err(Error::new(
             Code::InsufficientPermissions,

@@ -72,7 +72,6 @@ impl Operation for RerollKey {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
-        response_secrets: &["/key"],
         tool: Tool::Withheld(NO_TOOL),
         ..About::DEFAULT
     };

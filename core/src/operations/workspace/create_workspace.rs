@@ -49,7 +49,6 @@ impl Operation for CreateWorkspace {
         rule: Rule::OPERATOR,
         effect: Effect::Write,
         idempotent: false,
-        response_secrets: &["/rootKey"],
         tool: Tool::Withheld(
             "it hands out power over a workspace; it becomes a tool with the views that can hide it",
         ),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::reply::Reply;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
@@ -70,7 +71,7 @@ impl Operation for GetLimits {
     async fn handle(keyrack: &Keyrack, caller: &Caller, _: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let workspace = keyrack.resident().workspace(caller.workspace_id());
-        let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let workspace = workspace.or_not_found(Code::WorkspaceNotFound)?;
         Ok(authorized.reply(Response {
             api_billable_operations_count_max_per_month: Limit::of(None),
             api_requests_count_max_per_minute: Limit::of(workspace.requests_per_minute),

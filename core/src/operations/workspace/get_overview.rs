@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{About, Operation};
+use crate::error::OrNotFound as _;
 use crate::reply::Reply;
 use crate::store::workspaces;
 use crate::value::Nullable;
@@ -98,7 +99,7 @@ impl Operation for GetOverview {
     async fn handle(keyrack: &Keyrack, caller: &Caller, _: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let workspace = keyrack.resident().workspace(caller.workspace_id());
-        let workspace = workspace.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let workspace = workspace.or_not_found(Code::WorkspaceNotFound)?;
         let mut connection = keyrack.store().read().await?;
         let (permissions, roles) = workspaces::count_rbac(&mut connection, &workspace.id).await?;
         let counts = keyrack.resident().counts(&workspace.id);

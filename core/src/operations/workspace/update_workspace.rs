@@ -9,6 +9,7 @@ use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Operation};
 use crate::changes::{Mutation, turns};
+use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
@@ -71,7 +72,7 @@ impl Operation for UpdateWorkspace {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut mutation = begin(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
-        let before = found.ok_or_else(|| Error::not_found(Code::WorkspaceNotFound))?;
+        let before = found.or_not_found(Code::WorkspaceNotFound)?;
         let mut after = Workspace {
             name: request.name.unwrap_or_else(|| before.name.clone()),
             enabled: request.enabled.unwrap_or(before.enabled),
