@@ -248,7 +248,7 @@ pub trait Visitor {
 /// Never in a program whose catalogue test passed: it compiles every schema.
 pub fn request_schema<O: Operation>() -> &'static RequestSchema {
     static SCHEMAS: Schemas = OnceLock::new();
-    compiled::<O>(&SCHEMAS, || RequestSchema::of::<O::Request>())
+    compiled::<O>(&SCHEMAS, RequestSchema::of::<O::Request>)
 }
 
 /// The schema of an operation's HTTP body: that of the request, or of the one member that the body is.

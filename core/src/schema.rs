@@ -71,7 +71,7 @@ fn tidied(mut schema: Value) -> Value {
 /// an absent member is absent, and `null` is refused unless the type gives it a meaning.
 fn tidy(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
-    members.remove(SECRET);
+    members.shift_remove(SECRET);
     let null_means_something = members.remove(NULL_MEANS_SOMETHING).is_some();
     if !null_means_something {
         drop_null(members);

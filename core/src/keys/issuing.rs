@@ -223,6 +223,6 @@ fn record(mutation: &mut Mutation, key: &NewKey, api: &Api, named: &Named) {
     mutation.record(
         Event::new("key.create", format!("{done} key {} of API {}", key.id, api.id))
             .on(target)
-            .on(Target::api(&api)),
+            .on(Target::api(api)),
     );
 }
