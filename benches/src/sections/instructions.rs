@@ -82,7 +82,7 @@ impl Counting {
         let api = self.server.post("/v2/apis.createApi", &json!({"name": "bench"}).to_string())?;
         let api_id = api.pointer("/data/apiId").and_then(Value::as_str).context("no API")?;
         let limits = json!([{"name": "requests", "limit": PLENTY, "duration": WINDOW_MS, "autoApply": true}]);
-        let mut key = |credits: Option<Value>| {
+        let key = |credits: Option<Value>| {
             let mut body = json!({"apiId": api_id, "externalId": "user_42", "ratelimits": limits});
             if let Some(credits) = credits {
                 body["credits"] = credits;
@@ -101,12 +101,14 @@ impl Counting {
     }
 
     fn per_request(&mut self, path: &str, body: &str, count: u32) -> Result<f64> {
-        let ask = |times: u32| (0..times).try_for_each(|_| self.server.post(path, body).map(drop));
-        ask(BEFORE)?;
+        self.ask(path, body, BEFORE)?;
         self.dump()?;
-        let ask = |times: u32| (0..times).try_for_each(|_| self.server.post(path, body).map(drop));
-        ask(count)?;
+        self.ask(path, body, count)?;
         Ok(self.dump()? / f64::from(count))
+    }
+
+    fn ask(&self, path: &str, body: &str, times: u32) -> Result<()> {
+        (0..times).try_for_each(|_| self.server.post(path, body).map(drop))
     }
 
     /// How many instructions there were since the last dump.
