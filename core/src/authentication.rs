@@ -27,7 +27,7 @@ impl Keyrack {
             return Err(stale());
         }
         let now = self.clock().now();
-        let requests_per_minute = self.check_usable(&root_key, now)?;
+        let requests_per_minute = self.admit(&root_key, now)?;
         root_key.last_use.note(now);
         Ok(Caller::new(Principal::RootKey(root_key), requests_per_minute, origin))
     }
@@ -43,12 +43,12 @@ impl Keyrack {
             return Err(stale());
         }
         let root_key: Arc<RootKey> = self.resident().root_key_by_id(&caller.root_key().id).ok_or_else(unknown)?;
-        let requests_per_minute = self.check_usable(&root_key, self.clock().now())?;
+        let requests_per_minute = self.admit(&root_key, self.clock().now())?;
         Ok(Caller::new(Principal::RootKey(root_key), requests_per_minute, caller.origin().clone()))
     }
 
-    /// What the workspace of a root key that may be used may send per minute. Its one look serves the whole request.
-    fn check_usable(&self, root_key: &RootKey, now: i64) -> Result<Option<i64>, Error> {
+    /// Refuses a root key that may not be used; else the requests per minute of its workspace, read in the same look.
+    fn admit(&self, root_key: &RootKey, now: i64) -> Result<Option<i64>, Error> {
         let look = |workspace: &Workspace| (workspace.enabled, workspace.requests_per_minute);
         let found = self.resident().look_at_workspace(&root_key.workspace_id, look);
         check_usable(found.map(|(enabled, _)| enabled), root_key.enabled, root_key.expires_at, now)?;

@@ -88,7 +88,8 @@ impl Principal {
 }
 
 /// That a caller may have the answer that it is going to be given: there is no [`Reply`](crate::reply::Reply) without
-/// one, and only those below make one.
+/// one. [`Caller::authorize`] gives it, and for answers that need no rule `authorize_one_by_one` and
+/// `authorize_to_learn_nothing`.
 #[derive(Debug)]
 #[must_use = "who may do something is given an answer with it"]
 pub struct Authorized(());
@@ -238,12 +239,12 @@ impl Caller {
 
     /// For an answer that is the same whatever the caller may do, such as one about an unknown thing: there is no
     /// rule to ask.
-    pub fn authorize_to_learn_nothing(&self) -> Authorized {
+    pub(crate) fn authorize_to_learn_nothing(&self) -> Authorized {
         Authorized(())
     }
 
     /// For an answer that shows only things of which [`Caller::is_allowed`] was asked one by one.
-    pub fn authorize_one_by_one(&self) -> Authorized {
+    pub(crate) fn authorize_one_by_one(&self) -> Authorized {
         Authorized(())
     }
 

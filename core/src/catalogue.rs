@@ -1,9 +1,9 @@
 //! The catalogue: every operation, declared once.
 //!
-//! An [`Operation`] is a type that states its name, texts, permission rule, effect and secrets, the
-//! types of its request and response, and its handler. Faces (HTTP, OpenAPI, MCP, the command line)
+//! An [`Operation`] is a type that states its name, texts, permission rule and effect, the types of its request and
+//! response, which say what is secret, and its handler. Faces (HTTP, OpenAPI, MCP, the command line)
 //! are visitors of the catalogue: [`each`](crate::each) shows them every operation, and they build from it what
-//! they need. Adding an operation means one file under `operations/` and one line in `each`.
+//! they need. Adding an operation means one file under `operations/`, its name in its namespace and one line in `each`.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -95,7 +95,7 @@ pub struct About {
 }
 
 impl About {
-    /// What an operation is unless it says otherwise: a read without secrets, offered as a tool.
+    /// What an operation is unless it says otherwise: a read, offered as a tool.
     pub const DEFAULT: About = About {
         name: "",
         title: "",
@@ -273,8 +273,7 @@ fn compiled<O: Operation>(schemas: &Schemas, compile: impl FnOnce() -> RequestSc
 
 /// Runs an operation: checks and reads the request, and runs the handler.
 ///
-/// What changes something runs in a task of its own: a client that disconnects cannot drop it between
-/// commit and invalidation. A panic is caught and becomes an error.
+/// What changes something runs in a task of its own, and goes on when its client disconnects. A panic is caught and becomes an error.
 ///
 /// # Errors
 /// The faults of the request, or what the handler says.

@@ -7,23 +7,25 @@ use crate::caller::Authorized;
 
 /// What an operation answers: data, and for lists where the next page starts.
 #[derive(Debug)]
-#[non_exhaustive]
+#[expect(clippy::manual_non_exhaustive, reason = "core itself makes none without a proof either")]
 pub struct Reply<T> {
     /// The wire's `data`.
     pub data: T,
     /// Present on lists.
     pub pagination: Option<Pagination>,
+    /// So that only a proof makes one.
+    _proof: (),
 }
 
 impl Authorized {
     /// The answer to the caller.
     pub fn reply<T>(self, data: T) -> Reply<T> {
-        Reply { data, pagination: None }
+        Reply { data, pagination: None, _proof: () }
     }
 
     /// The same of a list.
     pub fn page<T>(self, page: Page<T>) -> Reply<Vec<T>> {
-        Reply { data: page.rows, pagination: Some(page.pagination) }
+        Reply { data: page.rows, pagination: Some(page.pagination), _proof: () }
     }
 }
 

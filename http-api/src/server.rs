@@ -1,8 +1,7 @@
 //! What stands behind the listener: a table of the hot operations first, then the router with everything else.
 //!
-//! A request of a hot operation passes no router, no layers and no timer; what it does pass (request id,
-//! `Host` check, client address, measurement, deadline, boundary for panics) is the same code that all
-//! requests pass.
+//! A request of a hot operation passes no router and no layers; what it does pass (request id, `Host` check, client
+//! address, measurement, deadline, boundary for panics) is the same code that all requests pass.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -10,6 +10,8 @@ use syn::{Attribute, File, Item, ItemUse, UseTree, Visibility};
 /// A crate's modules by their paths, such as `store::keys`; that of the crate itself is empty.
 pub(crate) struct Crate {
     modules: BTreeMap<String, File>,
+    /// What the crate's root hands out, by name: the path of each.
+    handed_out: BTreeMap<String, Vec<String>>,
 }
 
 impl Crate {
@@ -27,7 +29,8 @@ impl Crate {
         let mut modules: BTreeMap<String, File> = rust_files(folder).into_iter().map(module).collect();
         let of_tests: Vec<String> = modules.iter().flat_map(|(name, file)| modules_of_tests(name, file)).collect();
         modules.retain(|name, _| !of_tests.contains(name));
-        Crate { modules }
+        let handed_out = modules.get("").map(handed_out).unwrap_or_default();
+        Crate { modules, handed_out }
     }
 
     /// The names of the modules.
@@ -57,6 +60,9 @@ impl Crate {
             Some(&"crate") => {
                 at.clear();
                 rest.next();
+                if let Some(path) = rest.peek().and_then(|name| self.handed_out.get(*name)) {
+                    return self.module_of("", path);
+                }
             }
             Some(&("self" | "super")) => {
                 while let Some(step) = rest.next_if(|step| matches!(*step, "self" | "super")) {
@@ -79,6 +85,17 @@ impl Crate {
         }
         self.modules.get_key_value(&at.join("::")).map(|(name, _)| name.as_str())
     }
+}
+
+/// What a crate's root hands out of its modules.
+fn handed_out(root: &File) -> BTreeMap<String, Vec<String>> {
+    let mut paths = Paths::default();
+    for item in &root.items {
+        if let Item::Use(item) = item {
+            paths.add_tree(&[], &item.tree);
+        }
+    }
+    paths.0.into_iter().filter_map(|path| Some((path.last()?.clone(), path))).collect()
 }
 
 /// The modules in files of their own that a module has for its tests alone.

@@ -1,4 +1,4 @@
-//! What a root key holds, and which texts may be granted at all.
+//! What a root key holds.
 //!
 //! Three forms count side by side: `*` (everything in its workspace), tuples
 //! (`api.api_1.read_key`, matched as whole texts, `*` literal) and URNs.

@@ -1,6 +1,6 @@
 //! What a key may be refused for before anything is spent: one list, in the order in which it decides.
 //!
-//! A verification takes the first refusal; whoever explains a key looks at all of them.
+//! A verification takes the first refusal; each can be asked alone.
 
 use std::net::IpAddr;
 

@@ -15,7 +15,7 @@ pub struct FoundKey {
     /// The key space of its API, which is live. Copied: to share it would be to count its users, which all
     /// verifications of a moment would do in one place.
     pub key_space_id: CompactString,
-    /// Its API, if that restricts where its keys may be verified from.
+    /// Its API, only when that has an address list.
     pub restricted_by: Option<Arc<Api>>,
     /// Its identity, if that is live.
     pub identity: Option<Arc<Identity>>,
