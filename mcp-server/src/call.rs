@@ -168,6 +168,8 @@ async fn run(
     let (keyrack, is_large) = (keyrack.clone(), call.is_large);
     let running = async move {
         let arguments = read_arguments(offer, call.arguments)?;
+        // Whatever became of the root key and its workspace while they waited to be read counts.
+        let caller = if is_large { keyrack.renew(&caller)? } else { caller };
         offer.run(keyrack, caller, arguments).await
     };
     let running = async {

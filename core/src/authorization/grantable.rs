@@ -13,10 +13,12 @@ use super::{Expression, Rule};
 const WORKSPACE: &str = "{workspaceId}";
 /// Tuples that no rule asks for yet and that root keys may have for what is to come, or for another service with the
 /// same wire.
-const FORESEEN: [&str; 8] = [
+const FORESEEN: [&str; 10] = [
     "api.*.read_analytics",
     "ratelimit.*.read_analytics",
     "ratelimit.*.update_namespace",
+    "ratelimit.*.list_overrides",
+    "rbac.*.remove_role_from_key",
     "portal.*.create_portal",
     "portal.*.read_portal",
     "portal.*.update_portal",
@@ -287,6 +289,18 @@ mod tests {
         ] {
             let unknown = validate_grant("ws_1", &format!("unkey:v1:ws_1:{wrong}")).unwrap_err();
             assert!(unknown.fix.contains(&format!("`unkey:v1:ws_1:{right}`")), "{wrong}: {unknown:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_contract_knows_may_be_granted() {
+        let contract: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/contract/permissions.json")).unwrap();
+        let known = contract["permissions"].as_array().unwrap();
+        assert!(known.len() > 30, "{}", known.len());
+        for permission in known {
+            let wildcard = permission["wildcard"].as_str().unwrap();
+            assert_eq!(validate_grant("ws_1", wildcard), Ok(()), "{wildcard}");
         }
     }
 
