@@ -1,8 +1,8 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself, `events` on the log beside it,
-//! `backup`, `restore` and `copy` on all of it.
+//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself,
+//! `events` on the log beside it, `backup`, `restore` and `copy` on all of it.
 
 mod api;
 mod archive;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use keyrack_core::keys::secret::Secret;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
@@ -113,11 +114,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<(
         return Ok(());
     };
     let url = address(url, settings)?;
-    let root_key = matches.get_flag("show-root-key").then(|| match settings.get(&settings::ROOT_KEY)? {
-        Some(root_key) => Ok(root_key),
-        None => instance::own_root_key(settings),
-    });
-    let root_key = root_key.transpose()?;
+    let root_key = matches.get_flag("show-root-key").then(|| root_key_for(&url, settings)).transpose()?;
     let shown = root_key.as_ref().map(|root_key| root_key.expose());
     stdout::print(&format!("{:#}", http(client, &url, shown)))?;
     eprintln!("\n{}", client.places());
@@ -191,6 +188,17 @@ fn address(named: &str, settings: &Settings) -> anyhow::Result<Url> {
         url.set_path("/mcp");
     }
     Ok(url)
+}
+
+/// The root key to show in a configuration for this address.
+fn root_key_for(url: &Url, settings: &Settings) -> anyhow::Result<Secret> {
+    let Some(root_key) = settings.get(&settings::ROOT_KEY)? else { return instance::own_root_key(settings) };
+    let mut base = url.clone();
+    base.set_path(url.path().strip_suffix("/mcp").unwrap_or(url.path()));
+    match settings.belongs_elsewhere(&base, "--http") {
+        Some(why) => anyhow::bail!("{why}; name the right one with KEYRACK_ROOT_KEY_FILE or KEYRACK_ROOT_KEY"),
+        None => Ok(root_key),
+    }
 }
 
 fn stdio(client: Client, program: &Path, environment: Map<String, Value>) -> Value {

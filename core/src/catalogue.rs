@@ -273,7 +273,8 @@ fn compiled<O: Operation>(schemas: &Schemas, compile: impl FnOnce() -> RequestSc
 
 /// Runs an operation: checks and reads the request, and runs the handler.
 ///
-/// What changes something runs in a task of its own, and goes on when its client disconnects. A panic is caught and becomes an error.
+/// What changes something runs in a task of its own, and goes on when its client disconnects. A panic is caught and
+/// becomes an error.
 ///
 /// # Errors
 /// The faults of the request, or what the handler says.

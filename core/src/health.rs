@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::credits::Credits;
-use crate::error::Error;
-use crate::error::WriteFault;
+use crate::error::{Error, WriteFault};
 use crate::metrics::Metrics;
 use crate::schedule::Job;
 use crate::state::State;
@@ -193,6 +192,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::keyrack::Keyrack;
+    use crate::schedule::Scheduler;
     use crate::store::Location;
 
     /// Panics and hangs by turns until it is told that all is well.
@@ -222,7 +222,7 @@ mod tests {
         let location = Location::Sqlite(folder.path().join("keyrack.db"));
         let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
         let is_well = Arc::new(AtomicBool::new(false));
-        keyrack.scheduler().start(Troubled { is_well: is_well.clone(), runs: 0 });
+        Scheduler::of(keyrack.state()).start(Troubled { is_well: is_well.clone(), runs: 0 });
         let failed = || keyrack.metrics().scheduled_runs().first().map_or(0, |(_, runs)| runs.failures_in_a_row);
         let told = || {
             keyrack.health().note_work(keyrack.credits(), keyrack.metrics(), DEDUCTION_LIMIT);

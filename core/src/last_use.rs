@@ -1,4 +1,8 @@
-//! When something was last used, as one process has seen it.
+//! When a root key was last used, as one process has seen it: noted in memory by every call, written to the store now
+//! and then.
+//!
+//! It takes no part in mutations: it locks no workspace and is in no change feed. What a kill loses is the use of the
+//! last seconds.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -34,5 +38,23 @@ impl LastUse {
     /// Notes that the use at this Unix ms is written.
     pub(crate) fn is_written(&self, at: i64) {
         self.written.store(at, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_use_is_written_once_and_stays_known() {
+        let used = LastUse::default();
+        assert_eq!((used.at(), used.unwritten()), (0, None));
+        used.note(5000);
+        used.note(5999);
+        assert_eq!(used.unwritten(), Some(5000), "what is nearer than a second is one use");
+        used.is_written(5000);
+        assert_eq!(used.unwritten(), None);
+        used.note(6000);
+        assert_eq!((used.at(), used.unwritten()), (6000, Some(6000)));
     }
 }

@@ -1,7 +1,7 @@
 //! Scheduled work: what is done again and again beside requests, until the program ends.
 //!
-//! A job owns what it works with. Every process on a database does all of it. So a job is made such that two of them at once, a restart in
-//! the middle and a clock that jumps do no harm; nothing elects who does it.
+//! A job owns what it works with. Every process on a database does all of it. So a job is made such that two of them
+//! at once, a restart in the middle and a clock that jumps do no harm; nothing elects who does it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ mod tests {
         let location = Location::Sqlite(folder.path().join("keyrack.db"));
         let keyrack = Keyrack::open(&location, Clock::system()).await.unwrap();
         let runs = Arc::new(AtomicU32::new(0));
-        keyrack.scheduler().start(Troubled(runs.clone()));
+        Scheduler::of(keyrack.state()).start(Troubled(runs.clone()));
         let fares = || keyrack.metrics().scheduled_runs().into_iter().find(|(job, _)| *job == "troubled");
         while fares().is_none_or(|(_, runs)| runs.last_success.is_none()) {
             tokio::time::sleep(Duration::from_millis(5)).await;

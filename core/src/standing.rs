@@ -11,8 +11,8 @@ use crate::store::root_keys::Standing;
 /// A root key that may do more, or whose name changed, is as good as before.
 ///
 /// # Errors
-/// As [`Keyrack::authenticate`](crate::Keyrack::authenticate); 503 when it may do less, since what it may still do is decided by those who ask
-/// again.
+/// As [`Keyrack::authenticate`](crate::Keyrack::authenticate); 503 when it may do less, since what it may still do is
+/// decided by those who ask again.
 pub(crate) fn check_standing(caller: &Caller, stored: Option<Standing>, now: i64) -> Result<(), Error> {
     let stored = stored.ok_or_else(unknown)?;
     check_usable(stored.workspace_enabled, stored.enabled, stored.expires_at, now)?;

@@ -31,7 +31,7 @@ impl Job for Usage {
 /// When the store does not answer; what is not written stays for the next time.
 pub(crate) async fn write(state: &State, analytics: &Analytics) -> Result<(), Error> {
     analytics.write_counts().await?;
-    let uses = state.resident.root_key_uses.unwritten();
+    let uses = state.resident.unwritten_uses();
     if uses.is_empty() {
         return Ok(());
     }
@@ -40,6 +40,6 @@ pub(crate) async fn write(state: &State, analytics: &Analytics) -> Result<(), Er
         root_keys::set_last_used(&mut transaction, id, *at).await?;
     }
     transaction.commit().await?;
-    state.resident.root_key_uses.written(&uses);
+    state.resident.uses_are_written(&uses);
     Ok(())
 }

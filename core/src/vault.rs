@@ -1,10 +1,10 @@
 //! Recoverable keys: their plaintext, encrypted, for the few who may read it.
 //!
-//! Each workspace has a data key for each master key that there was; a key's plaintext is sealed under it with AES-256-GCM, bound to the ids of
-//! the key and its workspace, so that no ciphertext can be moved to another row. The data key itself is
-//! sealed under the master key, which only the server's settings hold. Changing the master key rewraps the
-//! data keys at the next start; the ciphertexts stay as they are, and new plaintexts get a new data key: whoever
-//! had the old master key can read none of them.
+//! Each workspace has a data key for each master key that there was; a key's plaintext is sealed under it with
+//! AES-256-GCM, bound to the ids of the key and its workspace, so that no ciphertext can be moved to another row. The
+//! data key itself is sealed under the master key, which only the server's settings hold. Changing the master key
+//! rewraps the data keys at the next start; the ciphertexts stay as they are, and new plaintexts get a new data key:
+//! whoever had the old master key can read none of them.
 //!
 //! A sealed text is base64 of a random 12-byte nonce followed by ciphertext and tag.
 

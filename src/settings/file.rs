@@ -1,8 +1,7 @@
 //! The settings file: settings at its top level, and profiles, of which one may be chosen.
 //!
 //! A profile is a server to call, a root key and a form of output. Its members beat the top level and lose to flags and
-//! the environment. A secret and the file that may hold it are one thing: a profile with either has no use for the
-//! other of the top level.
+//! the environment.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -93,7 +92,7 @@ impl Settings {
     fn take(&mut self, part: Part, shown: &dyn Display) {
         let Part { origin, place, entries } = part;
         for (facts, entry, text) in entries {
-            let is_taken = self.values.contains_key(facts.name) || self.is_replaced(facts, origin);
+            let is_taken = self.values.contains_key(facts.name);
             let source = format!("`{entry}`{place} in {shown}");
             if facts.name == URL.facts().name {
                 let url = Value { name: facts.name, text: text.trim().to_owned(), origin, source: source.clone() };
@@ -103,17 +102,6 @@ impl Settings {
                 self.set(facts, &text, origin, source);
             }
         }
-    }
-
-    /// Whether the other name of the same secret was given where a profile decides: above it, or by it.
-    fn is_replaced(&self, facts: &Facts, origin: Origin) -> bool {
-        let pair = pairs().find(|(value, file)| [value.name, file.name].contains(&facts.name));
-        let Some((value, file)) = pair else { return false };
-        let other = if value.name == facts.name { file } else { value };
-        self.values.get(other.name).is_some_and(|other| match origin {
-            Origin::Profile => other.origin < Origin::Profile,
-            _ => other.origin == Origin::Profile,
-        })
     }
 }
 

@@ -28,7 +28,6 @@ pub(crate) use setting::Settings;
 use std::env::VarError;
 use std::path::Path;
 
-use anyhow::anyhow;
 use clap::ArgMatches;
 use keyrack_core::retention::Retention;
 use keyrack_core::vault::Vault;
@@ -88,7 +87,7 @@ impl Settings {
             Ok(text) => Some(text),
             Err(VarError::NotPresent) => None,
             Err(VarError::NotUnicode(_)) => {
-                self.refused.push(format!("{name}: is not text in UTF-8"));
+                self.refuse(facts, format!("{name}: is not text in UTF-8"));
                 None
             }
         }
@@ -122,9 +121,8 @@ impl Settings {
     }
 
     fn faults_of(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<anyhow::Error> {
-        let refused = self.refused.iter().map(|fault| anyhow!("{fault}"));
         let meant = SETTINGS.iter().filter(|setting| setting.facts().into_iter().all(&is_meant));
-        refused.chain(meant.filter_map(|setting| setting.fault(self))).collect()
+        meant.filter_map(|setting| setting.fault(self)).collect()
     }
 
     /// Files that hold secrets: those that were named, also by profiles that do not count, and the settings file.

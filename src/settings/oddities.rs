@@ -4,7 +4,7 @@ use keyrack_core::catalogue::{Operation, Visitor};
 use reqwest::Url;
 
 use super::list::{LISTEN, LOG, MAX_BODY_BYTES, PUBLIC_URL, TRUSTED_PROXIES, pairs};
-use super::setting::{Facts, Origin, Settings};
+use super::setting::{Facts, Settings};
 
 /// What is never logged in more detail than `info`, whatever the filter: it would show keys.
 const QUIET: [&str; 2] = ["rmcp", "opentelemetry"];
@@ -33,8 +33,8 @@ impl Settings {
 
     fn without_effect(&self, value: &Facts, file: &Facts) -> Option<String> {
         let (value, file) = (self.values.get(value.name)?, self.values.get(file.name)?);
-        // A file that is a flag is meant to beat the rest.
-        let is_beaten = file.origin != Origin::Flag;
+        // What is nearer to this run is meant to beat the rest.
+        let is_beaten = file.origin >= value.origin;
         is_beaten.then(|| format!("{}: has no effect, because {} is set", file.source, value.source))
     }
 

@@ -27,7 +27,8 @@ impl Settings {
     /// When the root key that was given cannot be read.
     pub(crate) fn root_key_for(&self, base: &Url) -> anyhow::Result<RootKeyFor> {
         if let Some(root_key) = self.get(&ROOT_KEY)? {
-            return Ok(self.belongs_elsewhere(base).map_or(RootKeyFor::Given(root_key), RootKeyFor::None));
+            let chosen = self.source(URL.facts()).unwrap_or_default();
+            return Ok(self.belongs_elsewhere(base, chosen).map_or(RootKeyFor::Given(root_key), RootKeyFor::None));
         }
         let is_of_profile = self.origin_of_url() == Some(Origin::Profile);
         Ok(if is_of_profile && !is_default(base) {
@@ -40,10 +41,9 @@ impl Settings {
         })
     }
 
-    /// Why the root key that was given is not for this server, if so.
-    fn belongs_elsewhere(&self, base: &Url) -> Option<String> {
+    /// Why the root key that was given is not for the server at `base`, which `chosen` names, if so.
+    pub(crate) fn belongs_elsewhere(&self, base: &Url, chosen: &str) -> Option<String> {
         let root_key = ROOT_KEY.counting(self)?;
-        let chosen = self.source(URL.facts()).unwrap_or_default();
         match self.urls_of_file.get(&root_key.origin) {
             Some(beside) if remote::parse_base(&beside.text).is_ok_and(|beside| beside == *base) => None,
             Some(beside) => Some(format!(

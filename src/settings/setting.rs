@@ -167,8 +167,8 @@ impl<T> SecretSetting<T> {
     /// Which of the two counts, if one is given.
     pub(super) fn counting<'a>(&self, settings: &'a Settings) -> Option<&'a Value> {
         let (value, file) = (settings.values.get(self.value.name), settings.values.get(self.file.name));
-        // Values have no flag, so a file that is a flag beats a value from anywhere else.
-        file.filter(|file| file.origin == Origin::Flag).or(value).or(file)
+        // What is said nearer to this run beats the rest, whichever of the two it is.
+        file.filter(|file| value.is_none_or(|value| file.origin < value.origin)).or(value)
     }
 }
 
@@ -192,6 +192,7 @@ impl<T> Readable for Setting<T> {
     type Value = T;
 
     fn value(&self, settings: &Settings) -> anyhow::Result<T> {
+        settings.check_taken(&self.facts)?;
         match (settings.values.get(self.facts.name), &self.default) {
             (Some(value), _) => (self.read)(&value.text).map_err(|reason| anyhow!("{}: {reason}", value.source)),
             (None, Default::Is(text)) => {
@@ -206,6 +207,8 @@ impl<T> Readable for SecretSetting<T> {
     type Value = Option<T>;
 
     fn value(&self, settings: &Settings) -> anyhow::Result<Option<T>> {
+        settings.check_taken(&self.value)?;
+        settings.check_taken(&self.file)?;
         let Some(value) = self.counting(settings) else { return Ok(None) };
         let fault = |reason: String| anyhow!("{}: {reason}", value.source);
         let secret = if value.name == self.value.name {
@@ -275,8 +278,8 @@ pub(crate) struct Settings {
     pub(super) urls_of_file: BTreeMap<Origin, Value>,
     /// Files with secrets that the settings file names, and that file itself if it holds one.
     pub(super) secret_files: Vec<PathBuf>,
-    /// Values that could not be taken at all.
-    pub(super) refused: Vec<String>,
+    /// Why values could not be taken at all, by the names of their settings: whoever reads one is told.
+    pub(super) refused: BTreeMap<&'static str, String>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -309,16 +312,25 @@ impl Settings {
         &self.warnings
     }
 
+    /// Notes that a value cannot be taken. The first one, which would have beaten the others, is told.
+    pub(super) fn refuse(&mut self, facts: &Facts, fault: String) {
+        self.refused.entry(facts.name).or_insert(fault);
+    }
+
+    fn check_taken(&self, facts: &Facts) -> anyhow::Result<()> {
+        self.refused.get(facts.name).map_or(Ok(()), |fault| Err(anyhow!("{fault}")))
+    }
+
     /// Takes a value, without the white space around it, unless no setting could mean it.
     pub(super) fn set(&mut self, facts: &Facts, text: &str, origin: Origin, source: String) {
         let text = text.trim();
         if text.is_empty() && !facts.may_be_empty {
-            self.refused.push(format!("{source}: is empty; leave it out instead"));
+            self.refuse(facts, format!("{source}: is empty; leave it out instead"));
         } else if text.len() > LONGEST_VALUE {
-            self.refused.push(format!("{source}: is longer than {LONGEST_VALUE} bytes"));
+            self.refuse(facts, format!("{source}: is longer than {LONGEST_VALUE} bytes"));
         } else if let Some((at, odd)) = text.chars().enumerate().find(|(_, character)| is_invisible(*character)) {
             let odd = u32::from(odd);
-            self.refused.push(format!("{source}: has an invisible character, U+{odd:04X}, at place {}", at + 1));
+            self.refuse(facts, format!("{source}: has an invisible character, U+{odd:04X}, at place {}", at + 1));
         } else {
             let value = Value { name: facts.name, text: text.to_owned(), origin, source };
             self.values.insert(facts.name, value);

@@ -111,6 +111,39 @@ async fn what_stands_higher_beats_what_stands_lower() {
     planted.list(&["--url", base, "--profile", "work"]).expect(0);
 }
 
+#[tokio::test]
+async fn a_file_that_the_environment_names_beats_a_root_key_of_the_settings_file() {
+    let server = program().start().await;
+    let (base, right) = (server.base(), root_key_file(&server));
+    for beside in [String::new(), format!("url = '{}'\n", nowhere())] {
+        let desk = Desk::new(&format!("{beside}root_key = '{PLANTED}'\n"));
+        let desk = desk.with("KEYRACK_ROOT_KEY_FILE", right.to_str().expect("text"));
+        desk.list(&["--url", base]).expect(0);
+    }
+}
+
+#[test]
+fn a_configuration_for_a_client_shows_no_root_key_that_belongs_to_another_server() {
+    let desk = Desk::new(&format!("url = 'https://one.example.com'\nroot_key = '{PLANTED}'\n"));
+    let shown = |url: &str| desk.run(&["mcp-config", "cursor", "--http", url, "--show-root-key"]);
+    for own in ["https://one.example.com", "https://one.example.com/mcp"] {
+        assert!(shown(own).expect(0).stdout.contains(PLANTED), "{own}");
+    }
+    let refused = shown("https://two.example.com").expect(1);
+    assert!(!format!("{}{}", refused.stdout, refused.stderr).contains(PLANTED), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--http names another server"), "{}", refused.stderr);
+}
+
+#[test]
+fn what_only_clients_act_with_stops_nobody_else() {
+    for (name, value) in [("KEYRACK_URL", "http://h\u{200b}"), ("KEYRACK_OUTPUT", "x\u{200b}")] {
+        let desk = Desk::new("url = ''\n").with(name, value);
+        desk.run(&["mcp-config", "cursor"]).expect(0);
+        let refused = desk.list(&[]).expect(2);
+        assert!(refused.stderr.contains(name) || refused.stderr.contains("`url`"), "{}", refused.stderr);
+    }
+}
+
 #[test]
 fn an_unknown_profile_is_refused_with_those_that_are_there() {
     let desk = Desk::new("[profiles.staging]\n[profiles.production]\n");

@@ -14,8 +14,6 @@ use crate::metrics::Metrics;
 use crate::ratelimit::counters::memory::MemoryCounters;
 use crate::refusals::Refusals;
 use crate::resident::Resident;
-#[cfg(test)]
-use crate::schedule::Scheduler;
 use crate::state::State;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -97,11 +95,5 @@ impl Keyrack {
     /// The room for large bodies of requests.
     pub fn bodies(&self) -> &LargeBodies {
         &self.0.bodies
-    }
-
-    /// What runs jobs.
-    #[cfg(test)]
-    pub(crate) fn scheduler(&self) -> &Scheduler {
-        &self.0.scheduler
     }
 }

@@ -13,13 +13,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::{BASE58, push_random_base58};
-use crate::schema::secrets::{AGAIN, ONCE, SECRET, SENT};
+use crate::schema::secrets::{AGAIN, ONCE, SENT};
 
 /// Random bytes in a key when neither the request nor the API says how many.
 pub const DEFAULT_KEY_BYTES: usize = 16;
@@ -43,6 +43,8 @@ const SHOWN_CHARACTERS: usize = 4;
 
 /// The plaintext of a key. It has no `Display` and no `Serialize`, its `Debug` form hides the
 /// text, and its memory is overwritten when it is dropped.
+#[derive(JsonSchema)]
+#[schemars(inline, with = "String", extend("x-secret" = SENT))]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -66,68 +68,21 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-impl JsonSchema for Secret {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Secret".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        marked(generator, SENT)
-    }
-}
-
-/// The schema of a text that is a secret of this kind.
-fn marked(generator: &mut SchemaGenerator, kind: &str) -> Schema {
-    let mut schema = String::json_schema(generator);
-    schema.insert(SECRET.to_owned(), kind.into());
-    schema
-}
-
 /// A plaintext on its way to the one who asked for it to be made, who sees it this once. Beside [`Recovered`] this is
 /// the only form of a key that serialises.
-#[derive(Debug)]
-pub struct Revealed(pub Secret);
-
-impl Serialize for Revealed {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.expose())
-    }
-}
-
-impl JsonSchema for Revealed {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Revealed".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        marked(generator, ONCE)
-    }
-}
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, with = "String", extend("x-secret" = ONCE))]
+pub struct Revealed(#[serde(serialize_with = "exposed")] pub Secret);
 
 /// A plaintext of a recoverable key, on its way to one who may read it, now and again.
-#[derive(Debug)]
-pub struct Recovered(pub Secret);
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, with = "String", extend("x-secret" = AGAIN))]
+pub struct Recovered(#[serde(serialize_with = "exposed")] pub Secret);
 
-impl Serialize for Recovered {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.expose())
-    }
-}
-
-impl JsonSchema for Recovered {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Recovered".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        marked(generator, AGAIN)
-    }
+fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 impl fmt::Debug for Secret {

@@ -59,6 +59,10 @@ impl<T: HasId> ById<T> {
         self.hashes.len()
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<T>> {
+        self.by_hash.pin().values().cloned().collect()
+    }
+
     pub(super) fn ids(&self) -> Vec<String> {
         self.hashes.pin().keys().map(ToString::to_string).collect()
     }

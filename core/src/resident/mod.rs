@@ -16,7 +16,6 @@ mod limits;
 mod loading;
 mod made;
 mod reading;
-mod root_key_uses;
 mod unreadable;
 
 use std::sync::Arc;
@@ -40,7 +39,6 @@ pub use found::FoundKey;
 use keys::Keys;
 pub use keys::{Access, Key, NEVER, Place};
 pub(crate) use made::Made;
-use root_key_uses::RootKeyUses;
 
 /// An API, with its address list read.
 #[derive(Debug)]
@@ -104,8 +102,6 @@ impl HasId for RootKey {
 pub struct Resident {
     workspaces: ConcurrentMap<String, Arc<Workspace>>,
     root_keys: ById<RootKey>,
-    /// When each was last used.
-    pub(crate) root_key_uses: RootKeyUses,
     apis: Counted<Api>,
     identities: Counted<Identity>,
     /// Those that are there and cannot be read.
@@ -145,6 +141,25 @@ impl Resident {
     /// The same by its id.
     pub fn root_key_by_id(&self, id: &str) -> Option<Arc<RootKey>> {
         self.root_keys.get_by_id(id)
+    }
+
+    /// The uses of root keys that are not written yet, in Unix ms by id: two processes that write them do not wait in a
+    /// circle.
+    pub(crate) fn unwritten_uses(&self) -> Vec<(String, i64)> {
+        let keys = self.root_keys.all().into_iter();
+        let mut unwritten: Vec<_> =
+            keys.filter_map(|key| Some((key.id.clone(), key.last_use.unwritten()?))).collect();
+        unwritten.sort_unstable();
+        unwritten
+    }
+
+    /// Notes that these uses are written.
+    pub(crate) fn uses_are_written(&self, uses: &[(String, i64)]) {
+        for (id, at) in uses {
+            if let Some(key) = self.root_keys.get_by_id(id) {
+                key.last_use.is_written(*at);
+            }
+        }
     }
 
     /// A live API.

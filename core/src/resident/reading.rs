@@ -171,7 +171,12 @@ impl Resident {
                 operator: key.operator,
                 enabled: key.enabled,
                 expires_at: key.expires_at,
-                last_use: self.root_key_uses.of(&key.id),
+                // However often a root key is read anew, its last use stays the same one.
+                last_use: self
+                    .root_keys
+                    .get_by_id(&key.id)
+                    .map(|known| known.last_use.clone())
+                    .unwrap_or_default(),
             };
             self.root_keys.insert(&key.id, hash, resident);
         }

@@ -20,8 +20,7 @@ use crate::keys::verdict::Verdict;
 use crate::keys::verification::{AskedLimit, Begun, CheckedLimit, Noted, Question, Verified};
 use crate::operations::fields::RatelimitResponse;
 use crate::reply::Reply;
-use crate::resident::FoundKey;
-use crate::resident::NEVER;
+use crate::resident::{FoundKey, NEVER};
 use crate::schema::secrets::SENT;
 use crate::value::Meta;
 use crate::{Caller, Code, Error, Keyrack};
@@ -259,8 +258,8 @@ impl Operation for VerifyKey {
     }
 
     fn attempt(keyrack: &Keyrack, caller: &Caller, body: &str) -> Attempt<Response> {
-        let started = Instant::now();
         let Ok(asked) = serde_json::from_str::<Asked<'_>>(body) else { return Attempt::Unclear };
+        let started = Instant::now();
         let (authorized, found) = match find(keyrack, caller, &asked) {
             Ok(Some(found)) => found,
             Ok(None) => return Attempt::Answered(Ok(not_found(keyrack, caller))),

@@ -94,10 +94,11 @@ impl Operation for ListKeys {
 
 fn item(keyrack: &Keyrack, listed: Listed) -> Item {
     let mut key = listed.key;
+    let seen = keyrack.resident().root_key_by_id(&key.id).map_or(0, |key| key.last_use.at());
     key.permissions.sort_unstable();
     Item {
         created_at: listed.created_at,
-        last_used_at: listed.last_used_at.unwrap_or(0).max(keyrack.resident().root_key_uses.of(&key.id).at()),
+        last_used_at: listed.last_used_at.unwrap_or(0).max(seen),
         name: Nullable(key.name),
         start: key.start,
         end: key.ending,
