@@ -91,7 +91,7 @@ impl OperationCommand {
         if !clearable.is_empty() {
             command = command.arg(clear(clearable));
         }
-        if self.about.is_list {
+        if self.about.list.is_some() {
             command = command.arg(all_pages());
         }
         if self.about.ends_root_key.is_some() {
@@ -153,7 +153,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     let for_scripts = settings.get(&OUTPUT_AS_JSON).map_err(connection::unreadable)?;
     let remote = connection::connect(&settings, matches, inputs)?;
     confirmation::confirm(operation.about, &request, matches, &remote, inputs).await?;
-    let reads_all = operation.about.is_list && matches.get_flag(ALL);
+    let reads_all = operation.about.list.is_some() && matches.get_flag(ALL);
     let answer = if reads_all {
         all(&remote, operation.about, request).await?
     } else {

@@ -5,6 +5,10 @@
 //! are visitors of the catalogue: [`each`](crate::each) shows them every operation, and they build from it what
 //! they need. Adding an operation means one file under `operations/`, its name in its namespace and one line in `each`.
 
+mod about;
+#[cfg(test)]
+mod facts;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,9 +23,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use crate::authorization::{OnDenied, Rule};
+pub use about::{About, Assistants, Effect, List, Pin, Tool, Toolset};
+
 use crate::caller::Caller;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::reply::Reply;
 use crate::schema::RequestSchema;
@@ -29,145 +34,6 @@ use crate::traces;
 
 /// How long a change may wait for the store before it is given up.
 const LONGEST_CHANGE: Duration = Duration::from_secs(60);
-
-/// What an operation does to what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing that a later request could see.
-    Read,
-    /// Creates or changes.
-    Write,
-    /// Removes something that cannot be brought back.
-    Destroy,
-}
-
-/// Whether an operation is a tool for assistants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// It is.
-    Offered,
-    /// It is not, for this reason.
-    Withheld(&'static str),
-}
-
-/// What every face needs to know about an operation.
-#[derive(Debug)]
-pub struct About {
-    /// `keys.createKey`: the namespace, a dot, the action. It is the path, the tool and the command.
-    pub name: &'static str,
-    /// A title for people: `Create a key`.
-    pub title: &'static str,
-    /// One sentence of at most 160 characters.
-    pub summary: &'static str,
-    /// Markdown: what is irreversible, secret or surprising, where ids come from, what it costs.
-    pub description: &'static str,
-    /// What for an assistant goes after the summary: at most 140 characters, ids' origins and surprises.
-    pub hint: &'static str,
-    /// A request in JSON that works, with a placeholder of [`crate::docs::PLACEHOLDERS`], such as `<apiId>`,
-    /// for what its reader has to fill in.
-    pub example: &'static str,
-    /// The permission rule.
-    pub rule: Rule,
-    /// Codes that it answers besides those that any operation may.
-    pub errors: &'static [Code],
-    /// What it does to what is stored.
-    pub effect: Effect,
-    /// Whether doing it twice leaves the same as doing it once.
-    pub idempotent: bool,
-    /// The request member that an HTTP body consists of, where that body is not an object. Faces whose
-    /// roots are objects, tools and commands, name it.
-    pub bare_body: Option<&'static str>,
-    /// Bytes that the body of a request may have: enough for the maxima of its schema, as a test makes sure.
-    pub largest_body: usize,
-    /// The request member that may name the root key of the call, which is then refused for good: people are asked
-    /// before it is sent.
-    pub ends_root_key: Option<&'static str>,
-    /// Request members that assistants are not offered.
-    pub hidden_from_assistants: &'static [&'static str],
-    /// Whether the answer has `data`: all have but `identities.deleteIdentity`, whose wire has `meta` alone.
-    pub has_data: bool,
-    /// Whether the answer is a page of a list.
-    pub is_list: bool,
-    /// Whether [`Operation::attempt`] is worth trying.
-    pub is_hot: bool,
-    /// Whether it is a tool for assistants.
-    pub tool: Tool,
-}
-
-impl About {
-    /// What an operation is unless it says otherwise: a read, offered as a tool.
-    pub const DEFAULT: About = About {
-        name: "",
-        title: "",
-        summary: "",
-        description: "",
-        hint: "",
-        example: "",
-        rule: Rule::ANY_ROOT_KEY,
-        errors: &[],
-        effect: Effect::Read,
-        idempotent: true,
-        bare_body: None,
-        largest_body: 256 * 1024,
-        ends_root_key: None,
-        hidden_from_assistants: &[],
-        has_data: true,
-        is_list: false,
-        is_hot: false,
-        tool: Tool::Offered,
-    };
-
-    /// The part of the name before its dot: `keys`.
-    pub fn namespace(&self) -> &'static str {
-        self.name.split_once('.').map_or(self.name, |(namespace, _)| namespace)
-    }
-
-    /// The part of the name after its dot: `createKey`.
-    pub fn action(&self) -> &'static str {
-        self.name.split_once('.').map_or("", |(_, action)| action)
-    }
-
-    /// Codes that any operation may answer, whatever it does.
-    pub const COMMON_CODES: [Code; 13] = [
-        Code::InvalidInput,
-        Code::RequestBodyUnreadable,
-        Code::CredentialMissing,
-        Code::CredentialMalformed,
-        Code::RootKeyNotFound,
-        Code::Forbidden,
-        Code::KeyDisabled,
-        Code::WorkspaceDisabled,
-        Code::RequestTimeout,
-        Code::RequestBodyTooLarge,
-        Code::WorkspaceRateLimited,
-        Code::UnexpectedError,
-        Code::ServiceUnavailable,
-    ];
-
-    /// The codes of this operation: what its rules say of a refusal, and what it states itself; by status, without
-    /// [`About::COMMON_CODES`].
-    pub fn codes(&self) -> Vec<Code> {
-        let main = self.rule.asks().then_some(self.rule.on_denied);
-        let denied = main.into_iter().chain(self.rule.conditional.iter().map(|rule| rule.on_denied));
-        let denied = denied.filter_map(|on_denied| match on_denied {
-            OnDenied::Forbidden => Some(Code::InsufficientPermissions),
-            OnDenied::Masked(code) => Some(code),
-            OnDenied::Verdict => None,
-        });
-        let mut codes: Vec<Code> = denied.chain(self.errors.iter().copied()).collect();
-        codes.sort_by_key(|code| (code.status(), code.path()));
-        codes.dedup();
-        codes
-    }
-
-    /// A request as an HTTP body.
-    pub fn to_body(&self, mut request: Value) -> Value {
-        match self.bare_body {
-            Some(member) => request[member].take(),
-            None => request,
-        }
-    }
-}
 
 /// An operation.
 pub trait Operation: Send + Sync + 'static {

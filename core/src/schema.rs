@@ -8,6 +8,7 @@
 mod check;
 mod report;
 pub(crate) mod secrets;
+mod words;
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -21,6 +22,7 @@ use secrets::{AGAIN, ONCE, SECRET, SENT};
 
 pub(crate) use check::ADDRESS_OR_NETWORK;
 pub use secrets::{AnsweredSecrets, Places};
+pub use words::{describe, outline};
 
 use crate::error::{Code, Error, Fault};
 use crate::json;
@@ -297,51 +299,6 @@ pub(crate) fn together<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> 
     };
     let are_faults = [&one, &other].iter().all(|error| error.code() == Code::InvalidInput);
     Err(if are_faults { invalid([one.faults(), other.faults()].concat()) } else { one })
-}
-
-/// What a schema allows, in words: `an integer from 1 to 100`.
-pub fn describe(schema: &Value) -> String {
-    if let Some(Value::Array(values)) = schema.get("enum") {
-        let texts: Vec<_> = values.iter().map(Value::to_string).collect();
-        return format!("one of {}", texts.join(", "));
-    }
-    let kinds: Vec<&str> = match schema.get("type") {
-        Some(Value::String(kind)) => vec![kind],
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => return "any JSON value".to_owned(),
-    };
-    let words: Vec<_> = kinds.iter().map(|kind| describe_kind(kind, schema)).collect();
-    words.join(" or ")
-}
-
-fn describe_kind(kind: &str, schema: &Value) -> String {
-    let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number()).map(Value::to_string);
-    let counted = |least: Option<String>, most: Option<String>, unit: &str| match (least, most) {
-        (Some(least), Some(most)) => format!(" of {least} to {most} {unit}s"),
-        (Some(least), None) => format!(" of at least {least} {unit}{}", if least == "1" { "" } else { "s" }),
-        (None, Some(most)) => format!(" of at most {most} {unit}s"),
-        (None, None) => String::new(),
-    };
-    match kind {
-        "string" => {
-            let pattern = schema.get("pattern").and_then(Value::as_str);
-            let pattern = pattern.map(|pattern| format!(" that matches {pattern}")).unwrap_or_default();
-            format!("a string{}{pattern}", counted(bound("minLength"), bound("maxLength"), "character"))
-        }
-        "integer" | "number" => {
-            let article = if kind == "integer" { "an integer" } else { "a number" };
-            match (bound("minimum"), bound("maximum")) {
-                (Some(least), Some(most)) => format!("{article} from {least} to {most}"),
-                (Some(least), None) => format!("{article} of at least {least}"),
-                (None, Some(most)) => format!("{article} of at most {most}"),
-                (None, None) => article.to_owned(),
-            }
-        }
-        "boolean" => "true or false".to_owned(),
-        "array" => format!("an array{}", counted(bound("minItems"), bound("maxItems"), "item")),
-        "object" => format!("an object{}", counted(bound("minProperties"), bound("maxProperties"), "member")),
-        other => other.to_owned(),
-    }
 }
 
 /// JSON Schema takes `1.0` for an integer and serde does not: turns such numbers into integers, only where the

@@ -149,7 +149,9 @@ fn operation(page: &OperationPage, public_url: &str, root: &str) -> String {
     text.push_str(&format!("<p class=\"effect\">{effect}</p>"));
     if let Some(example) = page.example() {
         text.push_str(&format!("<pre><code>{}</code></pre>", escaped(&curl(public_url, about.name, &example))));
-        let rows = page.placeholders().map(|(name, from)| [html::code(name), html::inline(from)]);
+        let rows = page
+            .placeholders()
+            .map(|placeholder| [html::code(placeholder.mark), html::inline(&placeholder.to_string())]);
         text.push_str(&table(["replace", "by"], rows));
     }
     text.push_str("<h3>Request</h3>");

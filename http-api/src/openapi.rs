@@ -93,7 +93,7 @@ fn success(about: &About, data: Value) -> Value {
         properties["data"] = data;
         required.push("data");
     }
-    if about.is_list {
+    if about.list.is_some() {
         properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
         required.push("pagination");
     }

@@ -213,7 +213,7 @@ async fn in_time(
 
 /// Checks arguments against the schema that the tool shows, and fills in its page size.
 fn read_arguments(offer: &Offer, mut arguments: JsonObject) -> Result<Value, Error> {
-    if offer.about.is_list {
+    if offer.about.list.is_some() {
         arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
     }
     drop_nulls(&mut arguments, &offer.tool.input_schema);

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
+use keyrack_core::docs;
 use keyrack_core::reply::Pagination;
 use keyrack_core::schema::{AnsweredSecrets, RequestSchema, answered_secrets};
 use keyrack_core::{Caller, Error, Keyrack};
@@ -45,14 +46,11 @@ pub struct Offer {
 
 impl Offer {
     fn new<O: Operation>() -> Self {
-        let about = Static::<O>::ABOUT;
-        let page_size = about.is_list.then_some(PAGE_SIZE);
+        let about = const { &O::ABOUT };
+        let page_size = about.list.is_some().then_some(PAGE_SIZE);
         let request = catalogue::request_schema::<O>();
-        let Input { schema: input, kept } =
-            input_schema(request.as_value(), about.hidden_from_assistants, page_size);
-        let description =
-            format!("{} {}", about.summary, about.hint).trim_end().replace("null clears", "`clear` empties");
-        let mut tool = Tool::new(tool_name(about.name), description, Arc::new(input.clone()))
+        let Input { schema: input, kept } = input_schema(request.as_value(), about.assistants.hidden, page_size);
+        let mut tool = Tool::new(tool_name(about.name), description(about), Arc::new(input.clone()))
             .with_title(about.title)
             .with_annotations(
                 ToolAnnotations::new()
@@ -61,7 +59,7 @@ impl Offer {
                     .idempotent(about.idempotent)
                     .open_world(false),
             );
-        if let Some(output) = output_schema::<O::Response>(about.is_list) {
+        if let Some(output) = output_schema::<O::Response>(about.list.is_some()) {
             tool = tool.with_raw_output_schema(Arc::new(output));
         }
         let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
@@ -94,11 +92,15 @@ impl Offer {
     }
 }
 
-/// Lends an operation's constant for as long as the program runs.
-struct Static<O>(std::marker::PhantomData<O>);
-
-impl<O: Operation> Static<O> {
-    const ABOUT: &'static About = &O::ABOUT;
+/// What a tool does, where its ids come from, and what is surprising about it.
+fn description(about: &About) -> String {
+    let origins: Vec<String> =
+        docs::origins(about).iter().map(|(member, operation)| format!("{member} from {operation}")).collect();
+    let origins = if origins.is_empty() { String::new() } else { format!("{}.", origins.join(", ")) };
+    let acts = if about.effect == Effect::Destroy { "Acts at once, without asking again." } else { "" };
+    let sentences = [about.summary, &origins, acts, about.assistants.hint];
+    let sentences: Vec<&str> = sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect();
+    sentences.join(" ").replace("null clears", "`clear` empties")
 }
 
 fn run<O: Operation>(keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {
@@ -164,9 +166,9 @@ impl Catalogue {
 
 impl Visitor for Catalogue {
     fn operation<O: Operation>(&mut self) {
-        match O::ABOUT.tool {
+        match O::ABOUT.assistants.tool {
             catalogue::Tool::Offered => self.offers.push(Offer::new::<O>()),
-            catalogue::Tool::Withheld(reason) => self.withheld.push((Static::<O>::ABOUT, reason)),
+            catalogue::Tool::Withheld(reason) => self.withheld.push((const { &O::ABOUT }, reason)),
         }
     }
 }

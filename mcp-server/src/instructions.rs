@@ -1,5 +1,6 @@
 //! What a model is told once, when a client connects: where it is and how things are said here.
 
+use keyrack_core::ids::Kind;
 use keyrack_core::store::workspaces::Workspace;
 
 /// Characters of instructions; every conversation pays for them.
@@ -7,13 +8,23 @@ pub const MAX_INSTRUCTIONS: usize = 1500;
 /// Characters of a workspace's name that are shown.
 const MAX_NAME: usize = 100;
 
+/// Ids that assistants meet most.
+const PREFIXES: [(Kind, &str); 5] = [
+    (Kind::Api, "APIs"),
+    (Kind::KeySpace, "key spaces"),
+    (Kind::Key, "keys"),
+    (Kind::Identity, "identities"),
+    (Kind::Ratelimit, "limits"),
+];
+
 /// The instructions for a caller in this workspace who sees the tools that `sees` names.
 pub(crate) fn instructions(workspace: &Workspace, sees: impl Fn(&str) -> bool) -> String {
     let mut text = format!(
         "Keyrack issues, verifies and limits API keys. You work in the workspace \"{}\" ({}).\n\
-         Ids: api_ APIs, ks_ key spaces, key_ keys, id_ identities, rl_ limits. Never guess an id",
+         Ids: {}. Never guess an id",
         shown_name(workspace),
-        workspace.id
+        workspace.id,
+        PREFIXES.map(|(kind, things)| format!("{}_ {things}", kind.prefix())).join(", ")
     );
     let sources: Vec<&str> = ["apis_listApis", "apis_listKeys"].into_iter().filter(|tool| sees(tool)).collect();
     if !sources.is_empty() {

@@ -1,5 +1,6 @@
 //! The words of `--help`, made from the catalogue: what a flag takes, and an example that works.
 
+use keyrack_core::schema::{describe, outline};
 use serde_json::Value;
 
 use super::flag::{Flag, Kind, choices};
@@ -13,14 +14,10 @@ pub(super) fn of_flag(flag: &Flag) -> String {
         Kind::Boolean => String::new(),
         Kind::Scalar(_) if choices(flag.schema).is_some() => String::new(),
         Kind::Scalar(_) => capitalized(&flag.bounds()),
-        Kind::List(_) => format!(
-            "Repeat it for {}, each {}",
-            flag.bounds(),
-            keyrack_core::schema::describe(&flag.schema["items"])
-        ),
-        Kind::Json => format!("JSON such as {}, @FILE, or - for standard input", shape(&flag.value_schema())),
+        Kind::List(_) => format!("Repeat it for {}, each {}", flag.bounds(), describe(&flag.schema["items"])),
+        Kind::Json => format!("JSON such as {}, @FILE, or - for standard input", outline(&flag.value_schema())),
         Kind::SecretJson => {
-            format!("JSON such as {} as @FILE, or - for standard input", shape(&flag.value_schema()))
+            format!("JSON such as {} as @FILE, or - for standard input", outline(&flag.value_schema()))
         }
         Kind::Secret => format!("A file that holds it, or - for standard input, the default; {}", flag.bounds()),
     };
@@ -90,30 +87,6 @@ fn example_value(member: &str, schema: &'static Value) -> String {
     }
 }
 
-/// The outline of JSON that a schema describes: `{remaining, refill?: {interval, amount, refillDay?}}`.
-fn shape(schema: &Value) -> String {
-    if let Some(items) = schema.get("items") {
-        return format!("[{}, …]", shape(items));
-    }
-    let Some(members) = schema["properties"].as_object() else {
-        return match schema["type"].as_str() {
-            Some("object") => r#"{"any": "member"}"#.to_owned(),
-            _ => "a value".to_owned(),
-        };
-    };
-    let required = schema["required"].as_array();
-    let outline = members.iter().map(|(name, schema)| {
-        let is_required = required.is_some_and(|names| names.iter().any(|required| required == name));
-        let optional = if is_required { "" } else { "?" };
-        if schema.get("properties").or_else(|| schema.get("items")).is_some() {
-            format!("{name}{optional}: {}", shape(schema))
-        } else {
-            format!("{name}{optional}")
-        }
-    });
-    format!("{{{}}}", outline.collect::<Vec<_>>().join(", "))
-}
-
 fn sentence(text: &str) -> String {
     let text = text.trim().replace('\n', " ");
     if text.is_empty() || text.ends_with('.') { text } else { format!("{text}.") }
@@ -122,27 +95,4 @@ fn sentence(text: &str) -> String {
 fn capitalized(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_outline_marks_what_is_optional() {
-        let schema = json!({
-            "type": "object",
-            "required": ["remaining"],
-            "properties": {
-                "remaining": { "type": "integer" },
-                "refills": { "type": "array", "items": {
-                    "type": "object", "properties": { "amount": { "type": "integer" } },
-                }},
-            },
-        });
-        assert_eq!(shape(&schema), "{remaining, refills?: [{amount?}, …]}");
-        assert_eq!(shape(&json!({ "type": "object" })), r#"{"any": "member"}"#);
-    }
 }

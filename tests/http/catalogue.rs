@@ -35,5 +35,5 @@ pub(crate) fn changing_operations() -> Vec<&'static str> {
 
 /// Every operation that answers pages of a list.
 pub(crate) fn listing_operations() -> Vec<&'static str> {
-    names(|about| about.is_list)
+    names(|about| about.list.is_some())
 }

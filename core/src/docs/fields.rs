@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use crate::schema::describe;
+
 /// A member of a request or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// Where it is: `ratelimits[].name`.
     pub path: String,
-    /// What it may be: `string, 3 to 255 characters`.
+    /// What it may be: `a string of 3 to 255 characters`.
     pub kind: String,
     /// Whether it must be there.
     pub required: bool,
@@ -43,40 +45,15 @@ fn collect(path: &str, schema: &Value, fields: &mut Vec<Field>) {
     }
 }
 
-/// What a value may be, with its bounds.
+/// What a value may be, with its bounds, and what an absent one counts as.
 fn kind(schema: &Value) -> String {
-    let mut parts = vec![name_of_type(schema)];
-    if let Some(values) = schema["enum"].as_array() {
-        let values: Vec<String> = values.iter().map(Value::to_string).collect();
-        parts.push(values.join(" | "));
+    let mut words = describe(schema);
+    if let Some(items) = schema.get("items").filter(|_| words.starts_with("an array")) {
+        words = format!("{words}, each {}", describe(items));
     }
-    parts.extend(bounds(schema, "minimum", "maximum", ""));
-    parts.extend(bounds(schema, "minLength", "maxLength", " characters"));
-    parts.extend(bounds(schema, "minItems", "maxItems", " items"));
-    if let Some(default) = schema.get("default") {
-        parts.push(format!("default {default}"));
-    }
-    parts.join(", ")
-}
-
-fn name_of_type(schema: &Value) -> String {
-    let one = |name: &Value| match (name.as_str(), schema.get("items")) {
-        (Some("array"), Some(items)) => format!("array of {}", name_of_type(items)),
-        (Some(name), _) => name.to_owned(),
-        (None, _) => "any".to_owned(),
-    };
-    match &schema["type"] {
-        Value::Array(names) => names.iter().map(one).collect::<Vec<_>>().join(" or "),
-        name => one(name),
-    }
-}
-
-fn bounds(schema: &Value, least: &str, most: &str, unit: &str) -> Option<String> {
-    match (schema.get(least), schema.get(most)) {
-        (Some(least), Some(most)) => Some(format!("{least} to {most}{unit}")),
-        (Some(least), None) => Some(format!("at least {least}{unit}")),
-        (None, Some(most)) => Some(format!("at most {most}{unit}")),
-        (None, None) => None,
+    match schema.get("default") {
+        Some(default) => format!("{words}; {default} unless sent"),
+        None => words,
     }
 }
 
@@ -109,10 +86,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "name (string, 3 to 9 characters): For people.",
-                "limits (array of object or null, at most 2 items): ",
-                "limits[].cost (integer, at least 0, default 1): ",
-                "mode (string, \"a\" | \"b\"): ",
+                "name (a string of 3 to 9 characters): For people.",
+                "limits (an array of at most 2 items or null, each an object): ",
+                "limits[].cost (an integer of at least 0; 1 unless sent): ",
+                "mode (one of \"a\", \"b\"): ",
             ]
         );
         assert_eq!(fields.iter().map(|field| field.required).collect::<Vec<_>>(), [true, false, false, false]);

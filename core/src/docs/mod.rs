@@ -10,31 +10,71 @@ mod search;
 pub use fields::Field;
 pub use search::{Found, Index, Reader};
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::catalogue::{About, Operation, Visitor, request_schema};
 use crate::error::Code;
 use crate::schema::response_schema;
 
-/// What stands in an example for something that its reader has, and where that comes from.
-pub const PLACEHOLDERS: [(&str, &str); 16] = [
-    ("<apiId>", "the id of an API: `apis.listApis` shows them"),
-    ("<externalId>", "what your own system calls an identity that exists"),
-    ("<identityId>", "the id of an identity: `identities.listIdentities` shows them"),
-    ("<key>", "a full key, as `keys.createKey` answered it"),
-    ("<keyId>", "the id of a key: `apis.listKeys` shows them"),
-    ("<logId>", "the id of an entry of the audit log: `audit.listLogs` shows them"),
-    ("<migrationId>", "what `keyrack migration create` printed"),
-    ("<namespace>", "the name of a rate-limit namespace that exists"),
-    ("<newKeyHash>", "the hash of a key of your old system, in the form that the migration takes"),
-    ("<overrideIdentifier>", "the identifier of an override that exists"),
-    ("<permissionId>", "the id of a permission: `permissions.listPermissions` shows them"),
-    ("<permissionSlug>", "the slug of a permission that exists"),
-    ("<roleId>", "the id of a role: `permissions.listRoles` shows them"),
-    ("<roleName>", "the name of a role that exists"),
-    ("<rootKeyId>", "the id of a root key: `rootKeys.listKeys` shows them"),
-    ("<workspaceId>", "the id of a workspace: `workspace.listWorkspaces` shows them"),
+/// Something that stands in an example for what its reader has.
+#[derive(Debug, Clone, Copy)]
+pub struct Placeholder {
+    /// As it is written in the example.
+    pub mark: &'static str,
+    /// What it stands for.
+    pub what: &'static str,
+    /// The operation that shows such things.
+    pub shown_by: Option<&'static str>,
+}
+
+/// Every placeholder of an example.
+pub const PLACEHOLDERS: [Placeholder; 16] = [
+    shown("<apiId>", "the id of an API", "apis.listApis"),
+    shown("<externalId>", "what your own system calls an identity that exists", "identities.listIdentities"),
+    shown("<identityId>", "the id of an identity", "identities.listIdentities"),
+    given("<key>", "a full key, as `keys.createKey` answered it"),
+    shown("<keyId>", "the id of a key", "apis.listKeys"),
+    shown("<logId>", "the id of an entry of the audit log", "audit.listLogs"),
+    given("<migrationId>", "what `keyrack migration create` printed"),
+    shown("<namespace>", "the name of a rate-limit namespace that exists", "ratelimit.listNamespaces"),
+    given("<newKeyHash>", "the hash of a key of your old system, in the form that the migration takes"),
+    shown("<overrideIdentifier>", "the identifier of an override that exists", "ratelimit.listOverrides"),
+    shown("<permissionId>", "the id of a permission", "permissions.listPermissions"),
+    shown("<permissionSlug>", "the slug of a permission that exists", "permissions.listPermissions"),
+    shown("<roleId>", "the id of a role", "permissions.listRoles"),
+    shown("<roleName>", "the name of a role that exists", "permissions.listRoles"),
+    shown("<rootKeyId>", "the id of a root key", "rootKeys.listKeys"),
+    shown("<workspaceId>", "the id of a workspace", "workspace.listWorkspaces"),
 ];
+
+const fn shown(mark: &'static str, what: &'static str, by: &'static str) -> Placeholder {
+    Placeholder { mark, what, shown_by: Some(by) }
+}
+
+const fn given(mark: &'static str, what: &'static str) -> Placeholder {
+    Placeholder { mark, what, shown_by: None }
+}
+
+/// What it stands for, and where that comes from: ``the id of an API: `apis.listApis` shows them``.
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        self.shown_by.map_or(Ok(()), |operation| write!(f, ": `{operation}` shows them"))
+    }
+}
+
+/// The request members that name things which exist, each with the operation that shows such things: those whose value
+/// in the example is a placeholder.
+pub fn origins(about: &About) -> Vec<(String, &'static str)> {
+    let Ok(Value::Object(members)) = serde_json::from_str::<Value>(about.example) else { return Vec::new() };
+    let shown_by = |value: &Value| {
+        let mark = value.as_str()?;
+        PLACEHOLDERS.iter().find(|placeholder| placeholder.mark == mark)?.shown_by
+    };
+    members.into_iter().filter_map(|(member, value)| Some((member, shown_by(&value)?))).collect()
+}
 
 /// The page of an operation.
 #[derive(Debug)]
@@ -77,8 +117,8 @@ impl OperationPage {
     }
 
     /// The placeholders of the example, each with where it comes from.
-    pub fn placeholders(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        PLACEHOLDERS.into_iter().filter(|(placeholder, _)| self.about.example.contains(placeholder))
+    pub fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+        PLACEHOLDERS.into_iter().filter(|placeholder| self.about.example.contains(placeholder.mark))
     }
 
     /// What a root key needs, in words: a condition, which is empty for what every call needs, and the
@@ -127,7 +167,7 @@ mod tests {
                     return;
                 };
                 for placeholder in placeholders_in(about.example) {
-                    if !PLACEHOLDERS.iter().any(|(known, _)| *known == placeholder) {
+                    if !PLACEHOLDERS.iter().any(|known| known.mark == placeholder) {
                         self.0.push(format!("{}: {placeholder} is not in docs::PLACEHOLDERS", about.name));
                     }
                 }

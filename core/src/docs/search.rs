@@ -118,14 +118,14 @@ fn of_operation(page: &OperationPage) -> Page {
         text: text_for(page, Reader::Anyone),
     };
     let indexed = indexed(found, &fields.join(" "));
-    let is_other = !about.hidden_from_assistants.is_empty();
+    let is_other = !about.assistants.hidden.is_empty();
     Page { for_assistants: is_other.then(|| text_for(page, Reader::Assistant)), ..indexed }
 }
 
 /// What a page says after its summary. Of members that a reader is not offered it says just that.
 fn text_for(page: &OperationPage, reader: Reader) -> String {
     let about = page.about;
-    let hidden = if reader == Reader::Assistant { about.hidden_from_assistants } else { &[] };
+    let hidden = if reader == Reader::Assistant { about.assistants.hidden } else { &[] };
     let names_hidden = |text: &str| hidden.iter().any(|member| text.split(' ').any(|word| word == *member));
     let permissions = page.permissions().into_iter().filter(|(when, _)| !names_hidden(when));
     let permissions = permissions.map(|(when, needed)| match when {

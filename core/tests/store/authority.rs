@@ -7,7 +7,7 @@ use keyrack_core::authorization::OnDenied;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue::{About, Operation, Visitor};
 use keyrack_core::clock::Clock;
-use keyrack_core::docs::PLACEHOLDERS;
+use keyrack_core::docs::{PLACEHOLDERS, Placeholder};
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::root_keys;
 use keyrack_core::operations::workspace::{CreateWorkspace, UpdateWorkspace};
@@ -135,10 +135,10 @@ type Pending<'a> = Pin<Box<dyn Future<Output = Option<Error>> + 'a>>;
 impl Visitor for Calls<'_> {
     fn operation<O: Operation>(&mut self) {
         let about = const { &O::ABOUT };
-        let unknown = |text: &str, (name, _): &(&str, &str)| match *name {
+        let unknown = |text: &str, placeholder: &Placeholder| match placeholder.mark {
             // Its digest, as the form of a migration has it, is looked at before the migration is.
-            "<newKeyHash>" => text.replace(name, &"0".repeat(64)),
-            _ => text.replace(name, "unknown_123"),
+            "<newKeyHash>" => text.replace(placeholder.mark, &"0".repeat(64)),
+            _ => text.replace(placeholder.mark, "unknown_123"),
         };
         let example = PLACEHOLDERS.iter().fold(about.example.to_owned(), |text, known| unknown(&text, known));
         let request = keyrack_core::json::read(example.as_bytes()).unwrap();

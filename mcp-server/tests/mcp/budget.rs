@@ -14,17 +14,6 @@ const ON_THE_WIRE: usize = 110_000;
 const MEAN_TOOL: usize = 1_000;
 const LARGEST_TOOL: usize = 3_500;
 
-/// Whether a tool will be in the default view once there are views; until then a root key's permissions
-/// decide alone what is listed.
-fn is_in_default_view(operation: &str) -> bool {
-    let namespace = operation.split('.').next().unwrap_or_default();
-    match namespace {
-        "apis" | "docs" | "identities" | "ratelimit" => true,
-        "keys" => operation != "keys.migrateKeys",
-        _ => operation == "workspace.getOverview",
-    }
-}
-
 /// What a model reads of a tool: name, description, arguments.
 fn prompt_facing(tool: &Tool) -> usize {
     json!({ "name": tool.name, "description": tool.description, "inputSchema": tool.input_schema })
@@ -39,18 +28,16 @@ fn on_the_wire(tool: &Tool) -> usize {
 #[test]
 fn the_tools_stay_within_their_budget() {
     let offers = Catalogue::get().offers();
-    let mut sizes: Vec<_> = offers
-        .iter()
-        .map(|offer| (prompt_facing(&offer.tool), on_the_wire(&offer.tool), offer.about.name))
-        .collect();
+    let mut sizes: Vec<_> =
+        offers.iter().map(|offer| (prompt_facing(&offer.tool), on_the_wire(&offer.tool), offer.about)).collect();
     sizes.sort_unstable_by_key(|(prompt, ..)| std::cmp::Reverse(*prompt));
     let prompt: usize = sizes.iter().map(|(prompt, ..)| prompt).sum();
     let wire: usize = sizes.iter().map(|(_, wire, _)| wire).sum();
     let by_default: Vec<usize> =
-        sizes.iter().filter(|(.., name)| is_in_default_view(name)).map(|(prompt, ..)| *prompt).collect();
+        sizes.iter().filter(|(.., about)| about.toolset().is_default()).map(|(prompt, ..)| *prompt).collect();
     let mut table = format!("{:>8} {:>8}  tool\n", "prompt", "wire");
-    for (prompt, wire, name) in sizes.iter().take(10) {
-        table.push_str(&format!("{prompt:>8} {wire:>8}  {name}\n"));
+    for (prompt, wire, about) in sizes.iter().take(10) {
+        table.push_str(&format!("{prompt:>8} {wire:>8}  {}\n", about.name));
     }
     table.push_str(&format!("{prompt:>8} {wire:>8}  all {} tools\n", offers.len()));
     table.push_str(&format!(

@@ -14,7 +14,7 @@ fn names(text: &str, member: &str) -> bool {
 }
 
 fn hiding() -> impl Iterator<Item = &'static Offer> {
-    Catalogue::get().offers().iter().filter(|offer| !offer.about.hidden_from_assistants.is_empty())
+    Catalogue::get().offers().iter().filter(|offer| !offer.about.assistants.hidden.is_empty())
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn no_tool_names_a_member_that_it_hides() {
     let mut faults = Vec::new();
     for offer in hiding() {
         let text = serde_json::to_string(&offer.tool).unwrap();
-        let named = offer.about.hidden_from_assistants.iter().filter(|member| names(&text, member));
+        let named = offer.about.assistants.hidden.iter().filter(|member| names(&text, member));
         faults.extend(named.map(|member| format!("{}: {member}", offer.tool.name)));
     }
     assert!(faults.is_empty(), "{faults:#?}");
@@ -35,7 +35,7 @@ async fn pages_of_the_documentation_say_what_is_not_available_and_nothing_else_o
     let mut seen = 0;
     for offer in hiding() {
         let own = [offer.about.name];
-        for query in own.iter().chain(offer.about.hidden_from_assistants) {
+        for query in own.iter().chain(offer.about.assistants.hidden) {
             let answer = client.call("docs_search", json!({ "query": query, "limit": 20 })).await;
             let path = format!("/docs/operations/{}", offer.about.name);
             let pages = answer["data"]["pages"].as_array().unwrap().iter();
@@ -43,7 +43,7 @@ async fn pages_of_the_documentation_say_what_is_not_available_and_nothing_else_o
                 let text = page["text"].as_str().unwrap();
                 let (before, said) = text.split_once(NOT_AVAILABLE).unwrap_or_else(|| panic!("{query}: {text}"));
                 let (said, after) = said.split_once('.').unwrap();
-                for member in offer.about.hidden_from_assistants {
+                for member in offer.about.assistants.hidden {
                     assert!(names(said, member), "{member} is not said to be hidden: {text}");
                     let elsewhere =
                         [before, after, page["title"].as_str().unwrap(), page["summary"].as_str().unwrap()];

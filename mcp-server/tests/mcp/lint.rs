@@ -236,7 +236,7 @@ fn all_four_hints_are_there_and_only_destruction_is_destructive() {
 #[test]
 fn lists_default_to_a_page_that_a_conversation_can_hold() {
     lint(|offer, faults| {
-        if offer.about.is_list && offer.tool.input_schema["properties"]["limit"]["default"] != PAGE_SIZE {
+        if offer.about.list.is_some() && offer.tool.input_schema["properties"]["limit"]["default"] != PAGE_SIZE {
             faults.push(format!("{}: no default page", offer.tool.name));
         }
     });
@@ -245,7 +245,7 @@ fn lists_default_to_a_page_that_a_conversation_can_hold() {
 #[test]
 fn what_assistants_are_not_offered_is_in_no_schema() {
     lint(|offer, faults| {
-        for hidden in offer.about.hidden_from_assistants.iter().chain(&["decrypt"]) {
+        for hidden in offer.about.assistants.hidden.iter().chain(&["decrypt"]) {
             if offer.tool.input_schema["properties"].get(hidden).is_some() {
                 faults.push(format!("{}: shows {hidden}", offer.tool.name));
             }

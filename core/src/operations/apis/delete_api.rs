@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
@@ -33,7 +33,6 @@ impl Operation for DeleteApi {
         summary: "Deletes an API; all its keys stop verifying at once. There is no way back.",
         description: "An API with delete protection answers 412; switch it off with `apis.updateApi` first. Deleting \
                       twice answers 404.",
-        hint: "apiId from apis_listApis. Acts at once, without asking again.",
         example: r#"{"apiId": "<apiId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.delete_api"),
@@ -42,6 +41,7 @@ impl Operation for DeleteApi {
         effect: Effect::Destroy,
         idempotent: true,
         errors: &[Code::ApiNotFound, Code::ProtectedResource],
+        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

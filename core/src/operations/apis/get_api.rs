@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
@@ -40,13 +40,13 @@ impl Operation for GetApi {
         title: "Read an API",
         summary: "Reads the name of an API.",
         description: "An API that was deleted, or that belongs to another workspace, reads as one that never existed.",
-        hint: "apiId from apis_listApis.",
         example: r#"{"apiId": "<apiId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_api"),
             Expression::Leg("api.{apiId}.read_api"),
         ])),
         errors: &[Code::ApiNotFound],
+        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
 use crate::store::apis::{self, Api};
@@ -56,7 +56,7 @@ impl Operation for ListApis {
             Expression::Leg("api.{apiId}.read_api"),
         ]))
         .denied_as(OnDenied::Verdict),
-        is_list: true,
+        list: Some(List { id: "id" }),
         ..About::DEFAULT
     };
 

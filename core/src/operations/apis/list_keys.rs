@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, List, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::page::PageSize;
@@ -50,7 +50,6 @@ impl Operation for ListKeys {
                       An `externalId` that no identity has gives an empty page. With it a request looks at 1000 \
                       keys of the identity at most, so a page may be short, or empty, and have a cursor. Send \
                       `cursor` with the same filters to read on.",
-        hint: "apiId from apis_listApis.",
         example: r#"{"apiId": "<apiId>", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::All(&[
@@ -73,9 +72,14 @@ impl Operation for ListKeys {
             ]),
             on_denied: OnDenied::Forbidden,
         }]),
-        hidden_from_assistants: &["decrypt", "revalidateKeysCache"],
-        is_list: true,
+        list: Some(List { id: "keyId" }),
         errors: &[Code::PreconditionFailed],
+        assistants: Assistants {
+            hidden: &["decrypt", "revalidateKeysCache"],
+            concise: KeyObject::CONCISE,
+            pinned_by: Some(Pin::Api("apiId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

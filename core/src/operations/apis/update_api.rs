@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
@@ -61,7 +61,6 @@ impl Operation for UpdateApi {
         description: "The address list restricts where the keys of the API may be verified from; an entry is an IPv4 \
                       or IPv6 address or a CIDR range. Defaults apply to keys created afterwards. The change counts \
                       from the next verification on.",
-        hint: "apiId from apis_listApis.",
         example: r#"{"apiId": "<apiId>", "name": "payments v2", "ipWhitelist": ["203.0.113.0/24"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_api"),
@@ -70,6 +69,7 @@ impl Operation for UpdateApi {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::ApiNotFound],
+        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -47,7 +47,6 @@ impl Operation for GetLog {
         description: "With its place in the chain of hashes and the hash. `keyrack audit verify --expect` takes what you \
                       keep of them, as `<workspaceId>:<sequence>:<hash>`, and shows later that the log was not \
                       written anew.",
-        hint: "logId from audit_listLogs.",
         example: r#"{"logId": "<logId>"}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         errors: &[Code::AuditLogNotFound],

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::caller::Via;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::distinct;
 use crate::page::PageSize;
 use crate::reply::Pagination;
@@ -91,7 +91,11 @@ impl Operation for ListLogs {
                       its `description`.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
-        is_list: true,
+        list: Some(List { id: "id" }),
+        assistants: Assistants {
+            concise: &["id", "time", "event", "actor.id", "actor.name", "description"],
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

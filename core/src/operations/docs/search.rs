@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Via;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation};
 use crate::docs::Reader;
 use crate::operations::index;
 use crate::reply::Reply;
@@ -60,8 +60,8 @@ impl Operation for Search {
         summary: "Finds pages of the built-in documentation: operations with an example, error codes with what to do.",
         description: "Pages that have all words of the query come first. The path leads to the whole page on this \
                       server, which lists every member of the request and the answer.",
-        hint: "Ask with a few words, or with an error's code.",
         example: r#"{"query": "limit a key to 100 uses per minute"}"#,
+        assistants: Assistants { hint: "Ask with a few words, or with an error's code.", ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

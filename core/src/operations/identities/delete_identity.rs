@@ -34,7 +34,6 @@ impl Operation for DeleteIdentity {
         description: "Verifications of its keys show no identity any more, and its limits no longer apply. The external \
                       id is free at once: a new identity with it has a new id, fresh counts and none of the old keys. \
                       The answer has `meta` only.",
-        hint: "identity from identities_listIdentities. Acts at once, without asking again.",
         example: r#"{"identity": "<externalId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.delete_identity"),

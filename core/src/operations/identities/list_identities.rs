@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::IdentityResponse;
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
@@ -47,7 +47,8 @@ impl Operation for ListIdentities {
             Expression::Leg("identity.*.read_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
-        is_list: true,
+        list: Some(List { id: "id" }),
+        assistants: Assistants { concise: &["id", "externalId", "ratelimits"], ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

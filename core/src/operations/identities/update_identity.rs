@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{identity_target, limit_facts, ratelimit_event};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation};
 use crate::changes::Mutation;
 use crate::error::OrNotFound as _;
 use crate::operations::fields::{self, IdentityResponse, RatelimitRequest};
@@ -43,7 +43,6 @@ impl Operation for UpdateIdentity {
         description: "`meta` and `ratelimits` replace the whole of what was there; a limit whose name stays keeps its id \
                       and its count. The change counts from the next verification of any of its keys on. The external \
                       id cannot be changed.",
-        hint: "identity from identities_listIdentities. Send all limits that are to stay.",
         example: r#"{"identity": "<externalId>", "meta": {"plan": "team"}}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.update_identity"),
@@ -53,6 +52,7 @@ impl Operation for UpdateIdentity {
         idempotent: true,
         errors: &[Code::IdentityNotFound],
         largest_body: 2 * 1024 * 1024,
+        assistants: Assistants { hint: "Send all limits that are to stay.", ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -34,7 +34,6 @@ impl Operation for AddPermissions {
         description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
                       `create_permission`. What the key holds already stays; it may hold 1000 itself. Permissions \
                       through roles are not in the answer.",
-        hint: "keyId from apis_listKeys. Slugs, not ids.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
@@ -47,6 +46,12 @@ impl Operation for AddPermissions {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound],
+        assistants: Assistants {
+            toolset: Some(Toolset::Permissions),
+            hint: "Slugs, not ids.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

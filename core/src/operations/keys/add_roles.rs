@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::links::{Change, change_roles};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::operations::fields::{ID_PATTERN, RoleResponse};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -33,7 +33,6 @@ impl Operation for AddRoles {
         summary: "Gives a key roles besides those it has, and with them their permissions. Answers all its roles.",
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. What the key has already stays; it may have 100 itself.",
-        hint: "keyId from apis_listKeys. Role names, not ids.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
@@ -45,6 +44,12 @@ impl Operation for AddRoles {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],
+        assistants: Assistants {
+            toolset: Some(Toolset::Permissions),
+            hint: "Role names, not ids.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

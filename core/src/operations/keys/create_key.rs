@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::ids::{self, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
@@ -82,7 +82,6 @@ impl Operation for CreateKey {
         description: "The answer is the only place where the key can be read: Keyrack stores its SHA-256. It verifies \
                       at once. Permissions and the identity come into being if they are new; roles must exist. \
                       Without `create_key` the API reads as one that does not exist.",
-        hint: "Shows the key once. apiId from apis_listApis.",
         example: r#"{"apiId": "<apiId>", "prefix": "pay", "name": "Mobile app", "externalId": "user_42",
                   "credits": {"remaining": 1000},
                   "ratelimits": [{"name": "requests", "limit": 100, "duration": 60000, "autoApply": true}]}"#,
@@ -104,8 +103,13 @@ impl Operation for CreateKey {
         }]),
         effect: Effect::Write,
         idempotent: false,
-        hidden_from_assistants: &["recoverable"],
         errors: &[Code::RoleNotFound, Code::PreconditionFailed],
+        assistants: Assistants {
+            hint: "Shows the key once.",
+            hidden: &["recoverable"],
+            pinned_by: Some(Pin::Api("apiId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::store::keys;
@@ -38,7 +38,6 @@ impl Operation for DeleteKey {
                       stays reserved until the server's retention of deleted things ends, which by default is never. \
                       Deleting twice answers 404. To take a key out of use for a while, disable it with \
                       `keys.updateKey` instead.",
-        hint: "keyId from apis_listKeys. Acts at once, without asking again; keys_updateKey can disable instead.",
         example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.delete_key"),
@@ -48,6 +47,11 @@ impl Operation for DeleteKey {
         effect: Effect::Destroy,
         idempotent: true,
         errors: &[Code::KeyNotFound],
+        assistants: Assistants {
+            hint: "keys.updateKey can disable it instead.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

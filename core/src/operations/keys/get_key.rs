@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
@@ -35,7 +35,6 @@ impl Operation for GetKey {
         summary: "Reads a key by its id, with its identity, permissions, roles, credits and limits.",
         description: "Disabled and expired keys read normally. Members that are empty are absent; a key without \
                       `credits` is unlimited.",
-        hint: "keyId from apis_listKeys.",
         example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_key"),
@@ -52,8 +51,13 @@ impl Operation for GetKey {
             ]),
             on_denied: OnDenied::Forbidden,
         }]),
-        hidden_from_assistants: &["decrypt"],
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
+        assistants: Assistants {
+            hidden: &["decrypt"],
+            concise: KeyObject::CONCISE,
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

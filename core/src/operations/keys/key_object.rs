@@ -62,6 +62,19 @@ pub struct KeyObject {
 }
 
 impl KeyObject {
+    /// What a concise key has: what tells it from others, and whether it works.
+    pub(crate) const CONCISE: &[&str] = &[
+        "keyId",
+        "start",
+        "name",
+        "enabled",
+        "expires",
+        "lastUsedAt",
+        "credits",
+        "identity.id",
+        "identity.externalId",
+    ];
+
     /// The key's id.
     pub fn id(&self) -> &str {
         &self.key_id

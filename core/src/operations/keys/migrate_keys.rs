@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::{self, Kind};
 use crate::keys::imported::Algorithm;
@@ -142,7 +142,6 @@ impl Operation for MigrateKeys {
                       that was cut off, or answered with 503, may be repeated as it was. Permissions, roles and \
                       identities come into being if they are new. `keyrack migration import` reads files of any \
                       length.",
-        hint: "At most 10,000 keys; known hashes come back in failed, with why in failures. apiId from apis_listApis.",
         example: r#"{"migrationId": "<migrationId>", "apiId": "<apiId>", "keys": [{"hash": "<newKeyHash>", "name": "Moved"}]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
@@ -152,6 +151,12 @@ impl Operation for MigrateKeys {
         idempotent: false,
         errors: &[Code::ApiNotFound, Code::MigrationNotFound],
         largest_body: 4 * 1024 * 1024,
+        assistants: Assistants {
+            toolset: Some(Toolset::Migrations),
+            hint: "At most 10,000 keys; known hashes come back in failed, with why in failures.",
+            pinned_by: Some(Pin::Api("apiId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

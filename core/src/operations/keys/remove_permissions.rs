@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::links::{Change, change_permissions};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -34,7 +34,6 @@ impl Operation for RemovePermissions {
         description: "Counts from the next verification on. A permission that the key does not hold itself is left \
                       out silently; a slug that does not exist answers 404 and changes nothing. What the key holds \
                       through a role it keeps.",
-        hint: "keyId from apis_listKeys. Slugs, not ids.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
@@ -46,6 +45,12 @@ impl Operation for RemovePermissions {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::PermissionNotFound],
+        assistants: Assistants {
+            toolset: Some(Toolset::Permissions),
+            hint: "Slugs, not ids.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
@@ -64,7 +64,6 @@ impl Operation for RerollKey {
                       expiry, and afterwards verifies as `EXPIRED`. A reroll may be repeated while the old key \
                       lives: the new key has the expiry from before the first. Once a reroll has ended a key, \
                       rerolling it answers 412 with the id of the key in its place.",
-        hint: "Shows the new key once. keyId from apis_listKeys. expiration 0 ends the old key at once.",
         example: r#"{"keyId": "<keyId>", "expiration": 86400000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.create_key"),
@@ -84,6 +83,11 @@ impl Operation for RerollKey {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
+        assistants: Assistants {
+            hint: "Shows the new key once. expiration 0 ends the old key at once.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -33,7 +33,6 @@ impl Operation for SetPermissions {
         summary: "Replaces all permissions that a key holds itself. Those through its roles stay.",
         description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
                       `create_permission`. An empty list takes all. Setting what is set already changes nothing.",
-        hint: "keyId from apis_listKeys. Slugs, not ids; what is not listed is taken away.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
@@ -47,6 +46,12 @@ impl Operation for SetPermissions {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound],
+        assistants: Assistants {
+            toolset: Some(Toolset::Permissions),
+            hint: "Slugs, not ids; what is not listed is taken away.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

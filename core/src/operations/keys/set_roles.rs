@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::links::{Change, change_roles};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::operations::fields::{ID_PATTERN, RoleResponse};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -33,7 +33,6 @@ impl Operation for SetRoles {
         summary: "Replaces all roles of a key. Permissions that it holds itself stay.",
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. An empty list takes all. Setting what is set already changes nothing.",
-        hint: "keyId from apis_listKeys. Role names, not ids; what is not listed is taken away.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
@@ -43,6 +42,12 @@ impl Operation for SetRoles {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],
+        assistants: Assistants {
+            toolset: Some(Toolset::Permissions),
+            hint: "Role names, not ids; what is not listed is taken away.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{locate, locate_for, recorded};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::operations::fields::KeyCredits;
 use crate::reply::Reply;
@@ -54,7 +54,6 @@ impl Operation for UpdateCredits {
                       64-bit integer. `set` with null or without a value makes the key unlimited and removes its \
                       refill; `set` with a number leaves the refill. An unlimited key has nothing to add to or \
                       take from: 400.",
-        hint: "keyId from apis_listKeys. increment and decrement need a value and a key with a balance.",
         example: r#"{"keyId": "<keyId>", "operation": "increment", "value": 100}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
@@ -64,6 +63,11 @@ impl Operation for UpdateCredits {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound],
+        assistants: Assistants {
+            hint: "increment and decrement need a value and a key with a balance.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

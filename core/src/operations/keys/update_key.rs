@@ -9,7 +9,7 @@ use super::recorded::{self, Facts, Parts};
 use super::{locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
 use crate::reply::{Empty, Reply};
@@ -100,7 +100,6 @@ impl Operation for UpdateKey {
         description: "The change counts from the next verification on. `ratelimits`, `roles` and `permissions` replace \
                       the whole list; a limit whose name stays keeps its id and its count. `credits.remaining: null` \
                       makes the key unlimited and removes its refill.",
-        hint: "keyId from apis_listKeys.",
         example: r#"{"keyId": "<keyId>", "name": "Mobile app, Berlin", "enabled": true, "expires": null}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.update_key"),
@@ -110,6 +109,7 @@ impl Operation for UpdateKey {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],
+        assistants: Assistants { pinned_by: Some(Pin::KeyId("keyId")), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

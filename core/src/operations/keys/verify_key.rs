@@ -14,7 +14,7 @@ use crate::analytics::texts::Tags;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{Integer, List, Text, Unread, sent};
 use crate::caller::Authorized;
-use crate::catalogue::{About, Attempt, Effect, Operation};
+use crate::catalogue::{About, Assistants, Attempt, Effect, Operation, Pin};
 use crate::keys::migration;
 use crate::keys::verdict::Verdict;
 use crate::keys::verification::{AskedLimit, Begun, CheckedLimit, Noted, Question, Verified};
@@ -224,7 +224,6 @@ impl Operation for VerifyKey {
                       answer `NOT_FOUND`. A request names at most 100 limits and 100 key spaces; the window of an \
                       ad-hoc limit is 1000 ms to 30 days. Credits are spent durably before the answer is sent, so a client that \
                       stops waiting may have spent them without an answer.",
-        hint: "The key is a secret. An invalid key is a normal result, not an error.",
         example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.verify_key"),
@@ -235,8 +234,13 @@ impl Operation for VerifyKey {
         effect: Effect::Write,
         idempotent: false,
         is_hot: true,
-        hidden_from_assistants: &["migrationId"],
         errors: &[Code::PreconditionFailed],
+        assistants: Assistants {
+            hint: "The key is a secret. An invalid key is a normal result, not an error.",
+            hidden: &["migrationId"],
+            pinned_by: Some(Pin::Key("key")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

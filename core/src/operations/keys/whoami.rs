@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{KeyObject, authorize_on, with_api};
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::keys::secret::{self, Secret};
 use crate::reply::Reply;
@@ -32,7 +32,6 @@ impl Operation for Whoami {
         title: "Look up a key by its text",
         summary: "Reads which key a text is, without verifying it: nothing is spent or counted.",
         description: "An unknown key, a key of another workspace and a key that the root key may not read answer alike.",
-        hint: "The key is a secret; prefer keys_getKey when you know its keyId.",
         example: r#"{"key": "<key>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_key"),
@@ -40,6 +39,12 @@ impl Operation for Whoami {
             Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
         ]))
         .denied_as(OnDenied::Masked(Code::KeyNotFound)),
+        assistants: Assistants {
+            hint: "The key is a secret; prefer keys.getKey when you know its keyId.",
+            concise: KeyObject::CONCISE,
+            pinned_by: Some(Pin::Key("key")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

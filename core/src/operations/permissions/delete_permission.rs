@@ -20,7 +20,6 @@ impl Operation for DeletePermission {
         title: "Delete a permission",
         summary: "Deletes a permission and takes it from all keys and roles that hold it.",
         description: "Counts from the next verification on. The slug is free at once; a new permission with it is held by nobody.",
-        hint: "permission from permissions_listPermissions. Acts at once, without asking again.",
         example: r#"{"permission": "<permissionSlug>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.delete_permission")),
         effect: Effect::Destroy,

@@ -20,7 +20,6 @@ impl Operation for DeleteRole {
         title: "Delete a role",
         summary: "Deletes a role and takes it from all keys that have it. Its permissions stay.",
         description: "Counts from the next verification on; what keys hold themselves stays theirs. The name is free at once.",
-        hint: "role from permissions_listRoles. Acts at once, without asking again.",
         example: r#"{"role": "<roleName>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.delete_role")),
         effect: Effect::Destroy,

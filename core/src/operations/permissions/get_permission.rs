@@ -19,7 +19,6 @@ impl Operation for GetPermission {
         title: "Read a permission",
         summary: "Reads a permission by its id or its slug.",
         description: "A permission of another workspace reads as one that does not exist.",
-        hint: "Ids and slugs from permissions_listPermissions.",
         example: r#"{"permission": "<permissionSlug>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
         errors: &[Code::PermissionNotFound],

@@ -19,7 +19,6 @@ impl Operation for GetRole {
         title: "Read a role",
         summary: "Reads a role by its id or its name, with its permissions.",
         description: "A role of another workspace reads as one that does not exist.",
-        hint: "Ids and names from permissions_listRoles.",
         example: r#"{"role": "<roleName>"}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
         errors: &[Code::RoleNotFound],

@@ -2,7 +2,7 @@
 
 use super::ListRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, List, Operation};
 use crate::operations::fields::PermissionResponse;
 use crate::reply::Reply;
 use crate::store::permissions;
@@ -21,7 +21,7 @@ impl Operation for ListPermissions {
                       cursor. Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
-        is_list: true,
+        list: Some(List { id: "id" }),
         ..About::DEFAULT
     };
 

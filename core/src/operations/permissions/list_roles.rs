@@ -2,7 +2,7 @@
 
 use super::ListRequest;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::RoleResponse;
 use crate::reply::{Page, Reply};
 use crate::store::roles;
@@ -21,7 +21,8 @@ impl Operation for ListRoles {
                       Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
-        is_list: true,
+        list: Some(List { id: "id" }),
+        assistants: Assistants { concise: &["id", "name", "permissions.slug"], ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation};
 use crate::changes::Mutation;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
 use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
@@ -46,7 +46,6 @@ impl Operation for SetRolePermissions {
         summary: "Replaces all permissions of a role and answers the new ones. Every key with the role is affected.",
         description: "Counts from the next verification on. A slug that does not exist is created, which also needs \
                       `create_permission`. Sending the same list again changes nothing.",
-        hint: "role from permissions_listRoles. Send all slugs that are to stay; the others are taken away.",
         example: r#"{"role": "<roleName>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::All(&[
             Expression::Leg("rbac.*.add_permission_to_role"),
@@ -63,8 +62,12 @@ impl Operation for SetRolePermissions {
         }]),
         effect: Effect::Write,
         idempotent: true,
-        hidden_from_assistants: &["roleId"],
         errors: &[Code::RoleNotFound],
+        assistants: Assistants {
+            hint: "Send all slugs that are to stay; the others are taken away.",
+            hidden: &["roleId"],
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{find_permission, slug_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation};
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::operations::keys::permission_target;
 use crate::reply::Reply;
@@ -45,7 +45,6 @@ impl Operation for UpdatePermission {
         summary: "Changes the name, slug or description of a permission. Absent members stay, null clears.",
         description: "Keys and roles keep the permission when its slug changes: verifications find it under the new slug \
                       from the next one on, and under the old one no more. A slug of another permission answers 409.",
-        hint: "permission from permissions_listPermissions. Code that asks for the old slug is refused afterwards.",
         example: r#"{"permission": "<permissionSlug>", "name": "Read all documents"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("rbac.*.update_permission"),
@@ -54,6 +53,10 @@ impl Operation for UpdatePermission {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::PermissionNotFound, Code::PermissionAlreadyExists],
+        assistants: Assistants {
+            hint: "Code that asks for the old slug is refused afterwards.",
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -60,7 +60,6 @@ impl Operation for UpdateRole {
         summary: "Changes the name or description of a role. Absent members stay, null clears.",
         description: "Its permissions and the keys that have it stay as they are. A name of another role answers 409. \
                       `permissions.setRolePermissions` changes what it allows.",
-        hint: "role from permissions_listRoles.",
         example: r#"{"role": "<roleName>", "description": "Reads documents."}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("rbac.*.update_role"),

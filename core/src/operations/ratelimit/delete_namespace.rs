@@ -33,7 +33,6 @@ impl Operation for DeleteNamespace {
         description: "Its overrides go with it. `ratelimit.createNamespace` revives it, without them. The name is free \
                       again when the server's retention of deleted things ends, which by default is never. Deleting \
                       twice answers 404.",
-        hint: "namespace from ratelimit_listNamespaces. Acts at once, without asking again.",
         example: r#"{"namespace": "<namespace>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.delete_namespace"),

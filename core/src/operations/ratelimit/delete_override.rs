@@ -36,7 +36,6 @@ impl Operation for DeleteOverride {
         summary: "Deletes the override that was set for exactly this identifier or pattern.",
         description: "From the next request on the limits of requests count again. An identifier that only matches a \
                       pattern has no override of its own and answers 404, as does deleting twice.",
-        hint: "identifier from ratelimit_listOverrides. Acts at once, without asking again.",
         example: r#"{"namespace": "<namespace>", "identifier": "<overrideIdentifier>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.delete_override"),

@@ -64,7 +64,6 @@ impl Operation for GetOverride {
         title: "Get the override of an identifier",
         summary: "Reads the override that applies to an identifier: the exact one, else the pattern that fits best.",
         description: "The answer is the same whether there is none or the root key may not read it.",
-        hint: "namespace from ratelimit_listNamespaces.",
         example: r#"{"namespace": "<namespace>", "identifier": "<overrideIdentifier>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg(

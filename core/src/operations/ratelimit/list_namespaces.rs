@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::Reply;
 use crate::store::listing::Part;
@@ -52,7 +52,7 @@ impl Operation for ListNamespaces {
                       a cursor.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
-        is_list: true,
+        list: Some(List { id: "id" }),
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::Reply;
 use crate::store::overrides;
@@ -38,14 +38,13 @@ impl Operation for ListOverrides {
         summary: "Lists the overrides of a namespace, by id.",
         description: "Deleted overrides are left out. To see which one applies to an identifier, ask \
                       `ratelimit.getOverride`.",
-        hint: "namespace from ratelimit_listNamespaces.",
         example: r#"{"namespace": "<namespace>", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.read_override"),
             Expression::Leg("ratelimit.*.read_override"),
         ])),
         errors: &[Code::RatelimitNamespaceNotFound],
-        is_list: true,
+        list: Some(List { id: "overrideId" }),
         ..About::DEFAULT
     };
 

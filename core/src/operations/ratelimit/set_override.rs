@@ -59,7 +59,6 @@ impl Operation for SetOverride {
                       text before its first `*`, then the one with the most text, then the oldest. Another duration starts \
                       another count. A namespace has at most 1000 patterns with a `*`, 100 of them with several, and a \
                       pattern at most 8.",
-        hint: "namespace from ratelimit_listNamespaces.",
         example: r#"{"namespace": "<namespace>", "identifier": "user_42", "limit": 1000, "duration": 60000}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.{namespaceId}.set_override"),

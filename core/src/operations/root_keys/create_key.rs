@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use super::power::{check_covered, check_known};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
 use crate::reply::Reply;
@@ -56,7 +56,7 @@ impl Operation for CreateKey {
         rule: Rule::forbidding(Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write")),
         effect: Effect::Write,
         idempotent: false,
-        tool: Tool::Withheld(NO_TOOL),
+        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

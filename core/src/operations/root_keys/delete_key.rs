@@ -7,7 +7,7 @@ use super::NO_TOOL;
 use super::power::{find_in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -38,7 +38,6 @@ impl Operation for DeleteKey {
                       Only an operator deletes an operator. A caller that has an expiry itself may delete keys that \
                       have none. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
-        hint: "Acts at once, without asking again.",
         example: r#"{"keyId": "<rootKeyId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
@@ -47,7 +46,7 @@ impl Operation for DeleteKey {
         effect: Effect::Destroy,
         ends_root_key: Some("keyId"),
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
-        tool: Tool::Withheld(NO_TOOL),
+        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
-use crate::catalogue::{About, Operation, Tool};
+use crate::catalogue::{About, Assistants, List, Operation, Tool};
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
 use crate::store::listing::Found;
@@ -67,8 +67,8 @@ impl Operation for ListKeys {
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#read"),
         ]))
         .denied_as(OnDenied::Verdict),
-        is_list: true,
-        tool: Tool::Withheld(NO_TOOL),
+        list: Some(List { id: "keyId" }),
+        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -7,7 +7,7 @@ use super::NO_TOOL;
 use super::power::{check_outlives, find_in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
@@ -72,7 +72,7 @@ impl Operation for RerollKey {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
-        tool: Tool::Withheld(NO_TOOL),
+        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

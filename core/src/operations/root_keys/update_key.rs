@@ -7,7 +7,7 @@ use super::NO_TOOL;
 use super::power::{check_covered, check_known, check_outlives, find_in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::operations::fields::{ID_PATTERN, distinct};
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -54,7 +54,7 @@ impl Operation for UpdateKey {
         ])),
         effect: Effect::Write,
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
-        tool: Tool::Withheld(NO_TOOL),
+        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::record_at_home;
 use crate::audit::Actor;
 use crate::authorization::Rule;
-use crate::catalogue::{About, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::clock::rfc3339;
 use crate::keys::secret::Revealed;
 use crate::reply::Reply;
@@ -49,9 +49,12 @@ impl Operation for CreateWorkspace {
         rule: Rule::OPERATOR,
         effect: Effect::Write,
         idempotent: false,
-        tool: Tool::Withheld(
-            "it hands out power over a workspace; it becomes a tool with the views that can hide it",
-        ),
+        assistants: Assistants {
+            tool: Tool::Withheld(
+                "it hands out power over a workspace; it becomes a tool with the views that can hide it",
+            ),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Toolset};
 use crate::error::OrNotFound as _;
 use crate::reply::Reply;
 use crate::store::workspaces;
@@ -90,6 +90,7 @@ impl Operation for GetOverview {
         summary: "Shows the workspace, the root key of this call with its permissions, and how much there is of what.",
         description: "A good first call: it says where you are and what you may do.",
         example: "{}",
+        assistants: Assistants { toolset: Some(Toolset::Context), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Toolset};
 use crate::reply::{Empty, Reply};
 use crate::store::usage::{HOUR_MS, Kind};
 use crate::{Caller, Error, Keyrack};
@@ -127,6 +127,7 @@ impl Operation for GetUsage {
             Expression::Leg("workspace.*.read_workspace"),
             Expression::Leg("unkey:v1:{workspaceId}:usage#read"),
         ])),
+        assistants: Assistants { toolset: Some(Toolset::Analytics), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::Reply;
 use crate::store::workspaces;
@@ -48,7 +48,7 @@ impl Operation for ListWorkspaces {
         description: "For operators.",
         example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
-        is_list: true,
+        list: Some(List { id: "id" }),
         ..About::DEFAULT
     };
 

@@ -57,7 +57,6 @@ impl Operation for UpdateWorkspace {
                       brings them back as they were. The caller's own workspace can be neither disabled nor limited to 0, \
                       which nobody could take back. `requestsPerMinute` counts all requests of the workspace's root keys, but for \
                       what only operators may do when an operator does it: a limit that is too low can be corrected.",
-        hint: "workspaceId from workspace_listWorkspaces.",
         example: r#"{"workspaceId": "<workspaceId>", "requestsPerMinute": 60000}"#,
         rule: Rule::OPERATOR,
         effect: Effect::Write,

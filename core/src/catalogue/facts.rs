@@ -1,0 +1,105 @@
+//! Whether what operations declare of themselves is true of their requests and answers.
+
+use serde_json::Value;
+
+use super::{About, Effect, Operation, Pin, Toolset, Visitor, request_schema};
+use crate::operations::each;
+use crate::schema::response_schema;
+
+/// An operation with its schemas.
+struct Declared {
+    about: &'static About,
+    request: &'static Value,
+    /// Of an item where the answer is a list.
+    response: Value,
+}
+
+fn declared() -> Vec<Declared> {
+    struct All(Vec<Declared>);
+    impl Visitor for All {
+        fn operation<O: Operation>(&mut self) {
+            let about = const { &O::ABOUT };
+            let mut response = response_schema::<O::Response>();
+            if about.list.is_some() {
+                response = response["items"].take();
+            }
+            self.0.push(Declared { about, request: request_schema::<O>().as_value(), response });
+        }
+    }
+    let mut all = All(Vec::new());
+    each(&mut all);
+    all.0
+}
+
+impl Declared {
+    fn takes(&self, member: &str) -> bool {
+        self.request["properties"].get(member).is_some()
+    }
+
+    /// Whether the answer, or an item of it, has this member; members of items are named as those of objects.
+    fn answers(&self, path: &str) -> bool {
+        path.split('.')
+            .try_fold(&self.response, |schema, name| {
+                schema.get("items").unwrap_or(schema).get("properties").and_then(|members| members.get(name))
+            })
+            .is_some()
+    }
+}
+
+#[test]
+fn what_is_declared_of_members_is_about_members_that_there_are() {
+    for operation in declared() {
+        let About { name, assistants, list, .. } = operation.about;
+        for member in assistants.hidden {
+            assert!(operation.takes(member), "{name} hides {member}, which it does not take");
+        }
+        for path in assistants.concise {
+            assert!(operation.answers(path), "{name} has no {path} to be concise with");
+        }
+        if let Some(pin) = assistants.pinned_by {
+            assert!(operation.takes(pin.member()), "{name} is pinned by {pin:?}, which it does not take");
+        }
+        assert_eq!(list.is_some(), operation.takes("cursor"), "{name}: a list is what takes a cursor");
+        if let Some(list) = list {
+            assert!(operation.answers(list.id), "an item of {name} has no {}", list.id);
+        }
+    }
+}
+
+/// Operations that take an API or a key and are not on one API.
+const NOT_PINNED: [(&str, &str); 5] = [
+    ("apis.createApi", "it makes another API"),
+    ("apis.listApis", "it looks through all of them"),
+    ("rootKeys.deleteKey", "its key is a root key"),
+    ("rootKeys.rerollKey", "its key is a root key"),
+    ("rootKeys.updateKey", "its key is a root key"),
+];
+
+#[test]
+fn what_is_on_one_api_says_what_names_it() {
+    for operation in declared() {
+        let About { name, assistants, rule, .. } = operation.about;
+        let members = [("apiId", Pin::Api("apiId")), ("keyId", Pin::KeyId("keyId")), ("key", Pin::Key("key"))];
+        let expected = members.into_iter().find(|(member, _)| operation.takes(member)).map(|(_, pin)| pin);
+        let is_excepted = NOT_PINNED.iter().any(|(excepted, _)| excepted == name);
+        assert_eq!(assistants.pinned_by, expected.filter(|_| !is_excepted), "{name}");
+        let asks_for_api = format!("{:?}", rule.main).contains("api.");
+        assert_eq!(asks_for_api, assistants.pinned_by.is_some() || name.starts_with("apis."), "{name}");
+    }
+}
+
+#[test]
+fn toolsets_that_nobody_asked_for_change_no_permissions_and_administer_nothing() {
+    let named = |toolset: Toolset| declared().into_iter().filter(move |one| one.about.toolset() == toolset);
+    for toolset in Toolset::ALL {
+        assert!(named(toolset).count() > 0, "{} has no tool", toolset.name());
+    }
+    for operation in declared().iter().filter(|one| one.about.toolset().is_default()) {
+        let about = operation.about;
+        let changes = about.effect != Effect::Read;
+        let is_administration = ["permissions", "audit", "rootKeys"].contains(&about.namespace())
+            || ["Permissions", "Roles"].iter().any(|noun| about.action().ends_with(noun))
+            || (about.namespace() == "workspace" && changes);
+        assert!(!is_administration, "{} is offered to everybody", about.name);
+    }
+}
