@@ -16,6 +16,8 @@ use keyrack_core::store::snapshot::Head;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use keyrack_core::calendar::UnixMs;
+
 /// The database of an instance on SQLite.
 pub(crate) const DATABASE: &str = "database.sqlite";
 /// The folder of the events, with a slash.
@@ -36,7 +38,7 @@ pub(crate) struct Manifest {
     /// `sqlite` or `postgres`; the database itself is in it on SQLite only.
     pub(crate) engine: String,
     /// When it was begun, in Unix ms.
-    pub(crate) time: i64,
+    pub(crate) time: UnixMs,
     /// Where the workspaces of the database in it stood.
     pub(crate) workspaces: Vec<Head>,
     /// Every other member by its name.
@@ -53,7 +55,7 @@ pub(crate) struct Member {
 
 impl Manifest {
     /// A manifest without members.
-    pub(crate) fn new(engine: &str, time: i64, workspaces: Vec<Head>) -> Self {
+    pub(crate) fn new(engine: &str, time: UnixMs, workspaces: Vec<Head>) -> Self {
         Manifest {
             format: FORMAT.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::heads;
-use keyrack_core::clock::rfc3339;
 use keyrack_core::store::Store;
 
 use crate::instance::{self, told};
@@ -150,9 +149,10 @@ async fn verify(
 
 fn finding(id: &str, found: &Chain) -> String {
     if let Some(broken) = &found.broken {
-        let entry = broken.found.as_ref().map_or_else(String::new, |entry| {
-            format!(" ({}, {}, {})", entry.id, entry.event, rfc3339(entry.time))
-        });
+        let entry = broken
+            .found
+            .as_ref()
+            .map_or_else(String::new, |entry| format!(" ({}, {}, {})", entry.id, entry.event, entry.time));
         return format!(
             "{id}: BROKEN at entry {}{entry}: {}; {} before it are whole",
             broken.sequence, broken.reason, found.entries

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use keyrack_core::clock::{Clock, rfc3339};
+use keyrack_core::clock::Clock;
 use keyrack_core::keys::secret::{self, ROOT_KEY_PREFIX, root_key_checksum_is_right};
 use keyrack_core::store::inspection::{Condition, Inspection, Standing};
 use keyrack_core::store::{Location, snapshot};
@@ -20,11 +20,12 @@ use crate::instance::{ROOT_KEY_FILE, told};
 use crate::remote;
 use crate::settings::{self, Settings, read_secret};
 use crate::{printable, stdout, traces};
+use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 
 /// 2026-01-01: no clock that is right shows an earlier time.
-const PROGRAM_WRITTEN_MS: i64 = 1_767_225_600_000;
+const PROGRAM_WRITTEN: UnixMs = UnixMs::new(1_767_225_600_000);
 /// How much older than the newest audit entry a clock may be: several processes need not agree to the second.
-const CLOCK_SLACK_MS: i64 = 60_000;
+const CLOCK_SLACK_MS: i64 = MINUTE_MS;
 /// How long the structure of a database is checked: some GB.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const MIB: u64 = 1024 * 1024;
@@ -265,31 +266,27 @@ fn check_structure(location: &Location) -> Result<&'static str, String> {
     }
 }
 
-async fn check_clock(database: Option<&mut Inspection>, now: i64) -> Line {
+async fn check_clock(database: Option<&mut Inspection>, now: UnixMs) -> Line {
     const SUBJECT: &str = "clock";
     const MEND: &str = "set the system's clock, best with NTP: expiry, refills and rate limits follow it";
-    if now < PROGRAM_WRITTEN_MS {
-        return fail(SUBJECT, format!("it is {} by this machine's clock", rfc3339(now)), MEND);
+    if now < PROGRAM_WRITTEN {
+        return fail(SUBJECT, format!("it is {now} by this machine's clock"), MEND);
     }
     let newest = match database {
         Some(database) => database.newest_entry().await.ok().flatten(),
         None => None,
     };
-    match newest.filter(|newest| *newest > now + CLOCK_SLACK_MS) {
+    match newest.filter(|newest| *newest > now.plus(CLOCK_SLACK_MS)) {
         Some(newest) => fail(
             SUBJECT,
-            format!(
-                "it is {} by this machine's clock, and the audit log reaches to {}",
-                rfc3339(now),
-                rfc3339(newest)
-            ),
+            format!("it is {now} by this machine's clock, and the audit log reaches to {newest}"),
             MEND,
         ),
-        None => ok(SUBJECT, format!("it is {}", rfc3339(now))),
+        None => ok(SUBJECT, format!("it is {now}")),
     }
 }
 
-async fn check_root_key(settings: &Settings, file: &Path, database: Option<&mut Inspection>, now: i64) -> Line {
+async fn check_root_key(settings: &Settings, file: &Path, database: Option<&mut Inspection>, now: UnixMs) -> Line {
     const SUBJECT: &str = "root key";
     const ANOTHER: &str = "`keyrack root-key create` makes another one; write it into the file";
     let shown = file.display();
@@ -328,7 +325,7 @@ async fn check_root_key(settings: &Settings, file: &Path, database: Option<&mut 
 }
 
 /// The root key of the bootstrap setting, where the first start left no file because there is one.
-async fn check_bootstrap_key(text: &str, database: Option<&mut Inspection>, now: i64) -> Line {
+async fn check_bootstrap_key(text: &str, database: Option<&mut Inspection>, now: UnixMs) -> Line {
     const SUBJECT: &str = "root key";
     const NEW_VALUE: &str = "give the bootstrap setting a new value; the next start makes it a root key";
     let one = "the bootstrap root key of the settings";
@@ -346,7 +343,7 @@ async fn check_bootstrap_key(text: &str, database: Option<&mut Inspection>, now:
 }
 
 /// What the database says of a root key, if it can be asked.
-async fn standing(root_key: &str, database: Option<&mut Inspection>, now: i64) -> Option<Standing> {
+async fn standing(root_key: &str, database: Option<&mut Inspection>, now: UnixMs) -> Option<Standing> {
     database?.standing(secret::hash(root_key), now).await.ok()
 }
 

@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use keyrack_core::Keyrack;
-use keyrack_core::clock::rfc3339;
 use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::setup;
 
@@ -106,7 +105,7 @@ async fn list(keyrack: &Keyrack) -> anyhow::Result<ExitCode> {
         eprintln!("There are no migrations. `keyrack migration create` makes one.");
     }
     for migration in migrations {
-        let created = rfc3339(migration.created_at);
+        let created = migration.created_at;
         let line = format!("{}  {}  {}  {created}", migration.id, migration.workspace_id, migration.algorithm);
         stdout::print(&line)?;
     }

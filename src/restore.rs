@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use keyrack_core::analytics::log;
-use keyrack_core::clock::{Clock, rfc3339};
+use keyrack_core::clock::Clock;
 use keyrack_core::files;
 use keyrack_core::ratelimit::counters::saved::{self, CountersFile};
 use keyrack_core::store::{Location, Store, file, snapshot};
@@ -114,7 +114,7 @@ async fn restore(
     stdout::print(&format!(
         "Restored from {}, made {}. What was there before is kept with {ending} in its name.",
         path.display(),
-        rfc3339(manifest.time)
+        manifest.time
     ))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -179,7 +179,7 @@ async fn check(staged: &Staged, manifest: &Manifest) -> anyhow::Result<()> {
 
 /// Says what the restore will undo.
 fn tell(manifest: &Manifest, location: &Location) -> anyhow::Result<()> {
-    let time = rfc3339(manifest.time);
+    let time = manifest.time;
     eprintln!("The backup was made {time} by Keyrack {}.", manifest.version);
     let Location::Sqlite(path) = location else {
         eprintln!(

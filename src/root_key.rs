@@ -84,7 +84,7 @@ pub(crate) async fn create(keyrack: &Keyrack, args: CreateArgs) -> anyhow::Resul
     }
     let operator = args.permissions.is_empty();
     let permissions = if operator { vec!["*".to_owned()] } else { args.permissions };
-    let expires_at = args.expires_in.map(|duration| keyrack.clock().now().saturating_add(duration));
+    let expires_at = args.expires_in.map(|duration| keyrack.clock().now().plus(duration));
     let may = permissions.join(", ");
     let new = NewRootKey { name: args.name, permissions, operator, expires_at };
     let (id, secret) = setup::create_root_key(keyrack, &workspace_id, new).await.map_err(told)?;
@@ -92,7 +92,7 @@ pub(crate) async fn create(keyrack: &Keyrack, args: CreateArgs) -> anyhow::Resul
     let role = if operator { "an operator, may do everything" } else { "may do" };
     eprintln!("Root key {id} of workspace {workspace_id}; {role}: {may}.");
     if let Some(expires_at) = expires_at {
-        eprintln!("It expires at {}.", keyrack_core::clock::rfc3339(expires_at));
+        eprintln!("It expires at {}.", expires_at);
     }
     eprintln!("Keep it now: it is shown this once and stored nowhere.");
     Ok(ExitCode::SUCCESS)

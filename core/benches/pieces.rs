@@ -16,6 +16,7 @@ use keyrack_core::analytics::event::{Event, Verification};
 use keyrack_core::analytics::log::Log;
 use keyrack_core::analytics::recorder::Recorder;
 use keyrack_core::analytics::texts::Tags;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::catalogue::{self, Attempt, Operation};
 use keyrack_core::clock::Clock;
@@ -92,14 +93,14 @@ fn decide_on_a_window(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn counter_that_is_there(bencher: Bencher<'_, '_>) {
     let counters = MemoryCounters::new();
-    bencher.bench(|| counters.check(black_box(&check("user_42", i64::MAX)), NOW));
+    bencher.bench(|| counters.check(black_box(&check("user_42", i64::MAX)), UnixMs::new(NOW)));
 }
 
 #[divan::bench]
 fn counter_that_is_full(bencher: Bencher<'_, '_>) {
     let counters = MemoryCounters::new();
-    counters.check(&check("user_42", 1), NOW);
-    bencher.bench(|| counters.check(black_box(&check("user_42", 1)), NOW));
+    counters.check(&check("user_42", 1), UnixMs::new(NOW));
+    bencher.bench(|| counters.check(black_box(&check("user_42", 1)), UnixMs::new(NOW)));
 }
 
 /// With a cap of 100 000, so that most of these take the place of another.
@@ -107,7 +108,7 @@ fn counter_that_is_full(bencher: Bencher<'_, '_>) {
 fn counter_that_is_new(bencher: Bencher<'_, '_>) {
     let (counters, next) = (MemoryCounters::with_room_for(100_000), AtomicI64::new(0));
     let name = || format!("user_{}", next.fetch_add(1, Ordering::Relaxed));
-    bencher.with_inputs(name).bench_refs(|name| counters.check(&check(name, 100), NOW));
+    bencher.with_inputs(name).bench_refs(|name| counters.check(&check(name, 100), UnixMs::new(NOW)));
 }
 
 #[divan::bench(args = [1, 2, 8, 100])]
@@ -115,7 +116,7 @@ fn counters_all_or_nothing(bencher: Bencher<'_, '_>, size: usize) {
     let counters = MemoryCounters::new();
     let names: Vec<String> = (0..size).map(|number| format!("user_{number}")).collect();
     let checks: Vec<Check<'_>> = names.iter().map(|name| check(name, i64::MAX)).collect();
-    bencher.counter(ItemsCount::new(size)).bench(|| counters.check_all(black_box(&checks), NOW));
+    bencher.counter(ItemsCount::new(size)).bench(|| counters.check_all(black_box(&checks), UnixMs::new(NOW)));
 }
 
 #[divan::bench]
@@ -135,7 +136,7 @@ fn match_an_override(bencher: Bencher<'_, '_>, patterns: usize) {
         pattern: format!("team_{number:03}_*@example.com").into(),
         limit: 10,
         duration_ms: MINUTE_MS,
-        created_at: NOW,
+        created_at: UnixMs::new(NOW),
     };
     let rules = OverrideRules::new((0..patterns).map(rule).collect());
     let identifier = format!("team_{:03}_somebody@example.com", patterns - 1);
@@ -193,7 +194,7 @@ impl WithKey {
     fn event(&self) -> Event {
         Event::Verification(Verification {
             request_id: self.caller.origin().request_id,
-            time: NOW,
+            time: UnixMs::new(NOW),
             found: self.found.clone(),
             outcome: Verdict::Valid,
             tags: Tags::default(),

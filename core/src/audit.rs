@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use self::changes::Changes;
+use crate::calendar::UnixMs;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::ids::{self, Kind};
@@ -147,7 +148,7 @@ impl Actor {
 pub(crate) struct Record<'a> {
     pub(crate) workspace_id: &'a str,
     /// Unix ms.
-    pub(crate) time: i64,
+    pub(crate) time: UnixMs,
     pub(crate) actor: &'a Actor,
     pub(crate) events: Vec<Event>,
     /// Several events share one; a single one has one only if it is given.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::calendar::UnixMs;
 use crate::caller::{Caller, Origin, Principal, RootKey};
 use crate::error::{Code, Error};
 use crate::keyrack::Keyrack;
@@ -48,7 +49,7 @@ impl Keyrack {
     }
 
     /// Refuses a root key that may not be used; else the requests per minute of its workspace, read in the same look.
-    fn admit(&self, root_key: &RootKey, now: i64) -> Result<Option<i64>, Error> {
+    fn admit(&self, root_key: &RootKey, now: UnixMs) -> Result<Option<i64>, Error> {
         let look = |workspace: &Workspace| (workspace.enabled, workspace.requests_per_minute);
         let found = self.resident().look_at_workspace(&root_key.workspace_id, look);
         check_usable(found.map(|(enabled, _)| enabled), root_key.enabled, root_key.expires_at, now)?;

@@ -1,20 +1,124 @@
-//! On which days balances are refilled.
+//! Times, days, and on which of them balances are refilled.
 //!
 //! A refill is due at 00:00 UTC: daily, or monthly on its day, which short months clamp to their last day.
 //! A [`Day`] is a number to the store, so that it can compare them.
 
-use jiff::civil::Date;
+use std::borrow::Cow;
+use std::fmt;
 
-const DAY_MS: i64 = 86_400_000;
+use jiff::civil::Date;
+use schemars::generate::Contract;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use sqlx::any::{Any, AnyTypeInfo, AnyValueRef};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+
+/// A second, in ms.
+pub const SECOND_MS: i64 = 1000;
+/// A minute, in ms.
+pub const MINUTE_MS: i64 = 60 * SECOND_MS;
+/// An hour, in ms.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// A day, in ms.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// A time: milliseconds since 1970-01-01 UTC. It is no duration, nor an amount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMs(i64);
+
+impl UnixMs {
+    /// Far enough in the future for whatever is to end on its own: 2100-01-01.
+    pub const LATEST_EXPIRY: i64 = 4_102_444_800_000;
+
+    /// A time by its number of ms.
+    pub const fn new(ms: i64) -> UnixMs {
+        UnixMs(ms)
+    }
+
+    /// How many ms after 1970-01-01 it is.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// So many ms later; the last of all times where there is none so late.
+    #[must_use]
+    pub const fn plus(self, ms: i64) -> UnixMs {
+        UnixMs(self.0.saturating_add(ms))
+    }
+
+    /// So many ms earlier.
+    #[must_use]
+    pub const fn minus(self, ms: i64) -> UnixMs {
+        UnixMs(self.0.saturating_sub(ms))
+    }
+
+    /// How many ms it is later than another time; negative where it is earlier.
+    pub const fn since(self, earlier: UnixMs) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// RFC 3339 in UTC, for people.
+impl fmt::Display for UnixMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => time.fmt(f),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+/// An integer; in a request one of 1970 or later.
+impl JsonSchema for UnixMs {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "UnixMs".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = i64::json_schema(generator);
+        if *generator.contract() == Contract::Deserialize {
+            schema.insert("minimum".to_owned(), 0.into());
+        }
+        schema
+    }
+}
+
+impl sqlx::Type<Any> for UnixMs {
+    fn type_info() -> AnyTypeInfo {
+        <i64 as sqlx::Type<Any>>::type_info()
+    }
+    fn compatible(stored: &AnyTypeInfo) -> bool {
+        <i64 as sqlx::Type<Any>>::compatible(stored)
+    }
+}
+
+impl<'q> sqlx::Encode<'q, Any> for UnixMs {
+    fn encode_by_ref(
+        &self,
+        arguments: &mut <Any as sqlx::Database>::ArgumentBuffer,
+    ) -> Result<IsNull, BoxDynError> {
+        <i64 as sqlx::Encode<'q, Any>>::encode_by_ref(&self.0, arguments)
+    }
+}
+
+impl<'r> sqlx::Decode<'r, Any> for UnixMs {
+    fn decode(value: AnyValueRef<'r>) -> Result<Self, BoxDynError> {
+        <i64 as sqlx::Decode<'r, Any>>::decode(value).map(UnixMs)
+    }
+}
 
 /// A day of UTC, counted from 1970-01-01. It is no number of milliseconds, nor an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(i64);
 
 impl Day {
-    /// The day that a time in Unix ms falls on.
-    pub fn of(unix_ms: i64) -> Day {
-        Day(unix_ms.div_euclid(DAY_MS))
+    /// The day that a time falls on.
+    pub fn of(time: UnixMs) -> Day {
+        Day(time.0.div_euclid(DAY_MS))
     }
 
     /// As the store keeps it: how many days after 1970-01-01 it is.
@@ -51,9 +155,9 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The calendar of the UTC day that a time in Unix ms falls on.
-    pub fn at(unix_ms: i64) -> Calendar {
-        let today = Day::of(unix_ms);
+    /// The calendar of the UTC day that a time falls on.
+    pub fn at(time: UnixMs) -> Calendar {
+        let today = Day::of(time);
         let date = today.date();
         let (day, month_days) = (i64::from(date.day()), i64::from(date.days_in_month()));
         let month_start = today.plus(1 - day);
@@ -85,7 +189,7 @@ mod tests {
 
     fn day(text: &str) -> Day {
         let date: Date = text.parse().unwrap();
-        Day::of(date.to_zoned_datetime(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond())
+        Day::of(UnixMs(date.to_zoned_datetime(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond()))
     }
 
     #[test]
@@ -103,7 +207,7 @@ mod tests {
             ("2026-01-01", 1, "2026-01-01"),
             ("2026-01-01", 2, "2025-12-02"),
         ] {
-            let calendar = Calendar::at(day(today).number() * DAY_MS + 12 * 3_600_000);
+            let calendar = Calendar::at(UnixMs(day(today).number() * DAY_MS + 12 * HOUR_MS));
             assert_eq!(calendar.last_due(Some(refill_day)), day(due), "{refill_day} on {today}");
             assert_eq!(calendar.last_due(None), day(today));
         }
@@ -111,8 +215,8 @@ mod tests {
 
     #[test]
     fn a_day_begins_at_midnight_utc() {
-        let midnight = day("2026-07-01").number() * DAY_MS;
-        assert_eq!(Calendar::at(midnight - 1).today, day("2026-06-30"));
+        let midnight = UnixMs(day("2026-07-01").number() * DAY_MS);
+        assert_eq!(Calendar::at(midnight.minus(1)).today, day("2026-06-30"));
         assert_eq!(Calendar::at(midnight).today, day("2026-07-01"));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authorization::{Conditional, Grants, OnDenied, Rule, Scope, Who};
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error};
 use crate::ids::RequestId;
 use crate::last_use::LastUse;
@@ -28,7 +29,7 @@ pub struct RootKey {
     /// Whether it may be used.
     pub enabled: bool,
     /// Unix ms after which it may not be used.
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<UnixMs>,
     /// When it was last used.
     pub last_use: Arc<LastUse>,
 }

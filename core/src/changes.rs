@@ -19,7 +19,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::audit::{Actor, Event, Record};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, UnixMs};
 use crate::caller::Caller;
 use crate::error::{Code, Error, OrNotFound as _};
 use crate::ids::{self, Kind};
@@ -72,7 +72,7 @@ pub struct Mutation {
     _turn: Turns,
     workspace_id: String,
     generation: i64,
-    now: i64,
+    now: UnixMs,
     actor: Actor,
     subjects: Vec<Subject>,
     /// What it made, while that is all that memory has to learn.
@@ -201,7 +201,7 @@ impl Mutation {
     }
 
     /// Unix ms, the same for all that this change writes.
-    pub fn now(&self) -> i64 {
+    pub fn now(&self) -> UnixMs {
         self.now
     }
 

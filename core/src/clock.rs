@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::calendar::UnixMs;
+
 /// Tells the time in Unix milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);
@@ -17,25 +19,25 @@ impl Clock {
     }
 
     /// A clock that stands still until it is set; its clones are the same clock.
-    pub fn standing_at(unix_ms: i64) -> Self {
-        Clock(Some(Arc::new(AtomicI64::new(unix_ms))))
+    pub fn standing_at(time: UnixMs) -> Self {
+        Clock(Some(Arc::new(AtomicI64::new(time.get()))))
     }
 
     /// Sets a standing clock; the system's clock does not move.
-    pub fn set(&self, unix_ms: i64) {
+    pub fn set(&self, now: UnixMs) {
         if let Some(time) = &self.0 {
-            time.store(unix_ms, Ordering::SeqCst);
+            time.store(now.get(), Ordering::SeqCst);
         }
     }
 
     /// Unix milliseconds now.
-    pub fn now(&self) -> i64 {
-        match &self.0 {
+    pub fn now(&self) -> UnixMs {
+        UnixMs::new(match &self.0 {
             Some(time) => time.load(Ordering::SeqCst),
             None => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
-        }
+        })
     }
 }
 
@@ -75,9 +77,4 @@ impl Stopwatch {
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
-}
-
-/// Unix milliseconds as RFC 3339 in UTC, for people.
-pub fn rfc3339(unix_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(|_| format!("{unix_ms} ms"), |time| time.to_string())
 }

@@ -4,6 +4,7 @@ use keyrack_test_harness::fuzz::{Chance, corpus, rounds};
 use serde_json::Value;
 
 use crate::Code;
+use crate::calendar::UnixMs;
 use crate::catalogue::{Operation, Visitor, body_schema, read_body, request_schema};
 use crate::json;
 use crate::operations;
@@ -158,7 +159,7 @@ fn rule(chance: &mut Chance, at: usize) -> OverrideRule {
         pattern: chance.text(&["a", "b", "*", "ab"], 5).as_str().into(),
         limit: 1,
         duration_ms: 1000,
-        created_at: 0,
+        created_at: UnixMs::new(0),
     }
 }
 

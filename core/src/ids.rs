@@ -13,7 +13,7 @@ use crate::clock::Clock;
 /// The Bitcoin alphabet: no `0`, `O`, `I` and `l`.
 pub(crate) const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const TIME_CHARACTERS: usize = 7;
-/// 2026-01-01 UTC, in Unix ms.
+/// 2026-01-01 UTC.
 const TIME_BEGINS: i64 = 1_767_225_600_000;
 const RANDOM_CHARACTERS: usize = 11;
 const REQUEST_CHARACTERS: usize = 16;
@@ -70,7 +70,7 @@ pub fn generate(kind: Kind) -> String {
     id.push_str(kind.prefix());
     id.push('_');
     // The clock that tests set decides nothing here: any time will do.
-    push_time(&mut id, Clock::system().now());
+    push_time(&mut id, Clock::system().now().get());
     push_random_base58(&mut id, RANDOM_CHARACTERS).expect("the system's random number generator answers");
     id
 }
@@ -193,7 +193,7 @@ mod tests {
             push_time(&mut text, unix_ms);
             text
         };
-        let now = Clock::system().now();
+        let now = Clock::system().now().get();
         let made = &tail[..TIME_CHARACTERS];
         assert!((time(now - 60_000)..=time(now + 60_000)).contains(&made.to_owned()), "{id}");
     }

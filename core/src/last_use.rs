@@ -6,8 +6,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::calendar::{SECOND_MS, UnixMs};
+
 /// Uses that are nearer to each other than this are one, so that parallel calls do not fight for the same memory.
-const RESOLUTION_MS: i64 = 1000;
+const RESOLUTION_MS: i64 = SECOND_MS;
 
 /// A last use, and which one is written.
 #[derive(Debug, Default)]
@@ -18,26 +20,26 @@ pub struct LastUse {
 
 impl LastUse {
     /// Notes a use at this Unix ms.
-    pub(crate) fn note(&self, now: i64) {
-        if self.at() <= now.saturating_sub(RESOLUTION_MS) {
-            self.at.store(now, Ordering::Relaxed);
+    pub(crate) fn note(&self, now: UnixMs) {
+        if self.at() <= now.minus(RESOLUTION_MS) {
+            self.at.store(now.get(), Ordering::Relaxed);
         }
     }
 
     /// Unix ms; 0 when this process has seen none.
-    pub(crate) fn at(&self) -> i64 {
-        self.at.load(Ordering::Relaxed)
+    pub(crate) fn at(&self) -> UnixMs {
+        UnixMs::new(self.at.load(Ordering::Relaxed))
     }
 
     /// The same, if it is not written yet.
-    pub(crate) fn unwritten(&self) -> Option<i64> {
+    pub(crate) fn unwritten(&self) -> Option<UnixMs> {
         let at = self.at();
-        (at > self.written.load(Ordering::Relaxed)).then_some(at)
+        (at.get() > self.written.load(Ordering::Relaxed)).then_some(at)
     }
 
     /// Notes that the use at this Unix ms is written.
-    pub(crate) fn is_written(&self, at: i64) {
-        self.written.store(at, Ordering::Relaxed);
+    pub(crate) fn is_written(&self, at: UnixMs) {
+        self.written.store(at.get(), Ordering::Relaxed);
     }
 }
 
@@ -48,13 +50,13 @@ mod tests {
     #[test]
     fn a_use_is_written_once_and_stays_known() {
         let used = LastUse::default();
-        assert_eq!((used.at(), used.unwritten()), (0, None));
-        used.note(5000);
-        used.note(5999);
-        assert_eq!(used.unwritten(), Some(5000), "what is nearer than a second is one use");
-        used.is_written(5000);
+        assert_eq!((used.at(), used.unwritten()), (UnixMs::default(), None));
+        used.note(UnixMs::new(5000));
+        used.note(UnixMs::new(5999));
+        assert_eq!(used.unwritten(), Some(UnixMs::new(5000)), "what is nearer than a second is one use");
+        used.is_written(UnixMs::new(5000));
         assert_eq!(used.unwritten(), None);
-        used.note(6000);
-        assert_eq!((used.at(), used.unwritten()), (6000, Some(6000)));
+        used.note(UnixMs::new(6000));
+        assert_eq!((used.at(), used.unwritten()), (UnixMs::new(6000), Some(UnixMs::new(6000))));
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::calendar::UnixMs;
 use crate::keys::verdict::Verdict;
 use crate::measure::{Counter, Gauge, GroupSizes, Histogram};
 
@@ -51,7 +52,7 @@ impl Removed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScheduledRuns {
     /// Unix ms of the end of the last run that did all that was due; `None` before the first.
-    pub last_success: Option<i64>,
+    pub last_success: Option<UnixMs>,
     /// How many runs failed.
     pub failures: u64,
     /// How many of them failed since the last one that did all that was due.
@@ -128,7 +129,7 @@ impl Metrics {
     }
 
     /// Notes that a run of a job ended at this Unix ms.
-    pub(crate) fn scheduled_run(&self, job: &'static str, at: i64, succeeded: bool) {
+    pub(crate) fn scheduled_run(&self, job: &'static str, at: UnixMs, succeeded: bool) {
         let mut scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = scheduled.entry(job).or_default();
         if succeeded {

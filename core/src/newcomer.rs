@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
 use crate::keys::secret;
@@ -20,8 +21,8 @@ struct Budget(AtomicU64);
 
 impl Budget {
     /// Takes one of a second's questions, if there is one left.
-    fn take(&self, now_ms: i64) -> bool {
-        let second = now_ms.unsigned_abs() / 1000;
+    fn take(&self, now: UnixMs) -> bool {
+        let second = now.get().unsigned_abs() / 1000;
         let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
             let (counted, asked) = (state >> 16, state & 0xffff);
             match (counted == second, asked < PER_SECOND) {
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn a_second_has_so_many_questions_and_no_more() {
         let budget = Budget(AtomicU64::new(0));
-        let asked = |at: i64| (0..100).filter(|_| budget.take(at)).count() as u64;
+        let asked = |at| (0..100).filter(|_| budget.take(UnixMs::new(at))).count() as u64;
         assert_eq!((asked(1_000_500), asked(1_000_999), asked(1_001_000)), (PER_SECOND, 0, PER_SECOND));
         assert_eq!(asked(1_000_000), PER_SECOND, "a clock that was set back");
     }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::calendar::{MINUTE_MS, SECOND_MS, UnixMs};
 use crate::caller::Caller;
 use crate::error::Error;
 
@@ -49,13 +50,15 @@ struct Warned {
 }
 
 impl Refusals {
-    /// Writes a refusal to the log if it is one: 401 or 403. `now` is in Unix ms.
-    pub fn tell(&self, now: i64, refusal: &Refusal<'_>) {
+    /// Writes a refusal to the log if it is one: 401 or 403.
+    pub fn tell(&self, now: UnixMs, refusal: &Refusal<'_>) {
         let status = refusal.error.code().status();
         if !matches!(status, 401 | 403) {
             return;
         }
-        let Some(left_out) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).admit(now / 1000) else {
+        let Some(left_out) =
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).admit(now.get() / SECOND_MS)
+        else {
             return;
         };
         let address = refusal.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
@@ -72,16 +75,16 @@ impl Refusals {
     }
 
     /// The same for a call by a caller.
-    pub fn tell_of(&self, now: i64, operation: &'static str, caller: &Caller, error: &Error) {
+    pub fn tell_of(&self, now: UnixMs, operation: &'static str, caller: &Caller, error: &Error) {
         let (root_key, address) = (Some(caller.principal().id()), caller.origin().address);
         self.tell(now, &Refusal { operation, root_key, address, error });
     }
 
     /// Warns, once a minute and root key, that one hides keys which it may not verify: whoever asks with it is
-    /// answered `NOT_FOUND`. `now` is in Unix ms.
-    pub(crate) fn warn_of_hidden_key(&self, now: i64, caller: &Caller) {
+    /// answered `NOT_FOUND`.
+    pub(crate) fn warn_of_hidden_key(&self, now: UnixMs, caller: &Caller) {
         let root_key = caller.principal().id();
-        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).admits(now / 60_000, root_key) {
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).admits(now.get() / MINUTE_MS, root_key) {
             tracing::warn!(
                 target: "keyrack::refusals",
                 root_key,

@@ -23,12 +23,12 @@ pub use plaintexts::remove_plaintexts;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calendar::{DAY_MS, UnixMs};
 use crate::error::Error;
 use crate::schedule::Job;
 use crate::state::State;
 use crate::store::workspaces;
 
-const DAY_MS: i64 = 86_400_000;
 /// Who the audit log names for what is done here.
 const ROLE: &str = "cleanup";
 /// Rows of a kind per transaction, so that other writers get their turn.
@@ -78,9 +78,9 @@ impl Job for Removal {
 ///
 /// # Errors
 /// When the store does not answer. What was removed until then stays removed.
-pub async fn remove(state: &Arc<State>, retention: Retention, now: i64) -> Result<(), Error> {
+pub async fn remove(state: &Arc<State>, retention: Retention, now: UnixMs) -> Result<(), Error> {
     let all = workspaces::all(&mut *state.store.read().await?).await?;
-    let before = |days: i64| now - days.saturating_mul(DAY_MS);
+    let before = |days: i64| now.minus(days.saturating_mul(DAY_MS));
     for workspace in all {
         if let Some(days) = workspace.audit_retention_days {
             audit_log::remove(state, &workspace.id, before(days), now).await?;

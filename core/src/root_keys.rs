@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::audit::{Changes, Event, Target};
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::Error;
 use crate::ids::{self, Kind};
@@ -20,7 +21,7 @@ pub struct NewRootKey {
     /// Whether it may administer workspaces.
     pub operator: bool,
     /// Unix ms.
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<UnixMs>,
 }
 
 /// Makes a root key within a change: its id and its secret, which is stored nowhere.

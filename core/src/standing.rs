@@ -1,7 +1,7 @@
 //! Whether a root key may be used, as it is known in memory or stored.
 
+use crate::calendar::UnixMs;
 use crate::caller::Caller;
-use crate::clock::rfc3339;
 use crate::error::{Code, Error};
 use crate::store::root_keys::Standing;
 
@@ -13,7 +13,7 @@ use crate::store::root_keys::Standing;
 /// # Errors
 /// As [`Keyrack::authenticate`](crate::Keyrack::authenticate); 503 when it may do less, since what it may still do is
 /// decided by those who ask again.
-pub(crate) fn check_standing(caller: &Caller, stored: Option<Standing>, now: i64) -> Result<(), Error> {
+pub(crate) fn check_standing(caller: &Caller, stored: Option<Standing>, now: UnixMs) -> Result<(), Error> {
     let stored = stored.ok_or_else(unknown)?;
     check_usable(stored.workspace_enabled, stored.enabled, stored.expires_at, now)?;
     let root_key = caller.root_key();
@@ -33,8 +33,8 @@ pub(crate) fn check_standing(caller: &Caller, stored: Option<Standing>, now: i64
 pub(crate) fn check_usable(
     workspace_enabled: Option<bool>,
     enabled: bool,
-    expires_at: Option<i64>,
-    now: i64,
+    expires_at: Option<UnixMs>,
+    now: UnixMs,
 ) -> Result<(), Error> {
     match workspace_enabled {
         None => return Err(invalid(Code::WorkspaceNotFound, "Its workspace does not exist any more.")),
@@ -45,7 +45,7 @@ pub(crate) fn check_usable(
         return Err(invalid(Code::KeyDisabled, "It is disabled."));
     }
     match expires_at.filter(|expires_at| now > *expires_at) {
-        Some(expires_at) => Err(invalid(Code::Forbidden, &format!("It expired at {}.", rfc3339(expires_at)))),
+        Some(expires_at) => Err(invalid(Code::Forbidden, &format!("It expired at {}.", expires_at))),
         None => Ok(()),
     }
 }

@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error};
 use crate::keys::secret::Secret;
 use crate::store::encrypted_keys::{self, DataKey, EncryptedKey};
@@ -101,7 +102,7 @@ impl Vault {
         workspace_id: &str,
         key_id: &str,
         secret: &Secret,
-        now: i64,
+        now: UnixMs,
     ) -> Result<(), Error> {
         let (data_key_id, cipher) = self.data_key(connection, workspace_id, now).await?;
         let sealed =
@@ -145,7 +146,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub(crate) async fn take_over(&self, store: &Store, now: i64) -> Result<(), Error> {
+    pub(crate) async fn take_over(&self, store: &Store, now: UnixMs) -> Result<(), Error> {
         let (rewrapped, foreign) = self.rewrap(store, now).await?;
         if rewrapped > 0 {
             tracing::info!(rewrapped, "data keys are sealed under the new master key now");
@@ -164,7 +165,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn rewrap(&self, store: &Store, now: i64) -> Result<(usize, usize), Error> {
+    pub async fn rewrap(&self, store: &Store, now: UnixMs) -> Result<(usize, usize), Error> {
         let mut transaction = store.write().await?;
         let (mut rewrapped, mut foreign) = (0, 0);
         for mut data_key in encrypted_keys::data_keys(&mut transaction).await? {
@@ -195,7 +196,7 @@ impl Vault {
         &self,
         connection: &mut Connection,
         workspace_id: &str,
-        now: i64,
+        now: UnixMs,
     ) -> Result<(String, Aes256Gcm), Error> {
         for known in encrypted_keys::data_keys_of(connection, workspace_id).await? {
             // One that needs another master key means that this server has the wrong one: it must keep nothing.

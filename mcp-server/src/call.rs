@@ -23,10 +23,10 @@ use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
 use crate::schema::{drop_nulls, to_request};
 use crate::workers::off_the_workers;
 use crate::{failure, rendering, view};
+use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 
 /// How long an operation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-const MINUTE_MS: i64 = 60_000;
 /// Far more root keys than ever call tools.
 const MAX_CALLERS: usize = 10_000;
 
@@ -47,7 +47,7 @@ impl CallLimit {
     }
 
     /// Counts a call, or says when to try again.
-    fn count(&self, caller: &Caller, now_ms: i64) -> Result<(), Error> {
+    fn count(&self, caller: &Caller, now: UnixMs) -> Result<(), Error> {
         if self.per_minute == 0 {
             return Ok(());
         }
@@ -57,12 +57,12 @@ impl CallLimit {
             identifier: caller.principal().id(),
             duration_ms: MINUTE_MS,
         };
-        let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now_ms);
+        let decision = self.counters.check(&Check { cell, limit: self.per_minute.into(), cost: 1 }, now);
         if decision.passed {
             return Ok(());
         }
         // At the very end of the window all of it still weighs; a millisecond later there is room.
-        let wait_ms = u64::try_from(decision.reset_ms - now_ms).unwrap_or_default() + 1;
+        let wait_ms = u64::try_from(decision.reset_ms - now.get()).unwrap_or_default() + 1;
         let detail = format!(
             "This root key made {} tool calls within a minute, as many as this server allows; nothing was done.",
             self.per_minute
@@ -275,19 +275,19 @@ mod tests {
     #[test]
     fn each_root_key_has_its_own_calls_per_minute() {
         let limit = CallLimit::per_minute(2);
-        let now = 10 * MINUTE_MS;
+        let now = UnixMs::new(10 * MINUTE_MS);
         assert!(limit.count(&caller("key_1"), now).is_ok());
         assert!(limit.count(&caller("key_1"), now).is_ok());
-        let refused = limit.count(&caller("key_1"), now + 500).unwrap_err();
+        let refused = limit.count(&caller("key_1"), now.plus(500)).unwrap_err();
         assert_eq!(refused.retry_after_seconds(), Some(60));
         assert!(limit.count(&caller("key_2"), now).is_ok());
-        assert!(limit.count(&caller("key_1"), now + 500 + 60_000).is_ok(), "the time it named is enough");
+        assert!(limit.count(&caller("key_1"), now.plus(500 + MINUTE_MS)).is_ok(), "the time it named is enough");
     }
 
     #[test]
     fn a_limit_of_zero_is_none() {
         let limit = CallLimit::per_minute(0);
-        assert!((0..1000).all(|_| limit.count(&caller("key_1"), 0).is_ok()));
+        assert!((0..1000).all(|_| limit.count(&caller("key_1"), UnixMs::new(0)).is_ok()));
     }
 
     #[test]

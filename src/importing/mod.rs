@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use keyrack_core::catalogue;
-use keyrack_core::clock::{Clock, rfc3339};
+use keyrack_core::clock::Clock;
 use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::operations::keys::MigrateKeys;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ use crate::api::{Failure, Inputs, connection};
 use crate::printable;
 use crate::remote::Remote;
 use journal::{Journal, Progress};
+use keyrack_core::calendar::UnixMs;
 use rows::{COLUMNS, Row};
 
 /// Keys of a request at most.
@@ -116,11 +117,10 @@ impl Checks {
             let place = fault.location.trim_start_matches("body.keys[0]").trim_start_matches('.').to_owned();
             return Some(format!("{place}: {}", fault.message));
         }
-        if let Some(expires) = key["expires"].as_i64().filter(|expires| *expires <= Clock::system().now()) {
-            return Some(format!(
-                "expires: {expires} is past ({}); Unix milliseconds are needed",
-                rfc3339(expires)
-            ));
+        if let Some(expires) =
+            key["expires"].as_i64().map(UnixMs::new).filter(|expires| *expires <= Clock::system().now())
+        {
+            return Some(format!("expires: {} is past ({expires}); Unix milliseconds are needed", expires.get()));
         }
         let hash = key["hash"].as_str().unwrap_or_default();
         let algorithms = self.algorithm.as_ref().map_or(&Algorithm::ALL[..], std::slice::from_ref);

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use foldhash::quality::RandomState;
 
 use super::event::Event;
-use crate::store::usage::{Counted, HOUR_MS, Kind};
+use crate::calendar::HOUR_MS;
+use crate::store::usage::{Counted, Kind};
 
 /// Counts of decisions.
 #[derive(Debug, Clone, Default)]
@@ -17,13 +18,13 @@ impl Counts {
         let counted = match event {
             Event::Verification(event) => Counted {
                 workspace_id: event.found.key.place.workspace_id.clone(),
-                hour: event.time.div_euclid(HOUR_MS),
+                hour: event.time.get().div_euclid(HOUR_MS),
                 kind: Kind::Verification,
                 outcome: event.outcome.name(),
             },
             Event::Ratelimit(event) => Counted {
                 workspace_id: event.namespace.stored.workspace_id.as_str().into(),
-                hour: event.time.div_euclid(HOUR_MS),
+                hour: event.time.get().div_euclid(HOUR_MS),
                 kind: Kind::Ratelimit,
                 outcome: if event.passed { "PASSED" } else { "REFUSED" },
             },

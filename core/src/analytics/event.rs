@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::texts::{KeptText, TEXT_BYTES, Tags, beginning};
+use crate::calendar::UnixMs;
 use crate::ids::RequestId;
 use crate::keys::verdict::Verdict;
 use crate::resident::FoundKey;
@@ -26,7 +27,7 @@ pub struct Verification {
     /// The request that asked.
     pub request_id: RequestId,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     /// The key with what it belongs to.
     pub found: FoundKey,
     /// The verdict.
@@ -45,7 +46,7 @@ pub struct Ratelimit {
     /// The request that asked.
     pub request_id: RequestId,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     /// Where it was counted.
     pub namespace: Arc<Namespace>,
     /// Who was counted.
@@ -59,7 +60,7 @@ pub struct Ratelimit {
     /// What is left in the window.
     pub remaining: i64,
     /// Unix ms at which the window ends.
-    pub reset_at: i64,
+    pub reset_at: UnixMs,
     /// The cost that was asked for.
     pub tokens: i64,
     /// How long it took.
@@ -102,7 +103,7 @@ pub enum Record<'a> {
 pub struct VerificationRecord<'a> {
     pub request_id: &'a str,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     pub workspace_id: &'a str,
     pub api_id: &'a str,
     pub key_space_id: &'a str,
@@ -124,7 +125,7 @@ pub struct VerificationRecord<'a> {
 pub struct RatelimitRecord<'a> {
     pub request_id: &'a str,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     pub workspace_id: &'a str,
     pub namespace_id: &'a str,
     /// Its name.
@@ -136,7 +137,7 @@ pub struct RatelimitRecord<'a> {
     pub limit: i64,
     pub remaining: i64,
     /// Unix ms.
-    pub reset_at: i64,
+    pub reset_at: UnixMs,
     pub tokens: i64,
     pub latency_microseconds: u64,
 }

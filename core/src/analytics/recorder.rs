@@ -17,6 +17,7 @@ use foldhash::quality::RandomState;
 use super::counts::Counts;
 use super::event::Event;
 use super::log::{Log, Lost};
+use crate::calendar::UnixMs;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::measure::{Counter, Gauge};
@@ -70,7 +71,7 @@ pub struct Dropped {
 struct Kept {
     log: Option<Log>,
     /// Unix ms by key.
-    last_used: HashMap<CompactString, i64, RandomState>,
+    last_used: HashMap<CompactString, UnixMs, RandomState>,
     counts: Counts,
     since_warning: u32,
 }
@@ -126,15 +127,15 @@ impl Recorder {
     }
 
     /// How old the oldest event in the log is at `now`, Unix ms; zero while it has none.
-    pub fn log_age(&self, now: i64) -> Duration {
+    pub fn log_age(&self, now: UnixMs) -> Duration {
         let oldest = self.oldest.value();
-        let now = u64::try_from(now).unwrap_or(0);
+        let now = u64::try_from(now.get()).unwrap_or(0);
         Duration::from_millis(if oldest == 0 { 0 } else { now.saturating_sub(oldest) })
     }
 
     fn note_log(&self, log: &Log) {
         self.log_bytes.set(log.bytes());
-        self.oldest.set(log.oldest().and_then(|oldest| oldest.try_into().ok()).unwrap_or(0));
+        self.oldest.set(log.oldest().and_then(|oldest| u64::try_from(oldest.get()).ok()).unwrap_or(0));
     }
 
     /// Starts the thread that empties the ring, until [`Recorder::stop`]. How it fares is noted like scheduled work.
@@ -187,12 +188,12 @@ impl Recorder {
     }
 
     /// Takes the times of last use by key that the store does not know yet.
-    pub(crate) fn take_uses(&self) -> Vec<(CompactString, i64)> {
+    pub(crate) fn take_uses(&self) -> Vec<(CompactString, UnixMs)> {
         std::mem::take(&mut self.kept().last_used).into_iter().collect()
     }
 
     /// Gives back what could not be written, unless the key was used again.
-    pub(crate) fn put_back(&self, uses: &[(CompactString, i64)]) {
+    pub(crate) fn put_back(&self, uses: &[(CompactString, UnixMs)]) {
         let mut kept = self.kept();
         for (key_id, at) in uses {
             kept.last_used.entry(key_id.clone()).or_insert(*at);
@@ -268,14 +269,14 @@ mod tests {
     fn event(namespace: &Arc<Namespace>) -> Event {
         Event::Ratelimit(Ratelimit {
             request_id: RequestId::new(),
-            time: NOW,
+            time: UnixMs::new(NOW),
             namespace: namespace.clone(),
             identifier: KeptText::of("ann"),
             override_id: None,
             passed: true,
             limit: 1,
             remaining: 0,
-            reset_at: NOW,
+            reset_at: UnixMs::new(NOW),
             tokens: 1,
             latency: Duration::ZERO,
         })
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!((full, share), (0, 2 * RING as u64 - recorded));
         record(&recorder, "ws_quiet", 500);
         assert_eq!(counts(&recorder), [recorded + 500, 0, share, 0], "all of the quiet one's");
-        let clock = Clock::standing_at(NOW);
+        let clock = Clock::standing_at(UnixMs::new(NOW));
         assert_eq!(recorder.empty_ring(&clock) as u64, recorded + 500);
         let of = |id: &str| {
             let kept = recorder.kept();
@@ -318,16 +319,16 @@ mod tests {
         let inner = folder.path().join(log::FOLDER);
         let recorder = Recorder::default();
         recorder.write_to(Log::open(&inner, 1 << 30).unwrap());
-        assert_eq!((recorder.log_bytes.value(), recorder.log_age(NOW)), (0, Duration::ZERO));
+        assert_eq!((recorder.log_bytes.value(), recorder.log_age(UnixMs::new(NOW))), (0, Duration::ZERO));
         std::fs::remove_dir(&inner).unwrap();
         record(&recorder, "ws_1", 3);
-        recorder.empty_ring(&Clock::standing_at(NOW));
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW)));
         assert_eq!((counts(&recorder), recorder.failed_writes.value()), ([3, 0, 0, 3], 1));
         std::fs::create_dir(&inner).unwrap();
         record(&recorder, "ws_1", 2);
-        recorder.empty_ring(&Clock::standing_at(NOW + 1000));
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 1000)));
         assert_eq!(counts(&recorder), [5, 0, 0, 3]);
-        assert_eq!(recorder.log_age(NOW + 61_000), Duration::from_secs(60));
+        assert_eq!(recorder.log_age(UnixMs::new(NOW + 61_000)), Duration::from_secs(60));
         let [(_, bytes)] = log::files(&inner).unwrap().try_into().unwrap();
         assert_eq!(recorder.log_bytes.value(), bytes);
     }

@@ -1,8 +1,9 @@
 //! How much a workspace used, from the store and from what only this process knows.
 
 use super::Analytics;
+use crate::calendar::{HOUR_MS, UnixMs};
 use crate::error::Error;
-use crate::store::usage::{self, Counted, HOUR_MS, Kind};
+use crate::store::usage::{self, Counted, Kind};
 
 impl Analytics {
     /// How many decisions of a kind a workspace used from Unix ms `start` until before `end`, both being full
@@ -10,8 +11,8 @@ impl Analytics {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn used(&self, workspace_id: &str, kind: Kind, start: i64, end: i64) -> Result<i64, Error> {
-        let hours = start.div_euclid(HOUR_MS)..end.div_euclid(HOUR_MS);
+    pub async fn used(&self, workspace_id: &str, kind: Kind, start: UnixMs, end: UnixMs) -> Result<i64, Error> {
+        let hours = start.get().div_euclid(HOUR_MS)..end.get().div_euclid(HOUR_MS);
         // Nothing moves from memory to the store between the two looks.
         let _writing = self.hourly_counts.lock().await;
         let waiting = self.recorder.take_stock(&self.clock).await?;

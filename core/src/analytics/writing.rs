@@ -6,6 +6,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use super::Analytics;
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::schedule::{Job, give_way};
 use crate::store::{keys, usage};
@@ -73,7 +74,7 @@ impl Analytics {
         committed
     }
 
-    async fn write_uses(&self, uses: &[(CompactString, i64)]) -> Result<(), Error> {
+    async fn write_uses(&self, uses: &[(CompactString, UnixMs)]) -> Result<(), Error> {
         let mut transaction = self.store.write().await?;
         keys::set_last_used(&mut transaction, uses).await?;
         transaction.commit().await

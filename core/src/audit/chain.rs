@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::Entry;
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::store::audit_logs::{self, Link};
 use crate::store::{Connection, Store, facts};
@@ -56,7 +57,7 @@ pub struct Found {
     /// `log_…`
     pub id: String,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     /// Such as `key.create`.
     pub event: String,
 }
@@ -273,7 +274,12 @@ mod tests {
         let mut previous_hash = String::new();
         let entry = |sequence| {
             // A chain that was begun by Keyrack 0.1 goes on in the newer format.
-            let entry = Entry::at(sequence, sequence * 1000, &previous_hash, if sequence < 3 { 1 } else { 2 });
+            let entry = Entry::at(
+                sequence,
+                UnixMs::new(sequence * 1000),
+                &previous_hash,
+                if sequence < 3 { 1 } else { 2 },
+            );
             previous_hash.clone_from(&entry.hash);
             entry
         };

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calendar::HOUR_MS;
 use crate::error::Error;
 use crate::metrics::Removed;
 use crate::schedule::{self, Job};
@@ -14,7 +15,7 @@ use crate::state::State;
 use crate::store::changes;
 
 /// How long a change is kept. A process that reads everything anew for nothing costs more than these rows.
-const KEPT_MS: i64 = 60 * 60 * 1000;
+const KEPT_MS: i64 = HOUR_MS;
 /// Rows per transaction, so that other writers get their turn.
 const PORTION: i64 = 1000;
 
@@ -38,7 +39,7 @@ impl Job for Forgetting {
 /// # Errors
 /// When the store does not answer.
 pub async fn forget_old(state: &Arc<State>) -> Result<u64, Error> {
-    let before = state.clock.now() - KEPT_MS;
+    let before = state.clock.now().minus(KEPT_MS);
     let workspaces = changes::workspaces_with_older(&mut *state.store.read().await?, before).await?;
     let mut count = 0;
     for workspace_id in workspaces {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Credits;
-use crate::calendar::{Calendar, Day};
+use crate::calendar::{Calendar, Day, UnixMs};
 use crate::error::Error;
 use crate::resident::Key;
 use crate::resident::balance::KnownBalance;
@@ -33,7 +33,7 @@ impl Credits {
     /// # Errors
     /// 503 when the store does not answer or too many deductions wait for it. Nothing was spent then, unless
     /// the error says that this is not known.
-    pub async fn pay(&self, key: &Arc<Key>, cost: i64, now: i64) -> Result<Payment, Error> {
+    pub async fn pay(&self, key: &Arc<Key>, cost: i64, now: UnixMs) -> Result<Payment, Error> {
         let Some(known) = key.balance.as_deref() else { return Ok(Payment::Made(None)) };
         if cost == 0 {
             return Ok(Payment::Made(self.balance(key, now).await?));
@@ -64,7 +64,7 @@ impl Credits {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn balance(&self, key: &Key, now: i64) -> Result<Option<i64>, Error> {
+    pub async fn balance(&self, key: &Key, now: UnixMs) -> Result<Option<i64>, Error> {
         let Some(known) = key.balance.as_deref() else { return Ok(None) };
         let seen = known.seen(Day::of(now));
         if let Some(seen) = seen.filter(|seen| seen.is_fresh) {
@@ -79,7 +79,7 @@ impl Credits {
         key: &Key,
         known: &KnownBalance,
         cost: i64,
-        now: i64,
+        now: UnixMs,
     ) -> Result<Option<Payment>, Error> {
         if let Some(seen) = known.seen(Day::of(now)).filter(|seen| seen.is_fresh && seen.balance < cost) {
             return Ok(Some(Payment::Refused(seen.balance)));
@@ -89,7 +89,7 @@ impl Credits {
     }
 
     /// What a deduction would find in the store, noted as known; `None` for a key that is unlimited or gone.
-    async fn look_up(&self, key: &Key, known: &KnownBalance, now: i64) -> Result<Option<i64>, Error> {
+    async fn look_up(&self, key: &Key, known: &KnownBalance, now: UnixMs) -> Result<Option<i64>, Error> {
         let version = known.version();
         let mut connection = self.store.read().await?;
         let stored = if known.awaits_refill(Day::of(now)) {

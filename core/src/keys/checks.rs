@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::calendar::UnixMs;
 use crate::keys::verdict::Verdict;
 use crate::rbac::query::Query;
 use crate::resident::FoundKey;
@@ -24,8 +25,8 @@ pub enum Check {
 /// What a key is used for, as far as these checks ask.
 #[derive(Debug)]
 pub struct Use<'a> {
-    /// When, in Unix ms.
-    pub at: i64,
+    /// When.
+    pub at: UnixMs,
     /// Where the client is, if that is known.
     pub address: Option<IpAddr>,
     /// The permissions that it takes.

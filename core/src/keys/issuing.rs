@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::links::{create_identities, create_permissions, create_roles, permission_connected, role_connected};
 use crate::audit::{Event, Target};
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::{Code, Error};
 use crate::store::apis::Api;
@@ -40,7 +41,7 @@ pub(crate) struct NewKey {
     /// Whether it may be used.
     pub(crate) enabled: bool,
     /// Unix ms.
-    pub(crate) expires_at: Option<i64>,
+    pub(crate) expires_at: Option<UnixMs>,
     /// Balance and refill.
     pub(crate) credits: Credits,
     /// Limits of this key alone.
@@ -157,7 +158,7 @@ pub(crate) fn unknown_role(name: &str) -> Error {
     )
 }
 
-fn stored(new: &NewKey, api: &Api, named: &Named, created_at: i64) -> Key {
+fn stored(new: &NewKey, api: &Api, named: &Named, created_at: UnixMs) -> Key {
     let identity_id = new.external_id.as_ref().and_then(|external_id| named.identities.get(external_id));
     Key {
         id: new.id.clone(),

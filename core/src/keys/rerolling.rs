@@ -4,6 +4,7 @@
 //! from before the first reroll, not the end that this has set; and a key that a reroll has ended already is
 //! refused with the id of the key in its place, instead of making one that is as dead.
 
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::{Code, Error};
 use crate::store::rerolls::{self, Reroll, Rerolled};
@@ -15,8 +16,8 @@ pub(crate) const LONGEST_GRACE_MS: i64 = 31_536_000_000;
 #[derive(Debug)]
 pub(crate) struct Rerolling<'a> {
     key: Rerolled<'a>,
-    /// When it ends as it stands, in Unix ms.
-    expires_at: Option<i64>,
+    /// When it ends as it stands.
+    expires_at: Option<UnixMs>,
     earlier: Option<Reroll>,
 }
 
@@ -28,7 +29,7 @@ impl<'a> Rerolling<'a> {
     pub(crate) async fn begin(
         mutation: &mut Mutation,
         key: Rerolled<'a>,
-        expires_at: Option<i64>,
+        expires_at: Option<UnixMs>,
     ) -> Result<Self, Error> {
         let now = mutation.now();
         let earlier = rerolls::find(mutation.connection(), key).await?;
@@ -41,8 +42,8 @@ impl<'a> Rerolling<'a> {
         }
     }
 
-    /// When the new key ends, in Unix ms.
-    pub(crate) fn inherited_expiry(&self) -> Option<i64> {
+    /// When the new key ends.
+    pub(crate) fn inherited_expiry(&self) -> Option<UnixMs> {
         self.earlier.as_ref().map_or(self.expires_at, |earlier| earlier.expires_before)
     }
 
@@ -54,8 +55,8 @@ impl<'a> Rerolling<'a> {
         &self,
         mutation: &mut Mutation,
         successor_id: &str,
-        due: i64,
-    ) -> Result<Option<i64>, Error> {
+        due: UnixMs,
+    ) -> Result<Option<UnixMs>, Error> {
         let ends_before = self.expires_at.is_some_and(|expires_at| expires_at <= due);
         if ends_before && self.earlier.is_none() {
             return Ok(self.expires_at);

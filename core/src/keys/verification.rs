@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::analytics::event::{self, Event};
 use crate::analytics::recorder::Recorder;
 use crate::analytics::texts::Tags;
+use crate::calendar::UnixMs;
 use crate::credits::Credits;
 use crate::credits::payment::Payment;
 use crate::error::{Code, Error, Fault};
@@ -45,8 +46,8 @@ pub struct Question<'a> {
 pub struct Noted {
     /// The request.
     pub request_id: RequestId,
-    /// When it asks, in Unix ms.
-    pub at: i64,
+    /// When it asks.
+    pub at: UnixMs,
     /// As far as they are kept.
     pub tags: Tags,
     /// When the work on it began.

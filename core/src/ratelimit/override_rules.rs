@@ -17,6 +17,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
 
+use crate::calendar::UnixMs;
+
 /// An override of a namespace's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverrideRule {
@@ -29,7 +31,7 @@ pub struct OverrideRule {
     /// The window's length in ms instead of the request's.
     pub duration_ms: i64,
     /// Unix time in ms at which it was first set.
-    pub created_at: i64,
+    pub created_at: UnixMs,
 }
 
 impl OverrideRule {
@@ -242,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn rule(pattern: &str, created_at: i64) -> OverrideRule {
+    fn rule(pattern: &str, created_at: UnixMs) -> OverrideRule {
         OverrideRule {
             id: format!("rlor_{created_at}").into(),
             pattern: pattern.into(),
@@ -254,7 +256,7 @@ mod tests {
 
     /// The pattern that applies when the given ones were set one after the other.
     fn applied(patterns: &[&str], identifier: &str) -> Option<String> {
-        let rules = patterns.iter().zip(0..).map(|(pattern, time)| rule(pattern, time)).collect();
+        let rules = patterns.iter().zip(0..).map(|(pattern, time)| rule(pattern, UnixMs::new(time))).collect();
         OverrideRules::new(rules).find(identifier).map(|rule| rule.pattern.to_string())
     }
 
@@ -321,16 +323,24 @@ mod tests {
 
     #[test]
     fn the_order_of_the_rules_does_not_matter() {
-        let forward = vec![rule("*a", 2), rule("*n*", 1), rule("*", 3), rule("*a", 0)];
+        let forward = vec![
+            rule("*a", UnixMs::new(2)),
+            rule("*n*", UnixMs::new(1)),
+            rule("*", UnixMs::new(3)),
+            rule("*a", UnixMs::new(0)),
+        ];
         let backward = forward.iter().rev().cloned().collect();
         let found = [forward, backward].map(|rules| OverrideRules::new(rules).find("banana"));
-        assert_eq!(found, [rule("*a", 0), rule("*a", 0)].map(|rule| Some(Arc::new(rule))));
+        assert_eq!(
+            found,
+            [rule("*a", UnixMs::new(0)), rule("*a", UnixMs::new(0))].map(|rule| Some(Arc::new(rule)))
+        );
     }
 
     #[test]
     fn an_empty_set_of_rules_says_so() {
         assert!(OverrideRules::default().is_empty());
-        assert!(!OverrideRules::new(vec![rule("a", 0)]).is_empty());
+        assert!(!OverrideRules::new(vec![rule("a", UnixMs::new(0))]).is_empty());
     }
 
     #[test]
@@ -372,7 +382,7 @@ mod tests {
             patterns in prop::collection::vec(("[ab*]{1,5}", 0_i64..3), 0..8),
             identifier in "[ab*]{0,6}",
         ) {
-            let rules: Vec<_> = patterns.iter().map(|(pattern, time)| rule(pattern, *time)).collect();
+            let rules: Vec<_> = patterns.iter().map(|(pattern, time)| rule(pattern, UnixMs::new(*time))).collect();
             let matching = rules.iter().filter(|rule| matches(&rule.pattern, &identifier));
             let best = matching.min_by_key(|rule| (*rule.pattern != *identifier, rule.rank()));
             let compiled = OverrideRules::new(rules.clone());
@@ -392,8 +402,8 @@ mod tests {
                 let known = known.map(|at| list.swap_remove(at));
                 if *is_put {
                     // Setting again keeps the id and the time.
-                    let rule = OverrideRule { limit: time, ..known.unwrap_or_else(|| rule(pattern, time)) };
-                    prop_assert_eq!(rules.pattern_of(&rule.id).is_some(), rule.created_at != time);
+                    let rule = OverrideRule { limit: time, ..known.unwrap_or_else(|| rule(pattern, UnixMs::new(time))) };
+                    prop_assert_eq!(rules.pattern_of(&rule.id).is_some(), rule.created_at != UnixMs::new(time));
                     rules.put(rule.clone());
                     list.push(rule);
                 } else {
@@ -411,8 +421,8 @@ mod tests {
     /// The worst set that a namespace may have, and identifiers that begin and end like all of it.
     #[test]
     fn a_thousand_patterns_are_searched_for_only_where_they_have_several_stars() {
-        let several = (0..100).map(|number| rule(&format!("a*a*a*a*a*a*Q{number:03}*z"), number));
-        let one = (100..1_000).map(|number| rule(&format!("a*{number:03}z"), number));
+        let several = (0..100).map(|number| rule(&format!("a*a*a*a*a*a*Q{number:03}*z"), UnixMs::new(number)));
+        let one = (100..1_000).map(|number| rule(&format!("a*{number:03}z"), UnixMs::new(number)));
         let rules = OverrideRules::new(several.chain(one).collect());
         let mut searched = 0;
         for number in 0..100 {
@@ -422,9 +432,9 @@ mod tests {
         assert_eq!(searched, 100 * 100);
         let found = rules.find_counting("a 500z", &mut 0).expect("there is one");
         assert_eq!(&*found.pattern, "a*500z");
-        let elsewhere = (0..1_000).map(|number| rule(&format!("user_{number:03}*x*y"), number));
+        let elsewhere = (0..1_000).map(|number| rule(&format!("user_{number:03}*x*y"), UnixMs::new(number)));
         searched = 0;
         let found = OverrideRules::new(elsewhere.collect()).find_counting("user_500 x y", &mut searched);
-        assert_eq!((found.expect("there is one").created_at, searched), (500, 1));
+        assert_eq!((found.expect("there is one").created_at, searched), (UnixMs::new(500), 1));
     }
 }

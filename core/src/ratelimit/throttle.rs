@@ -2,11 +2,10 @@
 
 use super::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use crate::authorization::{Rule, Who};
+use crate::calendar::MINUTE_MS;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Code, Error};
-
-const MINUTE_MS: i64 = 60_000;
 
 /// Where a workspace stands with its requests per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,8 @@ impl MemoryCounters {
         }
         let now = clock.now();
         let decision = self.check(&request_of(caller.workspace_id(), limit), now);
-        let reset_seconds = u64::try_from((decision.reset_ms - now).max(0)).unwrap_or_default().div_ceil(1000);
+        let reset_seconds =
+            u64::try_from((decision.reset_ms - now.get()).max(0)).unwrap_or_default().div_ceil(1000);
         let numbers = Some(Throttle { limit, remaining: decision.remaining, reset_seconds });
         let refusal = (!decision.passed).then(|| refused().retry_after(reset_seconds));
         Throttled { numbers, refusal }

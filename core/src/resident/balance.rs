@@ -94,9 +94,10 @@ impl KnownBalance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::UnixMs;
 
     fn day(number: i64) -> Day {
-        Day::of(number * 86_400_000)
+        Day::of(UnixMs::new(number * 86_400_000))
     }
 
     fn balance(known: &KnownBalance, today: Day) -> Option<i64> {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::counts::Tally;
 use super::{ById, HasId, Ratelimit};
+use crate::calendar::UnixMs;
 use crate::keys::imported;
 use crate::keys::secret::KeyHash;
 use crate::resident::balance::KnownBalance;
@@ -38,7 +39,7 @@ pub struct Access {
 }
 
 /// The expiry of keys that have none.
-pub const NEVER: i64 = i64::MAX;
+pub const NEVER: UnixMs = UnixMs::new(i64::MAX);
 
 /// A key with all that its verification needs but its balance, which the store decides on.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub struct Key {
     /// Whether it may be used.
     pub enabled: bool,
     /// Unix ms after which it is refused; [`NEVER`] when never. An `Option` would take twice the room.
-    pub expires_at: i64,
+    pub expires_at: UnixMs,
     /// What is known of its balance; `None` for an unlimited key.
     pub balance: Option<Box<KnownBalance>>,
     /// What it holds.
@@ -94,7 +95,7 @@ pub(super) struct KeyRow<'a> {
     pub(super) identity_id: Option<&'a str>,
     pub(super) meta: Option<Box<RawValue>>,
     pub(super) enabled: bool,
-    pub(super) expires_at: Option<i64>,
+    pub(super) expires_at: Option<UnixMs>,
 }
 
 /// What belongs to a key besides its row.

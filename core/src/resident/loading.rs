@@ -14,6 +14,7 @@ use super::keys::{Access, Belongings, KeyRow, Keys, Sharing};
 use super::limits::check_limit;
 use super::unreadable::read_meta;
 use super::{Identity, Ratelimit};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::readable::left_out;
@@ -353,7 +354,7 @@ impl Portion {
             identity_id: row.text_or_null(6)?,
             meta: read_meta(row.text_or_null(7)?)?,
             enabled: flag(row.number(8)?)?,
-            expires_at: row.number_or_null(9)?,
+            expires_at: row.number_or_null(9)?.map(UnixMs::new),
         };
         if self.holdings.unreadable.contains(row.id) {
             return Err(Error::unexpected("something that belongs to it cannot be read"));

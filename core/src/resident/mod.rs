@@ -24,6 +24,7 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 use serde_json::value::RawValue;
 
+use crate::calendar::UnixMs;
 use crate::caller::RootKey;
 use crate::error::Error;
 use crate::keys::address_list::AddressList;
@@ -145,7 +146,7 @@ impl Resident {
 
     /// The uses of root keys that are not written yet, in Unix ms by id: two processes that write them do not wait in a
     /// circle.
-    pub(crate) fn unwritten_uses(&self) -> Vec<(String, i64)> {
+    pub(crate) fn unwritten_uses(&self) -> Vec<(String, UnixMs)> {
         let keys = self.root_keys.all().into_iter();
         let mut unwritten: Vec<_> =
             keys.filter_map(|key| Some((key.id.clone(), key.last_use.unwritten()?))).collect();
@@ -154,7 +155,7 @@ impl Resident {
     }
 
     /// Notes that these uses are written.
-    pub(crate) fn uses_are_written(&self, uses: &[(String, i64)]) {
+    pub(crate) fn uses_are_written(&self, uses: &[(String, UnixMs)]) {
         for (id, at) in uses {
             if let Some(key) = self.root_keys.get_by_id(id) {
                 key.last_use.is_written(*at);

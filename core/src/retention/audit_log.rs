@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ROLE;
 use crate::audit::Actor;
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::Error;
 use crate::metrics::Removed;
@@ -17,7 +18,12 @@ use crate::store::audit_logs;
 const PORTION: i64 = 500;
 
 /// Removes the entries of a workspace from before a Unix ms that nothing younger precedes.
-pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64, now: i64) -> Result<(), Error> {
+pub(super) async fn remove(
+    state: &Arc<State>,
+    workspace_id: &str,
+    before: UnixMs,
+    now: UnixMs,
+) -> Result<(), Error> {
     while !due(&mut *state.store.read().await?, workspace_id, before, now).await?.is_empty() {
         let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         // Again, now that no other process can remove it.
@@ -33,7 +39,12 @@ pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64, 
     Ok(())
 }
 
-async fn due(connection: &mut Connection, workspace_id: &str, before: i64, now: i64) -> Result<Vec<Entry>, Error> {
+async fn due(
+    connection: &mut Connection,
+    workspace_id: &str,
+    before: UnixMs,
+    now: UnixMs,
+) -> Result<Vec<Entry>, Error> {
     let first = audit_logs::after(connection, workspace_id, i64::MIN, 1).await?;
     if first.iter().all(|entry| is_young(entry, before, now)) {
         return Ok(Vec::new());
@@ -53,12 +64,12 @@ async fn due(connection: &mut Connection, workspace_id: &str, before: i64, now: 
 /// How many entries are due, of the oldest of a log in their order.
 ///
 /// An entry from the future was written by a clock that was wrong: it is as old as the one after it.
-fn count_due(oldest: &[Entry], before: i64, now: i64) -> usize {
+fn count_due(oldest: &[Entry], before: UnixMs, now: UnixMs) -> usize {
     let due = oldest.iter().take_while(|entry| !is_young(entry, before, now));
     due.enumerate().filter(|(_, entry)| entry.time < before).last().map_or(0, |(at, _)| at + 1)
 }
 
-fn is_young(entry: &Entry, before: i64, now: i64) -> bool {
+fn is_young(entry: &Entry, before: UnixMs, now: UnixMs) -> bool {
     (before..=now).contains(&entry.time)
 }
 
@@ -67,14 +78,14 @@ mod tests {
     use super::*;
 
     fn entry((time, sequence): (i64, i64)) -> Entry {
-        Entry::at(sequence, time, "", 2)
+        Entry::at(sequence, UnixMs::new(time), "", 2)
     }
 
     #[test]
     fn only_a_beginning_is_due() {
         let due = |times: &[i64]| {
             let entries: Vec<Entry> = times.iter().copied().zip(1..).map(entry).collect();
-            count_due(&entries, 100, 200)
+            count_due(&entries, UnixMs::new(100), UnixMs::new(200))
         };
         assert_eq!(due(&[]), 0);
         assert_eq!(due(&[100, 101]), 0);

@@ -9,8 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::DAY_MS;
-use crate::clock::rfc3339;
+use crate::calendar::{DAY_MS, HOUR_MS, UnixMs};
 use crate::error::Error;
 use crate::state::State;
 use crate::store::facts;
@@ -18,14 +17,14 @@ use crate::store::facts;
 /// Between two steps.
 pub(super) const PERIOD: Duration = Duration::from_secs(10 * 60);
 /// How far the believed time moves in one step.
-const STEP_MS: i64 = 4 * 60 * 60 * 1000;
+const STEP_MS: i64 = 4 * HOUR_MS;
 const FACT: &str = "believed time";
 
 /// The believed time, as this process follows it.
 #[derive(Debug, Default)]
 pub struct BelievedTime {
-    /// What was stored when this process looked last, in Unix ms.
-    stored: Option<i64>,
+    /// What was stored when this process looked last.
+    stored: Option<UnixMs>,
     is_far: bool,
 }
 
@@ -38,13 +37,13 @@ impl BelievedTime {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn advance(&mut self, state: &Arc<State>) -> Result<Option<i64>, Error> {
+    pub async fn advance(&mut self, state: &Arc<State>) -> Result<Option<UnixMs>, Error> {
         let now = state.clock.now();
         let mut transaction = state.store.write().await?;
         let text = facts::find(&mut transaction, FACT).await?;
-        let stored = text.as_ref().and_then(|text| text.parse::<i64>().ok());
+        let stored = text.as_ref().and_then(|text| text.parse().ok()).map(UnixMs::new);
         let Some(stored) = stored else {
-            facts::insert(&mut transaction, FACT, &now.to_string()).await?;
+            facts::insert(&mut transaction, FACT, &now.get().to_string()).await?;
             transaction.commit().await?;
             self.stored = Some(now);
             return Ok(None);
@@ -52,7 +51,7 @@ impl BelievedTime {
         let mut believed = stored;
         if self.stored == Some(stored) {
             let next = follow(stored, now);
-            if facts::change(&mut transaction, FACT, &stored.to_string(), &next.to_string()).await? {
+            if facts::change(&mut transaction, FACT, &stored.get().to_string(), &next.get().to_string()).await? {
                 believed = next;
             }
         }
@@ -62,12 +61,12 @@ impl BelievedTime {
         Ok(Some(believed.min(now)))
     }
 
-    fn warn_of_distance(&mut self, believed: i64, now: i64) {
-        let is_far = (now - believed).abs() > DAY_MS;
+    fn warn_of_distance(&mut self, believed: UnixMs, now: UnixMs) {
+        let is_far = now.since(believed).abs() > DAY_MS;
         if is_far && !self.is_far {
             tracing::warn!(
-                clock = rfc3339(now),
-                retention = rfc3339(believed.min(now)),
+                clock = %now,
+                retention = %believed.min(now),
                 "the clock is not where it was: the program did not run for a while, or the clock was moved. \
                  Retention, if any is set, follows it by a day per hour; if the clock is wrong, put it right now"
             );
@@ -76,8 +75,8 @@ impl BelievedTime {
     }
 }
 
-fn follow(believed: i64, clock: i64) -> i64 {
-    clock.clamp(believed.saturating_sub(STEP_MS), believed.saturating_add(STEP_MS))
+fn follow(believed: UnixMs, clock: UnixMs) -> UnixMs {
+    clock.clamp(believed.minus(STEP_MS), believed.plus(STEP_MS))
 }
 
 #[cfg(test)]
@@ -95,7 +94,7 @@ mod tests {
             (start - 600_000, start - 600_000),
             (0, start - STEP_MS),
         ] {
-            assert_eq!(follow(start, clock), expected, "{clock}");
+            assert_eq!(follow(UnixMs::new(start), UnixMs::new(clock)), UnixMs::new(expected), "{clock}");
         }
     }
 }

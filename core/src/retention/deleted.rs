@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{PORTION, ROLE};
 use crate::audit::Actor;
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::Error;
 use crate::metrics::Removed;
@@ -16,7 +17,7 @@ use crate::store::subject::Subject;
 use crate::store::{keys, tombstones};
 
 /// Removes what was deleted in a workspace before a Unix ms.
-pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<(), Error> {
+pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: UnixMs) -> Result<(), Error> {
     while tombstones::any(&mut *state.store.read().await?, workspace_id, before).await? {
         let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         let Portion { removed, unlinked } = remove_portion(&mut mutation, before).await?;
@@ -42,7 +43,7 @@ struct Portion {
 }
 
 /// What refers to something goes before it.
-async fn remove_portion(mutation: &mut Mutation, before: i64) -> Result<Portion, Error> {
+async fn remove_portion(mutation: &mut Mutation, before: UnixMs) -> Result<Portion, Error> {
     let workspace = mutation.workspace_id().to_owned();
     let connection = mutation.connection();
     let keys = tombstones::keys(connection, &workspace, before, PORTION).await?;

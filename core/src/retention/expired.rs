@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{PORTION, ROLE};
 use crate::audit::{Actor, Event, Target};
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
-use crate::clock::rfc3339;
 use crate::error::Error;
 use crate::metrics::Removed;
 use crate::root_keys::root_key_target;
@@ -15,7 +15,7 @@ use crate::store::subject::Subject;
 use crate::store::{keys, root_keys};
 
 /// Removes the keys of a workspace that expired before a Unix ms.
-pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<(), Error> {
+pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: UnixMs) -> Result<(), Error> {
     while is_due(state, workspace_id, before).await? {
         let mut mutation = Mutation::begin_as(state, workspace_id, Actor::system(ROLE)).await?;
         mutation.correlate();
@@ -33,19 +33,19 @@ pub(super) async fn remove(state: &Arc<State>, workspace_id: &str, before: i64) 
     Ok(())
 }
 
-async fn is_due(state: &Arc<State>, workspace_id: &str, before: i64) -> Result<bool, Error> {
+async fn is_due(state: &Arc<State>, workspace_id: &str, before: UnixMs) -> Result<bool, Error> {
     let mut connection = state.store.read().await?;
     Ok(!keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty()
         || !root_keys::expired(&mut connection, workspace_id, before, 1).await?.is_empty())
 }
 
-async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
+async fn remove_keys(mutation: &mut Mutation, before: UnixMs) -> Result<u64, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let expired = keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     let removed = keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
-        let (id, at, known) = (key.id, rfc3339(key.expired_at), key.known_as);
+        let (id, at, known) = (key.id, key.expired_at, key.known_as);
         let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
         mutation.record(event.on(Target::key(
             &id,
@@ -58,13 +58,13 @@ async fn remove_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error>
     Ok(removed)
 }
 
-async fn remove_root_keys(mutation: &mut Mutation, before: i64) -> Result<u64, Error> {
+async fn remove_root_keys(mutation: &mut Mutation, before: UnixMs) -> Result<u64, Error> {
     let workspace_id = mutation.workspace_id().to_owned();
     let expired = root_keys::expired(mutation.connection(), &workspace_id, before, PORTION).await?;
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     let removed = root_keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
-        let at = key.expires_at.map(rfc3339).unwrap_or_default();
+        let at = key.expires_at.map(|at| at.to_string()).unwrap_or_default();
         let description = format!("Permanently deleted root key {}, which expired at {at}", key.id);
         mutation.record(Event::new("rootKey.delete", description).on(root_key_target(&key)));
         mutation.touch(Subject::RootKey(key.id));

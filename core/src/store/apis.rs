@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{self, Found, Part};
 use super::readable::readable;
 use super::{Connection, Only, delete_of, flag, mark_deleted, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// An API as stored.
@@ -78,7 +79,7 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<A
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, api: &Api, now: i64) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, api: &Api, now: UnixMs) -> Result<(), Error> {
     sqlx::query("INSERT INTO apis (id, workspace_id, name, key_space_id, created_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(api.id.clone())
         .bind(api.workspace_id.clone())
@@ -94,7 +95,7 @@ pub async fn insert(connection: &mut Connection, api: &Api, now: i64) -> Result<
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, api: &Api, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, api: &Api, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "UPDATE apis SET name = $2, delete_protection = $3, ip_whitelist = $4, default_prefix = $5, \
          default_bytes = $6, store_encrypted_keys = $7, updated_at = $8 WHERE id = $1",
@@ -120,7 +121,7 @@ const PORTION: i64 = 1000;
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     remove_plaintexts(connection, id, "").await?;
     mark_deleted(connection, "apis", id, now).await
 }

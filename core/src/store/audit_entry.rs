@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::calendar::UnixMs;
+
 /// The format of new entries.
 pub(crate) const FORMAT: i64 = 2;
 
@@ -21,7 +23,7 @@ pub struct Filed {
     /// Its workspace.
     pub workspace_id: String,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     /// Its place in the chain.
     pub sequence: i64,
     /// Who did it.
@@ -40,7 +42,7 @@ pub struct Entry {
     /// Its place in the chain of its workspace, from 1.
     pub sequence: i64,
     /// Unix ms.
-    pub time: i64,
+    pub time: UnixMs,
     /// Such as `key.create`.
     pub event: String,
     /// A sentence that names the ids.
@@ -135,7 +137,7 @@ impl Entry {
 #[cfg(test)]
 impl Entry {
     /// An entry at a place in the chain of `ws_1`, for tests.
-    pub(crate) fn at(sequence: i64, time: i64, previous_hash: &str, format: i64) -> Entry {
+    pub(crate) fn at(sequence: i64, time: UnixMs, previous_hash: &str, format: i64) -> Entry {
         let mut entry = Entry {
             id: format!("log_{sequence}"),
             workspace_id: "ws_1".to_owned(),
@@ -166,7 +168,7 @@ mod tests {
     /// Computed by another program from what the top of this file says.
     #[test]
     fn a_hash_is_made_as_its_format_says() {
-        let mut entry = Entry::at(1, 1000, "", 1);
+        let mut entry = Entry::at(1, UnixMs::new(1000), "", 1);
         entry.description = "Created „k“".to_owned();
         entry.actor = r#"{"id":"setup","type":"system"}"#.to_owned();
         entry.targets = r#"[{"type":"key","id":"key_1"}]"#.to_owned();

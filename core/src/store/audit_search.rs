@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Connection;
 use super::audit_logs::{ENTRIES, read};
 use super::rows::is_postgres;
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::store::audit_entry::Entry;
 
@@ -31,13 +32,13 @@ pub struct Wanted {
     /// Which door it came through, as in `actor.meta.via`; empty for plain HTTP.
     pub via: Option<String>,
     /// Unix ms, inclusive.
-    pub start: Option<i64>,
+    pub start: Option<UnixMs>,
     /// Unix ms, exclusive.
-    pub end: Option<i64>,
+    pub end: Option<UnixMs>,
 }
 
 /// Where an entry is in the order of a search: its time, and its place in the chain.
-type Position = (i64, i64);
+type Position = (UnixMs, i64);
 
 /// The index that a search goes through.
 enum Way<'a> {
@@ -121,7 +122,8 @@ pub async fn list(
     let count = if wanted.picks() { (LOOKED_AT / ways.len()).max(limit + 1) } else { limit + 1 };
     let (mut looked_at, mut next) = (Vec::new(), None::<Entry>);
     for way in &ways {
-        let mut found = portion(connection, workspace_id, way, from, wanted.start.unwrap_or(0), count).await?;
+        let mut found =
+            portion(connection, workspace_id, way, from, wanted.start.unwrap_or_default(), count).await?;
         // There may be more on this way: what is as old as its last row, or older, is for the next page.
         if found.len() == count
             && let Some(last) = found.pop()
@@ -153,9 +155,9 @@ async fn start(
     connection: &mut Connection,
     workspace_id: &str,
     cursor: &str,
-    end: Option<i64>,
+    end: Option<UnixMs>,
 ) -> Result<Option<Position>, Error> {
-    let newest = end.map_or((i64::MAX, i64::MAX), |end| (end.saturating_sub(1), i64::MAX));
+    let newest = end.map_or((UnixMs::new(i64::MAX), i64::MAX), |end| (end.minus(1), i64::MAX));
     if cursor.is_empty() {
         return Ok(Some(newest));
     }
@@ -168,7 +170,7 @@ async fn portion(
     workspace_id: &str,
     way: &Way<'_>,
     (time, sequence): Position,
-    start: i64,
+    start: UnixMs,
     count: usize,
 ) -> Result<Vec<Entry>, Error> {
     let (text, value) = query_of(way, is_postgres(connection));

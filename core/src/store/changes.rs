@@ -5,6 +5,7 @@ use sqlx::Row as _;
 
 use super::Connection;
 use super::rows::{self, To};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::store::subject::Subject;
 
@@ -20,7 +21,7 @@ pub async fn insert(
     to: impl Into<To<'_>>,
     workspace_id: &str,
     generation: i64,
-    now: i64,
+    now: UnixMs,
     subjects: &[Subject],
 ) -> Result<(), Error> {
     const COLUMNS: [&str; 6] = ["workspace_id", "generation", "position", "subject_kind", "subject_id", "time"];
@@ -94,7 +95,7 @@ pub async fn after(connection: &mut Connection, workspace_id: &str, known: i64) 
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn workspaces_with_older(connection: &mut Connection, before: i64) -> Result<Vec<String>, Error> {
+pub async fn workspaces_with_older(connection: &mut Connection, before: UnixMs) -> Result<Vec<String>, Error> {
     let rows = sqlx::query("SELECT DISTINCT workspace_id FROM changes WHERE time < $1")
         .bind(before)
         .fetch_all(connection)
@@ -111,7 +112,7 @@ pub async fn workspaces_with_older(connection: &mut Connection, before: i64) -> 
 pub async fn forget(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let row = sqlx::query(

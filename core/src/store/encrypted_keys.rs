@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{Connection, Only, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// The data key of a workspace, sealed under a master key.
@@ -67,7 +68,7 @@ pub async fn data_keys_of(connection: &mut Connection, workspace_id: &str) -> Re
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert_data_key(connection: &mut Connection, data_key: &DataKey, now: i64) -> Result<(), Error> {
+pub async fn insert_data_key(connection: &mut Connection, data_key: &DataKey, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO data_keys (id, workspace_id, master_key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5)",
     )
@@ -85,7 +86,7 @@ pub async fn insert_data_key(connection: &mut Connection, data_key: &DataKey, no
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update_data_key(connection: &mut Connection, data_key: &DataKey, now: i64) -> Result<(), Error> {
+pub async fn update_data_key(connection: &mut Connection, data_key: &DataKey, now: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE data_keys SET master_key_id = $2, sealed = $3, updated_at = $4 WHERE id = $1")
         .bind(data_key.id.clone())
         .bind(data_key.master_key_id.clone())
@@ -100,7 +101,7 @@ pub async fn update_data_key(connection: &mut Connection, data_key: &DataKey, no
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, key: &EncryptedKey, now: i64) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, key: &EncryptedKey, now: UnixMs) -> Result<(), Error> {
     sqlx::query("INSERT INTO encrypted_keys (key_id, data_key_id, sealed, created_at) VALUES ($1, $2, $3, $4)")
         .bind(key.key_id.clone())
         .bind(key.data_key_id.clone())

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{self, Found, Part};
 use super::rows::To;
 use super::{Connection, Only, mark_deleted, rows, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A live identity as stored.
@@ -87,7 +88,7 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<I
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(to: impl Into<To<'_>>, identities: &[Identity], now: i64) -> Result<(), Error> {
+pub async fn insert(to: impl Into<To<'_>>, identities: &[Identity], now: UnixMs) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["id", "workspace_id", "external_id", "meta", "created_at"];
     rows::insert(to, "identities", &COLUMNS, "", identities, |row, identity| {
         row.bind(identity.id.clone())
@@ -103,7 +104,7 @@ pub async fn insert(to: impl Into<To<'_>>, identities: &[Identity], now: i64) ->
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, identity: &Identity, now: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE identities SET meta = $2, updated_at = $3 WHERE id = $1")
         .bind(identity.id.clone())
         .bind(identity.meta.clone())
@@ -118,7 +119,7 @@ pub async fn update(connection: &mut Connection, identity: &Identity, now: i64) 
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, identity: &Identity, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, identity: &Identity, now: UnixMs) -> Result<(), Error> {
     let older =
         "SELECT id FROM identities WHERE workspace_id = $1 AND external_id = $2 AND deleted_at IS NOT NULL";
     for text in [

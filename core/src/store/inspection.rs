@@ -3,6 +3,7 @@
 use sqlx::{Connection as _, Row as _};
 
 use super::{Connection, Location, Only, encrypted_keys, file, migrations, root_keys};
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error};
 use crate::keys::secret::KeyHash;
 
@@ -79,11 +80,11 @@ impl Inspection {
         Ok(if missing == 0 { Condition::Ready } else { Condition::Behind(missing) })
     }
 
-    /// When the newest entry of the audit log was written, in Unix ms.
+    /// When the newest entry of the audit log was written.
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn newest_entry(&mut self) -> Result<Option<i64>, Error> {
+    pub async fn newest_entry(&mut self) -> Result<Option<UnixMs>, Error> {
         let row = sqlx::query("SELECT MAX(time) AS newest FROM audit_logs").fetch_one(&mut self.0).await?;
         Ok(row.try_get("newest")?)
     }
@@ -108,7 +109,7 @@ impl Inspection {
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn standing(&mut self, hash: KeyHash, now: i64) -> Result<Standing, Error> {
+    pub async fn standing(&mut self, hash: KeyHash, now: UnixMs) -> Result<Standing, Error> {
         let hash = hash.to_base64();
         let known = root_keys::live(&mut self.0, Only::All).await?.into_iter().find(|key| key.hash == hash);
         Ok(match known {

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::readable::readable;
 use super::{Connection, Only, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A migration as stored.
@@ -17,7 +18,7 @@ pub struct KeyMigration {
     /// Name of the algorithm, as [`crate::keys::imported::Algorithm`] reads it.
     pub algorithm: String,
     /// Unix ms.
-    pub created_at: i64,
+    pub created_at: UnixMs,
 }
 
 fn read(row: &AnyRow) -> Result<KeyMigration, sqlx::Error> {

@@ -13,6 +13,7 @@ use super::rows::To;
 use super::{
     Connection, Only, VALUES_PER_STATEMENT, delete_of, flag, mark_deleted, placeholders, root_keys, rows, select,
 };
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 pub use links::{
@@ -44,13 +45,13 @@ pub struct Key {
     /// Whether it may be used.
     pub enabled: bool,
     /// Unix ms.
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<UnixMs>,
     /// Unix ms.
-    pub last_used_at: Option<i64>,
+    pub last_used_at: Option<UnixMs>,
     /// Unix ms.
-    pub created_at: i64,
+    pub created_at: UnixMs,
     /// Unix ms.
-    pub updated_at: Option<i64>,
+    pub updated_at: Option<UnixMs>,
     /// Credits and their refill.
     pub credits: super::credits::Credits,
 }
@@ -251,7 +252,7 @@ pub async fn settle(
     id: &str,
     hash: &str,
     start: &str,
-    now: i64,
+    now: UnixMs,
 ) -> Result<(), Error> {
     sqlx::query(
         "UPDATE keys SET hash = $2, start = $3, pending_migration_id = NULL, updated_at = $4 WHERE id = $1",
@@ -269,7 +270,7 @@ pub async fn settle(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, key: &Key, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "UPDATE keys SET name = $2, identity_id = $3, meta = $4, enabled = $5, expires_at = $6, updated_at = $7 \
          WHERE id = $1",
@@ -290,7 +291,7 @@ pub async fn update(connection: &mut Connection, key: &Key, now: i64) -> Result<
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, i64)]) -> Result<(), Error> {
+pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, UnixMs)]) -> Result<(), Error> {
     let mut ids: Vec<&str> = uses.iter().map(|(id, _)| id.as_str()).collect();
     rows::lock(connection, "keys", "id", &mut ids).await?;
     for portion in uses.chunks(VALUES_PER_STATEMENT / 2) {
@@ -315,7 +316,7 @@ pub async fn set_last_used(connection: &mut Connection, uses: &[(CompactString, 
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     delete_of(connection, "encrypted_keys", "key_id", &[id.to_owned()]).await?;
     mark_deleted(connection, "keys", id, now).await
 }
@@ -370,7 +371,7 @@ pub struct Expired {
     /// `key_…`
     pub id: String,
     /// Unix ms.
-    pub expired_at: i64,
+    pub expired_at: UnixMs,
     /// What people know it by.
     pub known_as: KnownAs,
 }
@@ -382,7 +383,7 @@ pub struct Expired {
 pub async fn expired(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<Vec<Expired>, Error> {
     let rows = sqlx::query(
@@ -408,7 +409,7 @@ pub async fn expired(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn touch_updated(connection: &mut Connection, ids: &mut [&str], now: i64) -> Result<(), Error> {
+pub async fn touch_updated(connection: &mut Connection, ids: &mut [&str], now: UnixMs) -> Result<(), Error> {
     rows::lock(connection, "keys", "id", ids).await?;
     for portion in ids.chunks(VALUES_PER_STATEMENT) {
         let text = format!("UPDATE keys SET updated_at = $1 WHERE id IN ({})", placeholders(2, portion.len()));

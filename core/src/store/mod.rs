@@ -63,6 +63,7 @@ use migrations::start_fault;
 pub use transaction::Transaction;
 use transaction::{Turn, Writers};
 
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error, WriteFault};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -435,7 +436,12 @@ async fn find_named<T>(
 }
 
 /// Marks a row of a table as deleted.
-async fn mark_deleted(connection: &mut Connection, table: &'static str, id: &str, now: i64) -> Result<(), Error> {
+async fn mark_deleted(
+    connection: &mut Connection,
+    table: &'static str,
+    id: &str,
+    now: UnixMs,
+) -> Result<(), Error> {
     sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE {table} SET deleted_at = $2 WHERE id = $1")))
         .bind(id.to_owned())
         .bind(now)

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{self, Found, Part};
 use super::readable::readable;
 use super::{Connection, Only, find_named, mark_deleted, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A namespace as stored, deleted ones included: their names stay reserved.
@@ -57,7 +58,7 @@ pub async fn find(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, namespace: &Namespace, now: i64) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, namespace: &Namespace, now: UnixMs) -> Result<(), Error> {
     sqlx::query("INSERT INTO ratelimit_namespaces (id, workspace_id, name, created_at) VALUES ($1, $2, $3, $4)")
         .bind(namespace.id.clone())
         .bind(namespace.workspace_id.clone())
@@ -72,7 +73,7 @@ pub async fn insert(connection: &mut Connection, namespace: &Namespace, now: i64
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     mark_deleted(connection, "ratelimit_namespaces", id, now).await
 }
 
@@ -80,7 +81,7 @@ pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn revive(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn revive(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE ratelimit_namespaces SET deleted_at = NULL, updated_at = $1 WHERE id = $2")
         .bind(now)
         .bind(id.to_owned())
@@ -97,7 +98,7 @@ pub struct Listed {
     /// Unique in the workspace, any characters.
     pub name: String,
     /// Unix ms.
-    pub created_at: i64,
+    pub created_at: UnixMs,
 }
 
 /// A part of the live namespaces of a workspace, in the order of ids; a search looks into ids and names.

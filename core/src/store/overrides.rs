@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::readable::{left_out, meaningless, readable};
 use super::{Connection, Only, mark_deleted, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 use crate::ratelimit::override_rules::{self, OverrideRule};
 
@@ -185,7 +186,7 @@ pub async fn set(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     mark_deleted(connection, "ratelimit_overrides", id, now).await
 }
 
@@ -193,7 +194,11 @@ pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete_of_namespace(connection: &mut Connection, namespace_id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete_of_namespace(
+    connection: &mut Connection,
+    namespace_id: &str,
+    now: UnixMs,
+) -> Result<(), Error> {
     sqlx::query("UPDATE ratelimit_overrides SET deleted_at = $1 WHERE namespace_id = $2 AND deleted_at IS NULL")
         .bind(now)
         .bind(namespace_id.to_owned())

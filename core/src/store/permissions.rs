@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{self, Found, Part};
 use super::rows::To;
 use super::{Connection, Only, VALUES_PER_STATEMENT, find_named, placeholders, rows, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A permission as stored.
@@ -117,7 +118,7 @@ pub async fn insert(
     to: impl Into<To<'_>>,
     workspace_id: &str,
     permissions: &[Permission],
-    now: i64,
+    now: UnixMs,
 ) -> Result<(), Error> {
     const COLUMNS: [&str; 6] = ["id", "workspace_id", "slug", "name", "description", "created_at"];
     rows::insert(to, "permissions", &COLUMNS, "", permissions, |row, permission| {
@@ -135,7 +136,7 @@ pub async fn insert(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, permission: &Permission, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, permission: &Permission, now: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE permissions SET slug = $2, name = $3, description = $4, updated_at = $5 WHERE id = $1")
         .bind(permission.id.clone())
         .bind(permission.slug.clone())

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::rows::To;
 use super::{Connection, Only, flag, rows, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// Who owns a limit.
@@ -77,7 +78,7 @@ pub async fn insert(
     to: impl Into<To<'_>>,
     workspace_id: &str,
     limits: &[(&Owner, &Ratelimit)],
-    now: i64,
+    now: UnixMs,
 ) -> Result<(), Error> {
     const COLUMNS: [&str; 9] = [
         "id",
@@ -112,7 +113,7 @@ pub async fn insert(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, limit: &Ratelimit, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, limit: &Ratelimit, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "UPDATE ratelimits SET limit_count = $2, duration_ms = $3, auto_apply = $4, updated_at = $5 WHERE id = $1",
     )

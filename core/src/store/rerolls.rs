@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 
 use super::Connection;
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A key that may be rerolled.
@@ -36,7 +37,7 @@ pub struct Reroll {
     /// The id of the key in its place.
     pub successor_id: String,
     /// The expiry that the key had before, in Unix ms; `None` when it had none.
-    pub expires_before: Option<i64>,
+    pub expires_before: Option<UnixMs>,
 }
 
 /// The last reroll that ends a key, if one does.
@@ -65,9 +66,9 @@ pub async fn find(connection: &mut Connection, key: Rerolled<'_>) -> Result<Opti
 pub async fn end(
     connection: &mut Connection,
     key: Rerolled<'_>,
-    expires_at: Option<i64>,
+    expires_at: Option<UnixMs>,
     reroll: Reroll,
-    now: i64,
+    now: UnixMs,
 ) -> Result<(), Error> {
     let table = key.table();
     let text = format!(

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{self, Found, Part};
 use super::rows::To;
 use super::{Connection, VALUES_PER_STATEMENT, find_named, placeholders, rows};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A role as stored.
@@ -90,7 +91,7 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<R
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(to: impl Into<To<'_>>, workspace_id: &str, roles: &[Role], now: i64) -> Result<(), Error> {
+pub async fn insert(to: impl Into<To<'_>>, workspace_id: &str, roles: &[Role], now: UnixMs) -> Result<(), Error> {
     const COLUMNS: [&str; 5] = ["id", "workspace_id", "name", "description", "created_at"];
     rows::insert(to, "roles", &COLUMNS, "", roles, |row, role| {
         row.bind(role.id.clone())
@@ -127,7 +128,7 @@ pub async fn unlink_permissions(connection: &mut Connection, role_id: &str, ids:
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, role: &Role, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, role: &Role, now: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE roles SET name = $2, description = $3, updated_at = $4 WHERE id = $1")
         .bind(role.id.clone())
         .bind(role.name.clone())

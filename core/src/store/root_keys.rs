@@ -7,6 +7,7 @@ use super::audit_logs::{HEAD, Link};
 use super::readable::{meaningless, readable};
 use super::workspaces::NEXT_GENERATION;
 use super::{Connection, Only, delete_of, flag, mark_deleted, select};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// A live root key as stored.
@@ -33,7 +34,7 @@ pub struct RootKey {
     /// Whether it may be used.
     pub enabled: bool,
     /// Unix ms.
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<UnixMs>,
 }
 
 const LIVE: &str = "SELECT id, workspace_id, hash, start, ending, name, permissions, operator, bootstrap, \
@@ -75,7 +76,7 @@ pub struct Standing {
     /// Whether it may be used.
     pub enabled: bool,
     /// Unix ms.
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<UnixMs>,
     /// Whether it may administer workspaces.
     pub operator: bool,
     /// Permission texts.
@@ -173,7 +174,7 @@ pub async fn owner_of_hash(connection: &mut Connection, hash: &str) -> Result<Op
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, key: &RootKey, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO root_keys (id, workspace_id, hash, start, ending, name, permissions, operator, bootstrap, \
          enabled, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -199,7 +200,7 @@ pub async fn insert(connection: &mut Connection, key: &RootKey, now: i64) -> Res
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: &str, now: UnixMs) -> Result<(), Error> {
     mark_deleted(connection, "root_keys", id, now).await
 }
 
@@ -211,7 +212,7 @@ pub async fn delete(connection: &mut Connection, id: &str, now: i64) -> Result<(
 pub async fn expired(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<Vec<RootKey>, Error> {
     let text = format!("{LIVE} AND workspace_id = $1 AND expires_at < $2 AND bootstrap = 0 LIMIT $3");
@@ -253,9 +254,9 @@ pub struct Listed {
     /// As stored.
     pub key: RootKey,
     /// Unix ms.
-    pub created_at: i64,
+    pub created_at: UnixMs,
     /// Unix ms, some seconds behind; `None` when never.
-    pub last_used_at: Option<i64>,
+    pub last_used_at: Option<UnixMs>,
 }
 
 /// Live root keys of a workspace from `cursor` on, in the order of ids.
@@ -287,7 +288,7 @@ pub async fn list(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, key: &RootKey, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, key: &RootKey, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "UPDATE root_keys SET name = $2, enabled = $3, permissions = $4, expires_at = $5, updated_at = $6 \
          WHERE id = $1",
@@ -307,7 +308,7 @@ pub async fn update(connection: &mut Connection, key: &RootKey, now: i64) -> Res
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn set_last_used(connection: &mut Connection, id: &str, at: i64) -> Result<(), Error> {
+pub async fn set_last_used(connection: &mut Connection, id: &str, at: UnixMs) -> Result<(), Error> {
     sqlx::query("UPDATE root_keys SET last_used_at = $2 WHERE id = $1 AND COALESCE(last_used_at, 0) < $2")
         .bind(id.to_owned())
         .bind(at)

@@ -6,13 +6,14 @@
 use sqlx::Row as _;
 
 use super::{Connection, delete_of};
+use crate::calendar::UnixMs;
 use crate::error::Error;
 
 /// Whether a workspace has such rows.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn any(connection: &mut Connection, workspace_id: &str, before: i64) -> Result<bool, Error> {
+pub async fn any(connection: &mut Connection, workspace_id: &str, before: UnixMs) -> Result<bool, Error> {
     let text = "SELECT id FROM keys WHERE workspace_id = $1 AND deleted_at < $2 \
                 UNION ALL SELECT id FROM apis WHERE workspace_id = $1 AND deleted_at < $2 \
                 UNION ALL SELECT id FROM identities WHERE workspace_id = $1 AND deleted_at < $2 \
@@ -30,7 +31,7 @@ pub async fn any(connection: &mut Connection, workspace_id: &str, before: i64) -
 pub async fn keys(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<Vec<String>, Error> {
     let deleted = "SELECT id FROM keys WHERE workspace_id = $1 AND deleted_at < $2 LIMIT $3";
@@ -50,7 +51,7 @@ pub async fn keys(
 pub async fn unlink_identities(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let done = sqlx::query(
@@ -72,7 +73,7 @@ pub async fn unlink_identities(
 pub async fn remove_identities(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let text = "SELECT i.id FROM identities i WHERE i.workspace_id = $1 AND i.deleted_at < $2 \
@@ -89,7 +90,7 @@ pub async fn remove_identities(
 pub async fn remove_apis(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let text = "SELECT a.id FROM apis a WHERE a.workspace_id = $1 AND a.deleted_at < $2 \
@@ -105,7 +106,7 @@ pub async fn remove_apis(
 pub async fn remove_overrides(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let deleted = "SELECT id FROM ratelimit_overrides WHERE workspace_id = $1 AND deleted_at < $2 LIMIT $3";
@@ -127,7 +128,7 @@ pub async fn remove_overrides(
 pub async fn remove_namespaces(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<Vec<String>, Error> {
     let text = "SELECT n.id FROM ratelimit_namespaces n WHERE n.workspace_id = $1 AND n.deleted_at < $2 \
@@ -147,7 +148,7 @@ pub async fn remove_namespaces(
 pub async fn remove_root_keys(
     connection: &mut Connection,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<u64, Error> {
     let text = "SELECT id FROM root_keys WHERE workspace_id = $1 AND deleted_at < $2 AND bootstrap = 0 LIMIT $3";
@@ -159,7 +160,7 @@ async fn ids(
     connection: &mut Connection,
     text: &'static str,
     workspace_id: &str,
-    before: i64,
+    before: UnixMs,
     count: i64,
 ) -> Result<Vec<String>, Error> {
     let query = sqlx::query(text).bind(workspace_id.to_owned()).bind(before).bind(count);

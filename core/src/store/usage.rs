@@ -8,9 +8,6 @@ use sqlx::Row as _;
 use super::Connection;
 use crate::error::Error;
 
-/// Milliseconds of an hour.
-pub const HOUR_MS: i64 = 3_600_000;
-
 /// What is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Counted {

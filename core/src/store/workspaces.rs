@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::listing::{Found, after};
 use super::readable::{readable, within};
 use super::{Connection, flag};
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error, OrNotFound as _};
 
 /// A workspace as stored.
@@ -66,7 +67,7 @@ pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Worksp
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, id: &str, name: &str, now: i64) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, id: &str, name: &str, now: UnixMs) -> Result<(), Error> {
     sqlx::query("INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3)")
         .bind(id.to_owned())
         .bind(name.to_owned())
@@ -138,7 +139,7 @@ pub async fn list(
     connection: &mut Connection,
     cursor: &str,
     count: i64,
-) -> Result<Found<(Workspace, i64)>, Error> {
+) -> Result<Found<(Workspace, UnixMs)>, Error> {
     let columns = COLUMNS.replacen("SELECT id", "SELECT created_at, id", 1);
     let text = format!("{columns} AND id >= $1 ORDER BY id LIMIT $2");
     let rows =
@@ -154,7 +155,7 @@ pub async fn list(
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn update(connection: &mut Connection, workspace: &Workspace, now: i64) -> Result<(), Error> {
+pub async fn update(connection: &mut Connection, workspace: &Workspace, now: UnixMs) -> Result<(), Error> {
     sqlx::query(
         "UPDATE workspaces SET name = $2, enabled = $3, requests_per_minute = $4, log_retention_days = $5, \
          audit_retention_days = $6, updated_at = $7 WHERE id = $1",

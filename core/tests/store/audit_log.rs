@@ -2,6 +2,7 @@
 
 use keyrack_core::audit::chain::{self, Broken, Expected, Named};
 use keyrack_core::audit::{Actor, Event, Target, filing};
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
 use keyrack_core::operations::audit::ListLogs;
 use keyrack_core::operations::workspace::CreateWorkspace;
@@ -55,11 +56,11 @@ async fn pages(instance: &Instance, wanted: &Wanted, limit: usize) -> (Vec<Entry
 }
 
 async fn a_search_finds_what_a_walk_over_everything_finds(database: Database) {
-    let clock = Clock::standing_at(1_000_000);
+    let clock = Clock::standing_at(UnixMs::new(1_000_000));
     let instance = database.set_up_at(clock.clone()).await;
     for step in 0..60_usize {
         // Clocks go back now and then, and stand still.
-        clock.set(1_000_000 + i64::try_from(step * 7919 % 40).unwrap() * 10);
+        clock.set(UnixMs::new(1_000_000 + i64::try_from(step * 7919 % 40).unwrap() * 10));
         let entries: Vec<_> = (0..step % 4 + 1).map(|n| ((step + n) % 3, (step * n) % 5)).collect();
         write(&instance, &instance.workspace_id, ["one", "two"][step % 2], &entries).await;
     }
@@ -72,18 +73,23 @@ async fn a_search_finds_what_a_walk_over_everything_finds(database: Database) {
     for wanted in [
         any(),
         Wanted { events: events(1), ..any() },
-        Wanted { events: events(2), start: Some(1_000_050), end: Some(1_000_300), ..any() },
+        Wanted {
+            events: events(2),
+            start: Some(UnixMs::new(1_000_050)),
+            end: Some(UnixMs::new(1_000_300)),
+            ..any()
+        },
         Wanted { events: events(3), actor_id: text("two"), ..any() },
-        Wanted { actor_id: text("one"), end: Some(1_000_100), ..any() },
+        Wanted { actor_id: text("one"), end: Some(UnixMs::new(1_000_100)), ..any() },
         Wanted { target_id: text("key_2"), ..any() },
         Wanted { target_id: text("key_2"), target_type: text("api"), ..any() },
-        Wanted { target_id: text("api_3"), events: events(1), start: Some(1_000_100), ..any() },
+        Wanted { target_id: text("api_3"), events: events(1), start: Some(UnixMs::new(1_000_100)), ..any() },
         Wanted { target_type: text("api"), ..any() },
         Wanted { correlation_id: correlated.clone(), ..any() },
         Wanted { correlation_id: correlated, actor_id: text("two"), ..any() },
         Wanted { via: text(""), ..any() },
         Wanted { via: text("mcp"), ..any() },
-        Wanted { end: Some(0), ..any() },
+        Wanted { end: Some(UnixMs::new(0)), ..any() },
         Wanted { target_id: text("KEY_2"), ..any() },
     ] {
         let is = |wanted: &Option<String>, text: Option<&str>| wanted.is_none() || wanted.as_deref() == text;
@@ -96,8 +102,8 @@ async fn a_search_finds_what_a_walk_over_everything_finds(database: Database) {
                     && is(&wanted.actor_id, actor["id"].as_str())
                     && is(&wanted.correlation_id, entry.correlation_id.as_deref())
                     && wanted.via.as_deref().unwrap_or_default().is_empty()
-                    && entry.time >= wanted.start.unwrap_or(0)
-                    && entry.time < wanted.end.unwrap_or(i64::MAX)
+                    && entry.time >= wanted.start.unwrap_or(UnixMs::new(0))
+                    && entry.time < wanted.end.unwrap_or(UnixMs::new(i64::MAX))
                     && targets.iter().any(|target| {
                         is(&wanted.target_id, target["id"].as_str())
                             && is(&wanted.target_type, target["type"].as_str())

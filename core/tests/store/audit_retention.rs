@@ -2,6 +2,7 @@
 
 use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::{Actor, Event};
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::workspace::UpdateWorkspace;
@@ -28,7 +29,7 @@ struct Scene {
 
 impl Scene {
     async fn new(database: &Database, days: Value) -> Scene {
-        let clock = Clock::standing_at(START);
+        let clock = Clock::standing_at(UnixMs::new(START));
         let instance = database.set_up_at(clock.clone()).await;
         let body = json!({ "workspaceId": instance.workspace_id, "auditRetentionDays": days });
         instance.run::<UpdateWorkspace>(body).await.unwrap();
@@ -36,15 +37,17 @@ impl Scene {
     }
 
     async fn entries_at(&self, later: i64, count: usize) {
-        self.clock.set(START + later);
+        self.clock.set(UnixMs::new(START + later));
         for _ in 0..count {
             self.instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
         }
     }
 
     async fn remove(&self, later: i64) {
-        self.clock.set(START + later);
-        retention::remove(self.instance.keyrack.state(), Retention::default(), START + later).await.unwrap();
+        self.clock.set(UnixMs::new(START + later));
+        retention::remove(self.instance.keyrack.state(), Retention::default(), UnixMs::new(START + later))
+            .await
+            .unwrap();
     }
 
     async fn check(&self) -> Chain {
@@ -135,7 +138,7 @@ async fn a_check_beside_a_removal_finds_a_whole_log(database: Database) {
     let scene = Scene::new(&database, json!(10)).await;
     let keyrack = &scene.instance.keyrack;
     for day in 1..=3 {
-        scene.clock.set(START + day * DAY);
+        scene.clock.set(UnixMs::new(START + day * DAY));
         let actor = Actor::system("test");
         let mut mutation = keyrack.change_as(&scene.instance.workspace_id, actor).await.unwrap();
         (0..1000).for_each(|n| mutation.record(Event::new("key.create", format!("Created key {n}"))));

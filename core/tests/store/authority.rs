@@ -4,6 +4,7 @@
 use std::pin::Pin;
 
 use keyrack_core::authorization::OnDenied;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue::{About, Operation, Visitor};
 use keyrack_core::clock::Clock;
@@ -48,7 +49,7 @@ async fn code(instance: &Instance, caller: &Caller) -> Option<Code> {
 }
 
 async fn a_caller_whose_root_key_was_revoked_elsewhere_changes_nothing(database: Database) {
-    let clock = Clock::standing_at(START);
+    let clock = Clock::standing_at(UnixMs::new(START));
     let here = database.set_up_at(clock.clone()).await;
     let made = [
         root_key(&here, json!({})).await,
@@ -67,7 +68,7 @@ async fn a_caller_whose_root_key_was_revoked_elsewhere_changes_nothing(database:
     here.run::<root_keys::UpdateKey>(json!({ "keyId": disabled, "enabled": false })).await.unwrap();
     let less = json!({ "keyId": narrowed, "permissions": ["api.*.read_api"] });
     here.run::<root_keys::UpdateKey>(less).await.unwrap();
-    clock.set(START + 1001);
+    clock.set(UnixMs::new(START + 1001));
     let codes = [Code::RootKeyNotFound, Code::KeyDisabled, Code::ServiceUnavailable, Code::Forbidden];
     for (caller, expected) in callers.iter().zip(codes) {
         assert_eq!(code(&there, caller).await, Some(expected));
@@ -112,7 +113,7 @@ async fn a_narrowed_operator_changes_no_other_workspace(database: Database) {
 }
 
 async fn an_operator_that_expires_makes_no_workspace_whose_root_key_does_not(database: Database) {
-    let clock = Clock::standing_at(START);
+    let clock = Clock::standing_at(UnixMs::new(START));
     let here = database.set_up_at(clock.clone()).await;
     let mut transaction = here.keyrack.store().write().await.unwrap();
     let expires = START + 1000;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use keyrack_core::audit::{Actor, Event, Target};
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::changes::forgetting::forget_old;
 use keyrack_core::clock::Clock;
 use keyrack_core::operations::apis::{CreateApi, DeleteApi};
@@ -113,7 +114,7 @@ async fn a_change_that_is_not_committed_leaves_nothing(database: Database) {
         default_bytes: None,
         store_encrypted_keys: false,
     };
-    apis::insert(mutation.connection(), &api, 1).await.unwrap();
+    apis::insert(mutation.connection(), &api, UnixMs::new(1)).await.unwrap();
     mutation.record(Event::new("api.create", "Created").on(Target::new("api", &api.id)));
     mutation.touch(Subject::Api(api.id.clone()));
     drop(mutation);
@@ -213,19 +214,19 @@ const HOUR: i64 = 60 * 60 * 1000;
 const START: i64 = 500_000 * HOUR;
 
 async fn changes_are_forgotten_after_an_hour(database: Database) {
-    let clock = Clock::standing_at(START);
+    let clock = Clock::standing_at(UnixMs::new(START));
     let here = database.set_up_at(clock.clone()).await;
     let create = async || here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     create().await;
     let old = count(&here, "changes").await;
-    clock.set(START + HOUR);
+    clock.set(UnixMs::new(START + HOUR));
     create().await;
     assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0, "an hour is not over");
-    clock.set(START + HOUR + 1);
+    clock.set(UnixMs::new(START + HOUR + 1));
     assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), u64::try_from(old).unwrap());
     assert_eq!(count(&here, "changes").await, 1);
     assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0);
-    clock.set(0);
+    clock.set(UnixMs::new(0));
     create().await;
     assert_eq!(forget_old(here.keyrack.state()).await.unwrap(), 0, "a clock that went back forgets nothing");
 }
@@ -255,7 +256,7 @@ async fn a_large_generation_is_forgotten_in_portions_and_tells_nobody_half_of_it
     let known = touch_many(&here, 2500, 1).await;
     let (mut portions, mut transaction) = (Vec::new(), here.keyrack.store().write().await.unwrap());
     loop {
-        let forgotten = changes::forget(&mut transaction, &here.workspace_id, 2, 1000).await.unwrap();
+        let forgotten = changes::forget(&mut transaction, &here.workspace_id, UnixMs::new(2), 1000).await.unwrap();
         if forgotten == 0 {
             break;
         }
@@ -320,7 +321,7 @@ async fn who_waits_for_a_workspace_holds_no_connection(database: Database) {
 }
 
 async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everything_anew(database: Database) {
-    let clock = Clock::standing_at(START);
+    let clock = Clock::standing_at(UnixMs::new(START));
     let here = database.set_up_at(clock.clone()).await;
     let keys = async |count: usize| {
         let api = here.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
@@ -335,7 +336,7 @@ async fn a_process_that_was_away_for_longer_than_the_feed_goes_back_reads_everyt
     here.run::<DeleteKey>(json!({ "keyId": of_kept[0]["keyId"] })).await.unwrap();
     here.run::<DeleteApi>(json!({ "apiId": lost_api["apiId"] })).await.unwrap();
     let (_, of_new) = keys(1).await;
-    clock.set(START + 2 * HOUR);
+    clock.set(UnixMs::new(START + 2 * HOUR));
     assert!(forget_old(here.keyrack.state()).await.unwrap() > 0);
     assert_eq!(count(&here, "changes").await, 0, "nothing tells any more what changed");
 

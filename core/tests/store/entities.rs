@@ -1,6 +1,7 @@
 //! Entities: order, search, uniqueness, balances, removal.
 
 use keyrack_core::calendar::Day;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::operations::apis::CreateApi;
 use keyrack_core::operations::identities::CreateIdentity;
 use keyrack_core::operations::keys::{CreateKey, DeleteKey, UpdateKey};
@@ -38,7 +39,7 @@ fn api(instance: &Instance, id: &str, name: &str) -> apis::Api {
 async fn add_apis(instance: &Instance, ids_and_names: &[(&str, &str)]) {
     let mut transaction = instance.keyrack.store().write().await.unwrap();
     for (id, name) in ids_and_names {
-        apis::insert(&mut transaction, &api(instance, id, name), 1).await.unwrap();
+        apis::insert(&mut transaction, &api(instance, id, name), UnixMs::new(1)).await.unwrap();
     }
     transaction.commit().await.unwrap();
 }
@@ -122,7 +123,7 @@ async fn a_balance_and_its_refill_are_set_apart(database: Database) {
     let refill = credits::Refill { amount: 5, day: Some(31) };
     let mut transaction = instance.keyrack.store().write().await.unwrap();
     assert!(credits::decrement(&mut transaction, &key_id, 4).await.unwrap());
-    credits::set_refill(&mut transaction, &key_id, Some(refill), Day::of(0)).await.unwrap();
+    credits::set_refill(&mut transaction, &key_id, Some(refill), Day::of(UnixMs::new(0))).await.unwrap();
     transaction.commit().await.unwrap();
     let mut connection = instance.keyrack.store().read().await.unwrap();
     let key = keys::find(&mut connection, &key_id).await.unwrap().unwrap();
@@ -162,7 +163,7 @@ async fn an_id_wins_over_a_name_with_the_same_text(database: Database) {
             name: name.to_owned(),
             deleted: false,
         };
-        namespaces::insert(&mut transaction, &namespace, 1).await.unwrap();
+        namespaces::insert(&mut transaction, &namespace, UnixMs::new(1)).await.unwrap();
     }
     let found = namespaces::find(&mut transaction, &instance.workspace_id, "rlns_1").await.unwrap().unwrap();
     assert_eq!(found.name, "logins");

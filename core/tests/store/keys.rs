@@ -1,6 +1,7 @@
 //! Operations on keys: the events they leave, and that keys of another workspace do not exist for them.
 
 use keyrack_core::audit::Actor;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::operations::apis::CreateApi;
@@ -134,7 +135,7 @@ async fn credits_and_rerolling_leave_one_event(database: Database) {
 }
 
 async fn a_key_rerolled_without_grace_is_refused_in_that_very_millisecond(database: Database) {
-    let instance = database.set_up_at(Clock::standing_at(1_700_000_000_000)).await;
+    let instance = database.set_up_at(Clock::standing_at(UnixMs::new(1_700_000_000_000))).await;
     let (_, key_id, _) = key_with(&instance, json!({})).await;
     let old = instance.run::<RerollKey>(json!({ "keyId": key_id, "expiration": null })).await.unwrap();
     let body = json!({ "key": old["key"] });
@@ -185,7 +186,7 @@ async fn an_import_leaves_the_events_of_all_it_makes_and_its_first_use_none(data
 /// The same instance as a root key of a second workspace sees it.
 async fn second_workspace(instance: &Instance) -> Instance {
     let mut transaction = instance.keyrack.store().write().await.unwrap();
-    workspaces::insert(&mut transaction, "ws_second", "second", 2).await.unwrap();
+    workspaces::insert(&mut transaction, "ws_second", "second", UnixMs::new(2)).await.unwrap();
     transaction.commit().await.unwrap();
     let actor = Actor::system("test");
     let mut mutation = instance.keyrack.change_as("ws_second", actor).await.unwrap();

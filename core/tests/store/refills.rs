@@ -2,6 +2,7 @@
 
 use keyrack_core::Keyrack;
 use keyrack_core::calendar::Calendar;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
 use keyrack_core::credits::refill;
 use keyrack_core::operations::apis::CreateApi;
@@ -35,7 +36,7 @@ struct Scene {
 
 impl Scene {
     async fn new(database: Database) -> Scene {
-        let clock = Clock::standing_at(START);
+        let clock = Clock::standing_at(UnixMs::new(START));
         let instance = database.set_up_at(clock.clone()).await;
         Scene { instance, clock, database }
     }
@@ -102,7 +103,7 @@ async fn a_balance_below_the_amount_becomes_the_amount_once_a_day(database: Data
     let scene = Scene::new(database).await;
     let (key_id, key) = scene.key(daily(2, 10)).await;
     assert_eq!(scene.settle().await, 0, "not on the day it was set");
-    scene.clock.set(START + DAY);
+    scene.clock.set(UnixMs::new(START + DAY));
     assert_eq!(scene.settle().await, 1);
     assert_eq!(scene.balance(&key_id).await, 10);
     scene.verify(&key, 4).await;
@@ -117,7 +118,7 @@ async fn a_deduction_does_not_wait_for_the_scheduled_run(database: Database) {
     let (_, key) = scene.key(daily(1, 10)).await;
     assert_eq!(scene.verify(&key, 1).await, json!(["VALID", 0]));
     assert_eq!(scene.verify(&key, 1).await, json!(["USAGE_EXCEEDED", 0]));
-    scene.clock.set(START + DAY);
+    scene.clock.set(UnixMs::new(START + DAY));
     assert_eq!(scene.verify(&key, 3).await, json!(["VALID", 7]));
     assert_eq!(scene.refill_events().await.len(), 0);
     scene.settle().await;
@@ -130,10 +131,10 @@ async fn a_missed_monthly_refill_is_made_up_once(database: Database) {
     let scene = Scene::new(database).await;
     let refill = json!({ "interval": "monthly", "amount": 5, "refillDay": 31 });
     let (key_id, _) = scene.key(json!({ "remaining": 0, "refill": refill })).await;
-    scene.clock.set(START + 15 * DAY);
+    scene.clock.set(UnixMs::new(START + 15 * DAY));
     assert_eq!(scene.settle().await, 0, "30 January is not the last day");
     // The server was down over the end of January: on 3 February the refill is made up.
-    scene.clock.set(START + 19 * DAY);
+    scene.clock.set(UnixMs::new(START + 19 * DAY));
     assert_eq!(scene.settle().await, 1);
     assert_eq!(scene.balance(&key_id).await, 5);
     let body = json!({ "keyId": key_id, "operation": "set", "value": 1 });
@@ -148,7 +149,7 @@ async fn a_top_up_above_the_amount_and_an_unlimited_key_stay(database: Database)
     let (unlimited, key) = scene.key(json!({ "remaining": 1 })).await;
     let credits = json!({ "remaining": null, "refill": { "interval": "daily", "amount": 9 } });
     scene.instance.run::<UpdateKey>(json!({ "keyId": unlimited, "credits": credits })).await.unwrap();
-    scene.clock.set(START + DAY);
+    scene.clock.set(UnixMs::new(START + DAY));
     scene.settle().await;
     assert_eq!(scene.balance(&rich).await, 50);
     assert_eq!(scene.verify(&key, 7).await, json!(["VALID", null]), "never made limited");
@@ -158,11 +159,11 @@ async fn a_top_up_above_the_amount_and_an_unlimited_key_stay(database: Database)
 async fn setting_a_refill_or_a_balance_does_not_refill(database: Database) {
     let scene = Scene::new(database).await;
     let (key_id, key) = scene.key(json!({ "remaining": 3 })).await;
-    scene.clock.set(START + 40 * DAY);
+    scene.clock.set(UnixMs::new(START + 40 * DAY));
     let refill = json!({ "refill": { "interval": "daily", "amount": 100 } });
     scene.instance.run::<UpdateKey>(json!({ "keyId": key_id, "credits": refill })).await.unwrap();
     assert_eq!(scene.verify(&key, 1).await, json!(["VALID", 2]));
-    scene.clock.set(START + 41 * DAY);
+    scene.clock.set(UnixMs::new(START + 41 * DAY));
     // The refill of the new day comes before what is done to the balance that day.
     let body = json!({ "keyId": key_id, "operation": "decrement", "value": 30 });
     scene.instance.run::<UpdateCredits>(body).await.unwrap();
@@ -177,7 +178,7 @@ async fn processes_that_run_together_refill_once(database: Database) {
     for _ in 0..10 {
         keys.push(scene.key(daily(0, 10)).await.1);
     }
-    scene.clock.set(START + DAY);
+    scene.clock.set(UnixMs::new(START + DAY));
     let runs = (0..4).map(|_| {
         let (database, clock) = (scene.database.clone(), scene.clock.clone());
         tokio::spawn(async move { settle(&database.open_at(clock).await).await })
@@ -193,13 +194,13 @@ async fn processes_that_run_together_refill_once(database: Database) {
 async fn a_clock_that_was_ahead_does_not_stop_refills(database: Database) {
     let scene = Scene::new(database).await;
     let (key_id, key) = scene.key(daily(0, 10)).await;
-    scene.clock.set(START + 400 * DAY);
+    scene.clock.set(UnixMs::new(START + 400 * DAY));
     scene.settle().await;
     scene.verify(&key, 10).await;
-    scene.clock.set(START + DAY);
+    scene.clock.set(UnixMs::new(START + DAY));
     scene.settle().await;
     assert_eq!(scene.balance(&key_id).await, 0, "coming back refills nothing");
-    scene.clock.set(START + 2 * DAY);
+    scene.clock.set(UnixMs::new(START + 2 * DAY));
     scene.settle().await;
     assert_eq!(scene.balance(&key_id).await, 10);
 }
@@ -238,13 +239,13 @@ async fn the_event_of_a_refill_names_the_key_as_people_know_it(database: Databas
     let api = scene.instance.run::<CreateApi>(json!({ "name": "payments" })).await.unwrap();
     let mut due = Vec::new();
     for name in ["by the run", "by a deduction", "deleted", "removed"] {
-        scene.clock.set(START);
+        scene.clock.set(UnixMs::new(START));
         let body = json!({ "apiId": api["apiId"], "name": name, "externalId": "acme", "credits": daily(0, 10) });
         let key = scene.instance.run::<CreateKey>(body).await.unwrap();
         let (key_id, plaintext) = (key["keyId"].as_str().unwrap(), key["key"].as_str().unwrap());
         let start = scene.instance.run::<GetKey>(json!({ "keyId": key_id })).await.unwrap()["start"].clone();
         if name != "by the run" {
-            scene.clock.set(START + DAY);
+            scene.clock.set(UnixMs::new(START + DAY));
             assert_eq!(scene.verify(plaintext, 1).await, json!(["VALID", 9]));
         }
         let gone = match name {

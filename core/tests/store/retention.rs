@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyrack_core::Keyrack;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::secret::Secret;
@@ -47,7 +48,7 @@ struct Scene {
 
 impl Scene {
     async fn new(database: &Database) -> Scene {
-        let clock = Clock::standing_at(START);
+        let clock = Clock::standing_at(UnixMs::new(START));
         let instance = database.set_up_at(clock.clone()).await;
         let api = new_api(&instance).await;
         Scene { instance, clock, api }
@@ -66,8 +67,8 @@ impl Scene {
 
     /// Removes what is due so many ms after the start.
     async fn remove(&self, retention: Retention, later: i64) {
-        self.clock.set(START + later);
-        retention::remove(self.instance.keyrack.state(), retention, START + later).await.unwrap();
+        self.clock.set(UnixMs::new(START + later));
+        retention::remove(self.instance.keyrack.state(), retention, UnixMs::new(START + later)).await.unwrap();
     }
 
     /// Rows of each table that knows deleted rows.
@@ -256,7 +257,7 @@ async fn processes_that_run_together_remove_each_thing_once(database: Database) 
         let (database, clock) = (database.clone(), scene.clock.clone());
         tokio::spawn(async move {
             let keyrack = database.open_at(clock).await;
-            retention::remove(keyrack.state(), both, START + 2 * DAY).await.unwrap();
+            retention::remove(keyrack.state(), both, UnixMs::new(START + 2 * DAY)).await.unwrap();
             removed(&keyrack, "keys") + removed(&keyrack, "expired_keys")
         })
     });
@@ -279,7 +280,10 @@ async fn administration_goes_on_beside_a_long_removal(database: Database) {
     add_deleted_keys(&scene, 4000).await;
     let (_, key) = scene.key(json!({ "credits": { "remaining": 1_000_000 } })).await;
     let keyrack = scene.instance.keyrack.clone();
-    let removal = tokio::spawn(async move { retention::remove(keyrack.state(), DELETED, START + 31 * DAY).await });
+    let removal =
+        tokio::spawn(
+            async move { retention::remove(keyrack.state(), DELETED, UnixMs::new(START + 31 * DAY)).await },
+        );
     let mut done = 0;
     while !removal.is_finished() {
         scene.key(json!({})).await;
@@ -358,8 +362,8 @@ async fn the_time_to_go_by_follows_a_clock_that_jumps_a_day_per_hour(database: D
     let mut time = BelievedTime::default();
     assert_eq!(time.advance(instance.keyrack.state()).await.unwrap(), None, "nothing goes before a time is known");
     let at = async |time: &mut BelievedTime, later: i64| {
-        clock.set(START + later);
-        time.advance(instance.keyrack.state()).await.unwrap().unwrap() - START
+        clock.set(UnixMs::new(START + later));
+        time.advance(instance.keyrack.state()).await.unwrap().unwrap().get() - START
     };
     assert_eq!(at(&mut time, TEN_MINUTES).await, TEN_MINUTES);
     assert_eq!(at(&mut time, 5000 * DAY).await, TEN_MINUTES + STEP, "a jump ahead");
@@ -377,11 +381,11 @@ async fn processes_do_not_move_the_time_faster_together(database: Database) {
     for time in &mut times {
         time.advance(instance.keyrack.state()).await.unwrap();
     }
-    clock.set(START + 5000 * DAY);
+    clock.set(UnixMs::new(START + 5000 * DAY));
     for period in 1..=3 {
         let mut believed = 0;
         for time in &mut times {
-            believed = time.advance(instance.keyrack.state()).await.unwrap().unwrap();
+            believed = time.advance(instance.keyrack.state()).await.unwrap().unwrap().get();
         }
         assert!(believed - START <= period * STEP, "{} steps in {period} periods", (believed - START) / STEP);
     }

@@ -136,7 +136,8 @@ impl Shown {
     fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {
         let metrics = self.keyrack.metrics();
         let runs = metrics.scheduled_runs();
-        let last = runs.iter().filter_map(|(job, runs)| Some(([("task", *job)], seconds(runs.last_success?))));
+        let last =
+            runs.iter().filter_map(|(job, runs)| Some(([("task", *job)], seconds(runs.last_success?.get()))));
         let help = "Unix time of the end of the last run that did all that was due, by task";
         page.gauges("scheduled_last_success_timestamp_seconds", help, last)?;
         let failures = runs.iter().map(|(job, runs)| ([("task", *job)], runs.failures));

@@ -36,6 +36,7 @@ use foldhash::quality::RandomState;
 use self::format::FRAME_HEAD;
 use self::segment::{Owner, Segment, segments};
 use super::event::Entry;
+use crate::calendar::UnixMs;
 use crate::files::{create_private_folder, remove};
 
 pub use self::reading::read;
@@ -72,8 +73,8 @@ pub struct Log {
     own: HashMap<CompactString, Lane, RandomState>,
     /// Bytes of each workspace in the current shared file.
     parts: HashMap<CompactString, u64, RandomState>,
-    /// When it could not be written, in Unix ms.
-    failed_at: Option<i64>,
+    /// When it could not be written.
+    failed_at: Option<UnixMs>,
     survey: Survey,
 }
 
@@ -81,13 +82,13 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct Survey {
     /// Unix ms.
-    at: i64,
+    at: UnixMs,
     /// Bytes of all files.
     bytes: u64,
     /// Bytes written since.
     written: u64,
     /// Unix ms of the oldest event.
-    oldest: Option<i64>,
+    oldest: Option<UnixMs>,
 }
 
 /// Where events of one owner go.
@@ -99,7 +100,7 @@ struct Lane {
     /// Events in the frame.
     events: u64,
     /// Unix ms at which a file was closed that the owner had filled well.
-    closed_at: Option<i64>,
+    closed_at: Option<UnixMs>,
 }
 
 /// Events that could not be written and are lost.
@@ -129,7 +130,7 @@ impl Log {
             failed_at: None,
             survey: Survey::default(),
         };
-        log.look_around(0)?;
+        log.look_around(UnixMs::default())?;
         Ok(log)
     }
 
@@ -139,7 +140,7 @@ impl Log {
     }
 
     /// Unix ms of the oldest event that the log has.
-    pub fn oldest(&self) -> Option<i64> {
+    pub fn oldest(&self) -> Option<UnixMs> {
         self.survey.oldest
     }
 
@@ -163,7 +164,7 @@ impl Log {
 
     /// Gives a workspace files of its own from now on, if there are any to give. One that has nothing to write yet
     /// filled its part of a file that was closed at `closed_at`.
-    fn give_own(&mut self, id: &str, closed_at: Option<i64>) {
+    fn give_own(&mut self, id: &str, closed_at: Option<UnixMs>) {
         if self.own.len() < MOST_OWN
             && let Some(owner) = Owner::workspace(id)
         {
@@ -175,9 +176,9 @@ impl Log {
     ///
     /// # Errors
     /// When a file cannot be written or made. What follows goes into new files.
-    pub fn write(&mut self, now: i64) -> Result<(), Lost> {
+    pub fn write(&mut self, now: UnixMs) -> Result<(), Lost> {
         self.close_what_is_over(now);
-        let is_to_wait = self.failed_at.is_some_and(|failed| (0..RETRY_MS).contains(&(now - failed)));
+        let is_to_wait = self.failed_at.is_some_and(|failed| (0..RETRY_MS).contains(&now.since(failed)));
         let mut lost: Option<Lost> = None;
         for lane in std::iter::once(&mut self.shared).chain(self.own.values_mut()) {
             let appended = if is_to_wait { lane.give_up() } else { lane.append(&self.folder, now) };
@@ -201,7 +202,7 @@ impl Log {
     }
 
     /// Closes files that are full or old. Whoever had much of the shared one writes its own from now on.
-    fn close_what_is_over(&mut self, now: i64) {
+    fn close_what_is_over(&mut self, now: UnixMs) {
         for own in self.own.values_mut() {
             own.close_if_over(now, self.segment_bytes);
         }
@@ -215,7 +216,7 @@ impl Log {
     }
 
     /// Looks into the folder: what is there, and what has to go.
-    fn look_around(&mut self, now: i64) -> io::Result<()> {
+    fn look_around(&mut self, now: UnixMs) -> io::Result<()> {
         let (kept, gone) = room::divide(segments(&self.folder)?, self.most_bytes);
         for lane in std::iter::once(&mut self.shared).chain(self.own.values_mut()) {
             // Another process may have deleted it, too: what follows would be written into nothing.
@@ -239,7 +240,7 @@ impl Log {
 }
 
 impl Survey {
-    fn wrote(&mut self, bytes: u64, now: i64) {
+    fn wrote(&mut self, bytes: u64, now: UnixMs) {
         self.bytes += bytes;
         self.written += bytes;
         if bytes > 0 {
@@ -247,8 +248,8 @@ impl Survey {
         }
     }
 
-    fn is_due(&self, now: i64, segment_bytes: u64) -> bool {
-        self.written >= segment_bytes || !(0..SURVEY_MS).contains(&now.saturating_sub(self.at))
+    fn is_due(&self, now: UnixMs, segment_bytes: u64) -> bool {
+        self.written >= segment_bytes || !(0..SURVEY_MS).contains(&now.since(self.at))
     }
 }
 
@@ -273,7 +274,7 @@ impl Lane {
     }
 
     /// Writes the frame: how many bytes that were, a new file's beginning included.
-    fn append(&mut self, folder: &Path, now: i64) -> Result<u64, Lost> {
+    fn append(&mut self, folder: &Path, now: UnixMs) -> Result<u64, Lost> {
         if self.frame.is_empty() {
             return Ok(0);
         }
@@ -290,7 +291,7 @@ impl Lane {
         }
     }
 
-    fn append_frame(&mut self, folder: &Path, now: i64) -> io::Result<u64> {
+    fn append_frame(&mut self, folder: &Path, now: UnixMs) -> io::Result<u64> {
         let (head, records) = self.frame.split_at_mut(FRAME_HEAD);
         let length = u32::try_from(records.len()).map_err(|_| io::Error::other("a frame beyond 4 GiB"))?;
         head[..4].copy_from_slice(&length.to_le_bytes());
@@ -319,9 +320,9 @@ impl Lane {
     }
 
     /// Closes the file that is full or old, also by a clock that was set back: how many bytes it has.
-    fn close_if_over(&mut self, now: i64, segment_bytes: u64) -> Option<u64> {
+    fn close_if_over(&mut self, now: UnixMs, segment_bytes: u64) -> Option<u64> {
         let is_over = |(segment, _): &mut (Segment, File)| {
-            segment.bytes >= segment_bytes || !(0..SEGMENT_AGE_MS).contains(&now.saturating_sub(segment.began))
+            segment.bytes >= segment_bytes || !(0..SEGMENT_AGE_MS).contains(&now.since(segment.began))
         };
         let (segment, _) = self.current.take_if(is_over)?;
         self.closed_at = (segment.bytes >= segment_bytes / LIGHT).then_some(now);
@@ -329,8 +330,8 @@ impl Lane {
     }
 
     /// Whether its owner still writes enough for files of its own.
-    fn is_wanted(&self, now: i64) -> bool {
-        let is_recent = |closed_at| (0..SEGMENT_AGE_MS).contains(&(now - closed_at));
+    fn is_wanted(&self, now: UnixMs) -> bool {
+        let is_recent = |closed_at| (0..SEGMENT_AGE_MS).contains(&now.since(closed_at));
         self.current.is_some() || self.closed_at.is_some_and(is_recent)
     }
 }

@@ -51,6 +51,7 @@ fn share(owner: &Owner, bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::UnixMs;
 
     fn segment(began: i64, owner: &str, bytes: u64) -> Segment {
         let owner = match owner {
@@ -58,14 +59,14 @@ mod tests {
             "?" => Owner::Unknown,
             id => Owner::workspace(id).unwrap(),
         };
-        Segment { began, path: began.to_string().into(), owner, bytes }
+        Segment { began: UnixMs::new(began), path: began.to_string().into(), owner, bytes }
     }
 
     fn gone(segments: &[(&str, u64)], most_bytes: u64) -> Vec<i64> {
         let segments = (1..).zip(segments).map(|(began, (owner, bytes))| segment(began, owner, *bytes)).collect();
         let (kept, gone) = divide(segments, most_bytes);
         assert!(kept.is_sorted());
-        gone.iter().map(|segment| segment.began).collect()
+        gone.iter().map(|segment| segment.began.get()).collect()
     }
 
     #[test]

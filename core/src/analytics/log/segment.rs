@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use compact_str::CompactString;
 
 use super::format::HEADER;
+use crate::calendar::UnixMs;
 use crate::files::private;
 use crate::ids::RequestId;
 
@@ -40,7 +41,7 @@ impl Owner {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Segment {
     /// Unix ms of its first event; segments sort by it.
-    pub(super) began: i64,
+    pub(super) began: UnixMs,
     pub(super) path: PathBuf,
     pub(super) owner: Owner,
     pub(super) bytes: u64,
@@ -48,7 +49,7 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Makes a segment; one that cannot get its header is none.
-    pub(super) fn begin(folder: &Path, owner: &Owner, now: i64) -> io::Result<(Self, File)> {
+    pub(super) fn begin(folder: &Path, owner: &Owner, now: UnixMs) -> io::Result<(Self, File)> {
         let owner_name = match owner {
             Owner::Unknown | Owner::Shared => SHARED,
             Owner::Workspace(id) => id,
@@ -70,7 +71,7 @@ impl Segment {
         let name = path.file_stem()?.to_str().unwrap_or_default();
         let mut parts = name.splitn(3, '-');
         // Names that people gave are older than all others.
-        let began = parts.next().and_then(|began| began.parse().ok()).unwrap_or(0);
+        let began = parts.next().and_then(|began| began.parse().ok()).map(UnixMs::new).unwrap_or_default();
         let owner = match parts.nth(1) {
             Some(SHARED) => Owner::Shared,
             owner => owner.and_then(Owner::workspace).unwrap_or(Owner::Unknown),
@@ -103,11 +104,17 @@ mod tests {
     fn a_name_says_how_old_a_segment_is_and_whose() {
         let parsed = |name: &str| Segment::of(name.into(), 0).map(|segment| (segment.began, segment.owner));
         let workspace = Owner::workspace("ws_1").unwrap();
-        assert_eq!(parsed("1773576000000-req_a-ws_1.events"), Some((1_773_576_000_000, workspace)));
-        assert_eq!(parsed("1773576000000-req_a-shared.events"), Some((1_773_576_000_000, Owner::Shared)));
-        assert_eq!(parsed("1773576000000-req_a.events"), Some((1_773_576_000_000, Owner::Unknown)));
-        assert_eq!(parsed("1773576000000-req_a-ws_1-2.events"), Some((1_773_576_000_000, Owner::Unknown)));
-        assert_eq!(parsed("mine.events"), Some((0, Owner::Unknown)));
+        assert_eq!(parsed("1773576000000-req_a-ws_1.events"), Some((UnixMs::new(1_773_576_000_000), workspace)));
+        assert_eq!(
+            parsed("1773576000000-req_a-shared.events"),
+            Some((UnixMs::new(1_773_576_000_000), Owner::Shared))
+        );
+        assert_eq!(parsed("1773576000000-req_a.events"), Some((UnixMs::new(1_773_576_000_000), Owner::Unknown)));
+        assert_eq!(
+            parsed("1773576000000-req_a-ws_1-2.events"),
+            Some((UnixMs::new(1_773_576_000_000), Owner::Unknown))
+        );
+        assert_eq!(parsed("mine.events"), Some((UnixMs::new(0), Owner::Unknown)));
         assert_eq!(parsed("1773576000000-req_a-ws_1.txt"), None);
     }
 
@@ -119,7 +126,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         for owner in [Owner::Shared, Owner::workspace("ws_1").unwrap()] {
-            let (begun, _) = Segment::begin(folder.path(), &owner, 5).unwrap();
+            let (begun, _) = Segment::begin(folder.path(), &owner, UnixMs::new(5)).unwrap();
             assert!(segments(folder.path()).unwrap().contains(&begun));
         }
     }

@@ -3,8 +3,9 @@ use std::fs;
 use super::format::HEADER;
 use super::*;
 use crate::analytics::event::{RatelimitRecord, Record};
+use crate::calendar::UnixMs;
 
-const NOW: i64 = 1_773_576_000_000;
+const NOW: UnixMs = UnixMs::new(1_773_576_000_000);
 
 fn entry<'a>(workspace_id: &'a str, identifier: &'a str) -> Entry<'a> {
     let record = RatelimitRecord {
@@ -18,19 +19,19 @@ fn entry<'a>(workspace_id: &'a str, identifier: &'a str) -> Entry<'a> {
         passed: true,
         limit: 10,
         remaining: i64::MAX,
-        reset_at: NOW + 1,
+        reset_at: NOW.plus(1),
         tokens: 0,
         latency_microseconds: 3,
     };
     Entry { record: Record::Ratelimit(record), cut_bytes: identifier.len() as u64 }
 }
 
-fn write_of(log: &mut Log, now: i64, workspace_id: &str, identifiers: &[&str]) {
+fn write_of(log: &mut Log, now: UnixMs, workspace_id: &str, identifiers: &[&str]) {
     identifiers.iter().for_each(|identifier| log.add(&entry(workspace_id, identifier)));
     log.write(now).unwrap();
 }
 
-fn write(log: &mut Log, now: i64, identifiers: &[&str]) {
+fn write(log: &mut Log, now: UnixMs, identifiers: &[&str]) {
     write_of(log, now, "ws_1", identifiers);
 }
 
@@ -69,7 +70,7 @@ fn what_was_written_is_read_and_a_torn_end_is_said() {
     let mut log = Log::open(folder.path(), 1 << 30).unwrap();
     write(&mut log, NOW, &["a", "b"]);
     write(&mut log, NOW, &[]);
-    write(&mut log, NOW + 1, &["🗝"]);
+    write(&mut log, NOW.plus(1), &["🗝"]);
     let [(path, bytes)] = files(folder.path()).unwrap().try_into().unwrap();
     assert_eq!(identifiers(&path), (["a", "b", "🗝"].map(str::to_owned).to_vec(), false));
     let whole = fs::read(&path).unwrap();
@@ -93,11 +94,11 @@ fn files_are_closed_when_full_or_old_and_the_oldest_go_first() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = Log::open(folder.path(), 16 << 10).unwrap();
     write(&mut log, NOW, &["first"]);
-    write(&mut log, NOW + SEGMENT_AGE_MS, &["an hour later"]);
+    write(&mut log, NOW.plus(SEGMENT_AGE_MS), &["an hour later"]);
     assert_eq!(files(folder.path()).unwrap().len(), 2);
     let text = "x".repeat(512);
     for at in 2..100 {
-        write(&mut log, NOW + SEGMENT_AGE_MS + at, &[&text]);
+        write(&mut log, NOW.plus(SEGMENT_AGE_MS + at), &[&text]);
     }
     let bytes = bytes(folder.path());
     assert!((8 << 10..20 << 10).contains(&bytes), "{bytes} bytes are left");
@@ -116,8 +117,8 @@ fn a_log_that_cannot_be_written_begins_a_new_file_once_it_can() {
     fs::create_dir(&inner).unwrap();
     log.add(&entry("ws_1", "lost, too"));
     log.add(&entry("ws_1", "and this"));
-    assert_eq!(log.write(NOW + RETRY_MS - 1).unwrap_err().events, 2);
-    write(&mut log, NOW + RETRY_MS, &["kept"]);
+    assert_eq!(log.write(NOW.plus(RETRY_MS - 1)).unwrap_err().events, 2);
+    write(&mut log, NOW.plus(RETRY_MS), &["kept"]);
     assert_eq!(identifiers(&files(&inner).unwrap()[0].0).0, ["kept"]);
 }
 
@@ -131,7 +132,7 @@ fn flood(log: &mut Log, others: usize) {
             log.add(&entry("ws_loud", &format!("{at} {loud} {text}")));
         }
         let other = format!("ws_other_{}", at % others);
-        write_of(log, NOW + i64::try_from(at).unwrap(), &other, &[&at.to_string()]);
+        write_of(log, NOW.plus(i64::try_from(at).unwrap()), &other, &[&at.to_string()]);
     }
 }
 
@@ -139,9 +140,9 @@ fn flood(log: &mut Log, others: usize) {
 fn a_flood_of_one_workspace_removes_its_own_events_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = Log::open(folder.path(), MOST).unwrap();
-    write_of(&mut log, NOW - 1, "ws_quiet", &["first"]);
+    write_of(&mut log, NOW.minus(1), "ws_quiet", &["first"]);
     flood(&mut log, 3);
-    write_of(&mut log, NOW + 1000, "ws_quiet", &["last"]);
+    write_of(&mut log, NOW.plus(1000), "ws_quiet", &["last"]);
     assert_eq!(kept_of(folder.path(), "ws_quiet"), ["first", "last"]);
     let others: usize = (0..3).map(|other| kept_of(folder.path(), &format!("ws_other_{other}")).len()).sum();
     assert_eq!(others, 600);
@@ -151,7 +152,7 @@ fn a_flood_of_one_workspace_removes_its_own_events_alone() {
     let bytes = bytes(folder.path());
     assert!((MOST * 3 / 4..MOST * 17 / 16).contains(&bytes), "{bytes} bytes are left");
     assert_eq!(log.bytes(), bytes);
-    assert_eq!(log.oldest(), Some(NOW - 1));
+    assert_eq!(log.oldest(), Some(NOW.minus(1)));
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn thousands_of_workspaces_share_a_file_and_few_have_their_own() {
             // Together more than a sixteenth of a file.
             (0..2).for_each(|_| log.add(&entry(&id, &text)));
         }
-        log.write(NOW + at).unwrap();
+        log.write(NOW.plus(at)).unwrap();
         assert!(log.own.len() <= MOST_OWN);
     }
     assert_eq!(log.own.len(), MOST_OWN);
@@ -181,9 +182,9 @@ fn a_workspace_that_falls_silent_shares_again() {
     let mut log = Log::open(folder.path(), MOST).unwrap();
     flood(&mut log, 600);
     assert_eq!(log.own.keys().collect::<Vec<_>>(), ["ws_loud"]);
-    let mut now = NOW + 1000;
+    let mut now = NOW.plus(1000);
     for _ in 0..3 {
-        now += SEGMENT_AGE_MS;
+        now = now.plus(SEGMENT_AGE_MS);
         write_of(&mut log, now, "ws_quiet", &["hourly"]);
     }
     write_of(&mut log, now, "ws_loud", &["back"]);
@@ -198,9 +199,9 @@ fn who_had_much_of_an_hour_has_a_file_of_its_own_in_the_next() {
     // Much of the hour, and less than a sixteenth of a full file.
     write_of(&mut log, NOW, "ws_drip", &["x".repeat(500).as_str()]);
     assert!(log.own.is_empty());
-    write_of(&mut log, NOW + SEGMENT_AGE_MS, "ws_quiet", &["a"]);
+    write_of(&mut log, NOW.plus(SEGMENT_AGE_MS), "ws_quiet", &["a"]);
     assert_eq!(log.own.keys().collect::<Vec<_>>(), ["ws_drip"]);
-    write_of(&mut log, NOW + SEGMENT_AGE_MS + 1, "ws_drip", &["next"]);
+    write_of(&mut log, NOW.plus(SEGMENT_AGE_MS + 1), "ws_drip", &["next"]);
     assert_eq!(kept_of(folder.path(), "ws_drip").len(), 2);
 }
 
@@ -217,7 +218,7 @@ fn a_log_of_0_1_0_is_read_and_its_oldest_files_go() {
             file.extend_from_slice(&crc32fast::hash(&records).to_le_bytes());
             file.extend_from_slice(&records);
         }
-        fs::write(folder.path().join(format!("{:013}-req_abc.events", NOW - 10 + at)), file).unwrap();
+        fs::write(folder.path().join(format!("{:013}-req_abc.events", NOW.get() - 10 + at)), file).unwrap();
     }
     let mut seen = Vec::new();
     for (path, _) in files(folder.path()).unwrap() {
@@ -232,7 +233,7 @@ fn a_log_of_0_1_0_is_read_and_its_oldest_files_go() {
     assert_eq!(seen.len(), 1200);
     assert!(seen.is_sorted());
     let log = Log::open(folder.path(), MOST).unwrap();
-    assert_eq!((files(folder.path()).unwrap().len(), log.oldest()), (3, Some(NOW - 9)));
+    assert_eq!((files(folder.path()).unwrap().len(), log.oldest()), (3, Some(NOW.minus(9))));
 }
 
 #[test]
@@ -241,8 +242,8 @@ fn a_file_that_somebody_else_deleted_is_not_written_to_for_ever() {
     let mut log = Log::open(folder.path(), MOST).unwrap();
     write(&mut log, NOW, &["deleted"]);
     fs::remove_file(&files(folder.path()).unwrap()[0].0).unwrap();
-    write(&mut log, NOW + SURVEY_MS, &["lost with it"]);
-    write(&mut log, NOW + SURVEY_MS + 1, &["kept"]);
+    write(&mut log, NOW.plus(SURVEY_MS), &["lost with it"]);
+    write(&mut log, NOW.plus(SURVEY_MS + 1), &["kept"]);
     assert_eq!(kept_of(folder.path(), "ws_1"), ["kept"]);
-    assert_eq!(log.oldest(), Some(NOW + SURVEY_MS + 1));
+    assert_eq!(log.oldest(), Some(NOW.plus(SURVEY_MS + 1)));
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::log::Log;
 use crate::authorization::{Expression, Rule};
+use crate::calendar::UnixMs;
 use crate::caller::Via;
 use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::distinct;
@@ -49,11 +50,9 @@ pub struct Request {
     /// Only what came through this door.
     via: Option<Door>,
     /// Unix ms of the earliest entry.
-    #[schemars(range(min = 0))]
-    start: Option<i64>,
+    start: Option<UnixMs>,
     /// Unix ms before which the latest entry is.
-    #[schemars(range(min = 0))]
-    end: Option<i64>,
+    end: Option<UnixMs>,
 }
 
 /// Which door a change came through.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::calendar::UnixMs;
 use crate::store::audit_entry::Entry;
 use crate::value::Meta;
 
@@ -15,7 +16,7 @@ pub struct Log {
     /// `log_…`
     pub(super) id: String,
     /// Unix ms.
-    time: i64,
+    time: UnixMs,
     /// What was done, such as key.create.
     event: String,
     /// Who did it.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::ids::{self, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
@@ -49,8 +50,8 @@ pub struct Request {
     #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Option<Vec<String>>,
     /// Unix ms after which it is refused; default: never.
-    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
-    expires: Option<i64>,
+    #[schemars(range(max = UnixMs::LATEST_EXPIRY))]
+    expires: Option<UnixMs>,
     /// Uses it has; default: unlimited.
     credits: Option<KeyCredits>,
     /// Limits of this key alone.

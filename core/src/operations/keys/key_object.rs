@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::audit::Target;
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, UnixMs};
 use crate::keys::secret::{Recovered, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};
@@ -31,16 +31,16 @@ pub struct KeyObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<Meta>,
     /// Unix ms.
-    created_at: i64,
+    created_at: UnixMs,
     /// Unix ms of the last change of its own fields.
     #[serde(skip_serializing_if = "Option::is_none")]
-    updated_at: Option<i64>,
+    updated_at: Option<UnixMs>,
     /// Unix ms of the last verification, up to some minutes late.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<i64>,
+    last_used_at: Option<UnixMs>,
     /// Unix ms after which it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<i64>,
+    expires: Option<UnixMs>,
     /// Slugs it holds, itself or through roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     permissions: Vec<String>,
@@ -132,7 +132,7 @@ impl KeyObject {
                 created_at: key.created_at,
                 updated_at: key.updated_at,
                 last_used_at: key.last_used_at,
-                expires: key.expires_at.filter(|expires_at| *expires_at != 0),
+                expires: key.expires_at.filter(|expires_at| *expires_at != UnixMs::default()),
                 plaintext: None,
             })
         });

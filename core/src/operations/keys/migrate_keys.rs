@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::{self, Kind};
@@ -77,8 +78,8 @@ struct ImportedKey {
     #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Option<Vec<String>>,
     /// Unix ms after which it is refused; default: never.
-    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
-    expires: Option<i64>,
+    #[schemars(range(max = UnixMs::LATEST_EXPIRY))]
+    expires: Option<UnixMs>,
     /// Whether it may be used.
     #[serde(default = "yes")]
     enabled: bool,

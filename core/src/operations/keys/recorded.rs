@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::audit::Target;
+use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::operations::fields::{KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::Key;
@@ -41,7 +42,7 @@ pub(super) struct Facts {
     /// Of which only names of members get into the log.
     meta: Option<Meta>,
     enabled: bool,
-    expires: Option<i64>,
+    expires: Option<UnixMs>,
     credits: Option<KeyCredits>,
     ratelimits: Option<Vec<RatelimitResponse>>,
     permissions: Option<Vec<String>>,

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::calendar::{MINUTE_MS, UnixMs};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::ids::{self, Kind};
@@ -23,8 +24,6 @@ use crate::store::rerolls::Rerolled;
 use crate::store::subject::Subject;
 use crate::value::Nullable;
 use crate::{Caller, Code, Error, Keyrack};
-
-const MINUTE_MS: i64 = 60_000;
 
 /// Issues a key in place of another.
 #[derive(Debug)]
@@ -120,7 +119,7 @@ impl Operation for RerollKey {
         }
         let (new_target, old_target) =
             (recorded::target(&mut mutation, &new).await?, recorded::target(&mut mutation, &old).await?);
-        let view = |expires: Option<i64>| json!({ "expires": expires });
+        let view = |expires: Option<UnixMs>| json!({ "expires": expires });
         mutation.record(
             Event::new("key.reroll", format!("Rerolled key {} to key {}", old.id, new.id))
                 .on(new_target)
@@ -147,7 +146,7 @@ fn generate(api: &Api, old: &Key) -> Result<GeneratedKey, Error> {
 async fn copy(
     mutation: &mut Mutation,
     old: &Key,
-    expires_at: Option<i64>,
+    expires_at: Option<UnixMs>,
     generated: &GeneratedKey,
 ) -> Result<Key, Error> {
     let new = Key {
@@ -180,13 +179,13 @@ async fn copy(
 
 /// The millisecond before now, since a key is still good in that of its expiry; or the end of the grace period at
 /// the next whole minute.
-fn end_of_grace(now: i64, expiration_ms: i64) -> i64 {
+fn end_of_grace(now: UnixMs, expiration_ms: i64) -> UnixMs {
     if expiration_ms == 0 {
-        return now - 1;
+        return now.minus(1);
     }
-    let end = now.saturating_add(expiration_ms);
-    let past_the_minute = end.rem_euclid(MINUTE_MS);
-    if past_the_minute == 0 { end } else { end.saturating_add(MINUTE_MS - past_the_minute) }
+    let end = now.plus(expiration_ms);
+    let past_the_minute = end.get().rem_euclid(MINUTE_MS);
+    if past_the_minute == 0 { end } else { end.plus(MINUTE_MS - past_the_minute) }
 }
 
 #[cfg(test)]
@@ -202,7 +201,7 @@ mod tests {
             (60_001, 60_000, 180_000),
             (59_999, 60_000, 120_000),
         ] {
-            assert_eq!(end_of_grace(now, expiration_ms), due, "{now} + {expiration_ms}");
+            assert_eq!(end_of_grace(UnixMs::new(now), expiration_ms).get(), due, "{now} + {expiration_ms}");
         }
     }
 }

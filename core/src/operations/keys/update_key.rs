@@ -9,6 +9,7 @@ use super::recorded::{self, Facts, Parts};
 use super::{locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
@@ -46,8 +47,8 @@ pub struct Request {
     meta: Patch<Meta>,
     /// Unix ms after which it is refused; null: never.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 4_102_444_800_000_i64))]
-    expires: Patch<i64>,
+    #[schemars(range(max = UnixMs::LATEST_EXPIRY))]
+    expires: Patch<UnixMs>,
     /// Its balance and refill; null: unlimited.
     #[serde(default)]
     credits: Patch<CreditsChange>,

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::analytics::texts::Tags;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::bounds::{Integer, List, Text, Unread, sent};
+use crate::calendar::UnixMs;
 use crate::caller::Authorized;
 use crate::catalogue::{About, Assistants, Attempt, Effect, Operation, Pin};
 use crate::keys::migration;
@@ -145,7 +146,7 @@ struct Shown<'a> {
     meta: Option<&'a RawValue>,
     /// Unix ms after which the key is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<i64>,
+    expires: Option<UnixMs>,
     /// The balance after this use; absent when unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     credits: Option<i64>,
@@ -349,7 +350,9 @@ impl<'a> Shown<'a> {
             keyspace_id: found.as_ref().map(|found| found.key_space_id.as_str()),
             name: key.and_then(|key| key.name.as_deref()),
             meta: key.and_then(|key| key.meta.as_deref()),
-            expires: key.map(|key| key.expires_at).filter(|expires_at| ![0, NEVER].contains(expires_at)),
+            expires: key
+                .map(|key| key.expires_at)
+                .filter(|expires_at| ![UnixMs::default(), NEVER].contains(expires_at)),
             credits: decision.remaining,
             enabled: key.map(|key| key.enabled),
             permissions: key.map_or(&[], |key| &key.access.permissions),

@@ -11,6 +11,7 @@ use crate::analytics::event::{self, Event};
 use crate::analytics::texts::KeptText;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Attempt, Effect, Operation};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::ratelimit::window::Decision;
@@ -76,7 +77,7 @@ pub(super) struct Decided {
     pub(super) override_id: Option<Arc<str>>,
     pub(super) decision: Decision,
     /// Unix ms.
-    pub(super) time: i64,
+    pub(super) time: UnixMs,
     pub(super) latency: Duration,
 }
 
@@ -177,7 +178,7 @@ impl Asked<'_> {
             passed: decided.decision.passed,
             limit: decided.limit,
             remaining: decided.decision.remaining,
-            reset_at: decided.decision.reset_ms,
+            reset_at: UnixMs::new(decided.decision.reset_ms),
             tokens: self.cost.0,
             latency: decided.latency,
         }));

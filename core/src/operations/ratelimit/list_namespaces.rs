@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -39,7 +40,7 @@ pub struct Item {
     /// As it was named.
     name: String,
     /// Unix ms.
-    created_at: i64,
+    created_at: UnixMs,
 }
 
 impl Operation for ListNamespaces {

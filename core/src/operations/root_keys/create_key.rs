@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::NO_TOOL;
 use super::power::{check_covered, check_known};
 use crate::authorization::{Expression, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
@@ -31,7 +32,8 @@ pub struct Request {
     name: Option<String>,
     /// Unix ms after which it is refused; null or absent: never.
     #[serde(default)]
-    expires: Patch<i64>,
+    #[schemars(range(max = UnixMs::LATEST_EXPIRY))]
+    expires: Patch<UnixMs>,
 }
 
 /// What is answered.
@@ -81,7 +83,7 @@ impl Operation for CreateKey {
     }
 }
 
-fn check_expiry(keyrack: &Keyrack, caller: &Caller, expires_at: Option<i64>) -> Result<(), Error> {
+fn check_expiry(keyrack: &Keyrack, caller: &Caller, expires_at: Option<UnixMs>) -> Result<(), Error> {
     if expires_at.is_some_and(|expires_at| expires_at <= keyrack.clock().now()) {
         return Err(Error::invalid(
             "body.expires",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, List, Operation, Tool};
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
@@ -44,11 +45,11 @@ pub struct Item {
     /// Whether it may be used.
     enabled: bool,
     /// Unix ms.
-    created_at: i64,
+    created_at: UnixMs,
     /// Unix ms; 0 when never.
-    last_used_at: i64,
+    last_used_at: UnixMs,
     /// Unix ms after which it is refused; null: never.
-    expires: Nullable<i64>,
+    expires: Nullable<UnixMs>,
     /// What it may do, in the order of the texts.
     permissions: Vec<String>,
 }
@@ -94,11 +95,11 @@ impl Operation for ListKeys {
 
 fn item(keyrack: &Keyrack, listed: Listed) -> Item {
     let mut key = listed.key;
-    let seen = keyrack.resident().root_key_by_id(&key.id).map_or(0, |key| key.last_use.at());
+    let seen = keyrack.resident().root_key_by_id(&key.id).map_or(UnixMs::default(), |key| key.last_use.at());
     key.permissions.sort_unstable();
     Item {
         created_at: listed.created_at,
-        last_used_at: listed.last_used_at.unwrap_or(0).max(seen),
+        last_used_at: listed.last_used_at.unwrap_or_default().max(seen),
         name: Nullable(key.name),
         start: key.start,
         end: key.ending,

@@ -105,7 +105,7 @@ impl Operation for RerollKey {
         let mut ended = old.clone();
         if let Some(grace) = request.expiration.0 {
             // A key is still good in the very millisecond of its expiry.
-            let due = if grace == 0 { now - 1 } else { now.saturating_add(grace) };
+            let due = if grace == 0 { now.minus(1) } else { now.plus(grace) };
             ended.expires_at = rerolling.end(&mut mutation, &new.id, due).await?;
         }
         let event = Event::new("rootKey.reroll", format!("Rerolled root key {} to {}", old.id, new.id));

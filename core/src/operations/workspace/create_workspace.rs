@@ -7,7 +7,6 @@ use super::record_at_home;
 use crate::audit::Actor;
 use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
-use crate::clock::rfc3339;
 use crate::keys::secret::Revealed;
 use crate::reply::Reply;
 use crate::root_keys::{NewRootKey, add_root_key};
@@ -69,7 +68,7 @@ impl Operation for CreateWorkspace {
                 format!(
                     "The root key of a workspace does not expire, and the calling one does, at {}. Use an operator \
                      without an expiry.",
-                    rfc3339(expires_at)
+                    expires_at
                 ),
             ));
         }

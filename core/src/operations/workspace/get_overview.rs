@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Operation, Toolset};
 use crate::error::OrNotFound as _;
 use crate::reply::Reply;
@@ -57,7 +58,7 @@ struct RootKey {
     operator: bool,
     /// Unix ms after which it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<i64>,
+    expires: Option<UnixMs>,
 }
 
 /// How many of each there are.

@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::{Expression, Rule};
+use crate::calendar::{DAY_MS, UnixMs};
 use crate::catalogue::{About, Assistants, Operation, Toolset};
 use crate::reply::{Empty, Reply};
-use crate::store::usage::{HOUR_MS, Kind};
+use crate::store::usage::Kind;
 use crate::{Caller, Error, Keyrack};
 
 /// How long ago a period may have begun.
 const MOST_DAYS_AGO: i64 = 90;
-const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Reads how much the workspace used in a month.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ pub struct Response {
 #[serde(deny_unknown_fields)]
 struct Period {
     /// Unix ms, inclusive.
-    start: i64,
+    start: UnixMs,
     /// Unix ms, exclusive; now for the current month.
-    end: i64,
+    end: UnixMs,
 }
 
 /// What the period comes to.
@@ -155,21 +155,23 @@ impl Operation for GetUsage {
 }
 
 /// Beginning and end of a month in Unix ms.
-fn bounds(period: Option<Month>, now: i64) -> Result<(i64, i64), Error> {
+fn bounds(period: Option<Month>, now: UnixMs) -> Result<(UnixMs, UnixMs), Error> {
     let this_month =
-        jiff::Timestamp::from_millisecond(now).map_err(Error::unexpected)?.to_zoned_datetime(TimeZone::UTC);
+        jiff::Timestamp::from_millisecond(now.get()).map_err(Error::unexpected)?.to_zoned_datetime(TimeZone::UTC);
     let first = match period {
         None => Ok(this_month.date().first_of_month()),
         Some(Month { year, month }) => first_day(year, month),
     };
     let first = first.map_err(|_| refused("does not exist"))?;
-    let at = |date: Date| date.to_zoned_datetime(TimeZone::UTC).map(|time| time.timestamp().as_millisecond());
+    let at = |date: Date| {
+        date.to_zoned_datetime(TimeZone::UTC).map(|time| UnixMs::new(time.timestamp().as_millisecond()))
+    };
     let start = at(first).map_err(Error::unexpected)?;
     let end = at(first.saturating_add(jiff::Span::new().months(1))).map_err(Error::unexpected)?;
     if start > now {
         return Err(refused("lies in the future"));
     }
-    if period.is_some() && start < now - MOST_DAYS_AGO * DAY_MS {
+    if period.is_some() && start < now.minus(MOST_DAYS_AGO * DAY_MS) {
         return Err(refused("began more than 90 days ago"));
     }
     Ok((start, end))
@@ -192,13 +194,14 @@ mod tests {
     use super::*;
 
     /// 2026-03-15T12:00:00Z
-    const NOW: i64 = 1_773_576_000_000;
+    const NOW: UnixMs = UnixMs::new(1_773_576_000_000);
 
     #[test]
     fn a_period_is_a_month_in_utc_that_began_at_most_ninety_days_ago() {
-        let month = |year, month| bounds(Some(Month { year, month }), NOW);
+        let numbers = |(start, end): (UnixMs, UnixMs)| (start.get(), end.get());
+        let month = |year, month| bounds(Some(Month { year, month }), NOW).map(numbers);
         let march = (1_772_323_200_000, 1_775_001_600_000);
-        assert_eq!(bounds(None, NOW).unwrap(), march);
+        assert_eq!(bounds(None, NOW).map(numbers).unwrap(), march);
         assert_eq!(month(2026, 3).unwrap(), march);
         assert_eq!(month(2026, 1).unwrap(), (1_767_225_600_000, 1_769_904_000_000));
         for (year, number) in [(2026, 4), (2025, 12), (99_999, 1), (i64::MIN, 1)] {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::Rule;
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -37,7 +38,7 @@ pub struct Item {
     /// Whether its keys verify and its root keys work.
     enabled: bool,
     /// Unix ms.
-    created_at: i64,
+    created_at: UnixMs,
 }
 
 impl Operation for ListWorkspaces {

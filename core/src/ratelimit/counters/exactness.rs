@@ -7,6 +7,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::memory::{CellKey, CellScope, Check, MemoryCounters};
+use crate::calendar::UnixMs;
 
 const START: i64 = 1_785_628_800_000;
 const DURATIONS: [i64; 3] = [1_000, 1_500, 7_000];
@@ -57,7 +58,7 @@ impl Oracle {
 
 /// The same question to the counters.
 fn ask(counters: &MemoryCounters, checks: &[Check<'static>], now: i64) -> (bool, Vec<Option<i64>>) {
-    let batch = counters.check_all(checks, now);
+    let batch = counters.check_all(checks, UnixMs::new(now));
     let rest = batch.decisions.iter().map(|decision| decision.passed.then_some(decision.remaining));
     (batch.passed, rest.collect())
 }
@@ -103,7 +104,7 @@ fn parallel_callers_never_get_more_than_the_formula_allows_and_are_never_denied_
                 if thread.is_multiple_of(2) {
                     checks.reverse();
                 }
-                if counters.check_all(&checks, now).passed {
+                if counters.check_all(&checks, UnixMs::new(now)).passed {
                     let admitted = checks.iter().map(|check| (now, check.cell, check.cost));
                     oracle.lock().unwrap().0.extend(admitted);
                 } else {
@@ -142,12 +143,12 @@ fn at_the_cap_those_that_used_least_of_their_limit_go_first_and_then_the_longest
     for (number, name) in (0..).zip(&names) {
         // Twenty were counted once, the later the higher their number; the others often.
         let cost = if number < 20 { 1 } else { 5 };
-        assert!(counters.check(&named(name, cost), START + number).passed);
+        assert!(counters.check(&named(name, cost), UnixMs::new(START + number)).passed);
     }
     assert_eq!((counters.len(), counters.evicted.value()), (160, 0));
-    assert!(counters.check(&named("one more", 1), START + 1_000).passed);
+    assert!(counters.check(&named("one more", 1), UnixMs::new(START + 1_000)).passed);
     assert_eq!((counters.len(), counters.evicted.value()), (150, 11), "a sixteenth at once");
-    let used = |name| 1_000 - counters.check(&named(name, 0), START + 1_000).remaining;
+    let used = |name| 1_000 - counters.check(&named(name, 0), UnixMs::new(START + 1_000)).remaining;
     let left: Vec<i64> = names.iter().map(|name| used(name)).collect();
     assert_eq!(left, [[0; 11].as_slice(), &[1; 9], &[5; 140]].concat());
     assert_eq!(used("one more"), 1);
@@ -164,14 +165,14 @@ fn a_flood_of_identifiers_stays_within_the_room_and_spares_those_that_count_more
         counters.check(&Check { cell, limit: 10, cost }, now)
     };
     for busy in 0..100 {
-        assert!(flood(&format!("busy {busy}"), 7, START).passed);
+        assert!(flood(&format!("busy {busy}"), 7, UnixMs::new(START)).passed);
     }
     thread::scope(|scope| {
         for half in 0..2 {
             let (flood, counters) = (&flood, &counters);
             scope.spawn(move || {
                 for number in 0..FLOOD / 2 {
-                    assert_eq!(flood(&format!("flood {half} {number}"), 1, START + 1).remaining, 9);
+                    assert_eq!(flood(&format!("flood {half} {number}"), 1, UnixMs::new(START + 1)).remaining, 9);
                     // The other thread may be about to put one in.
                     assert!(counters.len() <= ROOM + 1, "{}", counters.len());
                 }
@@ -181,7 +182,7 @@ fn a_flood_of_identifiers_stays_within_the_room_and_spares_those_that_count_more
     assert!(counters.len() <= ROOM, "{}", counters.len());
     assert_eq!(counters.evicted.value() + counters.len() as u64, FLOOD + 100, "each is counted");
     for busy in 0..100 {
-        let decision = flood(&format!("busy {busy}"), 4, START + 2);
+        let decision = flood(&format!("busy {busy}"), 4, UnixMs::new(START + 2));
         assert!(!decision.passed, "busy {busy} was forgotten");
     }
 }
@@ -193,9 +194,9 @@ fn cells_that_are_over_make_room_before_those_that_count() {
         for (name, now) in [(format!("old {name}"), START), (format!("young {name}"), START + 10_000)] {
             let scope = CellScope::Key("requests");
             let cell = CellKey { workspace: "ws_1", scope, identifier: &name, duration_ms: 1_000 };
-            assert!(counters.check(&Check { cell, limit: 9, cost: 1 }, now).passed);
+            assert!(counters.check(&Check { cell, limit: 9, cost: 1 }, UnixMs::new(now)).passed);
         }
     }
-    assert!(counters.check(&check("one more", 1_000, 9, 1), START + 10_000).passed);
+    assert!(counters.check(&check("one more", 1_000, 9, 1), UnixMs::new(START + 10_000)).passed);
     assert_eq!((counters.len(), counters.evicted.value()), (51, 0));
 }

@@ -25,6 +25,7 @@ pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions};
 pub use super::decisions::LimitDecisions;
 use super::fingerprint::{Fingerprint, Seed};
 use super::shard::{Cell, RoughLimit, Shard};
+use crate::calendar::UnixMs;
 use crate::measure::Counter;
 use crate::ratelimit::window::{Decision, Window};
 
@@ -90,8 +91,8 @@ impl MemoryCounters {
     /// Decides on one check at `now_ms` (Unix time in ms) and counts its cost if it passed.
     ///
     /// A denied check and one of cost 0 count nothing and create no cell.
-    pub fn check(&self, check: &Check<'_>, now_ms: i64) -> Decision {
-        let decision = self.decide(check, now_ms);
+    pub fn check(&self, check: &Check<'_>, now: UnixMs) -> Decision {
+        let decision = self.decide(check, now.get());
         self.decisions.note(check.cell.scope, decision.passed);
         decision
     }
@@ -128,13 +129,13 @@ impl MemoryCounters {
     /// whether those passed or not (RM2). Each reports its own verdict. When the batch failed, a
     /// check that passed reports what its cell has left without any of the batch (RM6 K), a
     /// denied one reports 0.
-    pub fn check_all(&self, checks: &[Check<'_>], now_ms: i64) -> BatchDecision {
+    pub fn check_all(&self, checks: &[Check<'_>], now: UnixMs) -> BatchDecision {
         let batch = match checks {
             [one] => {
-                let decision = self.decide(one, now_ms);
+                let decision = self.decide(one, now.get());
                 BatchDecision { passed: decision.passed, decisions: SmallVec::from_iter([decision]) }
             }
-            _ => self.decide_all(checks, now_ms),
+            _ => self.decide_all(checks, now.get()),
         };
         for (check, decision) in checks.iter().zip(&batch.decisions) {
             self.decisions.note(check.cell.scope, decision.passed);
@@ -288,9 +289,9 @@ impl MemoryCounters {
 
     /// Forgets every cell whose two windows are both over at `now_ms` (Unix time in ms), and
     /// says how many there were. Safe to run at any time beside checks.
-    pub fn forget_idle(&self, now_ms: i64) -> usize {
+    pub fn forget_idle(&self, now: UnixMs) -> usize {
         let forget = |shard: &Mutex<Shard>| {
-            let gone = lock(shard).forget_idle(now_ms);
+            let gone = lock(shard).forget_idle(now.get());
             self.accounts().discharge(&gone);
             gone.len()
         };

@@ -29,6 +29,7 @@ use super::check::LONGEST_MS;
 use super::fingerprint::{Fingerprint, Seed};
 use super::memory::MemoryCounters;
 use super::shard::{Cell, RoughLimit};
+use crate::calendar::UnixMs;
 use crate::files;
 
 /// The name of the file in a data directory.
@@ -82,9 +83,9 @@ impl CountersFile {
     ///
     /// # Errors
     /// When there is one that holds no counts. It is as well removed.
-    pub fn load(&self, room: usize, now_ms: i64) -> Result<Option<MemoryCounters>, Unreadable> {
+    pub fn load(&self, room: usize, now: UnixMs) -> Result<Option<MemoryCounters>, Unreadable> {
         match fs::read(&self.path) {
-            Ok(bytes) => decode(&bytes, room, now_ms).map(Some),
+            Ok(bytes) => decode(&bytes, room, now.get()).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -103,10 +104,10 @@ impl CountersFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, counters: &MemoryCounters, now_ms: i64) -> io::Result<usize> {
+    pub fn save(&self, counters: &MemoryCounters, now: UnixMs) -> io::Result<usize> {
         files::replace(&self.path, |file| {
             let mut out = Summed { file: BufWriter::with_capacity(1 << 20, file), sum: crc32fast::Hasher::new() };
-            let count = encode(&mut out, counters, now_ms)?;
+            let count = encode(&mut out, counters, now.get())?;
             Ok((out.file.into_inner().map_err(io::IntoInnerError::into_error)?, count))
         })
     }
@@ -233,7 +234,7 @@ mod tests {
     }
 
     fn used(counters: &MemoryCounters, identifier: &str, duration_ms: i64, now: i64) -> i64 {
-        100 - counters.check(&check(identifier, duration_ms, 0), now).remaining
+        100 - counters.check(&check(identifier, duration_ms, 0), UnixMs::new(now)).remaining
     }
 
     fn claimed() -> (TempDir, CountersFile) {
@@ -247,9 +248,9 @@ mod tests {
         let (folder, file) = claimed();
         let counters = MemoryCounters::with_room_for(10_000);
         for name in ["a", "b", "c"] {
-            counters.check(&check(name, D, 7), START);
+            counters.check(&check(name, D, 7), UnixMs::new(START));
         }
-        assert_eq!(file.save(&counters, START).unwrap(), 3);
+        assert_eq!(file.save(&counters, UnixMs::new(START)).unwrap(), 3);
         let bytes = fs::read(&file.path).unwrap();
         (folder, file, bytes)
     }
@@ -261,20 +262,20 @@ mod tests {
         for (name, duration, cost, now) in
             [("a", D, 40, START), ("a", D, 3, START + D), ("b", 2 * D, 5, START + D), ("over", D, 9, START - D)]
         {
-            assert!(counters.check(&check(name, duration, cost), now).passed);
+            assert!(counters.check(&check(name, duration, cost), UnixMs::new(now)).passed);
         }
         let now = START + D + D / 2;
-        assert_eq!(file.save(&counters, now).unwrap(), 2, "one is over");
-        let restored = file.load(10_000, now).unwrap().expect("there is a file");
+        assert_eq!(file.save(&counters, UnixMs::new(now)).unwrap(), 2, "one is over");
+        let restored = file.load(10_000, UnixMs::new(now)).unwrap().expect("there is a file");
         assert_eq!(restored.len(), 2);
         assert_eq!((used(&restored, "a", D, now), used(&restored, "b", 2 * D, now)), (23, 5));
-        let later = file.load(10_000, START + 3 * D).unwrap().expect("there is a file");
+        let later = file.load(10_000, UnixMs::new(START + 3 * D)).unwrap().expect("there is a file");
         assert_eq!((later.len(), used(&later, "b", 2 * D, START + 3 * D)), (1, 2));
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "the file and its lock alone: {names:?}");
         file.remove().unwrap();
         file.remove().unwrap();
-        assert!(file.load(10_000, now).unwrap().is_none());
+        assert!(file.load(10_000, UnixMs::new(now)).unwrap().is_none());
     }
 
     #[test]
@@ -283,10 +284,10 @@ mod tests {
         let counters = MemoryCounters::with_room_for(10_000);
         let names: Vec<String> = (1..=100).map(|cost| cost.to_string()).collect();
         for (cost, name) in (1..).zip(&names) {
-            counters.check(&check(name, D, cost), START);
+            counters.check(&check(name, D, cost), UnixMs::new(START));
         }
-        file.save(&counters, START).unwrap();
-        let restored = file.load(50, START).unwrap().expect("there is a file");
+        file.save(&counters, UnixMs::new(START)).unwrap();
+        let restored = file.load(50, UnixMs::new(START)).unwrap().expect("there is a file");
         assert!(restored.len() <= 50, "{}", restored.len());
         assert_eq!((used(&restored, "1", D, START), used(&restored, "100", D, START)), (0, 100));
     }
@@ -300,10 +301,10 @@ mod tests {
         let mut old = [&content[..16], &WITHOUT_OWNERS.to_le_bytes(), &content[20..HEAD], &cells].concat();
         old.extend(crc32fast::hash(&old).to_le_bytes());
         fs::write(&file.path, old).unwrap();
-        let restored = file.load(4, START).unwrap().expect("there is a file");
+        let restored = file.load(4, UnixMs::new(START)).unwrap().expect("there is a file");
         assert_eq!(["a", "b", "c"].map(|name| used(&restored, name, D, START)), [7; 3]);
         for name in ["d", "e"] {
-            assert!(restored.check(&check(name, D, 1), START).passed);
+            assert!(restored.check(&check(name, D, 1), UnixMs::new(START)).passed);
         }
         assert_eq!((restored.len(), restored.evicted.value()), (4, 1));
         assert_eq!(["d", "e"].map(|name| used(&restored, name, D, START)), [1; 2]);

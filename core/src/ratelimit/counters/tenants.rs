@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::memory::{CellKey, CellScope, Check, MemoryCounters};
 use super::saved::CountersFile;
+use crate::calendar::UnixMs;
 
 const START: i64 = 1_785_628_800_000;
 const HOUR: i64 = 3_600_000;
@@ -20,7 +21,7 @@ fn throttle(workspace: &str) -> CellKey<'_> {
 }
 
 fn used(counters: &MemoryCounters, cell: CellKey<'_>, now: i64) -> i64 {
-    i64::MAX - counters.check(&Check { cell, limit: i64::MAX, cost: 0 }, now).remaining
+    i64::MAX - counters.check(&Check { cell, limit: i64::MAX, cost: 0 }, UnixMs::new(now)).remaining
 }
 
 /// What an attacker asks for: as much as the limit lets through, in windows of any length.
@@ -55,11 +56,11 @@ impl Flood {
         let checks: Vec<Check<'_>> = names.iter().map(|name| check(name)).collect();
         if self.in_batches {
             for batch in checks.chunks(100) {
-                counters.check_all(batch, now);
+                counters.check_all(batch, UnixMs::new(now));
             }
         } else {
             for check in &checks {
-                counters.check(check, now);
+                counters.check(check, UnixMs::new(now));
             }
         }
     }
@@ -85,18 +86,18 @@ proptest! {
             for (name, cost) in names.iter().zip(&costs) {
                 let cell = key("victim", CellScope::Namespace("rlns_1"), name, HOUR);
                 let check = Check { cell, limit: i64::MAX, cost: *cost };
-                prop_assert!(counters.check(&check, now).passed);
+                prop_assert!(counters.check(&check, UnixMs::new(now)).passed);
                 *expected.entry(cell).or_insert(0) += cost;
             }
             let workspace = if *by_second { "second" } else { "first" };
             let cell = throttle(workspace);
             let check = Check { cell, limit: i64::MAX, cost: 1 };
-            prop_assert!(counters.check(&check, now).passed);
+            prop_assert!(counters.check(&check, UnixMs::new(now)).passed);
             *expected.entry(cell).or_insert(0) += 1;
             flood.run(&counters, workspace, number, now);
             if *is_restart {
-                file.save(&counters, now).unwrap();
-                counters = file.load(room, now).unwrap().expect("it was saved");
+                file.save(&counters, UnixMs::new(now)).unwrap();
+                counters = file.load(room, UnixMs::new(now)).unwrap().expect("it was saved");
             }
             prop_assert!(counters.len() <= room + 2, "{} cells and 2 throttles in {room}", counters.len());
             for (cell, expected) in &expected {
@@ -109,7 +110,7 @@ proptest! {
 #[test]
 fn a_flood_spends_the_counts_of_its_own_workspace_and_neither_its_throttle_nor_others() {
     let counters = MemoryCounters::with_room_for(1_000);
-    let limit = |cell, limit, cost| counters.check(&Check { cell, limit, cost }, START).passed;
+    let limit = |cell, limit, cost| counters.check(&Check { cell, limit, cost }, UnixMs::new(START)).passed;
     let of = |workspace, name| key(workspace, CellScope::Key("requests"), name, HOUR);
     for workspace in ["a", "b"] {
         assert!(limit(throttle(workspace), 10, 10) && limit(of(workspace, "somebody"), 1_000, 1));
@@ -128,7 +129,7 @@ fn whoever_comes_to_a_full_room_takes_the_place_of_the_largest() {
         for number in 0..cells {
             let name = number.to_string();
             let cell = key(workspace, CellScope::Key("requests"), &name, i64::MAX);
-            assert!(counters.check(&Check { cell, limit: 9, cost: 1 }, START).passed);
+            assert!(counters.check(&Check { cell, limit: 9, cost: 1 }, UnixMs::new(START)).passed);
         }
     };
     let left = |workspace: &str, cells: usize| {
@@ -159,7 +160,9 @@ fn threads_of_a_flood_take_nothing_from_one_who_counts_beside_them() {
         while rounds == 0 || floods.iter().any(|flood| !flood.is_finished()) {
             rounds += 1;
             for cell in &cells {
-                assert!(counters.check(&Check { cell: *cell, limit: i64::MAX, cost: 1 }, START).passed);
+                assert!(
+                    counters.check(&Check { cell: *cell, limit: i64::MAX, cost: 1 }, UnixMs::new(START)).passed
+                );
             }
         }
         for cell in &cells {
@@ -175,6 +178,6 @@ fn limits_with_windows_without_end_do_not_keep_their_counts_without_end() {
     let endless = Flood { cells: 100, limit: 9, share_used: 1, duration_ms: i64::MAX, in_batches: false };
     endless.run(&counters, "ws_1", 0, START);
     let day = 24 * HOUR;
-    assert_eq!((counters.forget_idle(START + 400 * day), counters.len()), (0, 100));
-    assert_eq!((counters.forget_idle(START + 401 * day), counters.len()), (100, 0));
+    assert_eq!((counters.forget_idle(UnixMs::new(START + 400 * day)), counters.len()), (0, 100));
+    assert_eq!((counters.forget_idle(UnixMs::new(START + 401 * day)), counters.len()), (100, 0));
 }

@@ -8,6 +8,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::memory::{BatchDecision, CellKey, CellScope, Check, Decisions, MemoryCounters};
+use crate::calendar::UnixMs;
 use crate::ratelimit::window::{Decision, Window};
 
 const D: i64 = 10_000;
@@ -20,13 +21,13 @@ fn check(identifier: &str, limit: i64, cost: i64) -> Check<'_> {
 
 /// Asks one by one at `START`: whether it passed and what remains.
 fn ask(counters: &MemoryCounters, identifier: &str, limit: i64, cost: i64) -> (bool, i64) {
-    let decision = counters.check(&check(identifier, limit, cost), START);
+    let decision = counters.check(&check(identifier, limit, cost), UnixMs::new(START));
     (decision.passed, decision.remaining)
 }
 
 /// Asks all at once at `START`: what remains for each, -1 if it was denied.
 fn ask_all(counters: &MemoryCounters, checks: &[Check<'_>]) -> (bool, Vec<i64>) {
-    let batch = counters.check_all(checks, START);
+    let batch = counters.check_all(checks, UnixMs::new(START));
     let rest = |one: &Decision| if one.passed { one.remaining } else { -1 };
     (batch.passed, batch.decisions.iter().map(rest).collect())
 }
@@ -69,7 +70,7 @@ fn cells_differ_in_every_part_of_their_key_and_not_in_the_limit() {
     ];
     let counters = MemoryCounters::new();
     for cell in &cells {
-        let passes = |limit| counters.check(&Check { cell: *cell, limit, cost: 5 }, START).passed;
+        let passes = |limit| counters.check(&Check { cell: *cell, limit, cost: 5 }, UnixMs::new(START)).passed;
         let answers = [passes(5), passes(5), passes(10)];
         assert_eq!(answers, [true, false, true], "{cell:?}");
     }
@@ -110,12 +111,12 @@ fn the_same_cell_several_times_sees_earlier_costs() {
 #[test]
 fn only_cells_with_both_windows_over_are_forgotten() {
     let counters = MemoryCounters::new();
-    counters.check(&check("old", 10, 1), START);
-    counters.check(&check("young", 10, 1), START + D);
+    counters.check(&check("old", 10, 1), UnixMs::new(START));
+    counters.check(&check("young", 10, 1), UnixMs::new(START + D));
     let forget = |now| (counters.forget_idle(now), counters.len());
-    assert_eq!(forget(START + 2 * D - 1), (0, 2));
-    assert_eq!(forget(START + 2 * D), (1, 1));
-    assert_eq!(forget(START + 3 * D), (1, 0));
+    assert_eq!(forget(UnixMs::new(START + 2 * D - 1)), (0, 2));
+    assert_eq!(forget(UnixMs::new(START + 2 * D)), (1, 1));
+    assert_eq!(forget(UnixMs::new(START + 3 * D)), (1, 0));
 }
 
 #[test]
@@ -171,16 +172,16 @@ fn a_janitor_at_work_loses_no_count() {
         let now = START + round * 2 * D;
         let call = || {
             barrier.wait();
-            [1, 2, 3].map(|_| counters.check_all(&batch, now).passed)
+            [1, 2, 3].map(|_| counters.check_all(&batch, UnixMs::new(now)).passed)
         };
         thread::scope(|scope| {
             let callers = [call; 2].map(|call| scope.spawn(call));
             barrier.wait();
             while callers.iter().any(|caller| !caller.is_finished()) {
-                counters.forget_idle(now);
+                counters.forget_idle(UnixMs::new(now));
             }
         });
-        let rests = ["a", "b"].map(|cell| counters.check(&check(cell, 9, 0), now).remaining);
+        let rests = ["a", "b"].map(|cell| counters.check(&check(cell, 9, 0), UnixMs::new(now)).remaining);
         assert_eq!((rests, counters.len()), ([3, 3], 2), "round {round}");
     }
 }
@@ -221,9 +222,9 @@ proptest! {
             let checks: Vec<Check> = entries.iter().map(one).collect();
             let expected = model(&mut windows, &checks, now);
             match checks.as_slice() {
-                [] => { counters.forget_idle(now); }
-                [one] => prop_assert_eq!(counters.check(one, now), expected.decisions[0]),
-                _ => prop_assert_eq!(counters.check_all(&checks, now), expected),
+                [] => { counters.forget_idle(UnixMs::new(now)); }
+                [one] => prop_assert_eq!(counters.check(one, UnixMs::new(now)), expected.decisions[0]),
+                _ => prop_assert_eq!(counters.check_all(&checks, UnixMs::new(now)), expected),
             }
         }
     }
