@@ -149,10 +149,9 @@ async fn verify(
 
 fn finding(id: &str, found: &Chain) -> String {
     if let Some(broken) = &found.broken {
-        let entry = broken
-            .found
-            .as_ref()
-            .map_or_else(String::new, |entry| format!(" ({}, {}, {})", entry.id, entry.event, entry.time));
+        let entry = broken.found.as_ref().map_or_else(String::new, |entry| {
+            format!(" ({}, {}, {})", entry.id, entry.event, entry.time.rfc3339())
+        });
         return format!(
             "{id}: BROKEN at entry {}{entry}: {}; {} before it are whole",
             broken.sequence, broken.reason, found.entries

@@ -270,7 +270,7 @@ async fn check_clock(database: Option<&mut Inspection>, now: UnixMs) -> Line {
     const SUBJECT: &str = "clock";
     const MEND: &str = "set the system's clock, best with NTP: expiry, refills and rate limits follow it";
     if now < PROGRAM_WRITTEN {
-        return fail(SUBJECT, format!("it is {now} by this machine's clock"), MEND);
+        return fail(SUBJECT, format!("it is {} by this machine's clock", now.rfc3339()), MEND);
     }
     let newest = match database {
         Some(database) => database.newest_entry().await.ok().flatten(),
@@ -279,10 +279,14 @@ async fn check_clock(database: Option<&mut Inspection>, now: UnixMs) -> Line {
     match newest.filter(|newest| *newest > now.plus(CLOCK_SLACK_MS)) {
         Some(newest) => fail(
             SUBJECT,
-            format!("it is {now} by this machine's clock, and the audit log reaches to {newest}"),
+            format!(
+                "it is {} by this machine's clock, and the audit log reaches to {}",
+                now.rfc3339(),
+                newest.rfc3339()
+            ),
             MEND,
         ),
-        None => ok(SUBJECT, format!("it is {now}")),
+        None => ok(SUBJECT, format!("it is {}", now.rfc3339())),
     }
 }
 

@@ -222,7 +222,7 @@ fn write_root_key(path: &Path, secret: &Secret) -> anyhow::Result<()> {
         create_private_folder(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     if path.exists() {
-        let kept = path.with_extension(format!("old-{}", Clock::system().now()));
+        let kept = path.with_extension(format!("old-{}", Clock::system().now().get()));
         std::fs::rename(path, &kept).with_context(|| format!("cannot keep {}", path.display()))?;
     }
     files::replace(path, |mut file| writeln!(file, "{}", secret.expose()).map(|()| (file, ())))

@@ -105,7 +105,7 @@ async fn list(keyrack: &Keyrack) -> anyhow::Result<ExitCode> {
         eprintln!("There are no migrations. `keyrack migration create` makes one.");
     }
     for migration in migrations {
-        let created = migration.created_at;
+        let created = migration.created_at.rfc3339();
         let line = format!("{}  {}  {}  {created}", migration.id, migration.workspace_id, migration.algorithm);
         stdout::print(&line)?;
     }

@@ -106,7 +106,7 @@ async fn restore(
         eprintln!("error: nothing was changed; answer yes, or use --yes where there is no terminal, to restore");
         return Ok(ExitCode::from(crate::USAGE));
     }
-    let ending = format!(".before-restore-{}", Clock::system().now());
+    let ending = format!(".before-restore-{}", Clock::system().now().get());
     put_files(staged, folder, &ending)?;
     if let Location::Sqlite(database) = location {
         put_database(&staged.database, database, &ending)?;
@@ -114,7 +114,7 @@ async fn restore(
     stdout::print(&format!(
         "Restored from {}, made {}. What was there before is kept with {ending} in its name.",
         path.display(),
-        manifest.time
+        manifest.time.rfc3339()
     ))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -179,7 +179,7 @@ async fn check(staged: &Staged, manifest: &Manifest) -> anyhow::Result<()> {
 
 /// Says what the restore will undo.
 fn tell(manifest: &Manifest, location: &Location) -> anyhow::Result<()> {
-    let time = manifest.time;
+    let time = manifest.time.rfc3339();
     eprintln!("The backup was made {time} by Keyrack {}.", manifest.version);
     let Location::Sqlite(path) = location else {
         eprintln!(

@@ -92,7 +92,7 @@ pub(crate) async fn create(keyrack: &Keyrack, args: CreateArgs) -> anyhow::Resul
     let role = if operator { "an operator, may do everything" } else { "may do" };
     eprintln!("Root key {id} of workspace {workspace_id}; {role}: {may}.");
     if let Some(expires_at) = expires_at {
-        eprintln!("It expires at {}.", expires_at);
+        eprintln!("It expires at {}.", expires_at.rfc3339());
     }
     eprintln!("Keep it now: it is shown this once and stored nowhere.");
     Ok(ExitCode::SUCCESS)

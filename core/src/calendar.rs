@@ -4,7 +4,6 @@
 //! A [`Day`] is a number to the store, so that it can compare them.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use jiff::civil::Date;
 use schemars::generate::Contract;
@@ -58,15 +57,11 @@ impl UnixMs {
     pub const fn since(self, earlier: UnixMs) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
-}
 
-/// RFC 3339 in UTC, for people.
-impl fmt::Display for UnixMs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => time.fmt(f),
-            Err(_) => write!(f, "{} ms", self.0),
-        }
+    /// RFC 3339 in UTC, for people. Its number is for everything else, so there is no `Display` that could be either.
+    pub fn rfc3339(self) -> String {
+        let time = jiff::Timestamp::from_millisecond(self.0);
+        time.map_or_else(|_| format!("{} ms", self.0), |time| time.to_string())
     }
 }
 

@@ -8,6 +8,7 @@
 mod about;
 #[cfg(test)]
 mod facts;
+mod question;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 pub use about::{About, Assistants, Effect, List, Pin, Tool, Toolset};
+pub use question::{Fact, Question};
 
 use crate::caller::Caller;
 use crate::error::Error;
@@ -54,6 +56,17 @@ pub trait Operation: Send + Sync + 'static {
         caller: &Caller,
         request: Self::Request,
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
+
+    /// What a person is asked before this request is acted on, where they are asked at all: before what destroys, and
+    /// what cuts off or hands out more than a mistake should. Whoever would be refused is refused here, with the same
+    /// error, and what is asked is about what is there.
+    fn question(
+        _: &Keyrack,
+        _: &Caller,
+        _: &Self::Request,
+    ) -> impl Future<Output = Result<Option<Question>, Error>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Answers the text of an HTTP body as [`Operation::handle`] does, as far as that takes neither the schema nor
     /// waiting: for [hot](About::is_hot) operations, which are called before every request of their users' own
@@ -151,6 +164,20 @@ pub async fn run<O: Operation>(
 ) -> Result<Reply<O::Response>, Error> {
     let request = request_schema::<O>().read(request)?;
     run_read::<O>(keyrack, caller, request).await
+}
+
+/// What a person is asked before [`run`] does this: see [`Operation::question`].
+///
+/// # Errors
+/// The faults of the request, or the refusal that [`run`] would answer.
+pub async fn question<O: Operation>(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    request: Value,
+) -> Result<Option<Question>, Error> {
+    let request = request_schema::<O>().read(request)?;
+    caller.refuse_if_hopeless(const { &O::ABOUT.rule })?;
+    O::question(keyrack, caller, &request).await
 }
 
 /// Checks and reads an HTTP body.

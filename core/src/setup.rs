@@ -36,7 +36,7 @@ pub async fn first_start(
     let now = keyrack.clock().now();
     let mut transaction = keyrack.store().write().await?;
     // Inserting the fact is the lock: a second process waits for the first and then finds it there.
-    if !facts::insert(&mut transaction, "set up", &now.to_string()).await? {
+    if !facts::insert(&mut transaction, "set up", &now.get().to_string()).await? {
         drop(transaction);
         // Another process may have set it up after this one loaded its state.
         keyrack.catch_up().await?;

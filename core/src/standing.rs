@@ -45,7 +45,7 @@ pub(crate) fn check_usable(
         return Err(invalid(Code::KeyDisabled, "It is disabled."));
     }
     match expires_at.filter(|expires_at| now > *expires_at) {
-        Some(expires_at) => Err(invalid(Code::Forbidden, &format!("It expired at {}.", expires_at))),
+        Some(expires_at) => Err(invalid(Code::Forbidden, &format!("It expired at {}.", expires_at.rfc3339()))),
         None => Ok(()),
     }
 }

@@ -120,7 +120,11 @@ impl Checks {
         if let Some(expires) =
             key["expires"].as_i64().map(UnixMs::new).filter(|expires| *expires <= Clock::system().now())
         {
-            return Some(format!("expires: {} is past ({expires}); Unix milliseconds are needed", expires.get()));
+            return Some(format!(
+                "expires: {} is past ({}); Unix milliseconds are needed",
+                expires.get(),
+                expires.rfc3339()
+            ));
         }
         let hash = key["hash"].as_str().unwrap_or_default();
         let algorithms = self.algorithm.as_ref().map_or(&Algorithm::ALL[..], std::slice::from_ref);

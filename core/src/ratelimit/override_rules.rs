@@ -246,7 +246,7 @@ mod tests {
 
     fn rule(pattern: &str, created_at: UnixMs) -> OverrideRule {
         OverrideRule {
-            id: format!("rlor_{created_at}").into(),
+            id: format!("rlor_{}", created_at.get()).into(),
             pattern: pattern.into(),
             limit: 10,
             duration_ms: 60_000,

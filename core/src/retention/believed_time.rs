@@ -65,8 +65,8 @@ impl BelievedTime {
         let is_far = now.since(believed).abs() > DAY_MS;
         if is_far && !self.is_far {
             tracing::warn!(
-                clock = %now,
-                retention = %believed.min(now),
+                clock = now.rfc3339(),
+                retention = believed.min(now).rfc3339(),
                 "the clock is not where it was: the program did not run for a while, or the clock was moved. \
                  Retention, if any is set, follows it by a day per hour; if the clock is wrong, put it right now"
             );

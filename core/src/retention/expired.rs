@@ -45,7 +45,7 @@ async fn remove_keys(mutation: &mut Mutation, before: UnixMs) -> Result<u64, Err
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     let removed = keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
-        let (id, at, known) = (key.id, key.expired_at, key.known_as);
+        let (id, at, known) = (key.id, key.expired_at.rfc3339(), key.known_as);
         let event = Event::new("key.delete", format!("Permanently deleted key {id}, which expired at {at}"));
         mutation.record(event.on(Target::key(
             &id,
@@ -64,7 +64,7 @@ async fn remove_root_keys(mutation: &mut Mutation, before: UnixMs) -> Result<u64
     let ids: Vec<String> = expired.iter().map(|key| key.id.clone()).collect();
     let removed = root_keys::purge(mutation.connection(), &ids).await?;
     for key in expired {
-        let at = key.expires_at.map(|at| at.to_string()).unwrap_or_default();
+        let at = key.expires_at.map(UnixMs::rfc3339).unwrap_or_default();
         let description = format!("Permanently deleted root key {}, which expired at {at}", key.id);
         mutation.record(Event::new("rootKey.delete", description).on(root_key_target(&key)));
         mutation.touch(Subject::RootKey(key.id));

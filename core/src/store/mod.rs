@@ -4,6 +4,7 @@
 //! with `BEGIN IMMEDIATE`, besides that of deductions, and several that read; PostgreSQL has a pool for each of the
 //! two. The change feed has connections of its own on both. The store knows entities and SQL, not rules.
 
+pub mod affected;
 pub mod apis;
 pub mod audit_entry;
 pub mod audit_logs;

@@ -15,6 +15,7 @@ mod holders;
 mod identities;
 mod instance;
 mod keys;
+mod questions;
 mod refills;
 mod resident;
 mod retention;

@@ -54,7 +54,7 @@ impl Segment {
             Owner::Unknown | Owner::Shared => SHARED,
             Owner::Workspace(id) => id,
         };
-        let path = folder.join(format!("{now:013}-{}-{owner_name}.{EXTENSION}", RequestId::new()));
+        let path = folder.join(format!("{:013}-{}-{owner_name}.{EXTENSION}", now.get(), RequestId::new()));
         let mut file = private(File::options().append(true).create_new(true)).open(&path)?;
         if let Err(error) = file.write_all(HEADER) {
             let _ = fs::remove_file(&path);

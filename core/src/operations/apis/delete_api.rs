@@ -5,12 +5,13 @@ use serde::Deserialize;
 
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
-use crate::store::apis;
+use crate::store::affected::Of;
 use crate::store::subject::Subject;
+use crate::store::{Connection, affected, apis};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes an API and with it all its keys.
@@ -48,17 +49,20 @@ impl Operation for DeleteApi {
     type Request = Request;
     type Response = Empty;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let api = deletable(&mut connection, caller, &request.api_id).await?;
+        let affected = affected::keys(&mut connection, Of::Api(&api.id)).await?;
+        let question = authorized.asking("Deletes the API for good. All its keys are refused at once.");
+        let question = question.text("API", &*api.name).text("id", &*api.id).affecting(affected);
+        Ok(Some(question.agreed_by_typing(&api.name)))
+    }
+
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut mutation = keyrack.change(caller).await?;
-        let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
-        let api = api.or_not_found(Code::ApiNotFound)?;
-        if api.delete_protection {
-            return Err(Error::new(
-                Code::ProtectedResource,
-                "The API is protected against deletion. Switch `deleteProtection` off with `apis.updateApi` first.",
-            ));
-        }
+        let api = deletable(mutation.connection(), caller, &request.api_id).await?;
         let now = mutation.now();
         apis::delete(mutation.connection(), &api.id, now).await?;
         mutation.record(Event::new("api.delete", format!("Deleted API {}", api.id)).on(Target::api(&api)));
@@ -66,4 +70,16 @@ impl Operation for DeleteApi {
         mutation.commit().await?;
         Ok(authorized.reply(Empty {}))
     }
+}
+
+/// An API of the caller's workspace that may be deleted.
+async fn deletable(connection: &mut Connection, caller: &Caller, api_id: &str) -> Result<apis::Api, Error> {
+    let api = apis::find(connection, caller.workspace_id(), api_id).await?.or_not_found(Code::ApiNotFound)?;
+    if api.delete_protection {
+        return Err(Error::new(
+            Code::ProtectedResource,
+            "The API is protected against deletion. Switch `deleteProtection` off with `apis.updateApi` first.",
+        ));
+    }
+    Ok(api)
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::store::keys;
@@ -57,6 +57,23 @@ impl Operation for DeleteKey {
 
     type Request = Request;
     type Response = Empty;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let what = if request.permanent {
+            "Deletes the key and all that is stored of it. It is refused at once, and nothing can bring it back."
+        } else {
+            "Deletes the key. It is refused at once, and nothing can bring it back."
+        };
+        let question = authorized
+            .asking(what)
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id)
+            .text("API", &*api.stored.name)
+            .time_if_any("last use", key.last_used_at);
+        Ok(Some(question))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let (authorized, ..) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;

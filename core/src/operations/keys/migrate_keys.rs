@@ -13,7 +13,7 @@ use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::{self, Kind};
 use crate::keys::imported::Algorithm;
@@ -36,6 +36,9 @@ const PORTION_KEYS: usize = 500;
 const TRIES: usize = 3;
 /// Faults that are answered at most.
 const MOST_FAULTS: usize = 50;
+
+/// A person is asked about more keys than these.
+const MOST_UNASKED: i64 = 100;
 
 /// Imports keys by their hashes.
 #[derive(Debug)]
@@ -163,6 +166,15 @@ impl Operation for MigrateKeys {
 
     type Request = Request;
     type Response = Response;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
+        let api = api_of_caller(keyrack, caller, &request.api_id).await?;
+        let count = i64::try_from(request.keys.len()).unwrap_or(i64::MAX);
+        let question = authorized.asking("Adds many keys of another system to the API.");
+        let question = question.text("API", &*api.stored.name).text("id", &*api.stored.id).exactly("keys", count);
+        Ok((count > MOST_UNASKED).then_some(question))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;

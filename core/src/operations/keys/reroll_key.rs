@@ -8,7 +8,7 @@ use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::{MINUTE_MS, UnixMs};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::changes::Mutation;
 use crate::ids::{self, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
@@ -92,6 +92,23 @@ impl Operation for RerollKey {
 
     type Request = Request;
     type Response = Response;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let is_over = key.expires_at.is_some_and(|end| end < keyrack.clock().now());
+        if request.expiration.0.is_none() || !key.enabled || is_over {
+            return Ok(None);
+        }
+        let question = authorized
+            .asking("Replaces the key. The old one is refused at the end of its grace period.")
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id)
+            .text("API", &*api.stored.name)
+            .time_if_any("last use", key.last_used_at)
+            .text("grace period", format!("{} ms", request.expiration.0.unwrap_or_default()));
+        Ok(Some(question))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let (authorized, old, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
+use super::locate_for;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -57,6 +58,21 @@ impl Operation for SetPermissions {
 
     type Request = Request;
     type Response = Vec<PermissionResponse>;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        if !request.permissions.is_empty() {
+            return Ok(None);
+        }
+        let question = authorized
+            .asking("Takes all its own permissions from the key.")
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id)
+            .text("API", &*api.stored.name)
+            .time_if_any("last use", key.last_used_at);
+        Ok(Some(question))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
         change_permissions::<Self>(keyrack, caller, &request.key_id, Change::Set, request.permissions).await

@@ -3,11 +3,13 @@
 use super::{PermissionRequest, find_permission};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Effect, Operation, Question};
+use crate::error::OrNotFound as _;
 use crate::operations::keys::permission_target;
 use crate::reply::{Empty, Reply};
-use crate::store::permissions;
+use crate::store::affected::Of;
 use crate::store::subject::Subject;
+use crate::store::{affected, permissions};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a permission.
@@ -30,6 +32,22 @@ impl Operation for DeletePermission {
 
     type Request = PermissionRequest;
     type Response = Empty;
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &PermissionRequest,
+    ) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut connection = keyrack.store().read().await?;
+        let permission = permissions::find(&mut connection, caller.workspace_id(), &request.permission).await?;
+        let permission = permission.or_not_found(Code::PermissionNotFound)?;
+        let affected = affected::keys(&mut connection, Of::Permission(&permission.id)).await?;
+        let roles = affected::roles(&mut connection, &permission.id).await?;
+        let what = "Deletes the permission and takes it from all keys and roles that hold it.";
+        let question = authorized.asking(what).text("permission", &*permission.slug).text("id", &*permission.id);
+        Ok(Some(question.affecting(affected).count("roles", roles)))
+    }
 
     async fn handle(
         keyrack: &Keyrack,

@@ -3,11 +3,13 @@
 use super::{RoleRequest, find_role};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Effect, Operation, Question};
+use crate::error::OrNotFound as _;
 use crate::operations::keys::role_target;
 use crate::reply::{Empty, Reply};
-use crate::store::roles;
+use crate::store::affected::Of;
 use crate::store::subject::Subject;
+use crate::store::{affected, roles};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a role.
@@ -30,6 +32,21 @@ impl Operation for DeleteRole {
 
     type Request = RoleRequest;
     type Response = Empty;
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &RoleRequest,
+    ) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut connection = keyrack.store().read().await?;
+        let role = roles::find(&mut connection, caller.workspace_id(), &request.role).await?;
+        let role = role.or_not_found(Code::RoleNotFound)?;
+        let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
+        let question =
+            authorized.asking("Deletes the role and takes it, with its permissions, from all keys that have it.");
+        Ok(Some(question.text("role", &*role.name).text("id", &*role.id).affecting(affected)))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: RoleRequest) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;

@@ -5,18 +5,19 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation, Question};
 use crate::changes::Mutation;
+use crate::error::OrNotFound as _;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
 use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
 use crate::reply::Reply;
-use crate::store::Connection;
+use crate::store::affected::Of;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
 use crate::store::subject::Subject;
+use crate::store::{Connection, affected};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the permissions of a role.
@@ -74,20 +75,30 @@ impl Operation for SetRolePermissions {
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut connection = keyrack.store().read().await?;
+        let role = Named::of(request).role(&mut connection, caller).await?;
+        if !request.permissions.is_empty() {
+            return Ok(None);
+        }
+        let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
+        let question =
+            authorized.asking("Takes all permissions from the role, and so from all keys that have it.");
+        Ok(Some(question.text("role", &*role.name).text("id", &*role.id).affecting(affected)))
+    }
+
     async fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
         request: Request,
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
-        let slugs = distinct(request.permissions);
+        let named = Named::of(&request);
+        let slugs = distinct(request.permissions.clone());
         let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
-        let named = request.role.as_deref().or(request.role_id.as_deref()).unwrap_or_default();
-        let role = find_role(&mut mutation, named).await?;
-        if request.role.is_none() && role.id != named {
-            return Err(Error::not_found(Code::RoleNotFound));
-        }
+        let role = named.role(mutation.connection(), caller).await?;
         let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
         if known.len() < slugs.len() {
             caller.authorize_also(&Self::ABOUT.rule, "create", &[])?;
@@ -99,6 +110,25 @@ impl Operation for SetRolePermissions {
             mutation.commit().await?;
         }
         Ok(authorized.reply(wanted.into_iter().map(PermissionResponse::from).collect::<Vec<_>>()))
+    }
+}
+
+/// How a request names its role.
+struct Named<'a> {
+    text: &'a str,
+    is_id: bool,
+}
+
+impl<'a> Named<'a> {
+    fn of(request: &'a Request) -> Self {
+        let text = request.role.as_deref().or(request.role_id.as_deref()).unwrap_or_default();
+        Named { text, is_id: request.role.is_none() }
+    }
+
+    /// The role.
+    async fn role(&self, connection: &mut Connection, caller: &Caller) -> Result<Role, Error> {
+        let found = roles::find(connection, caller.workspace_id(), self.text).await?;
+        found.filter(|role| !self.is_id || role.id == self.text).or_not_found(Code::RoleNotFound)
     }
 }
 

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Effect, Operation, Question};
 use crate::reply::{Empty, Reply};
-use crate::store::namespaces;
 use crate::store::subject::Subject;
+use crate::store::{affected, namespaces};
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Deletes a namespace of rate limits.
@@ -45,6 +45,17 @@ impl Operation for DeleteNamespace {
 
     type Request = Request;
     type Response = Empty;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        let id = &namespace.stored.id;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let overrides = affected::overrides(&mut connection, id).await?;
+        let what = "Deletes the namespace. Limits in it are refused at once, with 410, until it is created again.";
+        let question = authorized.asking(what).text("namespace", &*namespace.stored.name).text("id", &**id);
+        Ok(Some(question.count("overrides", overrides).agreed_by_typing(&namespace.stored.name)))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, rule_facts, target};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Effect, Operation, Question};
 use crate::error::OrNotFound as _;
 use crate::reply::{Empty, Reply};
 use crate::store::overrides;
@@ -48,6 +48,21 @@ impl Operation for DeleteOverride {
 
     type Request = Request;
     type Response = Empty;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        let namespace_id = &namespace.stored.id;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", namespace_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let found = overrides::find_by_pattern(&mut connection, namespace_id, &request.identifier).await?;
+        let rule = found.or_not_found(Code::RatelimitOverrideNotFound)?;
+        let question = authorized
+            .asking("Deletes the override. The limits of the requests themselves count again.")
+            .text("identifier", &*rule.pattern)
+            .text("namespace", &*namespace.stored.name)
+            .text("limit", format!("{} per {} ms", rule.limit, rule.duration_ms));
+        Ok(Some(question))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{find_in_reach, keep_a_way_in};
+use super::power::{in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -53,10 +53,22 @@ impl Operation for DeleteKey {
     type Request = Request;
     type Response = Empty;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let key = in_reach(&mut connection, caller, &request.key_id).await?;
+        let question = authorized
+            .asking("Deletes the root key. Whatever calls Keyrack with it is refused at once.")
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id);
+        Ok(Some(question))
+    }
+
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         let mut mutation = keyrack.change_first(caller).await?;
-        let key = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        let key = in_reach(mutation.connection(), caller, &request.key_id).await?;
         keep_a_way_in(&mut mutation, &key, None).await?;
         let now = mutation.now();
         root_keys::delete(mutation.connection(), &key.id, now).await?;

@@ -4,17 +4,18 @@ use crate::authorization::Grants;
 use crate::changes::Mutation;
 use crate::error::{Fault, OrNotFound as _};
 use crate::operations::grantable;
+use crate::store::Connection;
 use crate::store::root_keys::{self, RootKey};
 use crate::{Caller, Code, Error};
 
 /// A live root key of the caller's workspace that the caller may change: it covers all that the key holds,
 /// and only an operator handles an operator.
-pub(super) async fn find_in_reach(
-    mutation: &mut Mutation,
+pub(super) async fn in_reach(
+    connection: &mut Connection,
     caller: &Caller,
     key_id: &str,
 ) -> Result<RootKey, Error> {
-    let found = root_keys::find(mutation.connection(), caller.workspace_id(), key_id).await?;
+    let found = root_keys::find(connection, caller.workspace_id(), key_id).await?;
     let key = found.or_not_found(Code::KeyNotFound)?;
     if key.operator && !caller.principal().is_operator() {
         return Err(Error::new(

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
-use super::power::{check_outlives, find_in_reach};
+use super::power::{check_outlives, in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
 use crate::operations::fields::ID_PATTERN;
@@ -79,6 +79,22 @@ impl Operation for RerollKey {
     type Request = Request;
     type Response = Response;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let scope = [("keyId", request.key_id.as_str())];
+        let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
+        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
+        caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
+        let mut connection = keyrack.store().read().await?;
+        let key = in_reach(&mut connection, caller, &request.key_id).await?;
+        let question = authorized
+            .asking("Replaces the root key. The old one is refused at the end of its grace period.")
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id)
+            .text("grace period", format!("{grace_ms} ms"));
+        Ok(Some(question))
+    }
+
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let scope = [("keyId", request.key_id.as_str())];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
@@ -86,7 +102,7 @@ impl Operation for RerollKey {
             caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
         }
         let mut mutation = keyrack.change_first(caller).await?;
-        let old = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        let old = in_reach(mutation.connection(), caller, &request.key_id).await?;
         let rerolling = Rerolling::begin(&mut mutation, Rerolled::RootKey(&old.id), old.expires_at).await?;
         let heir = RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() };
         check_outlives(caller, &heir)?;

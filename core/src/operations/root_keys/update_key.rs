@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{check_covered, check_known, check_outlives, find_in_reach, keep_a_way_in};
+use super::power::{check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::operations::fields::{ID_PATTERN, distinct};
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -61,11 +61,39 @@ impl Operation for UpdateKey {
     type Request = Request;
     type Response = Empty;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
+        let wanted = request.permissions.as_deref().unwrap_or_default();
+        check_known(caller, wanted)?;
+        let mut connection = keyrack.store().read().await?;
+        let key = in_reach(&mut connection, caller, &request.key_id).await?;
+        check_covered(caller, wanted)?;
+        let gained: Vec<&str> = wanted
+            .iter()
+            .map(String::as_str)
+            .filter(|one| !key.permissions.iter().any(|held| held == one))
+            .collect();
+        let is_cut_off = request.enabled == Some(false) && key.enabled;
+        let what = match (gained.is_empty(), is_cut_off) {
+            (true, false) => return Ok(None),
+            (_, true) => "Disables the root key. Whatever calls Keyrack with it is refused at once.",
+            (false, false) => "Lets the root key do more than before.",
+        };
+        let gained = (!gained.is_empty()).then(|| gained.join(", "));
+        let question = authorized
+            .asking(what)
+            .text_if_any("name", key.name.as_deref())
+            .text("start", &*key.start)
+            .text("id", &*key.id)
+            .text_if_any("gains", gained.as_deref());
+        Ok(Some(question))
+    }
+
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
         let mut mutation = keyrack.change_first(caller).await?;
-        let before = find_in_reach(&mut mutation, caller, &request.key_id).await?;
+        let before = in_reach(mutation.connection(), caller, &request.key_id).await?;
         check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
         check_outlives(caller, &before)?;
         let mut after = RootKey {

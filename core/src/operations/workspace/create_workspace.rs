@@ -68,7 +68,7 @@ impl Operation for CreateWorkspace {
                 format!(
                     "The root key of a workspace does not expire, and the calling one does, at {}. Use an operator \
                      without an expiry.",
-                    expires_at
+                    expires_at.rfc3339()
                 ),
             ));
         }

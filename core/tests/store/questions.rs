@@ -1,0 +1,205 @@
+//! What a person is asked before an operation destroys or cuts off: it is made of what is stored, and those who would
+//! be refused are refused.
+
+use std::pin::Pin;
+
+use keyrack_core::caller::{Origin, Via};
+use keyrack_core::catalogue::{self, Effect, Fact, Operation, Question, Visitor};
+use keyrack_core::operations::{apis, identities, keys, permissions, ratelimit, root_keys};
+use keyrack_core::{Caller, Code, Error, Keyrack, operations};
+use serde_json::{Value, json};
+
+use crate::{Database, Instance, on_both_engines};
+
+on_both_engines!(
+    whatever_destroys_is_asked_about_with_what_is_stored,
+    what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not,
+    who_would_be_refused_is_not_asked,
+    no_more_keys_are_counted_than_people_want_to_know_of,
+);
+
+fn caller(instance: &Instance, key: &str) -> Caller {
+    instance.keyrack.authenticate(key, Origin::local(Via::Http)).unwrap()
+}
+
+async fn asked<O: Operation>(instance: &Instance, request: Value) -> Option<Question> {
+    catalogue::question::<O>(&instance.keyrack, &caller(instance, &instance.root_key), request).await.unwrap()
+}
+
+fn text(data: &Value, member: &str) -> String {
+    data[member].as_str().unwrap_or_else(|| panic!("no {member} in {data}")).to_owned()
+}
+
+/// A workspace with one thing of each kind.
+struct Things {
+    api: String,
+    key: String,
+    root_key: String,
+}
+
+impl Things {
+    async fn made(instance: &Instance) -> Things {
+        let api = text(&instance.run::<apis::CreateApi>(json!({ "name": "payments" })).await.unwrap(), "apiId");
+        let identity = json!({ "externalId": "user_42" });
+        instance.run::<identities::CreateIdentity>(identity).await.unwrap();
+        let role = json!({ "name": "reader" });
+        instance.run::<permissions::CreateRole>(role).await.unwrap();
+        let key = json!({
+            "apiId": api, "name": "Mobile", "externalId": "user_42",
+            "permissions": ["documents.read"], "roles": ["reader"],
+        });
+        let key = text(&instance.run::<keys::CreateKey>(key).await.unwrap(), "keyId");
+        let held = json!({ "role": "reader", "permissions": ["documents.read"] });
+        instance.run::<permissions::SetRolePermissions>(held).await.unwrap();
+        let limit = json!({ "namespace": "emails", "identifier": "*@x", "limit": 5, "duration": 60_000 });
+        instance.run::<ratelimit::Limit>(limit.clone()).await.unwrap();
+        instance.run::<ratelimit::SetOverride>(limit).await.unwrap();
+        let root_key = json!({ "name": "gateway", "permissions": ["api.*.read_api"] });
+        let root_key = text(&instance.run::<root_keys::CreateKey>(root_key).await.unwrap(), "keyId");
+        Things { api, key, root_key }
+    }
+
+    /// A request of an operation that destroys one of them.
+    fn request(&self, operation: &str) -> Value {
+        match operation {
+            "apis.deleteApi" => json!({ "apiId": self.api }),
+            "identities.deleteIdentity" => json!({ "identity": "user_42" }),
+            "keys.deleteKey" => json!({ "keyId": self.key }),
+            "permissions.deletePermission" => json!({ "permission": "documents.read" }),
+            "permissions.deleteRole" => json!({ "role": "reader" }),
+            "ratelimit.deleteNamespace" => json!({ "namespace": "emails" }),
+            "ratelimit.deleteOverride" => json!({ "namespace": "emails", "identifier": "*@x" }),
+            "rootKeys.deleteKey" => json!({ "keyId": self.root_key }),
+            other => panic!("{other} destroys, and has no request here"),
+        }
+    }
+
+    /// What the question about it has to name.
+    fn facts(&self, operation: &str) -> Vec<(&'static str, Fact)> {
+        let named = |name, text: &str| (name, Fact::Text(text.to_owned()));
+        let one = |name| (name, Fact::Count(1));
+        match operation {
+            "apis.deleteApi" => vec![named("API", "payments"), named("id", &self.api), one("keys")],
+            "identities.deleteIdentity" => vec![named("external id", "user_42"), one("keys")],
+            "keys.deleteKey" => vec![named("name", "Mobile"), named("id", &self.key), named("API", "payments")],
+            "permissions.deletePermission" => {
+                vec![named("permission", "documents.read"), one("keys"), one("roles")]
+            }
+            "permissions.deleteRole" => vec![named("role", "reader"), one("keys")],
+            "ratelimit.deleteNamespace" => vec![named("namespace", "emails"), one("overrides")],
+            "ratelimit.deleteOverride" => vec![named("identifier", "*@x"), named("namespace", "emails")],
+            "rootKeys.deleteKey" => vec![named("name", "gateway"), named("id", &self.root_key)],
+            _ => Vec::new(),
+        }
+    }
+}
+
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Option<Question>, Error>> + 'a>>;
+
+/// Asks about every operation that destroys.
+struct Destroying<'a> {
+    keyrack: &'a Keyrack,
+    caller: &'a Caller,
+    things: &'a Things,
+    asking: Vec<(&'static str, Asking<'a>)>,
+}
+
+impl Visitor for Destroying<'_> {
+    fn operation<O: Operation>(&mut self) {
+        if O::ABOUT.effect == Effect::Destroy {
+            let request = self.things.request(O::ABOUT.name);
+            let asking = Box::pin(catalogue::question::<O>(self.keyrack, self.caller, request));
+            self.asking.push((O::ABOUT.name, asking));
+        }
+    }
+}
+
+async fn whatever_destroys_is_asked_about_with_what_is_stored(database: Database) {
+    let instance = database.set_up().await;
+    let things = Things::made(&instance).await;
+    let caller = caller(&instance, &instance.root_key);
+    let mut all = Destroying { keyrack: &instance.keyrack, caller: &caller, things: &things, asking: Vec::new() };
+    operations::each(&mut all);
+    assert_eq!(all.asking.len(), 8);
+    for (name, asking) in all.asking {
+        let question = asking.await.unwrap().unwrap_or_else(|| panic!("nobody is asked about {name}"));
+        for fact in things.facts(name) {
+            assert!(question.facts.contains(&fact), "{name}: {fact:?} is not in {question:?}");
+        }
+        let typed = ["apis.deleteApi", "ratelimit.deleteNamespace"].contains(&name);
+        assert_eq!(question.typed.is_some(), typed, "{name}: {question:?}");
+    }
+}
+
+async fn what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not(database: Database) {
+    let instance = database.set_up().await;
+    let Things { api, key, root_key } = Things::made(&instance).await;
+    let reroll = |grace: Value| json!({ "keyId": key, "expiration": grace });
+    assert!(asked::<keys::RerollKey>(&instance, reroll(json!(0))).await.is_some());
+    assert!(asked::<keys::RerollKey>(&instance, reroll(Value::Null)).await.is_none(), "the old key stays");
+    let permissions = |slugs: Value| json!({ "keyId": key, "permissions": slugs });
+    assert!(asked::<keys::SetPermissions>(&instance, permissions(json!([]))).await.is_some());
+    assert!(asked::<keys::SetPermissions>(&instance, permissions(json!(["other"]))).await.is_none());
+    let roles = |names: Value| json!({ "keyId": key, "roles": names });
+    assert!(asked::<keys::SetRoles>(&instance, roles(json!([]))).await.is_some());
+    assert!(asked::<keys::SetRoles>(&instance, roles(json!(["reader"]))).await.is_none());
+    let of_role = |slugs: Value| json!({ "role": "reader", "permissions": slugs });
+    assert!(asked::<permissions::SetRolePermissions>(&instance, of_role(json!([]))).await.is_some());
+    assert!(asked::<permissions::SetRolePermissions>(&instance, of_role(json!(["x.y"]))).await.is_none());
+    let import = |count: usize| {
+        let keys: Vec<Value> = (0..count).map(|at| json!({ "hash": format!("{at:064x}") })).collect();
+        json!({ "apiId": api, "migrationId": "mig_unknown", "keys": keys })
+    };
+    assert!(asked::<keys::MigrateKeys>(&instance, import(101)).await.is_some());
+    assert!(asked::<keys::MigrateKeys>(&instance, import(100)).await.is_none());
+    let root = |member: &str, value: Value| json!({ "keyId": root_key, member: value });
+    let wider = json!(["api.*.read_api", "api.*.create_key"]);
+    let question = asked::<root_keys::UpdateKey>(&instance, root("permissions", wider)).await.unwrap();
+    assert!(question.facts.contains(&("gains", Fact::Text("api.*.create_key".to_owned()))), "{question:?}");
+    assert!(asked::<root_keys::UpdateKey>(&instance, root("enabled", json!(false))).await.is_some());
+    for less in [root("permissions", json!([])), root("name", json!("renamed")), root("enabled", json!(true))] {
+        assert!(asked::<root_keys::UpdateKey>(&instance, less).await.is_none());
+    }
+    assert!(asked::<root_keys::RerollKey>(&instance, root("expiration", json!(0))).await.is_some());
+    assert!(asked::<root_keys::RerollKey>(&instance, root("expiration", Value::Null)).await.is_none());
+    assert!(asked::<keys::GetKey>(&instance, json!({ "keyId": key })).await.is_none());
+}
+
+async fn who_would_be_refused_is_not_asked(database: Database) {
+    let instance = database.set_up().await;
+    let things = Things::made(&instance).await;
+    let small = json!({ "permissions": ["api.*.read_api"] });
+    let small = instance.run::<root_keys::CreateKey>(small).await.unwrap();
+    let small = caller(&instance, &text(&small, "key"));
+    let mut all = Destroying { keyrack: &instance.keyrack, caller: &small, things: &things, asking: Vec::new() };
+    operations::each(&mut all);
+    for (name, asking) in all.asking {
+        let refusal = asking.await.expect_err(name);
+        assert_eq!(refusal.code(), Code::InsufficientPermissions, "{name}");
+    }
+    let full = caller(&instance, &instance.root_key);
+    let unknown = json!({ "apiId": "api_unknown1" });
+    let refusal = catalogue::question::<apis::DeleteApi>(&instance.keyrack, &full, unknown).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::ApiNotFound);
+    let protected = json!({ "apiId": things.api, "deleteProtection": true });
+    instance.run::<apis::UpdateApi>(protected).await.unwrap();
+    let request = json!({ "apiId": things.api });
+    let refusal = catalogue::question::<apis::DeleteApi>(&instance.keyrack, &full, request).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::ProtectedResource);
+    let wrong = catalogue::question::<apis::DeleteApi>(&instance.keyrack, &full, json!({ "apiId": 7 })).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::InvalidInput);
+}
+
+async fn no_more_keys_are_counted_than_people_want_to_know_of(database: Database) {
+    let instance = database.set_up().await;
+    let things = Things::made(&instance).await;
+    let mut transaction = instance.keyrack.store().write().await.unwrap();
+    let text = "INSERT INTO keys (id, workspace_id, api_id, hash, start, enabled, created_at) \
+                WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1500) \
+                SELECT 'key_' || n, workspace_id, api_id, 'hash ' || n, 'start', 1, 1 FROM keys, numbers WHERE id = $1";
+    sqlx::query(text).bind(things.key.clone()).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let question = asked::<apis::DeleteApi>(&instance, json!({ "apiId": things.api })).await.unwrap();
+    assert!(question.facts.contains(&("keys", Fact::MoreThan(1000))), "{question:?}");
+    assert!(!question.facts.iter().any(|(name, _)| *name == "last use"), "not all were looked at: {question:?}");
+}
