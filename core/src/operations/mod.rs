@@ -7,6 +7,7 @@ pub mod docs;
 pub mod fields;
 pub mod identities;
 pub mod keys;
+mod list_request;
 pub mod permissions;
 pub mod ratelimit;
 pub mod root_keys;

@@ -30,7 +30,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `api_…`
-    api_id: String,
+    pub api_id: String,
 }
 
 impl Operation for CreateApi {

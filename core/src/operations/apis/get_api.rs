@@ -29,9 +29,9 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `api_…`
-    id: String,
+    pub id: String,
     /// For people.
-    name: String,
+    pub name: String,
 }
 
 impl Operation for GetApi {

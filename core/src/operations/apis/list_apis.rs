@@ -1,45 +1,34 @@
 //! `apis.listApis`
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, List, Operation};
-use crate::page::PageSize;
+use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::{Page, Reply};
 use crate::store::apis::{self, Api};
-use crate::store::listing::Part;
 use crate::{Caller, Error, Keyrack};
 
 /// Lists the APIs that the caller may read.
 #[derive(Debug)]
 pub struct ListApis;
 
-/// What is sent.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
-    /// APIs per page.
-    #[serde(default)]
-    limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
-    /// Only APIs whose id or name contains it; case does not matter.
-    #[schemars(length(max = 256))]
-    search: Option<String>,
-}
-
 /// An API in a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `api_…`
-    id: String,
+    pub id: String,
     /// For people.
-    name: String,
+    pub name: String,
     /// Whether it refuses to be deleted.
-    delete_protection: bool,
+    pub delete_protection: bool,
+}
+
+impl Searched for ListApis {
+    const ITEMS: &'static str = "APIs";
+    const LOOKED_INTO: &'static str = "APIs whose id or name";
 }
 
 impl Operation for ListApis {
@@ -60,21 +49,20 @@ impl Operation for ListApis {
         ..About::DEFAULT
     };
 
-    type Request = Request;
+    type Request = ListRequest<Self>;
     type Response = Vec<Item>;
 
-    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: ListRequest<Self>,
+    ) -> Result<Reply<Vec<Item>>, Error> {
         let (authorized, reads_all) = (caller.authorize_one_by_one(), caller.is_allowed(&Self::ABOUT.rule, &[]));
         if !caller.principal().could_satisfy(&Self::ABOUT.rule) {
             return Ok(authorized.page(Page::default()));
         }
         let mut connection = keyrack.store().read().await?;
-        let part = Part {
-            workspace_id: caller.workspace_id(),
-            cursor: request.cursor.as_deref().unwrap_or_default(),
-            search: request.search.as_deref().unwrap_or_default(),
-            count: request.limit.rows_to_look_at(reads_all),
-        };
+        let part = request.part(caller, request.limit.rows_to_look_at(reads_all));
         let may_read = |api: &Api| reads_all || caller.is_allowed(&Self::ABOUT.rule, &[("apiId", &api.id)]);
         let found = apis::list(&mut connection, part).await?.visible(part.count, |api| &api.id, may_read);
         let page = request.limit.page_of_found(found, |api| &api.id);

@@ -8,6 +8,7 @@ use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, List, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
+use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
 use crate::store::{identities, keys};
@@ -27,9 +28,8 @@ pub struct Request {
     /// Keys per page.
     #[serde(default)]
     limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
+    #[serde(default)]
+    cursor: Cursor,
     /// Only keys of the identity with this external id.
     #[schemars(length(min = 1, max = 255))]
     external_id: Option<String>,
@@ -106,9 +106,9 @@ impl Operation for ListKeys {
                 None => return Ok(authorized.page(Page::default())),
             }
         }
-        let cursor = request.cursor.as_deref().unwrap_or_default();
         let count = request.limit.rows();
-        let found = keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), cursor, count).await?;
+        let found =
+            keys::list(&mut connection, &api.stored.id, identity_id.as_deref(), &request.cursor, count).await?;
         let page = request.limit.page_of_found(found, |key| &key.id);
         let mut objects = KeyObject::read(&mut connection, page.rows, Calendar::at(keyrack.clock().now())).await?;
         drop(connection);

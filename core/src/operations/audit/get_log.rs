@@ -30,13 +30,13 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     #[serde(flatten)]
-    log: Log,
+    pub log: Log,
     /// Its place in the chain of the workspace, from 1.
-    sequence: i64,
+    pub sequence: i64,
     /// Made of its content and the hash before it.
-    hash: String,
+    pub hash: String,
     /// The hash of the entry before it; empty for the first one.
-    previous_hash: String,
+    pub previous_hash: String,
 }
 
 impl Operation for GetLog {

@@ -9,6 +9,7 @@ use crate::calendar::UnixMs;
 use crate::caller::Via;
 use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::distinct;
+use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Pagination;
 use crate::reply::{Page, Reply};
@@ -26,9 +27,8 @@ pub struct Request {
     /// Entries per page.
     #[serde(default)]
     limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
+    #[serde(default)]
+    cursor: Cursor,
     /// Only this event, such as key.create.
     #[schemars(length(min = 1, max = 256))]
     event: Option<String>,
@@ -121,9 +121,9 @@ impl Operation for ListLogs {
             end: request.end,
         };
         let mut connection = keyrack.store().read().await?;
-        let cursor = request.cursor.unwrap_or_default();
         let (workspace_id, limit) = (caller.workspace_id(), request.limit.items());
-        let (entries, next) = audit_search::list(&mut connection, workspace_id, &cursor, &wanted, limit).await?;
+        let (entries, next) =
+            audit_search::list(&mut connection, workspace_id, &request.cursor, &wanted, limit).await?;
         let rows = entries.into_iter().map(Log::from).collect();
         let pagination = Pagination { has_more: next.is_some(), cursor: next };
         Ok(authorized.page(Page { rows, pagination }))

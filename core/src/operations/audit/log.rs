@@ -16,80 +16,80 @@ pub struct Log {
     /// `log_…`
     pub(super) id: String,
     /// Unix ms.
-    time: UnixMs,
+    pub time: UnixMs,
     /// What was done, such as key.create.
-    event: String,
+    pub event: String,
     /// Who did it.
-    actor: Actor,
+    pub actor: Actor,
     /// The address it came from; empty when there was none.
-    location: String,
+    pub location: String,
     /// What it was done to, the primary thing first.
-    targets: Vec<Target>,
+    pub targets: Vec<Target>,
     /// A sentence that names the ids.
-    description: String,
+    pub description: String,
     /// What was changed, member by member.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    changes: Vec<Change>,
+    pub changes: Vec<Change>,
     /// What else is known of the request.
     #[serde(skip_serializing_if = "Context::is_empty")]
-    meta: Context,
+    pub meta: Context,
 }
 
 /// Who did something.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct Actor {
+pub struct Actor {
     /// rootkey, or system for the server itself.
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     /// The root key, or the part of the server.
-    id: String,
+    pub id: String,
     /// Its name at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub name: Option<String>,
     /// `via`: mcp or cli, unless it was plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
+    pub meta: Option<Meta>,
 }
 
 /// What something was done to.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct Target {
+pub struct Target {
     /// Such as key or api.
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     /// Its id.
-    id: String,
+    pub id: String,
     /// Its name at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub name: Option<String>,
     /// Facts about it at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
+    pub meta: Option<Meta>,
 }
 
 /// A member that was changed.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct Change {
+pub struct Change {
     /// Such as credits.refill.amount.
-    path: String,
+    pub path: String,
     /// What it was; absent when it was not there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Value>,
+    pub before: Option<Value>,
     /// What it is since; absent when it is not there any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Value>,
+    pub after: Option<Value>,
 }
 
 /// What else is known of a request.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Context {
+pub struct Context {
     /// What the client calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<String>,
+    pub user_agent: Option<String>,
     /// `cor_…`, shared by the entries of one request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<String>,
+    pub correlation_id: Option<String>,
 }
 
 impl Context {

@@ -37,20 +37,20 @@ fn default_limit() -> i64 {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Response {
     /// Best first; empty when nothing matches.
-    pages: Vec<Page>,
+    pub pages: Vec<Page>,
 }
 
 /// A page of the documentation.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Page {
+pub struct Page {
     /// Where it is on this server.
-    path: String,
+    pub path: String,
     /// The operation or the error code.
-    title: String,
+    pub title: String,
     /// In a sentence.
-    summary: String,
+    pub summary: String,
     /// What else to know: permissions, an example, what to do.
-    text: String,
+    pub text: String,
 }
 
 impl Operation for Search {

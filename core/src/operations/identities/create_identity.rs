@@ -39,7 +39,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `id_…`
-    identity_id: String,
+    pub identity_id: String,
 }
 
 impl Operation for CreateIdentity {

@@ -1,15 +1,11 @@
 //! `identities.listIdentities`
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::IdentityResponse;
-use crate::page::PageSize;
+use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::{Page, Reply};
 use crate::store::identities::Identity;
-use crate::store::listing::Part;
 use crate::store::{by_owner, identities, ratelimits};
 use crate::{Caller, Error, Keyrack};
 
@@ -17,19 +13,9 @@ use crate::{Caller, Error, Keyrack};
 #[derive(Debug)]
 pub struct ListIdentities;
 
-/// What is sent.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
-    /// Identities per page.
-    #[serde(default)]
-    limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
-    /// Only identities whose id or external id contains it; case does not matter.
-    #[schemars(length(max = 256))]
-    search: Option<String>,
+impl Searched for ListIdentities {
+    const ITEMS: &'static str = "Identities";
+    const LOOKED_INTO: &'static str = "identities whose id or external id";
 }
 
 impl Operation for ListIdentities {
@@ -52,25 +38,19 @@ impl Operation for ListIdentities {
         ..About::DEFAULT
     };
 
-    type Request = Request;
+    type Request = ListRequest<Self>;
     type Response = Vec<IdentityResponse>;
 
     async fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
-        request: Request,
+        request: ListRequest<Self>,
     ) -> Result<Reply<Vec<IdentityResponse>>, Error> {
         let authorized = caller.authorize_one_by_one();
         let reads_all = caller.is_allowed(&Self::ABOUT.rule, &[]);
         let mut connection = keyrack.store().read().await?;
-        let search = request.search.as_deref().unwrap_or_default();
-        let is_search = !search.trim().is_empty();
-        let part = Part {
-            workspace_id: caller.workspace_id(),
-            cursor: request.cursor.as_deref().unwrap_or_default(),
-            search,
-            count: request.limit.rows_to_look_at(reads_all || !is_search),
-        };
+        let is_search = !request.search().is_empty();
+        let part = request.part(caller, request.limit.rows_to_look_at(reads_all || !is_search));
         let mut found = identities::list(&mut connection, part).await?;
         if is_search && !reads_all {
             // A refusal would say that something was found: whoever asks often enough would know every external id.

@@ -70,9 +70,9 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…`
-    key_id: String,
+    pub key_id: String,
     /// The key itself. It is shown this once.
-    key: Revealed,
+    pub key: Revealed,
 }
 
 impl Operation for CreateKey {

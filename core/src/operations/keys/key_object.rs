@@ -19,46 +19,46 @@ use crate::value::Meta;
 #[serde(rename_all = "camelCase")]
 pub struct KeyObject {
     /// `key_…`
-    key_id: String,
+    pub key_id: String,
     /// Its first characters, to recognise it by.
-    start: String,
+    pub start: String,
     /// Whether it may be used.
-    enabled: bool,
+    pub enabled: bool,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub name: Option<String>,
     /// What you attached to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
+    pub meta: Option<Meta>,
     /// Unix ms.
-    created_at: UnixMs,
+    pub created_at: UnixMs,
     /// Unix ms of the last change of its own fields.
     #[serde(skip_serializing_if = "Option::is_none")]
-    updated_at: Option<UnixMs>,
+    pub updated_at: Option<UnixMs>,
     /// Unix ms of the last verification, up to some minutes late.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<UnixMs>,
+    pub last_used_at: Option<UnixMs>,
     /// Unix ms after which it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<UnixMs>,
+    pub expires: Option<UnixMs>,
     /// Slugs it holds, itself or through roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    permissions: Vec<String>,
+    pub permissions: Vec<String>,
     /// Names of its roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    roles: Vec<String>,
+    pub roles: Vec<String>,
     /// Its balance; absent when unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
-    credits: Option<KeyCredits>,
+    pub credits: Option<KeyCredits>,
     /// Whom it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<IdentityResponse>,
+    pub identity: Option<IdentityResponse>,
     /// The key itself, only for recoverable keys and on request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Recovered>,
+    pub plaintext: Option<Recovered>,
     /// Its own limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ratelimits: Vec<RatelimitResponse>,
+    pub ratelimits: Vec<RatelimitResponse>,
 }
 
 impl KeyObject {

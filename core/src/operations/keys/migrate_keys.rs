@@ -98,36 +98,36 @@ struct ImportedKey {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// The keys that were imported, in the order of the request.
-    migrated: Vec<MigratedKey>,
+    pub migrated: Vec<MigratedKey>,
     /// Hashes that some key has already.
-    failed: Vec<String>,
+    pub failed: Vec<String>,
     /// The same with their places in the request and why.
-    failures: Vec<Failure>,
+    pub failures: Vec<Failure>,
 }
 
 /// A key that was imported.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct MigratedKey {
+pub struct MigratedKey {
     /// As sent.
-    hash: String,
+    pub hash: String,
     /// `key_…`
-    key_id: String,
+    pub key_id: String,
 }
 
 /// A key that was left out.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Failure {
+pub struct Failure {
     /// Its place in `keys`, from 0.
-    index: usize,
+    pub index: usize,
     /// As sent.
-    hash: String,
+    pub hash: String,
     /// Why it was left out.
-    reason: String,
+    pub reason: String,
     /// The key of this workspace that has the hash already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<String>,
+    pub key_id: Option<String>,
 }
 
 impl Operation for MigrateKeys {

@@ -46,9 +46,9 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…` of the new key.
-    key_id: String,
+    pub key_id: String,
     /// The new key itself. It is shown this once.
-    key: Revealed,
+    pub key: Revealed,
 }
 
 impl Operation for RerollKey {

@@ -37,7 +37,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `perm_…`
-    permission_id: String,
+    pub permission_id: String,
 }
 
 impl Operation for CreatePermission {

@@ -40,7 +40,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `role_…`
-    role_id: String,
+    pub role_id: String,
 }
 
 impl Operation for CreateRole {

@@ -1,9 +1,9 @@
 //! `permissions.listPermissions`
 
-use super::ListRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, List, Operation};
 use crate::operations::fields::PermissionResponse;
+use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::Reply;
 use crate::store::permissions;
 use crate::{Caller, Error, Keyrack};
@@ -11,6 +11,12 @@ use crate::{Caller, Error, Keyrack};
 /// Lists permissions.
 #[derive(Debug)]
 pub struct ListPermissions;
+
+impl Searched for ListPermissions {
+    const ITEMS: &'static str = "Items";
+    const LOOKED_INTO: &'static str = "those whose id, name, slug or description";
+    const LONGEST_CURSOR: usize = 1024;
+}
 
 impl Operation for ListPermissions {
     const ABOUT: About = About {
@@ -25,17 +31,17 @@ impl Operation for ListPermissions {
         ..About::DEFAULT
     };
 
-    type Request = ListRequest;
+    type Request = ListRequest<Self>;
     type Response = Vec<PermissionResponse>;
 
     async fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
-        request: ListRequest,
+        request: ListRequest<Self>,
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let found = permissions::list(&mut connection, request.part(caller)).await?;
+        let found = permissions::list(&mut connection, request.part(caller, request.limit.rows())).await?;
         let page = request.limit.page_of_found(found, |permission| &permission.id);
         Ok(authorized.page(page.map(PermissionResponse::from)))
     }

@@ -1,9 +1,9 @@
 //! `permissions.listRoles`
 
-use super::ListRequest;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, List, Operation};
 use crate::operations::fields::RoleResponse;
+use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::{Page, Reply};
 use crate::store::roles;
 use crate::{Caller, Error, Keyrack};
@@ -11,6 +11,12 @@ use crate::{Caller, Error, Keyrack};
 /// Lists roles.
 #[derive(Debug)]
 pub struct ListRoles;
+
+impl Searched for ListRoles {
+    const ITEMS: &'static str = "Items";
+    const LOOKED_INTO: &'static str = "those whose id, name, slug or description";
+    const LONGEST_CURSOR: usize = 1024;
+}
 
 impl Operation for ListRoles {
     const ABOUT: About = About {
@@ -26,17 +32,17 @@ impl Operation for ListRoles {
         ..About::DEFAULT
     };
 
-    type Request = ListRequest;
+    type Request = ListRequest<Self>;
     type Response = Vec<RoleResponse>;
 
     async fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
-        request: ListRequest,
+        request: ListRequest<Self>,
     ) -> Result<Reply<Vec<RoleResponse>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let found = roles::list(&mut connection, request.part(caller)).await?;
+        let found = roles::list(&mut connection, request.part(caller, request.limit.rows())).await?;
         let page = request.limit.page_of_found(found, |role| &role.id);
         let rows = RoleResponse::read(&mut connection, page.rows).await?;
         Ok(authorized.page(Page { rows, pagination: page.pagination }))

@@ -30,11 +30,9 @@ use serde::Deserialize;
 use crate::changes::Mutation;
 use crate::error::OrNotFound as _;
 use crate::operations::fields::SLUG_PATTERN;
-use crate::page::PageSize;
-use crate::store::listing::Part;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
-use crate::{Caller, Code, Error};
+use crate::{Code, Error};
 
 /// What names a permission.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,33 +50,6 @@ pub struct RoleRequest {
     /// Its id or its name; an id wins.
     #[schemars(length(min = 1, max = 128))]
     role: String,
-}
-
-/// What a list is asked for.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListRequest {
-    /// Items per page.
-    #[serde(default)]
-    limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 1024))]
-    cursor: Option<String>,
-    /// Only those whose id, name, slug or description contains it; case does not matter.
-    #[schemars(length(max = 256))]
-    search: Option<String>,
-}
-
-impl ListRequest {
-    /// The page that is asked for and one more, which tells whether there are more.
-    fn part<'a>(&'a self, caller: &'a Caller) -> Part<'a> {
-        Part {
-            workspace_id: caller.workspace_id(),
-            cursor: self.cursor.as_deref().unwrap_or_default(),
-            search: self.search.as_deref().unwrap_or_default(),
-            count: self.limit.rows(),
-        }
-    }
 }
 
 /// The permission of the workspace that is changed with this id or slug.

@@ -39,12 +39,12 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `role_…`
-    id: String,
+    pub id: String,
     /// Its name.
-    name: String,
+    pub name: String,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
+    pub description: Option<String>,
 }
 
 impl From<Role> for Response {

@@ -32,7 +32,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `rlns_…`
-    namespace_id: String,
+    pub namespace_id: String,
 }
 
 impl Operation for CreateNamespace {

@@ -32,13 +32,13 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Override {
     /// `rlor_…`
-    override_id: String,
+    pub override_id: String,
     /// Window in ms.
-    duration: i64,
+    pub duration: i64,
     /// The identifier or pattern it is for.
-    identifier: String,
+    pub identifier: String,
     /// Cost admitted per window; 0 blocks.
-    limit: i64,
+    pub limit: i64,
 }
 
 impl Override {

@@ -57,16 +57,16 @@ fn one() -> Integer<0, { i64::MAX }> {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// The limit that counted: the override's, where one applied.
-    limit: i64,
+    pub limit: i64,
     /// What is left in the window; 0 when refused.
-    remaining: i64,
+    pub remaining: i64,
     /// Unix ms at which the window ends.
-    reset: i64,
+    pub reset: i64,
     /// Whether to serve the request.
-    success: bool,
+    pub success: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<Arc<str>>,
+    pub override_id: Option<Arc<str>>,
 }
 
 /// A decision with what led to it.

@@ -1,14 +1,13 @@
 //! `ratelimit.listNamespaces`
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
-use crate::page::PageSize;
+use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::Reply;
-use crate::store::listing::Part;
 use crate::store::namespaces;
 use crate::{Caller, Error, Keyrack};
 
@@ -16,31 +15,21 @@ use crate::{Caller, Error, Keyrack};
 #[derive(Debug)]
 pub struct ListNamespaces;
 
-/// What is sent.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
-    /// Namespaces per page.
-    #[serde(default)]
-    limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
-    /// Only namespaces whose id or name contains it; case does not matter.
-    #[schemars(length(max = 256))]
-    search: Option<String>,
-}
-
 /// A namespace in a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `rlns_…`
-    id: String,
+    pub id: String,
     /// As it was named.
-    name: String,
+    pub name: String,
     /// Unix ms.
-    created_at: UnixMs,
+    pub created_at: UnixMs,
+}
+
+impl Searched for ListNamespaces {
+    const ITEMS: &'static str = "Namespaces";
+    const LOOKED_INTO: &'static str = "namespaces whose id or name";
 }
 
 impl Operation for ListNamespaces {
@@ -57,16 +46,17 @@ impl Operation for ListNamespaces {
         ..About::DEFAULT
     };
 
-    type Request = Request;
+    type Request = ListRequest<Self>;
     type Response = Vec<Item>;
 
-    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
+    async fn handle(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: ListRequest<Self>,
+    ) -> Result<Reply<Vec<Item>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let cursor = request.cursor.unwrap_or_default();
-        let search = request.search.unwrap_or_default();
-        let workspace_id = caller.workspace_id();
-        let part = Part { workspace_id, cursor: &cursor, search: &search, count: request.limit.rows() };
+        let part = request.part(caller, request.limit.rows());
         let page = request.limit.page_of_found(namespaces::list(&mut connection, part).await?, |item| &item.id);
         Ok(authorized.page(page.map(|namespace| Item {
             id: namespace.id,

@@ -7,6 +7,7 @@ use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, List, Operation};
+use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Reply;
 use crate::store::overrides;
@@ -23,9 +24,8 @@ pub struct Request {
     /// Id or name of the namespace.
     #[schemars(length(min = 1, max = 512))]
     namespace: String,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
+    #[serde(default)]
+    cursor: Cursor,
     /// Overrides per page.
     #[serde(default)]
     limit: PageSize<50>,
@@ -55,8 +55,8 @@ impl Operation for ListOverrides {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", &namespace.stored.id)])?;
         let mut connection = keyrack.store().read().await?;
-        let cursor = request.cursor.unwrap_or_default();
-        let rows = overrides::list(&mut connection, &namespace.stored.id, &cursor, request.limit.rows()).await?;
+        let rows =
+            overrides::list(&mut connection, &namespace.stored.id, &request.cursor, request.limit.rows()).await?;
         let items: Vec<Override> = rows.iter().map(Override::from).collect();
         Ok(authorized.page(request.limit.page(items, Override::id)))
     }

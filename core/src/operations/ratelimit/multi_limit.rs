@@ -37,30 +37,30 @@ struct Asked<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// Whether to serve the request: all checks passed.
-    passed: bool,
+    pub passed: bool,
     /// One per check, in the order they were sent.
-    limits: Vec<Outcome>,
+    pub limits: Vec<Outcome>,
 }
 
 /// What one check found.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
+pub struct Outcome {
     /// The namespace as sent.
-    namespace: String,
+    pub namespace: String,
     /// The identifier as sent.
-    identifier: String,
+    pub identifier: String,
     /// The limit that counted: the override's, where one applied.
-    limit: i64,
+    pub limit: i64,
     /// What is left in the window; 0 when refused.
-    remaining: i64,
+    pub remaining: i64,
     /// Unix ms at which the window ends.
-    reset: i64,
+    pub reset: i64,
     /// Whether this check alone would let the request pass.
-    passed: bool,
+    pub passed: bool,
     /// `rlor_…`, the override that applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    override_id: Option<Arc<str>>,
+    pub override_id: Option<Arc<str>>,
 }
 
 impl Operation for MultiLimit {

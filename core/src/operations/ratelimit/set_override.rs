@@ -46,7 +46,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `rlor_…`
-    override_id: String,
+    pub override_id: String,
 }
 
 impl Operation for SetOverride {

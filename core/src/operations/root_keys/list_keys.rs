@@ -7,6 +7,7 @@ use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, List, Operation, Tool};
+use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
 use crate::store::listing::Found;
@@ -25,9 +26,8 @@ pub struct Request {
     /// Root keys per page.
     #[serde(default)]
     limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
+    #[serde(default)]
+    cursor: Cursor,
 }
 
 /// A root key in a list, without its secret.
@@ -35,23 +35,23 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `key_…`
-    key_id: String,
+    pub key_id: String,
     /// For people.
-    name: Nullable<String>,
+    pub name: Nullable<String>,
     /// Its first characters; empty for a key of the bootstrap setting.
-    start: String,
+    pub start: String,
     /// Its last characters; empty for a key of the bootstrap setting.
-    end: String,
+    pub end: String,
     /// Whether it may be used.
-    enabled: bool,
+    pub enabled: bool,
     /// Unix ms.
-    created_at: UnixMs,
+    pub created_at: UnixMs,
     /// Unix ms; 0 when never.
-    last_used_at: UnixMs,
+    pub last_used_at: UnixMs,
     /// Unix ms after which it is refused; null: never.
-    expires: Nullable<UnixMs>,
+    pub expires: Nullable<UnixMs>,
     /// What it may do, in the order of the texts.
-    permissions: Vec<String>,
+    pub permissions: Vec<String>,
 }
 
 impl Operation for ListKeys {
@@ -82,9 +82,8 @@ impl Operation for ListKeys {
             return Ok(authorized.page(Page::default()));
         }
         let mut connection = keyrack.store().read().await?;
-        let cursor = request.cursor.as_deref().unwrap_or_default();
         let count = request.limit.rows_to_look_at(reads_all);
-        let rows = root_keys::list(&mut connection, caller.workspace_id(), cursor, count).await?;
+        let rows = root_keys::list(&mut connection, caller.workspace_id(), &request.cursor, count).await?;
         let may_read =
             |listed: &Listed| reads_all || caller.is_allowed(&Self::ABOUT.rule, &[("keyId", &listed.key.id)]);
         let found = Found { rows, rest: None }.visible(count, |listed| &listed.key.id, may_read);

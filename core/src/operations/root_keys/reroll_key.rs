@@ -40,9 +40,9 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…`, the new root key.
-    key_id: String,
+    pub key_id: String,
     /// The new root key itself. It is shown this once.
-    key: Revealed,
+    pub key: Revealed,
 }
 
 impl Operation for RerollKey {

@@ -32,9 +32,9 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `ws_…`
-    workspace_id: String,
+    pub workspace_id: String,
     /// A root key with full access to it. It is shown this once.
-    root_key: Revealed,
+    pub root_key: Revealed,
 }
 
 impl Operation for CreateWorkspace {

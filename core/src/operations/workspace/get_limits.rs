@@ -24,25 +24,25 @@ pub struct Request {}
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// Verifications and limits per month, which this server does not limit.
-    api_billable_operations_count_max_per_month: Limit,
+    pub api_billable_operations_count_max_per_month: Limit,
     /// Requests per minute over all root keys.
-    api_requests_count_max_per_minute: Limit,
+    pub api_requests_count_max_per_minute: Limit,
     /// Days that verification events are kept.
-    logs_retention_days_max: Limit,
+    pub logs_retention_days_max: Limit,
     /// Days that the audit log is kept.
-    logs_audit_retention_days_max: Limit,
+    pub logs_audit_retention_days_max: Limit,
     /// Log drains, which this server does not have.
-    logdrains_max: Limit,
+    pub logdrains_max: Limit,
 }
 
 /// A limit.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Limit {
+pub struct Limit {
     /// null: none.
-    limit: Nullable<i64>,
+    pub limit: Nullable<i64>,
     /// How much of it is used, where that can be said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    current: Option<f64>,
+    pub current: Option<f64>,
 }
 
 impl Limit {

@@ -25,63 +25,63 @@ pub struct Request {}
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// The workspace that the root key works in.
-    workspace: Workspace,
+    pub workspace: Workspace,
     /// The root key of this call.
-    root_key: RootKey,
+    pub root_key: RootKey,
     /// How many of each there are.
-    counts: Counts,
+    pub counts: Counts,
     /// What the workspace is limited to.
-    limits: Limits,
+    pub limits: Limits,
 }
 
 /// A workspace.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Workspace {
+pub struct Workspace {
     /// `ws_…`
-    id: String,
+    pub id: String,
     /// For people.
-    name: String,
+    pub name: String,
 }
 
 /// A root key, without its secret.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RootKey {
+pub struct RootKey {
     /// `key_…`
-    key_id: String,
+    pub key_id: String,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub name: Option<String>,
     /// What it may do.
-    permissions: Vec<String>,
+    pub permissions: Vec<String>,
     /// Whether it may administer workspaces.
-    operator: bool,
+    pub operator: bool,
     /// Unix ms after which it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<UnixMs>,
+    pub expires: Option<UnixMs>,
 }
 
 /// How many of each there are.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Counts {
-    apis: i64,
-    keys: i64,
-    identities: i64,
-    permissions: i64,
-    roles: i64,
-    namespaces: i64,
+pub struct Counts {
+    pub apis: i64,
+    pub keys: i64,
+    pub identities: i64,
+    pub permissions: i64,
+    pub roles: i64,
+    pub namespaces: i64,
 }
 
 /// What a workspace is limited to; null means not at all.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Limits {
+pub struct Limits {
     /// Requests per minute over all root keys; null: no limit.
-    requests_per_minute: Nullable<i64>,
+    pub requests_per_minute: Nullable<i64>,
     /// Days that verification events are kept; null: for ever.
-    log_retention_days: Nullable<i64>,
+    pub log_retention_days: Nullable<i64>,
     /// Days that the audit log is kept; null: for ever.
-    audit_retention_days: Nullable<i64>,
+    pub audit_retention_days: Nullable<i64>,
 }
 
 impl Operation for GetOverview {

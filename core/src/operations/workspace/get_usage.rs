@@ -42,76 +42,76 @@ struct Month {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Response {
     /// What was counted.
-    period: Period,
+    pub period: Period,
     /// What it comes to.
-    totals: Totals,
+    pub totals: Totals,
     /// The same by what this server does not have: empty.
-    breakdowns: Breakdowns,
+    pub breakdowns: Breakdowns,
 }
 
 /// A span of time.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Period {
+pub struct Period {
     /// Unix ms, inclusive.
-    start: UnixMs,
+    pub start: UnixMs,
     /// Unix ms, exclusive; now for the current month.
-    end: UnixMs,
+    pub end: UnixMs,
 }
 
 /// What the period comes to.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Totals {
+pub struct Totals {
     /// Through the API.
-    api: ApiTotals,
+    pub api: ApiTotals,
     /// Deployments, which this server does not have: 0. Official clients insist on it.
-    compute: Compute,
+    pub compute: Compute,
     /// Gateways, which this server does not have: 0.
-    gateway: Gateway,
+    pub gateway: Gateway,
 }
 
 /// What deployments used.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Compute {
+pub struct Compute {
     /// Seconds of CPU.
-    cpu_seconds: f64,
+    pub cpu_seconds: f64,
     /// GiB of memory times hours.
     #[serde(rename = "memoryGiBHours")]
-    memory_gib_hours: f64,
+    pub memory_gib_hours: f64,
     /// GiB of storage times hours.
     #[serde(rename = "storageGiBHours")]
-    storage_gib_hours: f64,
+    pub storage_gib_hours: f64,
     /// GiB sent.
     #[serde(rename = "egressGiB")]
-    egress_gib: f64,
+    pub egress_gib: f64,
 }
 
 /// What gateways used.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Gateway {
+pub struct Gateway {
     /// Keys that were used there.
-    active_keys: i64,
+    pub active_keys: i64,
 }
 
 /// What deployments and gateways used, one by one.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Breakdowns {
+pub struct Breakdowns {
     /// Always empty.
-    by_environment: Vec<Empty>,
+    pub by_environment: Vec<Empty>,
     /// Always empty.
-    by_app: Vec<Empty>,
+    pub by_app: Vec<Empty>,
 }
 
 /// What was decided.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ApiTotals {
+pub struct ApiTotals {
     /// Verifications that found the key valid.
-    verifications: i64,
+    pub verifications: i64,
     /// Checks of ratelimit.limit and multiLimit that passed.
-    ratelimits: i64,
+    pub ratelimits: i64,
 }
 
 impl Operation for GetUsage {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
+use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Reply;
 use crate::store::workspaces;
@@ -22,9 +23,8 @@ pub struct Request {
     /// Workspaces per page.
     #[serde(default)]
     limit: PageSize,
-    /// Where the page starts: `cursor` of the page before.
-    #[schemars(length(max = 256))]
-    cursor: Option<String>,
+    #[serde(default)]
+    cursor: Cursor,
 }
 
 /// A workspace in a list.
@@ -32,13 +32,13 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `ws_…`
-    id: String,
+    pub id: String,
     /// For people.
-    name: String,
+    pub name: String,
     /// Whether its keys verify and its root keys work.
-    enabled: bool,
+    pub enabled: bool,
     /// Unix ms.
-    created_at: UnixMs,
+    pub created_at: UnixMs,
 }
 
 impl Operation for ListWorkspaces {
@@ -59,8 +59,7 @@ impl Operation for ListWorkspaces {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Item>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let cursor = request.cursor.unwrap_or_default();
-        let found = workspaces::list(&mut connection, &cursor, request.limit.rows()).await?;
+        let found = workspaces::list(&mut connection, &request.cursor, request.limit.rows()).await?;
         let page = request.limit.page_of_found(found, |(workspace, _)| &workspace.id);
         Ok(authorized.page(page.map(|(workspace, created_at)| Item {
             id: workspace.id,
