@@ -3,10 +3,17 @@
 //! bits for each millisecond, so two never meet). What is new stands together in every index, and a write touches few
 //! of its pages. So an id tells when its thing was made, as far as clocks agree. On the way in, ids are opaque strings. Those of requests, which are not stored, are random only.
 
+mod typed;
+
 use std::cell::RefCell;
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+pub use typed::{
+    ApiId, AuditLogId, Id, IdentityId, KeyId, MigrationId, NamespaceId, OverrideId, PermissionId, RatelimitId,
+    RoleId, RootKeyId, WorkspaceId,
+};
 
 use crate::clock::Clock;
 
@@ -35,6 +42,7 @@ pub enum Kind {
     RatelimitNamespace,
     RatelimitOverride,
     Role,
+    RootKey,
     Workspace,
 }
 
@@ -47,7 +55,7 @@ impl Kind {
             Kind::AuditLog => "log",
             Kind::DataKey => "dek",
             Kind::Identity => "id",
-            Kind::Key => "key",
+            Kind::Key | Kind::RootKey => "key",
             Kind::KeySpace => "ks",
             Kind::Migration => "mig",
             Kind::Permission => "perm",

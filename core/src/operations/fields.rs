@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Mutation;
 use crate::error::Error;
-use crate::ids::{self, Kind};
+use crate::ids::{self, IdentityId, Kind, PermissionId, RatelimitId, RoleId};
 use crate::store::credits::{Credits, Refill};
 use crate::store::identities::Identity;
 use crate::store::permissions::{self, Permission};
@@ -42,7 +42,7 @@ pub struct RatelimitRequest {
 #[serde(rename_all = "camelCase")]
 pub struct RatelimitResponse {
     /// `rl_…`
-    pub id: String,
+    pub id: RatelimitId,
     /// Unique for its owner.
     pub name: String,
     /// Cost admitted per window.
@@ -56,7 +56,7 @@ pub struct RatelimitResponse {
 impl From<Ratelimit> for RatelimitResponse {
     fn from(limit: Ratelimit) -> Self {
         RatelimitResponse {
-            id: limit.id,
+            id: limit.id.into(),
             name: limit.name,
             limit: limit.limit,
             duration: limit.duration_ms,
@@ -127,7 +127,7 @@ impl From<Credits> for KeyCredits {
 #[serde(rename_all = "camelCase")]
 pub struct IdentityResponse {
     /// `id_…`
-    pub id: String,
+    pub id: IdentityId,
     /// What your own system calls it.
     pub external_id: String,
     /// What you attached to it.
@@ -144,7 +144,7 @@ impl IdentityResponse {
     pub(super) fn new(identity: Identity, ratelimits: Vec<Ratelimit>) -> Result<Self, Error> {
         Ok(IdentityResponse {
             meta: stored_meta(identity.meta.as_deref(), &identity.id)?,
-            id: identity.id,
+            id: identity.id.into(),
             external_id: identity.external_id,
             ratelimits: ratelimits.into_iter().map(RatelimitResponse::from).collect(),
         })
@@ -156,7 +156,7 @@ impl IdentityResponse {
 #[serde(rename_all = "camelCase")]
 pub struct PermissionResponse {
     /// `perm_…`
-    pub id: String,
+    pub id: PermissionId,
     /// For people.
     pub name: String,
     /// What verifications ask for.
@@ -169,7 +169,7 @@ pub struct PermissionResponse {
 impl From<Permission> for PermissionResponse {
     fn from(permission: Permission) -> Self {
         PermissionResponse {
-            id: permission.id,
+            id: permission.id.into(),
             name: permission.name,
             slug: permission.slug,
             description: permission.description.filter(|text| !text.is_empty()),
@@ -182,7 +182,7 @@ impl From<Permission> for PermissionResponse {
 #[serde(rename_all = "camelCase")]
 pub struct RoleResponse {
     /// `role_…`
-    pub id: String,
+    pub id: RoleId,
     /// Its name.
     pub name: String,
     /// For people.
@@ -200,7 +200,7 @@ impl RoleResponse {
         let mut permissions = by_owner(permissions::of_roles(connection, &ids).await?);
         let with_permissions = roles.into_iter().map(|role| RoleResponse {
             permissions: permissions.remove(&role.id).unwrap_or_default().into_iter().map(Into::into).collect(),
-            id: role.id,
+            id: role.id.into(),
             name: role.name,
             description: role.description.filter(|text| !text.is_empty()),
         });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::ids::{self, Kind};
+use crate::ids::{self, ApiId, Kind};
 use crate::reply::Reply;
 use crate::store::apis::{self, Api};
 use crate::store::subject::Subject;
@@ -30,7 +30,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `api_…`
-    pub api_id: String,
+    pub api_id: ApiId,
 }
 
 impl Operation for CreateApi {
@@ -69,6 +69,6 @@ impl Operation for CreateApi {
         mutation.record(Event::new("api.create", format!("Created API {}", api.id)).on(Target::api(&api)));
         mutation.touch(Subject::Api(api.id.clone()));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { api_id: api.id }))
+        Ok(authorized.reply(Response { api_id: api.id.into() }))
     }
 }

@@ -7,7 +7,7 @@ use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::error::OrNotFound as _;
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::ApiId;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
 use crate::store::subject::Subject;
@@ -23,8 +23,8 @@ pub struct DeleteApi;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
-    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
-    api_id: String,
+    #[schemars(length(min = 8))]
+    api_id: ApiId,
 }
 
 impl Operation for DeleteApi {
@@ -73,7 +73,7 @@ impl Operation for DeleteApi {
 }
 
 /// An API of the caller's workspace that may be deleted.
-async fn deletable(connection: &mut Connection, caller: &Caller, api_id: &str) -> Result<apis::Api, Error> {
+async fn deletable(connection: &mut Connection, caller: &Caller, api_id: &ApiId) -> Result<apis::Api, Error> {
     let api = apis::find(connection, caller.workspace_id(), api_id).await?.or_not_found(Code::ApiNotFound)?;
     if api.delete_protection {
         return Err(Error::new(

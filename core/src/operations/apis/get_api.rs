@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::ApiId;
 use crate::reply::Reply;
 use crate::store::apis;
 use crate::{Caller, Code, Error, Keyrack};
@@ -20,8 +20,8 @@ pub struct GetApi;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
-    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
-    api_id: String,
+    #[schemars(length(min = 8))]
+    api_id: ApiId,
 }
 
 /// What is answered.
@@ -29,7 +29,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `api_…`
-    pub id: String,
+    pub id: ApiId,
     /// For people.
     pub name: String,
 }
@@ -58,6 +58,6 @@ impl Operation for GetApi {
         let mut connection = keyrack.store().read().await?;
         let api = apis::find(&mut connection, caller.workspace_id(), &request.api_id).await?;
         let api = api.or_not_found(Code::ApiNotFound)?;
-        Ok(authorized.reply(Response { id: api.id, name: api.name }))
+        Ok(authorized.reply(Response { id: api.id.into(), name: api.name }))
     }
 }

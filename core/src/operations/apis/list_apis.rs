@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, List, Operation};
+use crate::ids::ApiId;
 use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::{Page, Reply};
 use crate::store::apis::{self, Api};
@@ -19,7 +20,7 @@ pub struct ListApis;
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `api_…`
-    pub id: String,
+    pub id: ApiId,
     /// For people.
     pub name: String,
     /// Whether it refuses to be deleted.
@@ -67,7 +68,7 @@ impl Operation for ListApis {
         let found = apis::list(&mut connection, part).await?.visible(part.count, |api| &api.id, may_read);
         let page = request.limit.page_of_found(found, |api| &api.id);
         Ok(authorized.page(page.map(|api| Item {
-            id: api.id,
+            id: api.id.into(),
             name: api.name,
             delete_protection: api.delete_protection,
         })))

@@ -7,6 +7,7 @@ use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, List, Operation, Pin};
 use crate::error::OrNotFound as _;
+use crate::ids::ApiId;
 use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
@@ -23,8 +24,8 @@ pub struct ListKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
-    #[schemars(length(min = 1, max = 255))]
-    api_id: String,
+    #[schemars(with = "String", length(min = 1, max = 255))]
+    api_id: ApiId,
     /// Keys per page.
     #[serde(default)]
     limit: PageSize,

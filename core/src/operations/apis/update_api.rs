@@ -7,6 +7,7 @@ use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::error::OrNotFound as _;
+use crate::ids::ApiId;
 use crate::operations::fields::ID_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::schema::ADDRESS_OR_NETWORK;
@@ -24,8 +25,8 @@ pub struct UpdateApi;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
-    #[schemars(length(min = 8, max = 255), regex(pattern = ID_PATTERN))]
-    api_id: String,
+    #[schemars(length(min = 8))]
+    api_id: ApiId,
     /// For people.
     #[schemars(length(min = 3, max = 256))]
     name: Option<String>,

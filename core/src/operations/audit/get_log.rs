@@ -7,7 +7,7 @@ use super::log::Log;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
 use crate::error::OrNotFound as _;
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::AuditLogId;
 use crate::reply::Reply;
 use crate::store::audit_logs;
 use crate::{Caller, Code, Error, Keyrack};
@@ -21,8 +21,7 @@ pub struct GetLog;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The entry.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    log_id: String,
+    log_id: AuditLogId,
 }
 
 /// An entry of the audit log, and its place in the chain of hashes.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calendar::UnixMs;
+use crate::ids::AuditLogId;
 use crate::store::audit_entry::Entry;
 use crate::value::Meta;
 
@@ -14,7 +15,7 @@ use crate::value::Meta;
 #[serde(rename_all = "camelCase")]
 pub struct Log {
     /// `log_…`
-    pub(super) id: String,
+    pub id: AuditLogId,
     /// Unix ms.
     pub time: UnixMs,
     /// What was done, such as key.create.
@@ -121,7 +122,7 @@ impl From<Entry> for Log {
             None => entry.description,
         };
         Log {
-            id: entry.id,
+            id: entry.id.into(),
             time: entry.time,
             event: entry.event,
             actor,

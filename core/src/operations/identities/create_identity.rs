@@ -7,7 +7,7 @@ use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::ids::{self, Kind};
+use crate::ids::{self, IdentityId, Kind};
 use crate::operations::fields::{self, RatelimitRequest};
 use crate::reply::Reply;
 use crate::store::identities::{self, Identity};
@@ -39,7 +39,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `id_…`
-    pub identity_id: String,
+    pub identity_id: IdentityId,
 }
 
 impl Operation for CreateIdentity {
@@ -97,6 +97,6 @@ impl Operation for CreateIdentity {
         }
         mutation.touch(Subject::Identity(identity.id.clone()));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { identity_id: identity.id }))
+        Ok(authorized.reply(Response { identity_id: identity.id.into() }))
     }
 }

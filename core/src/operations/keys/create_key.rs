@@ -7,7 +7,7 @@ use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
-use crate::ids::{self, Kind};
+use crate::ids::{self, ApiId, KeyId, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
 use crate::operations::fields::{self, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
@@ -27,8 +27,7 @@ pub struct CreateKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API it is issued for.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    api_id: String,
+    api_id: ApiId,
     /// Goes before the random part, as in `prefix_…`; default: the API's.
     #[schemars(length(min = 1, max = 16), regex(pattern = ID_PATTERN))]
     prefix: Option<String>,
@@ -70,7 +69,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…`
-    pub key_id: String,
+    pub key_id: KeyId,
     /// The key itself. It is shown this once.
     pub key: Revealed,
 }
@@ -157,7 +156,7 @@ impl Operation for CreateKey {
         if !mutation.commit_unless_taken().await? {
             return Err(Error::unexpected("a generated key equals one that exists"));
         }
-        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(secret) }))
+        Ok(authorized.reply(Response { key_id: new.id.into(), key: Revealed(secret) }))
     }
 }
 

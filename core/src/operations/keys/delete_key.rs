@@ -7,7 +7,7 @@ use super::{locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::KeyId;
 use crate::reply::{Empty, Reply};
 use crate::store::keys;
 use crate::store::subject::Subject;
@@ -22,8 +22,7 @@ pub struct DeleteKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Whether to remove every trace, so that the same key could be imported again.
     #[serde(default)]
     permanent: bool,

@@ -8,7 +8,7 @@ use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::KeyId;
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -21,8 +21,7 @@ pub struct GetKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Whether to show the plaintext of a recoverable key.
     #[serde(default)]
     decrypt: bool,

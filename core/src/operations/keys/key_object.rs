@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::audit::Target;
 use crate::calendar::{Calendar, UnixMs};
+use crate::ids::KeyId;
 use crate::keys::secret::{Recovered, Secret};
 use crate::operations::fields::{IdentityResponse, KeyCredits, RatelimitResponse, stored_meta};
 use crate::store::keys::{self, Key};
@@ -19,7 +20,7 @@ use crate::value::Meta;
 #[serde(rename_all = "camelCase")]
 pub struct KeyObject {
     /// `key_…`
-    pub key_id: String,
+    pub key_id: KeyId,
     /// Its first characters, to recognise it by.
     pub start: String,
     /// Whether it may be used.
@@ -125,7 +126,7 @@ impl KeyObject {
                 ratelimits: limits.remove(&key.id).unwrap_or_default().into_iter().map(Into::into).collect(),
                 credits: KeyCredits::of(key.credits),
                 meta: stored_meta(key.meta.as_deref(), &key.id)?,
-                key_id: key.id,
+                key_id: key.id.into(),
                 start: key.start,
                 enabled: key.enabled,
                 name: key.name,

@@ -10,6 +10,7 @@ use crate::audit::{Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied};
 use crate::catalogue::Operation;
 use crate::changes::Mutation;
+use crate::ids::KeyId;
 use crate::keys::issuing::unknown_role;
 use crate::keys::links::{create_identities, create_permissions, permission_connected, role_connected};
 pub(in crate::operations) use crate::keys::links::{
@@ -74,7 +75,7 @@ pub(super) const CREATE_PERMISSION: Conditional = Conditional {
 pub(super) async fn change_permissions<O: Operation>(
     keyrack: &Keyrack,
     caller: &Caller,
-    key_id: &str,
+    key_id: &KeyId,
     change: Change,
     slugs: Vec<String>,
 ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
@@ -140,7 +141,7 @@ impl Most {
 pub(super) async fn change_roles<O: Operation>(
     keyrack: &Keyrack,
     caller: &Caller,
-    key_id: &str,
+    key_id: &KeyId,
     change: Change,
     names: Vec<String>,
 ) -> Result<Reply<Vec<RoleResponse>>, Error> {

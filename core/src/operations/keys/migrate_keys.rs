@@ -15,7 +15,7 @@ use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::error::{Fault, OrNotFound as _};
-use crate::ids::{self, Kind};
+use crate::ids::{self, ApiId, KeyId, Kind, MigrationId};
 use crate::keys::imported::Algorithm;
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::operations::fields::{self, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
@@ -49,11 +49,11 @@ pub struct MigrateKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// From `keyrack migration create`.
-    #[schemars(length(min = 3, max = 255))]
-    migration_id: String,
+    #[schemars(with = "String", length(min = 3, max = 255))]
+    migration_id: MigrationId,
     /// The API that they belong to from now on.
-    #[schemars(length(min = 3, max = 255))]
-    api_id: String,
+    #[schemars(with = "String", length(min = 3, max = 255))]
+    api_id: ApiId,
     /// The keys.
     #[schemars(length(min = 1, max = 10_000))]
     keys: Vec<ImportedKey>,
@@ -112,7 +112,7 @@ pub struct MigratedKey {
     /// As sent.
     pub hash: String,
     /// `key_…`
-    pub key_id: String,
+    pub key_id: KeyId,
 }
 
 /// A key that was left out.
@@ -322,7 +322,7 @@ struct Import<'a> {
     keyrack: &'a Keyrack,
     caller: &'a Caller,
     api: Arc<Api>,
-    migration_id: String,
+    migration_id: MigrationId,
     correlation_id: String,
     response: Response,
 }
@@ -343,10 +343,10 @@ impl Import<'_> {
                 portion.into_iter().map(|key| ((key.index, key.sent), key.new)).unzip();
             issuing::issue(&mut mutation, &self.api.stored, &new, UnknownRoles::Created).await?;
             // A process that has not heard of the migration yet hears of it with its first keys.
-            mutation.tell_others(Subject::KeyMigration(self.migration_id.clone()));
+            mutation.tell_others(Subject::KeyMigration(self.migration_id.clone().into()));
             if mutation.commit_unless_taken().await? {
                 let migrated = sent.into_iter().zip(new);
-                let migrated = migrated.map(|((_, hash), new)| MigratedKey { hash, key_id: new.id });
+                let migrated = migrated.map(|((_, hash), new)| MigratedKey { hash, key_id: new.id.into() });
                 self.response.migrated.extend(migrated);
                 return Ok(());
             }

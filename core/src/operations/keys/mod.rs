@@ -43,6 +43,7 @@ use crate::audit::Event;
 use crate::caller::Authorized;
 use crate::catalogue::Operation;
 use crate::error::OrNotFound as _;
+use crate::ids::{ApiId, KeyId};
 use crate::resident::Api;
 use crate::store::Connection;
 use crate::store::apis;
@@ -55,13 +56,13 @@ async fn locate(
     keyrack: &Keyrack,
     connection: &mut Connection,
     caller: &Caller,
-    key_id: &str,
+    key_id: &KeyId,
 ) -> Result<(Key, Arc<Api>), Error> {
     let key = find(connection, caller, key_id).await?;
     with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)
 }
 
-async fn find(connection: &mut Connection, caller: &Caller, key_id: &str) -> Result<Option<Key>, Error> {
+async fn find(connection: &mut Connection, caller: &Caller, key_id: &KeyId) -> Result<Option<Key>, Error> {
     Ok(keys::find(connection, key_id).await?.filter(|key| key.workspace_id == caller.workspace_id()))
 }
 
@@ -69,7 +70,7 @@ async fn find(connection: &mut Connection, caller: &Caller, key_id: &str) -> Res
 async fn locate_for<O: Operation>(
     keyrack: &Keyrack,
     caller: &Caller,
-    key_id: &str,
+    key_id: &KeyId,
 ) -> Result<(Authorized, Key, Arc<Api>), Error> {
     let mut connection = keyrack.store().read().await?;
     let key = find(&mut connection, caller, key_id).await?;
@@ -116,7 +117,7 @@ pub(super) async fn find_api(
 ///
 /// # Errors
 /// 404 when there is none, 503 when the store does not answer.
-async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &str) -> Result<Arc<Api>, Error> {
+async fn api_of_caller(keyrack: &Keyrack, caller: &Caller, api_id: &ApiId) -> Result<Arc<Api>, Error> {
     let api = find_api(keyrack, caller.workspace_id(), api_id).await?;
     api.or_not_found(Code::ApiNotFound)
 }

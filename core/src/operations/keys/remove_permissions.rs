@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::links::{Change, change_permissions};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
-use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
+use crate::ids::KeyId;
+use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -19,8 +20,7 @@ pub struct RemovePermissions;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Slugs of existing permissions.
     #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,

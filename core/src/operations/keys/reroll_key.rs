@@ -10,10 +10,10 @@ use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::{MINUTE_MS, UnixMs};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::changes::Mutation;
-use crate::ids::{self, Kind};
+use crate::ids::{self, KeyId, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
-use crate::operations::fields::{self, ID_PATTERN};
+use crate::operations::fields::{self};
 use crate::reply::Reply;
 use crate::store::apis::Api;
 use crate::store::credits::{self, Credits};
@@ -34,8 +34,7 @@ pub struct RerollKey;
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// The key to replace.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Ms that it still lives; 0: none; null: as long as before.
     #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
@@ -46,7 +45,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…` of the new key.
-    pub key_id: String,
+    pub key_id: KeyId,
     /// The new key itself. It is shown this once.
     pub key: Revealed,
 }
@@ -147,7 +146,7 @@ impl Operation for RerollKey {
         mutation.touch(Subject::Key(new.id.clone()));
         mutation.touch(Subject::Key(old.id));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(generated.secret) }))
+        Ok(authorized.reply(Response { key_id: new.id.into(), key: Revealed(generated.secret) }))
     }
 }
 

@@ -7,7 +7,8 @@ use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use super::locate_for;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
-use crate::operations::fields::{ID_PATTERN, PermissionResponse, SLUG_PATTERN};
+use crate::ids::KeyId;
+use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -20,8 +21,7 @@ pub struct SetPermissions;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Slugs; created if new. Empty: none.
     #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,

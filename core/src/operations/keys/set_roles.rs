@@ -7,7 +7,8 @@ use super::links::{Change, change_roles};
 use super::locate_for;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
-use crate::operations::fields::{ID_PATTERN, RoleResponse};
+use crate::ids::KeyId;
+use crate::operations::fields::RoleResponse;
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -20,8 +21,7 @@ pub struct SetRoles;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// Names of existing roles. Empty: none.
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     roles: Vec<String>,

@@ -9,6 +9,7 @@ use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
+use crate::ids::KeyId;
 use crate::operations::fields::KeyCredits;
 use crate::reply::Reply;
 use crate::store::credits::{self, Credits};
@@ -26,8 +27,8 @@ pub struct UpdateCredits;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255))]
-    key_id: String,
+    #[schemars(with = "String", length(min = 3, max = 255))]
+    key_id: KeyId,
     /// Credits to set, add or take; null with `set`: unlimited.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_223_372_036_854_775_807_i64))]

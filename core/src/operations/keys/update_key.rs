@@ -12,7 +12,8 @@ use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
-use crate::operations::fields::{self, ID_PATTERN, Interval, RatelimitRequest, SLUG_PATTERN};
+use crate::ids::KeyId;
+use crate::operations::fields::{self, Interval, RatelimitRequest, SLUG_PATTERN};
 use crate::reply::{Empty, Reply};
 use crate::schema::together;
 use crate::store::credits::{self, Refill};
@@ -32,8 +33,7 @@ pub struct UpdateKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: KeyId,
     /// For people; null: none.
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]

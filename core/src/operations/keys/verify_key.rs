@@ -367,7 +367,7 @@ impl<'a> Identity<'a> {
     fn of(found: &'a FoundKey) -> Option<Self> {
         let identity = found.identity.as_deref()?;
         let limits = found.shared_limits().map(|(limit, _)| RatelimitResponse {
-            id: limit.id.to_string(),
+            id: limit.id.to_string().into(),
             name: limit.name.to_string(),
             limit: limit.limit,
             duration: limit.duration_ms,

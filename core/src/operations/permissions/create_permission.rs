@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::slug_is_taken;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::ids::{self, Kind};
+use crate::ids::{self, Kind, PermissionId};
 use crate::operations::fields::SLUG_PATTERN;
 use crate::operations::keys::permission_created;
 use crate::reply::Reply;
@@ -37,7 +37,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `perm_…`
-    pub permission_id: String,
+    pub permission_id: PermissionId,
 }
 
 impl Operation for CreatePermission {
@@ -76,6 +76,6 @@ impl Operation for CreatePermission {
         permissions::insert(mutation.connection(), workspace_id, std::slice::from_ref(&permission), now).await?;
         mutation.record(permission_created(&permission));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { permission_id: permission.id }))
+        Ok(authorized.reply(Response { permission_id: permission.id.into() }))
     }
 }

@@ -8,7 +8,7 @@ use super::set_role_permissions::connected;
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::ids::{self, Kind};
+use crate::ids::{self, Kind, RoleId};
 use crate::operations::fields::{SLUG_PATTERN, distinct};
 use crate::operations::keys::{permissions_by_slug, role_target};
 use crate::reply::Reply;
@@ -40,7 +40,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `role_…`
-    pub role_id: String,
+    pub role_id: RoleId,
 }
 
 impl Operation for CreateRole {
@@ -104,6 +104,6 @@ impl Operation for CreateRole {
             mutation.record(connected(&role, permission));
         }
         mutation.commit().await?;
-        Ok(authorized.reply(Response { role_id: role.id }))
+        Ok(authorized.reply(Response { role_id: role.id.into() }))
     }
 }

@@ -8,6 +8,7 @@ use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
 use crate::changes::Mutation;
+use crate::ids::NamespaceId;
 use crate::reply::Reply;
 use crate::store::namespaces::Namespace;
 use crate::store::subject::Subject;
@@ -32,7 +33,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `rlns_…`
-    pub namespace_id: String,
+    pub namespace_id: NamespaceId,
 }
 
 impl Operation for CreateNamespace {
@@ -66,7 +67,7 @@ impl Operation for CreateNamespace {
             Some(namespace) => return Err(is_taken(&namespace, &request.name)),
         };
         mutation.commit().await?;
-        Ok(authorized.reply(Response { namespace_id }))
+        Ok(authorized.reply(Response { namespace_id: namespace_id.into() }))
     }
 }
 

@@ -7,6 +7,7 @@ use super::namespace::find_live;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::catalogue::{About, Operation};
 use crate::error::OrNotFound as _;
+use crate::ids::OverrideId;
 use crate::ratelimit::override_rules::OverrideRule;
 use crate::reply::Reply;
 use crate::{Caller, Code, Error, Keyrack};
@@ -32,7 +33,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Override {
     /// `rlor_…`
-    pub override_id: String,
+    pub override_id: OverrideId,
     /// Window in ms.
     pub duration: i64,
     /// The identifier or pattern it is for.
@@ -50,7 +51,7 @@ impl Override {
 impl From<&OverrideRule> for Override {
     fn from(rule: &OverrideRule) -> Self {
         Override {
-            override_id: rule.id.to_string(),
+            override_id: rule.id.to_string().into(),
             duration: rule.duration_ms,
             identifier: rule.pattern.to_string(),
             limit: rule.limit,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
+use crate::ids::NamespaceId;
 use crate::operations::list_request::{ListRequest, Searched};
 use crate::reply::Reply;
 use crate::store::namespaces;
@@ -20,7 +21,7 @@ pub struct ListNamespaces;
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `rlns_…`
-    pub id: String,
+    pub id: NamespaceId,
     /// As it was named.
     pub name: String,
     /// Unix ms.
@@ -59,7 +60,7 @@ impl Operation for ListNamespaces {
         let part = request.part(caller, request.limit.rows());
         let page = request.limit.page_of_found(namespaces::list(&mut connection, part).await?, |item| &item.id);
         Ok(authorized.page(page.map(|namespace| Item {
-            id: namespace.id,
+            id: namespace.id.into(),
             name: namespace.name,
             created_at: namespace.created_at,
         })))

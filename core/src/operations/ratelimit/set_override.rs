@@ -7,7 +7,7 @@ use super::namespace::{begin_change, find_live, rule_facts};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
-use crate::ids::{self, Kind};
+use crate::ids::{self, Kind, OverrideId};
 use crate::ratelimit::override_rules::{self, OverrideRule};
 use crate::reply::Reply;
 use crate::store::subject::Subject;
@@ -46,7 +46,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `rlor_…`
-    pub override_id: String,
+    pub override_id: OverrideId,
 }
 
 impl Operation for SetOverride {
@@ -94,7 +94,7 @@ impl Operation for SetOverride {
         mutation.record(event.on(Target::new("ratelimitOverride", &id).named(&*rule.pattern)).changing(changes));
         mutation.touch(Subject::Override(id.clone()));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { override_id: id }))
+        Ok(authorized.reply(Response { override_id: id.into() }))
     }
 }
 

@@ -8,6 +8,7 @@ use super::power::{check_covered, check_known};
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::ids::RootKeyId;
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
 use crate::reply::Reply;
@@ -41,7 +42,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…`
-    pub key_id: String,
+    pub key_id: RootKeyId,
     /// The root key itself. It is shown this once.
     pub key: Revealed,
 }
@@ -79,7 +80,7 @@ impl Operation for CreateKey {
         let mut mutation = keyrack.change(caller).await?;
         let (key_id, key) = add_root_key(&mut mutation, new).await?;
         mutation.commit().await?;
-        Ok(authorized.reply(Response { key_id, key: Revealed(key) }))
+        Ok(authorized.reply(Response { key_id: key_id.into(), key: Revealed(key) }))
     }
 }
 

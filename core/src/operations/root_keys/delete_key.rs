@@ -8,7 +8,7 @@ use super::power::{in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::RootKeyId;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
 use crate::store::root_keys;
@@ -24,8 +24,7 @@ pub struct DeleteKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The root key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: RootKeyId,
 }
 
 impl Operation for DeleteKey {

@@ -7,6 +7,7 @@ use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, List, Operation, Tool};
+use crate::ids::RootKeyId;
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
@@ -35,7 +36,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `key_…`
-    pub key_id: String,
+    pub key_id: RootKeyId,
     /// For people.
     pub name: Nullable<String>,
     /// Its first characters; empty for a key of the bootstrap setting.
@@ -105,6 +106,6 @@ fn item(keyrack: &Keyrack, listed: Listed) -> Item {
         enabled: key.enabled,
         expires: Nullable(key.expires_at),
         permissions: key.permissions,
-        key_id: key.id,
+        key_id: key.id.into(),
     }
 }

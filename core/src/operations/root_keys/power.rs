@@ -3,6 +3,7 @@
 use crate::authorization::Grants;
 use crate::changes::Mutation;
 use crate::error::{Fault, OrNotFound as _};
+use crate::ids::RootKeyId;
 use crate::operations::grantable;
 use crate::store::Connection;
 use crate::store::root_keys::{self, RootKey};
@@ -13,7 +14,7 @@ use crate::{Caller, Code, Error};
 pub(super) async fn in_reach(
     connection: &mut Connection,
     caller: &Caller,
-    key_id: &str,
+    key_id: &RootKeyId,
 ) -> Result<RootKey, Error> {
     let found = root_keys::find(connection, caller.workspace_id(), key_id).await?;
     let key = found.or_not_found(Code::KeyNotFound)?;

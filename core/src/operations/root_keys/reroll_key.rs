@@ -8,9 +8,9 @@ use super::power::{check_outlives, in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
+use crate::ids::RootKeyId;
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
-use crate::operations::fields::ID_PATTERN;
 use crate::reply::Reply;
 use crate::root_keys::{NewRootKey, issue_root_key, root_key_changes, root_key_target};
 use crate::store::rerolls::Rerolled;
@@ -28,8 +28,7 @@ pub struct RerollKey;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The root key to replace.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: RootKeyId,
     /// ms that it stays valid; 0: it is refused at once; null: it stays as it is.
     #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
@@ -40,7 +39,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `key_…`, the new root key.
-    pub key_id: String,
+    pub key_id: RootKeyId,
     /// The new root key itself. It is shown this once.
     pub key: Revealed,
 }
@@ -80,7 +79,7 @@ impl Operation for RerollKey {
     type Response = Response;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        let scope = [("keyId", request.key_id.as_str())];
+        let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
         caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
@@ -96,7 +95,7 @@ impl Operation for RerollKey {
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
-        let scope = [("keyId", request.key_id.as_str())];
+        let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         if request.expiration.0.is_some() {
             caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
@@ -129,6 +128,6 @@ impl Operation for RerollKey {
         mutation.record(event.on(root_key_target(&new)).on(root_key_target(&old)).changing(changes));
         mutation.touch(Subject::RootKey(old.id));
         mutation.commit().await?;
-        Ok(authorized.reply(Response { key_id: new.id, key: Revealed(secret) }))
+        Ok(authorized.reply(Response { key_id: new.id.into(), key: Revealed(secret) }))
     }
 }

@@ -8,7 +8,8 @@ use super::power::{check_covered, check_known, check_outlives, in_reach, keep_a_
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
-use crate::operations::fields::{ID_PATTERN, distinct};
+use crate::ids::RootKeyId;
+use crate::operations::fields::distinct;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
 use crate::store::root_keys::{self, RootKey};
@@ -26,8 +27,7 @@ pub struct UpdateKey;
 #[schemars(extend("minProperties" = 2))]
 pub struct Request {
     /// The root key.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    key_id: String,
+    key_id: RootKeyId,
     /// For people; null: none.
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]

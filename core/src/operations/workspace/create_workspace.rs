@@ -7,6 +7,7 @@ use super::record_at_home;
 use crate::audit::Actor;
 use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::ids::WorkspaceId;
 use crate::keys::secret::Revealed;
 use crate::reply::Reply;
 use crate::root_keys::{NewRootKey, add_root_key};
@@ -32,7 +33,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `ws_…`
-    pub workspace_id: String,
+    pub workspace_id: WorkspaceId,
     /// A root key with full access to it. It is shown this once.
     pub root_key: Revealed,
 }
@@ -83,6 +84,6 @@ impl Operation for CreateWorkspace {
         let event = workspace_created(&workspace_id, &request.name);
         record_at_home(&mut mutation, caller, event).await?;
         mutation.commit().await?;
-        Ok(authorized.reply(Response { workspace_id, root_key: Revealed(root_key) }))
+        Ok(authorized.reply(Response { workspace_id: workspace_id.into(), root_key: Revealed(root_key) }))
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Operation, Toolset};
 use crate::error::OrNotFound as _;
+use crate::ids::{RootKeyId, WorkspaceId};
 use crate::reply::Reply;
 use crate::store::workspaces;
 use crate::value::Nullable;
@@ -38,7 +39,7 @@ pub struct Response {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Workspace {
     /// `ws_…`
-    pub id: String,
+    pub id: WorkspaceId,
     /// For people.
     pub name: String,
 }
@@ -48,7 +49,7 @@ pub struct Workspace {
 #[serde(rename_all = "camelCase")]
 pub struct RootKey {
     /// `key_…`
-    pub key_id: String,
+    pub key_id: RootKeyId,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -107,9 +108,9 @@ impl Operation for GetOverview {
         let counts = keyrack.resident().counts(&workspace.id);
         let root_key = caller.root_key();
         Ok(authorized.reply(Response {
-            workspace: Workspace { id: workspace.id.clone(), name: workspace.name.clone() },
+            workspace: Workspace { id: workspace.id.clone().into(), name: workspace.name.clone() },
             root_key: RootKey {
-                key_id: root_key.id.clone(),
+                key_id: root_key.id.clone().into(),
                 name: root_key.name.clone(),
                 permissions: sorted(&root_key.permissions),
                 operator: root_key.operator,

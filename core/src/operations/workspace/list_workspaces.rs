@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
+use crate::ids::WorkspaceId;
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -32,7 +33,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// `ws_…`
-    pub id: String,
+    pub id: WorkspaceId,
     /// For people.
     pub name: String,
     /// Whether its keys verify and its root keys work.
@@ -62,7 +63,7 @@ impl Operation for ListWorkspaces {
         let found = workspaces::list(&mut connection, &request.cursor, request.limit.rows()).await?;
         let page = request.limit.page_of_found(found, |(workspace, _)| &workspace.id);
         Ok(authorized.page(page.map(|(workspace, created_at)| Item {
-            id: workspace.id,
+            id: workspace.id.into(),
             name: workspace.name,
             enabled: workspace.enabled,
             created_at,

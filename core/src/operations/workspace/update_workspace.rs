@@ -10,7 +10,7 @@ use crate::authorization::Rule;
 use crate::catalogue::{About, Effect, Operation};
 use crate::changes::{Mutation, turns};
 use crate::error::OrNotFound as _;
-use crate::operations::fields::ID_PATTERN;
+use crate::ids::WorkspaceId;
 use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
 use crate::store::workspaces::{self, Workspace};
@@ -27,8 +27,7 @@ pub struct UpdateWorkspace;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The workspace.
-    #[schemars(length(min = 3, max = 255), regex(pattern = ID_PATTERN))]
-    workspace_id: String,
+    workspace_id: WorkspaceId,
     /// For people.
     #[schemars(length(min = 1, max = 256))]
     name: Option<String>,
