@@ -7,6 +7,42 @@
 //! - [`store`] keeps everything durable; [`resident`] holds what a decision needs in memory;
 //!   [`changes`] keeps the two in step, across processes too.
 //!
+//! A program that embeds it opens a database, authenticates a root key, and runs operations, whose answers it reads as
+//! types:
+//!
+//! ```
+//! use keyrack_core::caller::{Origin, Via};
+//! use keyrack_core::catalogue::run;
+//! use keyrack_core::clock::Clock;
+//! use keyrack_core::operations::{apis::CreateApi, keys::CreateKey, keys::VerifyKey};
+//! use keyrack_core::store::Location;
+//! use keyrack_core::{Keyrack, setup};
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #     tokio::runtime::Runtime::new()?.block_on(embed())
+//! # }
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("keyrack.db");
+//! let keyrack = Keyrack::open(&Location::Sqlite(path), Clock::system()).await?;
+//! let mut root_key = String::new();
+//! setup::first_start(&keyrack, None, |made| {
+//!     root_key = made.expose().to_owned();
+//!     Ok(())
+//! })
+//! .await?;
+//! let caller = || keyrack.authenticate(&root_key, Origin::local(Via::Http));
+//!
+//! let api = run::<CreateApi>(&keyrack, caller()?, json!({ "name": "payments" })).await?.data;
+//! let key = run::<CreateKey>(&keyrack, caller()?, json!({ "apiId": api.api_id })).await?.data;
+//! let answer = run::<VerifyKey>(&keyrack, caller()?, json!({ "key": key.key })).await?.data;
+//! assert_eq!(answer.0.found.map(|found| found.key.id.to_string()), Some(key.key_id.to_string()));
+//! keyrack.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Arrows point down through the layers of ARCHITECTURE.md, and a test keeps it so: operations use services (keys,
 //! rate limits, credits, analytics), services use the state, the store knows entities and SQL, not rules.
 

@@ -33,7 +33,7 @@ pub struct Request {
     name: Option<String>,
     /// Unix ms after which it is refused; null or absent: never.
     #[serde(default)]
-    #[schemars(range(max = UnixMs::LATEST_EXPIRY))]
+    #[schemars(with = "Patch<i64>")]
     expires: Patch<UnixMs>,
 }
 
