@@ -1,6 +1,6 @@
 //! Scripts tell the classes of failure apart; people read what to do; nobody reads a secret.
 
-use keyrack_test_harness::{Program, free_port};
+use keyrack_test_harness::{Program, free_port, program_under_test};
 
 use crate::{Shell, program};
 
@@ -82,7 +82,7 @@ async fn a_root_key_file_that_is_named_beats_the_environment() {
     shell.run(&["api", "apis", "list-apis", "--root-key-file", file]).expect(0);
     let root_key = std::fs::read_to_string(file).expect("the root key");
     shell.run_with_stdin(&["api", "apis", "list-apis", "--root-key-file", "-"], &root_key).expect(0);
-    let sdk = Shell { program: Program::new(env!("CARGO_BIN_EXE_keyrack")), environment: Vec::new() };
+    let sdk = Shell { program: Program::new(program_under_test()), environment: Vec::new() };
     let sdk = sdk.with("KEYRACK_URL", server.base()).with("UNKEY_ROOT_KEY", root_key.trim());
     sdk.run(&["api", "apis", "list-apis"]).expect(0);
 }

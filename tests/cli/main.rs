@@ -15,12 +15,12 @@ mod settings;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use keyrack_test_harness::{Program, Server};
+use keyrack_test_harness::{Program, Server, program_under_test};
 use serde_json::Value;
 
 /// The program under test with fresh data. Its first start writes the root key that commands beside it find.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack")).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
+    Program::new(program_under_test()).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
 }
 
 /// What a command did.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use keyrack_test_harness::program_under_test;
 use serde_json::{Value, json};
 
 use crate::{Shell, program, text};
@@ -23,7 +24,7 @@ fn every_client_gets_json_and_is_told_where_to_paste_it() {
 fn the_stdio_form_starts_this_very_program_on_the_same_data() {
     let shell = Shell::alone();
     let server = shell.run(&["mcp-config", "claude"]).expect(0).json()["mcpServers"]["keyrack"].clone();
-    let this = Path::new(env!("CARGO_BIN_EXE_keyrack")).canonicalize().expect("the program");
+    let this = program_under_test().canonicalize().expect("the program");
     assert_eq!(Path::new(&text(&server, "command")).canonicalize().expect("a path"), this);
     assert_eq!(server["args"], json!(["mcp"]));
     let data_dir = shell.program.data_dir();
@@ -51,7 +52,7 @@ fn blocks(markdown: &str) -> Vec<Value> {
 
 #[test]
 fn the_readme_shows_what_it_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(path).expect("the README");
     let printed = Shell::alone().run(&["mcp-config", "claude", "--http"]).expect(0).json();
     assert!(blocks(&readme).contains(&printed), "the README has no block {printed:#}");

@@ -164,7 +164,7 @@ fn an_unknown_profile_is_refused_with_those_that_are_there() {
 
 #[test]
 fn the_settings_file_of_the_readme_is_one() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
     let (_, file) = readme.split_once("```toml\n").expect("a settings file");
     let desk = Desk::new(file.split("```").next().expect("its end"));
     desk.run(&["mcp-config", "claude"]).expect(0);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Answer, ROOT_KEY, Server};
+use keyrack_test_harness::{Answer, ROOT_KEY, Server, operations};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HOST};
 use serde_json::{Value, json};
@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bodies::called;
-use crate::catalogue::operations;
 use crate::facts::facts;
 use crate::faults::{Fault, faults};
 use crate::fixture::{new_api, new_key};
@@ -58,7 +57,7 @@ async fn assert_every_bound_is_enforced(server: &Server, operations: &[&str]) ->
 #[tokio::test]
 async fn every_bound_of_every_request_field_is_enforced_and_named() {
     let server = keyrack().await;
-    let sent = assert_every_bound_is_enforced(&server, &operations()).await;
+    let sent = assert_every_bound_is_enforced(&server, &operations(&server).await).await;
     assert!(sent > 800, "only {sent} faulty requests were made");
 }
 
@@ -368,7 +367,7 @@ async fn bad_requests_lose_nothing() {
     let api = server.call("apis.createApi", json!({"name": "payments"})).await.text_of("apiId");
     let body = json!({"apiId": api, "credits": {"remaining": 5}});
     let key = server.call("keys.createKey", body).await.text_of("key");
-    for name in operations() {
+    for name in operations(&server).await {
         let operation = facts().operation(name).expect("the contract has the operation");
         let refused = faults(&operation.request).into_iter().filter(|fault| is_refused(name, fault));
         for fault in refused.step_by(7) {

@@ -1,18 +1,16 @@
 //! What a body may be: data whatever its names are, bounded in depth, size and number of faults, in UTF-8.
 
-use keyrack_core::catalogue::{Operation, Visitor, body_schema};
-use keyrack_test_harness::{Answer, Client, ROOT_KEY, Server};
+use keyrack_test_harness::{Answer, Client, ROOT_KEY, Server, operations};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::catalogue::operations;
 use crate::facts::facts;
-use crate::fixture::{limited_client, new_api, new_identity, new_key, verify_answer};
+use crate::fixture::{new_api, new_identity, new_key, verify_answer};
 use crate::{faults, keyrack};
 
-const UNREADABLE: &str = "user/bad_request/request_body_unreadable";
+pub(crate) const UNREADABLE: &str = "user/bad_request/request_body_unreadable";
 const INVALID: &str = "unkey/application/invalid_input";
-const TOO_LARGE: &str = "user/bad_request/request_body_too_large";
+pub(crate) const TOO_LARGE: &str = "user/bad_request/request_body_too_large";
 
 /// Metadata as text, since a reader may obey its names: those that serde_json keeps for itself, and others.
 fn odd_metadata() -> Vec<String> {
@@ -105,7 +103,7 @@ async fn nothing_nested_in_any_member_of_any_operation_does_harm() {
         text
     };
     let values = [nested(49), nested(50), nested(127), nested(20_000), raw(3), raw(12)];
-    for name in operations() {
+    for name in operations(&server).await {
         let operation = facts().operation(name).expect("the contract has the operation");
         let members = operation.request["properties"].as_object().cloned().unwrap_or_default();
         for member in members.keys().map(String::as_str).chain(["noSuchMember"]) {
@@ -183,7 +181,7 @@ async fn a_body_that_is_not_utf8_or_compressed_is_unreadable_and_the_answer_says
 async fn no_text_of_a_request_holds_nul_but_what_people_attach_may() {
     let server = keyrack().await;
     let mut sent = 0;
-    for name in operations() {
+    for name in operations(&server).await {
         let operation = facts().operation(name).expect("the contract has the operation");
         let whole = match operation.request["type"].as_str() {
             Some("object") => faults::sample(&operation.request),
@@ -329,118 +327,9 @@ async fn a_key_has_a_hundred_roles_however_it_gets_them() {
     imports_none(&server, &api, "roles", names(0, 101)).await;
 }
 
-/// The largest body of an operation, and bodies as large whose arrays and objects are full of wrong things.
-struct Bodies(Vec<(&'static str, usize, Vec<String>)>);
-
-impl Visitor for Bodies {
-    fn operation<O: Operation>(&mut self) {
-        let limit = O::ABOUT.largest_body;
-        let mut bodies = Vec::new();
-        fill(body_schema::<O>().as_value(), limit, &|inner| inner, &mut bodies);
-        self.0.push((O::ABOUT.name, limit, bodies));
-    }
-}
-
-/// For each array of a schema bodies that are full of wrong items there, for each object of wrong members.
-fn fill(schema: &Value, limit: usize, around: &dyn Fn(String) -> String, bodies: &mut Vec<String>) {
-    let full = |open: &str, close: &str, item: &dyn Fn(usize) -> String| {
-        let mut text = around(open.to_owned());
-        let room = limit - text.len() - 2;
-        let at = text.rfind(open).expect("it is there") + open.len();
-        let mut items = String::with_capacity(room);
-        let mut number = 0;
-        while items.len() + 24 < room {
-            items.push_str(if number == 0 { "" } else { "," });
-            items.push_str(&item(number));
-            number += 1;
-        }
-        text.insert_str(at, &(items + close));
-        text
-    };
-    if let Some(items) = schema.get("items") {
-        for item in ["1", "{}", "\"\""] {
-            bodies.push(full("[", "]", &|_| item.to_owned()));
-        }
-        fill(items, limit, &|inner| around(format!("[{inner}]")), bodies);
-        fill_repeated(items, limit, around, bodies);
-    }
-    if let Some(members) = schema.get("properties").and_then(Value::as_object) {
-        bodies.push(full("{", "}", &|number| format!("\"{number}\":1")));
-        for (name, inner) in members {
-            fill(inner, limit, &|inner| around(format!("{{\"{name}\":{inner}}}")), bodies);
-        }
-    }
-}
-
-/// An array as full as it may be, of objects whose own arrays are full of wrong items.
-fn fill_repeated(items: &Value, limit: usize, around: &dyn Fn(String) -> String, bodies: &mut Vec<String>) {
-    let Some(members) = items.get("properties").and_then(Value::as_object) else { return };
-    for (name, inner) in members.iter().filter(|(_, inner)| inner.get("items").is_some()) {
-        let many = inner["maxItems"].as_u64().unwrap_or(1) as usize;
-        let item = format!("{{\"{name}\":[{}]}}", vec!["{}"; many].join(","));
-        let room = limit.saturating_sub(around(String::new()).len() + 2);
-        let items = vec![item.as_str(); room / (item.len() + 1)].join(",");
-        bodies.push(around(format!("[{items}]")));
-    }
-}
-
-/// Kilobytes that a line of `/proc/PID/status` states.
-fn kilobytes(server: &Server, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).expect("it runs");
-    let line = status.lines().find_map(|text| text.strip_prefix(line)).expect("Linux states it");
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_body_full_of_wrong_things_costs_little_more_than_its_bytes() {
-    let server = keyrack().await;
-    let mut bodies = Bodies(Vec::new());
-    keyrack_core::operations::each(&mut bodies);
-    let (mut sent, mut largest, mut longest) = (0, 0, std::time::Duration::ZERO);
-    for (name, limit, bodies) in bodies.0 {
-        for body in bodies {
-            assert!(body.len() <= limit, "{name}");
-            // Forgets the peak so far: the server starts anew.
-            std::fs::write(format!("/proc/{}/clear_refs", server.process()), "5").expect("its own child's");
-            let before = kilobytes(&server, "VmRSS");
-            let beginning: String = body.chars().take(80).collect();
-            let started = std::time::Instant::now();
-            let answer = server.call_text(name, body, &[]).await;
-            longest = longest.max(started.elapsed());
-            assert!((400..500).contains(&answer.status), "{name} {beginning}: {}", answer.text);
-            assert!(answer.text.len() < 100_000, "{name} {beginning}: {} bytes", answer.text.len());
-            let cost = kilobytes(&server, "VmHWM").saturating_sub(before);
-            assert!(cost < 50_000, "{name} {beginning}: {cost} kB");
-            largest = largest.max(cost);
-            sent += 1;
-        }
-    }
-    assert!(sent > 150, "only {sent} bodies were sent");
-    eprintln!("{sent} bodies; at most {largest} kB and {longest:?}");
-}
-
-#[tokio::test]
-async fn each_operation_has_a_limit_of_its_own_and_who_may_not_do_it_a_small_one() {
-    let server = keyrack().await;
-    let nobody = limited_client(&server, &[]).await;
-    let padded = |size: usize| format!("{{{}", " ".repeat(size - 1));
-    let mut bodies = Bodies(Vec::new());
-    keyrack_core::operations::each(&mut bodies);
-    for (name, limit, _) in bodies.0 {
-        assert!(limit >= 256 * 1024, "{name}");
-        server.call_text(name, padded(limit), &[]).await.expect_error(400, UNREADABLE);
-        server.call_text(name, padded(limit + 1), &[]).await.expect_error(413, TOO_LARGE);
-        nobody.call_text(name, padded(64 * 1024), &[]).await.expect_error(400, UNREADABLE);
-        let answer = nobody.call_text(name, padded(64 * 1024 + 1), &[]).await;
-        let may = answer.status == 400;
-        assert_eq!(answer.code(), if may { UNREADABLE } else { TOO_LARGE }, "{name}");
-    }
-}
-
 #[tokio::test]
 async fn a_setting_is_the_ceiling_of_all_bodies() {
-    let server = crate::on_engine(crate::program().env("KEYRACK_MAX_BODY_BYTES", "2000")).await.start().await;
+    let server = crate::program().env("KEYRACK_MAX_BODY_BYTES", "2000").on_engine().await.start().await;
     let meta = |size| json!({ "externalId": "abc", "meta": { "a": "x".repeat(size) } });
     server.call("identities.createIdentity", meta(2000)).await.expect_error(413, TOO_LARGE);
     server.call("identities.createIdentity", meta(1900)).await.expect(200);

@@ -1,10 +1,10 @@
 //! The server's description of itself agrees with the contract.
 
+use keyrack_test_harness::operations;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::catalogue::operations;
 use crate::facts::{Operation, facts};
 use crate::openapi::{Depth, Difference, compare, resolve};
 use crate::{program, responses};
@@ -52,17 +52,18 @@ fn differences(document: &Value) -> Vec<Difference> {
 
 #[tokio::test]
 async fn every_operation_is_described_and_in_the_contract() {
-    let document = openapi().await;
+    let server = program().start().await;
+    let document = server.get("/openapi.json").await.expect(200).body;
     let shared = shared_operations(&document);
-    for name in operations() {
-        assert!(shared.contains_key(name), "{name} is missing in /openapi.json or in the contract");
+    for name in operations(&server).await {
+        assert!(shared.contains_key(name), "{name} is missing in the contract");
     }
     assert_eq!(document["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
 }
 
-#[test]
-fn every_operation_of_the_contract_exists() {
-    let offered = operations();
+#[tokio::test]
+async fn every_operation_of_the_contract_exists() {
+    let offered = operations(&program().start().await).await;
     let is_later = |name: &str| LATER.iter().any(|later| name.starts_with(later));
     for name in facts().operations().into_iter().filter(|name| name.contains('.') && !is_later(name)) {
         assert!(offered.contains(&name), "the contract's {name} does not exist");

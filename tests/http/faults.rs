@@ -1,5 +1,6 @@
 //! Makes wrong requests from a request schema: for every field one request per bound, each wrong in one place.
 
+use keyrack_test_harness::operations;
 use serde_json::{Map, Value, json};
 
 /// A request body that is wrong in one place.
@@ -198,9 +199,10 @@ fn usize_from(value: u64) -> usize {
     usize::try_from(value).expect("a bound fits the address space")
 }
 
-#[test]
-fn the_sample_is_right_and_every_fault_is_wrong_by_the_contracts_own_schema() {
-    for name in crate::catalogue::operations() {
+#[tokio::test]
+async fn the_sample_is_right_and_every_fault_is_wrong_by_the_contracts_own_schema() {
+    let server = crate::program().start().await;
+    for name in operations(&server).await {
         let operation = crate::facts::facts().operation(name).expect("the contract has the operation");
         let schema = &operation.request;
         if schema.is_null() {

@@ -122,7 +122,7 @@ async fn post(server: &Server, bytes: Vec<u8>) -> (u16, String) {
 #[tokio::test]
 async fn any_message_to_mcp_is_answered_and_none_is_a_fault_of_ours() {
     let program = crate::program().env("KEYRACK_MCP_CALLS_PER_MINUTE", "0");
-    let mut server = crate::on_engine(program).await.start().await;
+    let mut server = program.on_engine().await.start().await;
     for (file, bytes) in corpus("mcp") {
         let (status, text) = post(&server, bytes).await;
         assert!(status < 500, "{file}: {text}");

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use keyrack_test_harness::{Client, Server};
+use keyrack_test_harness::{Client, Server, listing_operations};
 use serde_json::{Value, json};
 
-use crate::catalogue::listing_operations;
 use crate::fixture::{new_api, new_key, new_workspace, verify};
 use crate::keyrack;
 use crate::keys_migrate::new_migration_in;
@@ -397,7 +396,7 @@ async fn lists_show_nothing_of_another_workspace() {
     client.call("ratelimit.setOverride", limit).await.expect(200);
     client.call("identities.createIdentity", json!({"externalId": "own"})).await.expect(200);
     client.call("permissions.createPermission", json!({"name": "own", "slug": "own"})).await.expect(200);
-    for operation in listing_operations() {
+    for operation in listing_operations(&server).await {
         let body = match operation {
             "apis.listKeys" => json!({"apiId": own.api}),
             "ratelimit.listOverrides" => json!({"namespace": "own"}),

@@ -1,7 +1,6 @@
 //! `keys.migrateKeys` and the first verification of imported keys (MG1 to MG21).
 
-use keyrack_core::keys::secret;
-use keyrack_test_harness::{ROOT_KEY, Server};
+use keyrack_test_harness::{ROOT_KEY, Server, sha256_base64, sha256_hex};
 use serde_json::{Value, json};
 
 use crate::concurrency::{at_once, call};
@@ -9,15 +8,6 @@ use crate::fixture::{NewKey, limited_client, merged, new_api, new_key, read_key,
 use crate::keyrack;
 
 const PREFIXED: &str = "github.com/seamapi/prefixed-api-key";
-
-fn base64(key: &str) -> String {
-    secret::hash(key).to_base64()
-}
-
-/// Lower-case hex of the SHA-256 of a long token.
-fn hex(long: &str) -> String {
-    secret::hash(long).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A migration made by the command line, over the database of the running server.
 pub(crate) fn new_migration(server: &Server, algorithm: &str) -> String {
@@ -84,7 +74,7 @@ async fn keys_with_hashes_of_ours_verify_at_once_and_then_show_their_start() {
         "ratelimits": [{"name": "calls", "limit": 5, "duration": 60_000, "autoApply": true}],
     });
     let text = "old_live_abcdefghijklmnop";
-    let key = import.key(text, base64(text), members).await;
+    let key = import.key(text, sha256_base64(text), members).await;
     let before = read_key(&import.server, &key).await;
     assert_eq!((&before["start"], before.get("updatedAt")), (&json!(""), None), "{before}");
     let data = verify(&import.server, &key, json!({"permissions": "x.read"})).await;
@@ -102,7 +92,7 @@ async fn a_prefixed_key_is_found_by_its_long_token_once_and_then_by_its_whole_te
     let import = Import::new(PREFIXED).await;
     let other = new_migration(&import.server, PREFIXED);
     let text = "my_co_short_longtoken";
-    let key = import.key(text, hex("longtoken"), json!({"credits": {"remaining": 5}})).await;
+    let key = import.key(text, sha256_hex("longtoken"), json!({"credits": {"remaining": 5}})).await;
     assert_eq!(verify(&import.server, &key, json!({})).await["code"], "NOT_FOUND");
     for migration in ["mig_unknown", &other] {
         let data = verify(&import.server, &key, json!({"migrationId": migration})).await;
@@ -124,7 +114,7 @@ async fn a_prefixed_key_is_found_by_its_long_token_once_and_then_by_its_whole_te
 #[tokio::test]
 async fn a_long_token_alone_is_no_key() {
     let import = Import::new(PREFIXED).await;
-    import.key("a_b_longtoken", hex("longtoken"), json!({})).await;
+    import.key("a_b_longtoken", sha256_hex("longtoken"), json!({})).await;
     let data = verify_answer(&import.server, "longtoken", json!({})).await.expect(200).data().clone();
     assert_eq!(data["code"], "NOT_FOUND", "the hash of the long token is the hash of no key");
     for text in ["longtoken", "a_longtoken"] {
@@ -141,7 +131,7 @@ async fn a_key_that_turns_out_unusable_is_settled_all_the_same() {
     let import = Import::new(PREFIXED).await;
     for (members, code) in [(json!({"enabled": false}), "DISABLED"), (json!({"expires": 1000}), "EXPIRED")] {
         let text = format!("acme_ab_{code}");
-        let key = import.key(&text, hex(code), members).await;
+        let key = import.key(&text, sha256_hex(code), members).await;
         assert_eq!(import.code(&text).await, code);
         assert_eq!(verify(&import.server, &key, json!({})).await["code"], code);
     }
@@ -150,7 +140,7 @@ async fn a_key_that_turns_out_unusable_is_settled_all_the_same() {
 #[tokio::test]
 async fn who_may_not_verify_a_key_does_not_settle_it() {
     let import = Import::new(PREFIXED).await;
-    let key = import.key("acme_ab_longtoken", hex("longtoken"), json!({})).await;
+    let key = import.key("acme_ab_longtoken", sha256_hex("longtoken"), json!({})).await;
     let stranger = limited_client(&import.server, &["api.*.read_key"]).await;
     let data = verify(&stranger, &key, json!({"migrationId": import.migration})).await;
     assert_eq!(data, json!({"valid": false, "code": "NOT_FOUND"}));
@@ -168,7 +158,7 @@ async fn hashes_that_some_key_has_are_left_out_and_named() {
         let body = json!({"keyId": key.id, "permanent": permanent});
         import.server.call("keys.deleteKey", body).await.expect(200);
     }
-    let hashes = [&live.key, &deleted.key, ROOT_KEY, "fresh", "fresh", &purged.key].map(base64);
+    let hashes = [&live.key, &deleted.key, ROOT_KEY, "fresh", "fresh", &purged.key].map(sha256_base64);
     let keys: Vec<Value> =
         hashes.iter().map(|hash| json!({"hash": hash, "externalId": format!("of {hash}")})).collect();
     let answer = import.server.call("keys.migrateKeys", import.body(json!(keys))).await.expect(200);
@@ -204,11 +194,11 @@ async fn hashes_that_some_key_has_are_left_out_and_named() {
 async fn a_text_that_a_deleted_key_had_stays_refused() {
     let import = Import::new("sha256").await;
     let text = "acme_ab_longtoken";
-    let first = import.key(text, base64(text), json!({})).await;
+    let first = import.key(text, sha256_base64(text), json!({})).await;
     let import = Import { migration: new_migration(&import.server, PREFIXED), ..import };
     assert_eq!(verify(&import.server, &first, json!({})).await["code"], "VALID");
     import.server.call("keys.deleteKey", json!({"keyId": first.id})).await.expect(200);
-    import.key(text, hex("longtoken"), json!({})).await;
+    import.key(text, sha256_hex("longtoken"), json!({})).await;
     assert_eq!(import.code(text).await, "NOT_FOUND");
     assert_eq!(import.code("acme_cd_longtoken").await, "VALID", "another text is not reserved");
 }
@@ -216,12 +206,12 @@ async fn a_text_that_a_deleted_key_had_stays_refused() {
 #[tokio::test]
 async fn a_hash_that_no_key_could_have_is_refused_with_its_place_and_an_example() {
     for (algorithm, good, example) in
-        [("sha256", base64("a"), "ungWv48Bz+pB"), (PREFIXED, hex("a"), "ba7816bf8f01cfea")]
+        [("sha256", sha256_base64("a"), "ungWv48Bz+pB"), (PREFIXED, sha256_hex("a"), "ba7816bf8f01cfea")]
     {
         let import = Import::new(algorithm).await;
         let overlong = "0123456789abcdef".repeat(60);
-        let (digits, without_padding) = (hex("a"), base64("a")[..43].to_owned());
-        let odd = ["abc", "ü\n\t'\"%", &digits[..63], &without_padding, &overlong, &base64("a")[..40]];
+        let (digits, without_padding) = (sha256_hex("a"), sha256_base64("a")[..43].to_owned());
+        let odd = ["abc", "ü\n\t'\"%", &digits[..63], &without_padding, &overlong, &sha256_base64("a")[..40]];
         for hash in odd {
             let keys = json!([{"hash": good, "externalId": "left behind"}, {"hash": hash}]);
             let answer = import.server.call("keys.migrateKeys", import.body(keys)).await;
@@ -243,18 +233,19 @@ async fn a_hash_that_no_key_could_have_is_refused_with_its_place_and_an_example(
 async fn hexadecimal_digits_are_as_good_as_base64_and_name_the_same_key() {
     let import = Import::new("sha256").await;
     let [plain, upper] = ["digits of one", "digits of another"];
-    let first = import.key(plain, hex(plain), json!({})).await;
-    let second = import.key(upper, hex(upper).to_uppercase(), json!({})).await;
+    let first = import.key(plain, sha256_hex(plain), json!({})).await;
+    let second = import.key(upper, sha256_hex(upper).to_uppercase(), json!({})).await;
     for key in [&first, &second] {
         assert_eq!(verify(&import.server, key, json!({})).await["code"], "VALID");
     }
-    let keys = json!([{"hash": base64(plain)}, {"hash": hex("third")}, {"hash": base64("third")}]);
+    let keys =
+        json!([{"hash": sha256_base64(plain)}, {"hash": sha256_hex("third")}, {"hash": sha256_base64("third")}]);
     let answer = import.server.call("keys.migrateKeys", import.body(keys)).await.expect(200);
     assert_eq!(answer.data()["migrated"].as_array().map(Vec::len), Some(1));
-    assert_eq!(answer.data()["failed"], json!([base64(plain), base64("third")]));
+    assert_eq!(answer.data()["failed"], json!([sha256_base64(plain), sha256_base64("third")]));
     let migration = new_migration(&import.server, PREFIXED);
     let import = Import { migration, ..import };
-    import.key("acme_ab_upper", hex("upper").to_uppercase(), json!({})).await;
+    import.key("acme_ab_upper", sha256_hex("upper").to_uppercase(), json!({})).await;
     assert_eq!(import.code("acme_ab_upper").await, "VALID");
 }
 
@@ -263,7 +254,7 @@ async fn an_import_is_cut_into_portions_and_repeating_it_changes_nothing() {
     let import = Import::new("sha256").await;
     let keys: Vec<Value> = (0..1000)
         .map(|at| {
-            let (hash, owner) = (base64(&format!("key {at}")), format!("owner {}", at % 300));
+            let (hash, owner) = (sha256_base64(&format!("key {at}")), format!("owner {}", at % 300));
             json!({"hash": hash, "externalId": owner, "permissions": ["a.read", "a.write"], "roles": ["all"],
                    "credits": {"remaining": 5},
                    "ratelimits": [{"name": "calls", "limit": 5, "duration": 60_000, "autoApply": true}]})
@@ -293,7 +284,7 @@ async fn an_import_is_cut_into_portions_and_repeating_it_changes_nothing() {
 #[tokio::test]
 async fn at_most_ten_thousand_keys_go_in_at_once() {
     let import = Import::new("sha256").await;
-    let keys: Vec<Value> = (0..10_001).map(|at| json!({"hash": hex(&at.to_string())})).collect();
+    let keys: Vec<Value> = (0..10_001).map(|at| json!({"hash": sha256_hex(&at.to_string())})).collect();
     let answer = import.server.call("keys.migrateKeys", import.body(json!(keys))).await;
     let answer = answer.expect_error(400, "unkey/application/invalid_input");
     assert_eq!(answer.locations(), ["body.keys"]);
@@ -303,7 +294,7 @@ async fn at_most_ten_thousand_keys_go_in_at_once() {
 async fn external_ids_are_any_text_wherever_a_key_is_made_or_changed() {
     let import = Import::new("sha256").await;
     let odd = "Zoë O'Neill <zoe@example.com> / 組織";
-    let imported = import.key("imported", base64("imported"), json!({"externalId": odd})).await;
+    let imported = import.key("imported", sha256_base64("imported"), json!({"externalId": odd})).await;
     let created = new_key(&import.server, &import.api, json!({"externalId": odd})).await;
     let updated = new_key(&import.server, &import.api, json!({})).await;
     let body = json!({"keyId": updated.id, "externalId": odd});
@@ -326,17 +317,16 @@ async fn credits_follow_the_rules_of_creation_and_one_fault_imports_nothing() {
         (json!({"remaining": 5, "refill": monthly}), "body.keys[1].credits.refill.refillDay"),
         (json!({"remaining": null, "refill": daily}), "body.keys[1].credits.remaining"),
     ] {
-        let keys =
-            json!([{"hash": base64("a"), "roles": ["left behind"]}, {"hash": base64("b"), "credits": credits}]);
+        let keys = json!([{"hash": sha256_base64("a"), "roles": ["left behind"]}, {"hash": sha256_base64("b"), "credits": credits}]);
         let answer = import.server.call("keys.migrateKeys", import.body(keys)).await;
         let answer = answer.expect_error(400, "unkey/application/invalid_input");
         assert_eq!(answer.locations(), [location]);
     }
     let overview = import.server.call("workspace.getOverview", json!({})).await.expect(200);
     assert_eq!((&overview.data()["counts"]["keys"], &overview.data()["counts"]["roles"]), (&json!(0), &json!(0)));
-    let unlimited = import.key("a", base64("a"), json!({"credits": {"remaining": null}})).await;
+    let unlimited = import.key("a", sha256_base64("a"), json!({"credits": {"remaining": null}})).await;
     assert_eq!(verify(&import.server, &unlimited, json!({})).await.get("credits"), None);
-    let limited = import.key("b", base64("b"), json!({"credits": {"remaining": 5, "refill": daily}})).await;
+    let limited = import.key("b", sha256_base64("b"), json!({"credits": {"remaining": 5, "refill": daily}})).await;
     let due = json!({"remaining": 5, "refill": {"interval": "daily", "amount": 9}});
     assert_eq!(read_key(&import.server, &limited).await["credits"], due);
 }
@@ -344,7 +334,7 @@ async fn credits_follow_the_rules_of_creation_and_one_fault_imports_nothing() {
 #[tokio::test]
 async fn oversized_metadata_is_named_by_its_key() {
     let import = Import::new("sha256").await;
-    let keys = json!([{"hash": base64("a"), "meta": {"blob": "x".repeat(66_000)}}]);
+    let keys = json!([{"hash": sha256_base64("a"), "meta": {"blob": "x".repeat(66_000)}}]);
     let answer = import.server.call("keys.migrateKeys", import.body(keys)).await;
     let answer = answer.expect_error(400, "unkey/application/invalid_input");
     assert_eq!(answer.locations(), ["body.keys[0].meta"]);
@@ -353,7 +343,7 @@ async fn oversized_metadata_is_named_by_its_key() {
 #[tokio::test]
 async fn permission_comes_before_the_api_and_the_api_before_the_migration() {
     let import = Import::new("sha256").await;
-    let keys = json!([{"hash": base64("a")}]);
+    let keys = json!([{"hash": sha256_base64("a")}]);
     let body = |migration: &str, api: &str| json!({"migrationId": migration, "apiId": api, "keys": keys});
     let stranger = limited_client(&import.server, &["api.*.update_key"]).await;
     for api in [import.api.as_str(), "api_unknown"] {
@@ -374,7 +364,7 @@ async fn permission_comes_before_the_api_and_the_api_before_the_migration() {
 async fn twenty_first_verifications_at_once_all_succeed() {
     let import = Import::new(PREFIXED).await;
     let text = "acme_ab_longtoken";
-    import.key(text, hex("longtoken"), json!({"credits": {"remaining": 20}})).await;
+    import.key(text, sha256_hex("longtoken"), json!({"credits": {"remaining": 20}})).await;
     let body = json!({"key": text, "migrationId": import.migration});
     let calls: Vec<_> = (0..20).map(|_| call(&import.server, "keys.verifyKey", body.clone())).collect();
     for answer in at_once(calls).await {
@@ -388,7 +378,7 @@ async fn an_unused_key_can_be_rerolled_and_gets_the_default_prefix() {
     let import = Import::new(PREFIXED).await;
     let defaults = json!({"apiId": import.api, "defaultPrefix": "acme"});
     import.server.call("apis.updateApi", defaults).await.expect(200);
-    let key = import.key("old_ab_longtoken", hex("longtoken"), json!({})).await;
+    let key = import.key("old_ab_longtoken", sha256_hex("longtoken"), json!({})).await;
     let answer = import.server.call("keys.rerollKey", json!({"keyId": key.id, "expiration": 0})).await.expect(200);
     let new = NewKey { id: answer.text_of("keyId"), key: answer.text_of("key") };
     assert!(new.key.starts_with("acme_"), "{}", new.key);

@@ -10,7 +10,6 @@ mod audit_events;
 mod authentication;
 mod bad_input;
 mod bodies;
-mod catalogue;
 mod changes;
 mod concurrency;
 mod connections;
@@ -23,6 +22,7 @@ mod faces;
 mod facts;
 mod faults;
 mod fixture;
+mod full_bodies;
 mod fuzz;
 mod identities;
 mod identities_change;
@@ -63,23 +63,14 @@ mod traces;
 mod verify;
 mod workspaces;
 
-use keyrack_test_harness::{Program, Server};
+use keyrack_test_harness::{Program, Server, program_under_test};
 
 /// The program with a fresh SQLite database, every answer checked against the contract.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack")).inspected(responses::check)
-}
-
-/// The program on the engine under test: SQLite, or PostgreSQL with `KEYRACK_TEST_ENGINE=postgres tests/run`.
-async fn on_engine(program: Program) -> Program {
-    match std::env::var("KEYRACK_TEST_ENGINE").as_deref() {
-        Ok("postgres") => program.on_postgres().await,
-        Ok("sqlite") | Err(_) => program,
-        Ok(other) => panic!("KEYRACK_TEST_ENGINE is sqlite or postgres, not {other}"),
-    }
+    Program::new(program_under_test()).inspected(responses::check)
 }
 
 /// A running server with a fresh database of the engine under test.
 async fn keyrack() -> Server {
-    on_engine(program()).await.start().await
+    program().on_engine().await.start().await
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use keyrack_test_harness::Client;
+use keyrack_test_harness::{Client, listing_operations};
 use serde_json::{Value, json};
 
-use crate::catalogue::listing_operations;
 use crate::fixture::{WINDOW, merged, new_api, new_key};
 use crate::keyrack;
 
@@ -202,7 +201,7 @@ async fn a_walk_sees_everything_that_exists_throughout_once() {
     let server = keyrack().await;
     let lists = lists(&server).await;
     let covered: BTreeSet<&str> = lists.iter().map(|list| list.operation).collect();
-    assert_eq!(covered, listing_operations().into_iter().collect(), "every list of the catalogue");
+    assert_eq!(covered, listing_operations(&server).await.into_iter().collect(), "every list of the catalogue");
     for list in lists {
         assert_walk_is_whole(&server, &list).await;
     }

@@ -1,10 +1,9 @@
 //! What a root key must hold besides, when a request asks for more: from the contract's conditional expressions,
 //! each minimal set is enough, and each lack of one leg is refused as the contract says.
 
-use keyrack_test_harness::{Ids, Scene, Server};
+use keyrack_test_harness::{Ids, Scene, Server, operations};
 use serde_json::{Value, json};
 
-use crate::catalogue::operations;
 use crate::changes::able_program;
 use crate::facts::facts;
 use crate::fixture::{new_api, new_key, verify, workspace_id};
@@ -92,7 +91,7 @@ async fn check_condition(server: &Server, operation: &str, number: usize) {
 async fn the_contracts_conditional_expressions_decide_too() {
     let server = able_program().await.start().await;
     let mut tried = 0;
-    for operation in operations() {
+    for operation in operations(&server).await {
         for number in 0..conditions(operation).len() {
             check_condition(&server, operation, number).await;
             tried += 1;

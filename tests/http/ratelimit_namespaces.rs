@@ -4,7 +4,7 @@ use keyrack_test_harness::Client;
 use serde_json::json;
 
 use crate::fixture::{WINDOW, event_count, events, last_events, limited_client, now};
-use crate::{keyrack, on_engine, program};
+use crate::{keyrack, program};
 
 async fn limit(client: &Client, namespace: &str) -> keyrack_test_harness::Answer {
     let body = json!({"namespace": namespace, "identifier": "i", "limit": 9, "duration": WINDOW});
@@ -131,7 +131,7 @@ async fn a_deleted_namespace_is_revived_under_its_id_with_its_counts_and_without
 
 #[tokio::test]
 async fn what_one_process_revived_another_changes_at_once() {
-    let server = on_engine(program()).await.start().await;
+    let server = program().on_engine().await.start().await;
     let other = server.program().start().await;
     let set = json!({"namespace": "email", "identifier": "i", "limit": 1, "duration": WINDOW});
     server.call("ratelimit.createNamespace", json!({"name": "email"})).await.expect(200);

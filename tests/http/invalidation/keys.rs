@@ -1,6 +1,6 @@
 //! Changes of keys: their own members, credits, permissions and roles, and the API they belong to.
 
-use keyrack_core::keys::secret;
+use keyrack_test_harness::sha256_base64;
 use serde_json::{Value, json};
 
 use super::{Case, Stage, asking, case, code, verification};
@@ -38,7 +38,7 @@ pub(super) async fn cases(stage: &mut Stage<'_>) -> Vec<Case> {
     let new = case("", "keys.createKey", json!({"apiId": stage.api}));
     all.push(new.makes("/key", Probe::verification, code("VALID")));
     let imported = NewKey { id: String::new(), key: stage.name("imported") };
-    let hash = secret::hash(&imported.key).to_base64();
+    let hash = sha256_base64(&imported.key);
     let body = json!({"migrationId": stage.migration, "apiId": stage.api, "keys": [{"hash": hash}]});
     let probe = verification(&imported, json!({}));
     all.push(case("", "keys.migrateKeys", body).turns(probe, code("NOT_FOUND"), code("VALID")));

@@ -9,14 +9,13 @@ mod root_keys;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Answer, Client, Server};
+use keyrack_test_harness::{Answer, Client, Server, changing_operations};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::catalogue::changing_operations;
 use crate::changes::Probe;
 use crate::fixture::{NewKey, merged, new_key};
-use crate::{keyrack, on_engine, program};
+use crate::{keyrack, program};
 
 /// How long another process may answer from before a change.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -153,7 +152,7 @@ async fn cases(server: &Server) -> Vec<Case> {
 
 #[tokio::test]
 async fn a_change_counts_at_once_here_and_within_a_second_in_another_process() {
-    let server = on_engine(program()).await.start().await;
+    let server = program().on_engine().await.start().await;
     let other = server.program().start().await;
     let cases = cases(&server).await;
     let mut watchers = JoinSet::new();
@@ -182,7 +181,7 @@ async fn a_change_counts_at_once_here_and_within_a_second_in_another_process() {
 async fn every_changing_operation_is_among_the_cases_or_has_a_reason() {
     let server = keyrack().await;
     let tried: BTreeSet<&str> = cases(&server).await.iter().map(|case| case.operation).collect();
-    for operation in changing_operations() {
+    for operation in changing_operations(&server).await {
         let reason = WITHOUT_OUTCOME.iter().any(|(known, _)| *known == operation);
         assert!(tried.contains(operation) != reason, "{operation}: a case or a reason, one of them");
     }
