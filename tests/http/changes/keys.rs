@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::scene::{Scene, id, limit};
 use super::{Change, Due, Named, due};
-use crate::keys_migrate::new_migration;
+use crate::keys::migrate::new_migration;
 
 const CONNECT_PERMISSION: &str = "authorization.connect_permission_and_key";
 const DISCONNECT_PERMISSION: &str = "authorization.disconnect_permission_and_key";

@@ -1,6 +1,10 @@
 //! For every operation that changes something, requests that change all that it can: what it must leave in the
 //! audit log, and what answers depend on the thing that is changed.
 
+mod atomicity;
+mod audit_events;
+mod disconnects;
+mod invalidation;
 mod keys;
 mod limits;
 mod rbac;

@@ -7,8 +7,8 @@ use keyrack_test_harness::{Server, free_port, http_client};
 use serde_json::json;
 
 use crate::fixture::{WINDOW, limited_client, new_api, new_key, verify, workspace_id};
-use crate::mcp_wire::Session;
 use crate::program;
+use crate::wire::mcp::Session;
 
 /// A server that serves its metrics, and where.
 async fn with_metrics() -> (Server, String) {

@@ -7,8 +7,8 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 
 use crate::fixture::{new_api, new_key};
-use crate::mcp_wire::Session;
 use crate::program;
+use crate::wire::mcp::Session;
 
 /// What must appear nowhere, and every error body that was received.
 #[derive(Default)]

@@ -4,10 +4,10 @@
 use keyrack_test_harness::{Ids, Scene, Server, operations};
 use serde_json::{Value, json};
 
+use crate::access::permissions::{assert_denied, concrete, for_another_resource, holding, minimal_sets};
+use crate::catalogue::facts::facts;
 use crate::changes::able_program;
-use crate::facts::facts;
 use crate::fixture::{new_api, new_key, verify, workspace_id};
-use crate::permissions::{assert_denied, concrete, for_another_resource, holding, minimal_sets};
 
 /// The conditions of an operation that are expressions over permissions; that nobody hands out more than they hold
 /// is about permissions themselves, and tested with root keys.

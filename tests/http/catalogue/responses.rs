@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex};
 use keyrack_test_harness::Answer;
 use serde_json::{Value, json};
 
-use crate::facts::facts;
+use crate::catalogue::facts::facts;
 
 static VALIDATORS: LazyLock<Mutex<HashMap<String, jsonschema::Validator>>> = LazyLock::new(Mutex::default);
 

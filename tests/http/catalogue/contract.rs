@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::facts::{Operation, facts};
-use crate::openapi::{Depth, Difference, compare, resolve};
-use crate::{program, responses};
+use crate::catalogue::facts::{Operation, facts};
+use crate::catalogue::openapi::{Depth, Difference, compare, resolve};
+use crate::catalogue::responses;
+use crate::program;
 
 /// Namespaces of the contract that do not exist yet.
 const LATER: [&str; 2] = ["analytics.", "portal."];

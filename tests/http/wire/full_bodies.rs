@@ -3,9 +3,9 @@
 use keyrack_test_harness::{Server, operations};
 use serde_json::Value;
 
-use crate::bodies::{TOO_LARGE, UNREADABLE};
 use crate::fixture::limited_client;
 use crate::keyrack;
+use crate::wire::bodies::{TOO_LARGE, UNREADABLE};
 
 /// The largest body of an operation.
 fn largest_body(operation: &str) -> usize {

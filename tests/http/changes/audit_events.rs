@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use keyrack_test_harness::{Answer, Client, Server, changing_operations, operations, scene};
 use serde_json::{Value, json};
 
+use crate::catalogue::facts::facts;
 use crate::changes::{Change, Due, Log, NO_CHANGES, able_program, changes};
-use crate::facts::facts;
 use crate::fixture::{merged, new_api, now};
 use crate::keyrack;
 

@@ -4,7 +4,7 @@
 use keyrack_test_harness::{Answer, Client, Ids, Scene, Server, operations, scene};
 use serde_json::{Value, json};
 
-use crate::facts::facts;
+use crate::catalogue::facts::facts;
 use crate::fixture::{limited_client, workspace_id};
 use crate::keyrack;
 

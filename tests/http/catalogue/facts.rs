@@ -39,18 +39,18 @@ pub(crate) fn facts() -> &'static Facts {
 impl Facts {
     fn load() -> Self {
         let parse = |text| serde_json::from_str::<Value>(text).expect("a vendored file is JSON");
-        let deviations = parse(include_str!("../contract/deviations.json"));
-        let mut v2 = parse(include_str!("../contract/v2.json"));
+        let deviations = parse(include_str!("../../contract/deviations.json"));
+        let mut v2 = parse(include_str!("../../contract/v2.json"));
         for line in deviations["schemas"].as_array().expect("a list") {
             mend_schema(&mut v2, line);
         }
         Self {
             v2,
-            newer: parse(include_str!("../contract/v2-newer.json")),
-            keyrack: parse(include_str!("../contract/keyrack.json")),
-            audit: parse(include_str!("../contract/audit-events.json")),
-            errors: parse(include_str!("../contract/errors.json")),
-            permissions: parse(include_str!("../contract/permissions.json")),
+            newer: parse(include_str!("../../contract/v2-newer.json")),
+            keyrack: parse(include_str!("../../contract/keyrack.json")),
+            audit: parse(include_str!("../../contract/audit-events.json")),
+            errors: parse(include_str!("../../contract/errors.json")),
+            permissions: parse(include_str!("../../contract/permissions.json")),
             deviations,
         }
     }

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bodies::called;
-use crate::facts::facts;
-use crate::faults::{Fault, faults};
+use crate::catalogue::facts::facts;
 use crate::fixture::{new_api, new_key};
 use crate::keyrack;
+use crate::wire::bodies::called;
+use crate::wire::faults::{Fault, faults};
 
 /// What is wrong with the answer to a faulty request, if anything.
 fn complaint(answer: &Answer, location: &str) -> Option<String> {
@@ -298,7 +298,7 @@ async fn unknown_paths_are_404_with_the_envelope() {
         let answer = server.send(path, server.request(Method::POST, path)).await;
         let answer = answer.expect_error(404, "unkey/application/route_not_found");
         answer.check_envelope();
-        crate::responses::check(&answer);
+        crate::catalogue::responses::check(&answer);
     }
 }
 
@@ -309,7 +309,7 @@ async fn wrong_methods_are_405_with_allow_and_the_envelope() {
         let answer = server.send(method.as_str(), server.request(method.clone(), "/v2/keys.verifyKey")).await;
         let answer = answer.expect_error(405, "unkey/application/method_not_allowed");
         answer.check_envelope();
-        crate::responses::check(&answer);
+        crate::catalogue::responses::check(&answer);
         assert_eq!(answer.header("allow"), "POST");
     }
     let answer = server.send("liveness", server.request(Method::POST, "/v2/liveness")).await;

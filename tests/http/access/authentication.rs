@@ -5,8 +5,9 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 
+use crate::catalogue::responses;
 use crate::fixture::{limited_client, new_api, new_key};
-use crate::{keyrack, responses};
+use crate::keyrack;
 
 async fn with_header(server: &Server, value: Option<&str>, body: &'static str) -> Answer {
     let mut request = server.request(Method::POST, "/v2/apis.createApi").body(body);

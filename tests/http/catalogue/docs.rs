@@ -69,7 +69,10 @@ async fn filled(server: &Server, operation: &str, line: String) -> String {
     }
     values.extend(rarer(server, &line, unique).await);
     let line = values.iter().fold(line, |line, (name, value)| line.replace(name, value));
-    assert!(!line.contains("\"<"), "{operation}: tests/http/docs.rs does not know what to put in: {line}");
+    assert!(
+        !line.contains("\"<"),
+        "{operation}: tests/http/catalogue/docs.rs does not know what to put in: {line}"
+    );
     line
 }
 

@@ -1,5 +1,5 @@
 //! Every error code, each produced once. That status and title belong to the code is checked for every answer of
-//! every test by [`crate::responses`]; here it is shown that each code exists.
+//! every test by [`crate::catalogue::responses`]; here it is shown that each code exists.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,9 @@ use keyrack_test_harness::{Answer, Database, Fault, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::catalogue::responses;
 use crate::fixture::{WINDOW, limited_client, merged, new_api, new_key, new_workspace};
-use crate::{keyrack, program, responses};
+use crate::{keyrack, program};
 
 /// Codes that no HTTP request can be made to meet.
 const ELSEWHERE: [(&str, &str); 1] =

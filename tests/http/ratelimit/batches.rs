@@ -3,11 +3,11 @@
 use keyrack_test_harness::{Answer, Client};
 use serde_json::{Value, json};
 
-use crate::facts::facts;
-use crate::faults::{faults, sample};
+use crate::catalogue::facts::facts;
 use crate::fixture::{WINDOW, events, last_events, limited_client, merged};
 use crate::keyrack;
-use crate::mcp_wire::Session;
+use crate::wire::faults::{faults, sample};
+use crate::wire::mcp::Session;
 
 fn check(identifier: &str, limit: i64, cost: i64) -> Value {
     json!({"namespace": "mail", "identifier": identifier, "limit": limit, "duration": WINDOW, "cost": cost})

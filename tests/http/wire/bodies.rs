@@ -4,9 +4,10 @@ use keyrack_test_harness::{Answer, Client, ROOT_KEY, Server, operations};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::facts::facts;
+use crate::catalogue::facts::facts;
 use crate::fixture::{new_api, new_identity, new_key, verify_answer};
-use crate::{faults, keyrack};
+use crate::keyrack;
+use crate::wire::faults;
 
 pub(crate) const UNREADABLE: &str = "user/bad_request/request_body_unreadable";
 const INVALID: &str = "unkey/application/invalid_input";
@@ -286,7 +287,7 @@ async fn a_key_holds_a_thousand_permissions_however_it_gets_them() {
 
 /// A migration takes no key that holds more than a key may.
 async fn imports_none(server: &keyrack_test_harness::Server, api: &str, member: &str, names: Vec<String>) {
-    let migration = crate::keys_migrate::new_migration(server, "sha256");
+    let migration = crate::keys::migrate::new_migration(server, "sha256");
     let key = json!({ "hash": format!("{:064x}", 7), member: names });
     let body = json!({ "apiId": api, "migrationId": migration, "keys": [key] });
     let refused = server.call("keys.migrateKeys", body).await.expect_error(400, INVALID);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{new_api, new_key, new_workspace, verify};
 use crate::keyrack;
-use crate::keys_migrate::new_migration_in;
+use crate::keys::migrate::new_migration_in;
 
 /// Members of requests that name things.
 const REFERENCES: [&str; 18] = [

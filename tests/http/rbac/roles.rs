@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{merged, new_api, new_key, verify};
 use crate::keyrack;
-use crate::mcp_wire::Session;
+use crate::wire::mcp::Session;
 
 async fn create(server: &Server, name: &str, permissions: &[&str]) -> String {
     let body = json!({"name": name, "description": "what it is for", "permissions": permissions});

@@ -16,9 +16,9 @@ use prost::Message as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::mcp_wire::Session;
+use crate::access::secrecy::{Planted, contains, plant_bad_requests, plant_good_keys, plant_over_mcp};
 use crate::program;
-use crate::secrecy::{Planted, contains, plant_bad_requests, plant_good_keys, plant_over_mcp};
+use crate::wire::mcp::Session;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";

@@ -140,7 +140,7 @@ async fn seen_by_other(other: Client, name: String, probe: Probe, due: Value, ch
 
 async fn cases(server: &Server) -> Vec<Case> {
     let api = crate::fixture::new_api(server).await;
-    let migration = crate::keys_migrate::new_migration(server, "sha256");
+    let migration = crate::keys::migrate::new_migration(server, "sha256");
     let mut stage = Stage { client: server, api, migration, used: 0 };
     let mut all = keys::cases(&mut stage).await;
     all.extend(keys::links(&mut stage).await);
