@@ -5,7 +5,7 @@ use std::path::Path;
 use keyrack_test_harness::program_under_test;
 use serde_json::{Value, json};
 
-use crate::{Shell, program, text};
+use crate::{Shell, keyrack, text};
 
 #[test]
 fn every_client_gets_json_and_is_told_where_to_paste_it() {
@@ -33,7 +33,7 @@ fn the_stdio_form_starts_this_very_program_on_the_same_data() {
 
 #[tokio::test]
 async fn the_root_key_is_shown_only_if_it_is_asked_for() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let root_key = std::fs::read_to_string(server.data_dir().join("root-key")).expect("the root key");
     for client in ["claude", "cursor", "windsurf", "vscode"] {

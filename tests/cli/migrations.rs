@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use keyrack_test_harness::{Server, sha256_base64};
 use serde_json::{Value, json};
 
-use crate::{Done, Shell, program, text};
+use crate::{Done, Shell, keyrack, text};
 
 #[tokio::test]
 async fn a_migration_made_offline_is_known_to_a_running_server() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let made = shell.run(&["migration", "create", "--algorithm", "sha256"]).expect(0);
     let migration = made.stdout.trim();
@@ -25,7 +25,7 @@ async fn a_migration_made_offline_is_known_to_a_running_server() {
 
 #[tokio::test]
 async fn a_server_that_imported_nothing_itself_knows_a_migration_within_a_second() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let line = ["migration", "create", "--algorithm", "github.com/seamapi/prefixed-api-key"];
     let made = shell.run(&line).expect(0);
@@ -86,7 +86,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let server = program().start().await;
+        let server = keyrack().await;
         let shell = Shell::beside(&server);
         let migration = shell.run(&["migration", "create", "--algorithm", "sha256"]).expect(0).stdout;
         let api = text(&shell.data(&["apis", "create-api", "--name", "payments"]), "apiId");
