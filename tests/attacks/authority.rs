@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keyrack_test_harness::{Database, Server, differing, scene_in};
+use keyrack_test_harness::{Database, Server, differing, operations, scene_in};
 use serde_json::{Value, json};
 
+use crate::program;
 use crate::victim::{Victim, Workspace};
 use crate::wire::{Reply, Wire, head};
-use crate::{operations, program};
 
 /// How long the server has to take up what was sent of a request.
 const TAKEN_UP: Duration = Duration::from_millis(300);
@@ -163,14 +163,14 @@ async fn is_over(fate: Fate, face: Face) {
     let tools = tools(&server, keyrack_test_harness::ROOT_KEY).await;
     let mut pending = Vec::new();
     for operation in operations(&server).await {
-        let is_of_operators = OF_OPERATORS.contains(&operation.as_str());
+        let is_of_operators = OF_OPERATORS.contains(&operation);
         // Nothing narrows an operator, or lets one expire.
         if is_of_operators && ![Fate::Deleted, Fate::Disabled].contains(&fate) {
             continue;
         }
-        let body = scene_in(&server, &workspace.owner, &operation).await.body;
-        if let Some(message) = message(face, &operation, &body, &tools) {
-            pending.push(Pending::send(&server, &workspace, &operation, message, fate).await);
+        let body = scene_in(&server, &workspace.owner, operation).await.body;
+        if let Some(message) = message(face, operation, &body, &tools) {
+            pending.push(Pending::send(&server, &workspace, operation, message, fate).await);
         }
     }
     assert!(pending.len() > 30, "only {} operations are tried", pending.len());
@@ -228,11 +228,11 @@ async fn a_zero_key_learns_and_changes_nothing_by_any_operation() {
     let mut victim = Victim::new(&server).await;
     let zero = victim.workspace.holder(&[]).await;
     for operation in operations(&server).await {
-        let body = scene_in(&server, &victim.workspace.owner, &operation).await.body;
+        let body = scene_in(&server, &victim.workspace.owner, operation).await.body;
         let mut database = Database::of(&server).await;
         let before = database.dump().await;
-        let answer = zero.call(&operation, body).await;
-        let is_open = OPEN.contains(&operation.as_str());
+        let answer = zero.call(operation, body).await;
+        let is_open = OPEN.contains(&operation);
         let is_nothing = answer.status == 200 && answer.data()["code"] == json!("NOT_FOUND");
         assert!(is_open || is_nothing || [403, 404].contains(&answer.status), "{operation}: {}", answer.text);
         assert!(differing(&before, &database.dump().await).is_empty(), "{operation}");

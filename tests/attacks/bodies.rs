@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use keyrack_test_harness::Server;
+use keyrack_test_harness::{Server, operations};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::program;
 use crate::victim::{Victim, Workspace};
 use crate::wire::{Wire, head};
-use crate::{operations, program};
 
 /// How many wrong items an array has.
 const ITEMS: usize = 1_000_000;
@@ -34,9 +34,9 @@ fn peak_kib(process: u32) -> u64 {
 }
 
 /// The schema of the body of each operation.
-async fn schemas(server: &Server) -> Vec<(String, Value)> {
+async fn schemas(server: &Server) -> Vec<(&'static str, Value)> {
     let document = server.get("/openapi.json").await.expect(200);
-    let schema = |name: String| {
+    let schema = |name: &'static str| {
         let body = &document.body["paths"][format!("/v2/{name}")]["post"]["requestBody"];
         (name, body["content"]["application/json"]["schema"].clone())
     };
@@ -72,7 +72,7 @@ async fn flood(server: &Server, root_key: &str) {
             if tasks.len() >= AT_ONCE {
                 tasks.join_next().await.expect("a task").expect("no panic");
             }
-            let (mut wire, operation) = (Wire::to(server).await, operation.clone());
+            let (mut wire, operation) = (Wire::to(server).await, operation);
             let request = head(&format!("/v2/{operation}"), root_key, body.len()) + &body;
             tasks.spawn(async move {
                 wire.send(request).await;

@@ -1,14 +1,14 @@
 //! Scripts tell the classes of failure apart; people read what to do; nobody reads a secret.
 
-use keyrack_test_harness::{Program, free_port};
+use keyrack_test_harness::{Program, free_port, program_under_test};
 
-use crate::{Shell, program};
+use crate::{Shell, database, keyrack};
 
 const PLANTED: &str = "planted_0123456789_0123456789_0123456789";
 
 #[tokio::test]
 async fn usage_authentication_and_not_found_have_their_own_codes() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     shell.run(&["api", "apis", "get-api"]).expect(2);
     shell.run(&["api", "apis", "get-api", "--api-ident", "api_1"]).expect(2);
@@ -22,9 +22,8 @@ async fn usage_authentication_and_not_found_have_their_own_codes() {
 
 #[tokio::test]
 async fn a_workspace_beyond_its_limit_is_told_to_slow_down() {
-    let server = program().start().await;
-    let url = format!("sqlite://{}", server.data_dir().join("keyrack.db").display());
-    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("the database");
+    let server = keyrack().await;
+    let mut connection = database(&server).await;
     let limited = sqlx::query("UPDATE workspaces SET requests_per_minute = 0").execute(&mut connection).await;
     assert_eq!(limited.expect("the workspace").rows_affected(), 1);
     let server = server.kill_and_restart().await;
@@ -34,7 +33,7 @@ async fn a_workspace_beyond_its_limit_is_told_to_slow_down() {
 
 #[tokio::test]
 async fn every_fault_of_a_request_is_told_with_its_fix() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let line = ["api", "keys", "create-key", "--api-id", "a", "--byte-length", "7"];
     let refused = Shell::beside(&server).run(&line).expect(1);
     for part in ["error: Bad Request: ", "\n  body.apiId: ", "\n  body.byteLength: must be", "\n  fix: Send "] {
@@ -61,7 +60,7 @@ fn without_a_root_key_the_ways_to_give_one_are_named() {
 
 #[tokio::test]
 async fn secrets_are_no_arguments_and_are_in_no_error() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let body = format!(r#"{{"key":"{PLANTED}"}}"#);
     let refused = shell.run(&["api", "keys", "verify-key", "--json", &body]).expect(2);
@@ -75,14 +74,14 @@ async fn secrets_are_no_arguments_and_are_in_no_error() {
 
 #[tokio::test]
 async fn a_root_key_file_that_is_named_beats_the_environment() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let file = server.data_dir().join("root-key");
     let shell = Shell::beside(&server).with("KEYRACK_ROOT_KEY", PLANTED);
     let file = file.to_str().expect("a path");
     shell.run(&["api", "apis", "list-apis", "--root-key-file", file]).expect(0);
     let root_key = std::fs::read_to_string(file).expect("the root key");
     shell.run_with_stdin(&["api", "apis", "list-apis", "--root-key-file", "-"], &root_key).expect(0);
-    let sdk = Shell { program: Program::new(env!("CARGO_BIN_EXE_keyrack")), environment: Vec::new() };
+    let sdk = Shell { program: Program::new(program_under_test()), environment: Vec::new() };
     let sdk = sdk.with("KEYRACK_URL", server.base()).with("UNKEY_ROOT_KEY", root_key.trim());
     sdk.run(&["api", "apis", "list-apis"]).expect(0);
 }

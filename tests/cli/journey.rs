@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::{Shell, program, text};
+use crate::{Shell, database, keyrack, text};
 
 #[tokio::test]
 async fn a_key_is_created_verified_listed_changed_and_deleted() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let api = text(&shell.data(&["apis", "create-api", "--name", "payments"]), "apiId");
     let created = shell.run(&["api", "keys", "create-key", "--api-id", &api, "--name", "Mobile"]).expect(0);
@@ -34,7 +34,7 @@ async fn a_key_is_created_verified_listed_changed_and_deleted() {
 
 #[tokio::test]
 async fn all_pages_of_a_list_are_read() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let api = text(&shell.data(&["apis", "create-api", "--name", "payments"]), "apiId");
     for _ in 0..7 {
@@ -58,7 +58,7 @@ async fn all_pages_of_a_list_are_read() {
 
 #[tokio::test]
 async fn zero_is_sent_as_zero() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let limit = |cost: &str| {
         let line = ["ratelimit", "limit", "--namespace", "emails", "--identifier", "ada", "--limit", "10"];
@@ -75,7 +75,7 @@ async fn zero_is_sent_as_zero() {
 
 #[tokio::test]
 async fn a_whole_body_may_be_piped_in() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let data = shell.data_with_stdin(&["apis", "create-api", "--json", "-"], r#"{"name":"payments"}"#);
     let api = text(&data, "apiId");
@@ -87,10 +87,9 @@ async fn a_whole_body_may_be_piped_in() {
 
 #[tokio::test]
 async fn the_audit_log_says_that_the_command_line_did_it() {
-    let server = program().start().await;
+    let server = keyrack().await;
     Shell::beside(&server).data(&["apis", "create-api", "--name", "payments"]);
-    let url = format!("sqlite://{}?mode=ro", server.data_dir().join("keyrack.db").display());
-    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("the database");
+    let mut connection = database(&server).await;
     let select = "SELECT actor FROM audit_logs WHERE event = 'api.create'";
     let actor: String = sqlx::query_scalar(select).fetch_one(&mut connection).await.expect("an event");
     assert!(actor.contains(r#""via":"cli""#), "{actor}");

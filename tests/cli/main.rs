@@ -1,6 +1,7 @@
 //! The command line, against the real server: what people type, what they read, how scripts can tell.
 
 mod audit;
+mod commands;
 mod doctor;
 mod exit_codes;
 mod help;
@@ -15,12 +16,25 @@ mod settings;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use keyrack_test_harness::{Program, Server};
+use keyrack_test_harness::{Program, Server, program_under_test};
 use serde_json::Value;
+use sqlx::Connection as _;
 
 /// The program under test with fresh data. Its first start writes the root key that commands beside it find.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack")).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
+    Program::new(program_under_test()).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
+}
+
+/// A running server with a fresh database of the engine under test.
+async fn keyrack() -> Server {
+    program().on_engine().await.start().await
+}
+
+/// A connection to the database of a server, behind its back.
+async fn database(server: &Server) -> sqlx::AnyConnection {
+    sqlx::any::install_default_drivers();
+    let url = server.program().database_url();
+    sqlx::AnyConnection::connect(&url).await.expect("the database can be opened")
 }
 
 /// What a command did.

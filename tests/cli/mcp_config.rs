@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use keyrack_test_harness::program_under_test;
 use serde_json::{Value, json};
 
-use crate::{Shell, program, text};
+use crate::{Shell, keyrack, text};
 
 #[test]
 fn every_client_gets_json_and_is_told_where_to_paste_it() {
@@ -23,7 +24,7 @@ fn every_client_gets_json_and_is_told_where_to_paste_it() {
 fn the_stdio_form_starts_this_very_program_on_the_same_data() {
     let shell = Shell::alone();
     let server = shell.run(&["mcp-config", "claude"]).expect(0).json()["mcpServers"]["keyrack"].clone();
-    let this = Path::new(env!("CARGO_BIN_EXE_keyrack")).canonicalize().expect("the program");
+    let this = program_under_test().canonicalize().expect("the program");
     assert_eq!(Path::new(&text(&server, "command")).canonicalize().expect("a path"), this);
     assert_eq!(server["args"], json!(["mcp"]));
     let data_dir = shell.program.data_dir();
@@ -32,7 +33,7 @@ fn the_stdio_form_starts_this_very_program_on_the_same_data() {
 
 #[tokio::test]
 async fn the_root_key_is_shown_only_if_it_is_asked_for() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let root_key = std::fs::read_to_string(server.data_dir().join("root-key")).expect("the root key");
     for client in ["claude", "cursor", "windsurf", "vscode"] {
@@ -51,7 +52,7 @@ fn blocks(markdown: &str) -> Vec<Value> {
 
 #[test]
 fn the_readme_shows_what_it_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(path).expect("the README");
     let printed = Shell::alone().run(&["mcp-config", "claude", "--http"]).expect(0).json();
     assert!(blocks(&readme).contains(&printed), "the README has no block {printed:#}");

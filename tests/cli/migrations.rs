@@ -2,15 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use keyrack_core::keys::secret;
-use keyrack_test_harness::Server;
+use keyrack_test_harness::{Server, sha256_base64};
 use serde_json::{Value, json};
 
-use crate::{Done, Shell, program, text};
+use crate::{Done, Shell, keyrack, text};
 
 #[tokio::test]
 async fn a_migration_made_offline_is_known_to_a_running_server() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let made = shell.run(&["migration", "create", "--algorithm", "sha256"]).expect(0);
     let migration = made.stdout.trim();
@@ -26,7 +25,7 @@ async fn a_migration_made_offline_is_known_to_a_running_server() {
 
 #[tokio::test]
 async fn a_server_that_imported_nothing_itself_knows_a_migration_within_a_second() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let line = ["migration", "create", "--algorithm", "github.com/seamapi/prefixed-api-key"];
     let made = shell.run(&line).expect(0);
@@ -87,7 +86,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let server = program().start().await;
+        let server = keyrack().await;
         let shell = Shell::beside(&server);
         let migration = shell.run(&["migration", "create", "--algorithm", "sha256"]).expect(0).stdout;
         let api = text(&shell.data(&["apis", "create-api", "--name", "payments"]), "apiId");
@@ -116,14 +115,10 @@ impl Scene {
     }
 }
 
-fn hash(key: &str) -> String {
-    secret::hash(key).to_base64()
-}
-
 #[tokio::test]
 async fn both_kinds_of_files_are_imported_and_rows_that_are_wrong_are_reported() {
     let scene = Scene::new().await;
-    let [one, two, three] = ["one", "two", "three"].map(hash);
+    let [one, two, three] = ["one", "two", "three"].map(sha256_base64);
     let csv = scene.file(
         "keys.csv",
         &format!(
@@ -151,11 +146,11 @@ async fn what_a_row_holds_is_imported_as_the_file_has_it() {
     let scene = Scene::new().await;
     let obeyed = json!({NAME: "{\"a\":1}"});
     let deep = (0..17).fold(json!({"a": 1}).to_string(), |inner, _| json!({NAME: inner}).to_string());
-    let row = |key: &str, meta: &str| format!("{{\"hash\":\"{}\",\"meta\":{meta}}}\n", hash(key));
+    let row = |key: &str, meta: &str| format!("{{\"hash\":\"{}\",\"meta\":{meta}}}\n", sha256_base64(key));
     let rows = row("one", &obeyed.to_string()) + &row("two", &deep) + &row("three", "{\"a\":[[[1]]]}");
     let done = scene.import(&scene.file("keys.jsonl", &rows), &[]);
     assert!(!done.stderr.contains("overflow") && done.stderr.contains("left out"), "{done:?}");
-    let csv = format!("hash,meta\n{},\"{}\"\n", hash("four"), obeyed.to_string().replace('"', "\"\""));
+    let csv = format!("hash,meta\n{},\"{}\"\n", sha256_base64("four"), obeyed.to_string().replace('"', "\"\""));
     scene.import(&scene.file("keys.csv", &csv), &[]).expect(0);
     for key in ["one", "four"] {
         let verdict = scene.server.call("keys.verifyKey", json!({"key": key})).await.expect(200);
@@ -169,7 +164,7 @@ async fn what_a_row_holds_is_imported_as_the_file_has_it() {
 async fn an_import_that_was_cut_off_goes_on_where_it_stopped() {
     let scene = Scene::new().await;
     let rows: Vec<String> =
-        (0..2_500).map(|at| format!("{{\"hash\":\"{}\"}}\n", hash(&format!("key {at}")))).collect();
+        (0..2_500).map(|at| format!("{{\"hash\":\"{}\"}}\n", sha256_base64(&format!("key {at}")))).collect();
     let file = scene.file("keys.jsonl", &rows.concat());
     let size = rows.concat().len();
     // What a run leaves that was stopped after its first portion.

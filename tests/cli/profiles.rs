@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use keyrack_test_harness::{Server, free_port};
 
 use crate::settings::write_private;
-use crate::{Done, Shell, program};
+use crate::{Done, Shell, keyrack, program};
 
 const LIST: [&str; 3] = ["api", "apis", "list-apis"];
 const PLANTED: &str = "planted_0123456789_0123456789_0123456789";
@@ -62,7 +62,7 @@ fn nowhere() -> String {
 
 #[tokio::test]
 async fn a_profile_says_which_server_which_root_key_and_which_output() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let (base, key, file) = (server.base(), root_key(&server), root_key_file(&server));
     let text = format!(
         "output = 'table'\n[profiles.text]\nurl = '{base}'\nroot_key = '{key}'\noutput = 'json'\n\
@@ -83,7 +83,7 @@ async fn a_profile_says_which_server_which_root_key_and_which_output() {
 
 #[tokio::test]
 async fn what_stands_higher_beats_what_stands_lower() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let (base, key) = (server.base(), root_key(&server));
     let [top, profile, variable, flag] = [(); 4].map(|()| nowhere());
     let text = format!("url = '{top}'\n[profiles.work]\nurl = '{profile}'\n[profiles.key]\nroot_key = '{key}'\n");
@@ -113,7 +113,7 @@ async fn what_stands_higher_beats_what_stands_lower() {
 
 #[tokio::test]
 async fn a_file_that_the_environment_names_beats_a_root_key_of_the_settings_file() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let (base, right) = (server.base(), root_key_file(&server));
     for beside in [String::new(), format!("url = '{}'\n", nowhere())] {
         let desk = Desk::new(&format!("{beside}root_key = '{PLANTED}'\n"));
@@ -164,7 +164,7 @@ fn an_unknown_profile_is_refused_with_those_that_are_there() {
 
 #[test]
 fn the_settings_file_of_the_readme_is_one() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
     let (_, file) = readme.split_once("```toml\n").expect("a settings file");
     let desk = Desk::new(file.split("```").next().expect("its end"));
     desk.run(&["mcp-config", "claude"]).expect(0);
@@ -202,7 +202,7 @@ fn what_is_wrong_in_a_profile_is_wrong_for_everybody() {
 
 #[tokio::test]
 async fn the_root_key_of_this_machine_goes_to_no_server_of_a_profile() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let text = format!(
         "[profiles.local]\nurl = '{}'\n[profiles.away]\nurl = 'https://keys.example.com'\n",
         server.base()
@@ -225,7 +225,7 @@ async fn the_root_key_of_this_machine_goes_to_no_server_of_a_profile() {
 
 #[tokio::test]
 async fn a_root_key_of_the_file_goes_to_the_url_beside_it() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let (base, key) = (server.base(), root_key(&server));
     let away = "https://keys.example.com";
     let assert_kept = |desk: &Desk, flags: &[&str], words: &str| {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use keyrack_test_harness::Server;
+use keyrack_test_harness::{Server, program_under_test};
 
 use crate::program;
 
@@ -58,7 +58,8 @@ impl Shown {
 
 /// Runs a line in a shell beside the server, as its reader.
 fn run(server: &Server, line: &str, stdin: &str) -> String {
-    let folder = Path::new(env!("CARGO_BIN_EXE_keyrack")).parent().expect("a folder");
+    let program = program_under_test();
+    let folder = program.parent().expect("a folder");
     let path = std::env::var("PATH").unwrap_or_default();
     // As its reader is told to.
     let root_key = std::fs::read_to_string(server.data_dir().join("root-key")).expect("the first start wrote it");
@@ -88,7 +89,7 @@ fn run(server: &Server, line: &str, stdin: &str) -> String {
 #[tokio::test]
 async fn every_command_of_the_readme_works() {
     let server = program().start().await;
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
     let mut shown = Shown::default();
     let mut run_so_far = 0;
     for command in commands(&readme.expect("README.md can be read")) {

@@ -3,7 +3,7 @@
 use keyrack_test_harness::ROOT_KEY;
 use serde_json::json;
 
-use crate::{Shell, program};
+use crate::{Shell, keyrack, program};
 
 #[tokio::test]
 async fn beside_a_bootstrap_root_key_a_first_start_makes_no_other_and_commands_act_with_it() {
@@ -28,7 +28,7 @@ async fn beside_a_bootstrap_root_key_a_first_start_makes_no_other_and_commands_a
 
 #[tokio::test]
 async fn the_root_key_of_a_command_is_deleted_by_it_only_if_that_is_confirmed() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let made = server.call("rootKeys.createKey", json!({ "permissions": ["*"], "name": "own" })).await.expect(200);
     let (id, other) =
         (made.text_of("keyId"), server.call("rootKeys.createKey", json!({ "permissions": [] })).await);
@@ -58,7 +58,7 @@ fn a_command_that_sets_up_the_database_says_which_root_key_is_the_first() {
 
 #[tokio::test]
 async fn a_root_key_made_offline_is_valid_in_a_running_server_at_once() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let shell = Shell::beside(&server);
     let made = shell.run(&["root-key", "create", "--name", "ci", "--expires-in", "30d"]).expect(0);
     assert_eq!(made.stdout.lines().count(), 1, "{made:?}");
@@ -98,7 +98,7 @@ fn what_cannot_be_granted_is_refused_with_a_fix() {
 
 #[tokio::test]
 async fn root_keys_that_are_guessed_are_refused_and_one_that_is_made_meanwhile_is_not() {
-    let server = program().start().await;
+    let server = keyrack().await;
     let guesses = (0..200).map(|number| {
         let client = server.with_key(&format!("keyrack_guessed_{number:032}"));
         async move { client.call("workspace.getOverview", json!({})).await.status }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use keyrack_test_harness::program_under_test;
 use serde_json::Value;
 
 use crate::{Done, Shell};
@@ -185,7 +186,7 @@ impl Told {
     }
 
     fn run(&self, line: &[&str]) -> Done {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyrack"));
+        let mut command = Command::new(program_under_test());
         command.args(line).env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("HOME", self.folder.path()).env("KEYRACK_CONFIG", self.folder.path().join("keyrack.toml"));
         command

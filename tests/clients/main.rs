@@ -4,22 +4,25 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use keyrack_test_harness::{Program, ROOT_KEY, Server};
+use keyrack_test_harness::{Program, ROOT_KEY, Server, program_under_test};
 use serde_json::json;
 use tokio::process::Command;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_keyrack");
 
 /// 32 bytes in base64: with a master key, keys can be recoverable.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// What belongs to the clients.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+fn readme() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")
 }
 
 /// Node with these arguments, beside the installed packages.
 fn node(arguments: &[&str]) -> Command {
-    let folder = repository().join("tests/clients/node");
+    let folder = folder().join("node");
     assert!(
         folder.join("node_modules").is_dir(),
         "the Node packages are not installed: start the tests with tests/run"
@@ -31,7 +34,7 @@ fn node(arguments: &[&str]) -> Command {
 
 /// Python with these arguments, beside the installed packages.
 fn python(arguments: &[&str]) -> Command {
-    let folder = repository().join("tests/clients/python");
+    let folder = folder().join("python");
     let python = folder.join(".venv/bin/python");
     assert!(python.is_file(), "the Python packages are not installed: start the tests with tests/run");
     let mut command = Command::new(python);
@@ -63,7 +66,7 @@ async fn run_against(server: &Server, mut command: Command, what: &str) -> Strin
     command
         .env("KEYRACK_TEST_URL", server.base())
         .env("KEYRACK_TEST_ROOT_KEY", ROOT_KEY)
-        .env("KEYRACK_TEST_README", repository().join("README.md"))
+        .env("KEYRACK_TEST_README", readme())
         .env("KEYRACK_TEST_FOLDER", folder.path())
         // Clients that heed a proxy would ask it for the loopback interface.
         .env("NO_PROXY", "*")
@@ -74,7 +77,7 @@ async fn run_against(server: &Server, mut command: Command, what: &str) -> Strin
 }
 
 async fn run_against_server(command: Command, what: &str) {
-    let server = Program::new(BINARY).start().await;
+    let server = Program::new(program_under_test()).start().await;
     run_against(&server, command, what).await;
 }
 
@@ -91,33 +94,33 @@ async fn run_against_everything(program: Program, mut command: Command, what: &s
 
 #[tokio::test]
 async fn the_typescript_sdk_walks_every_operation_it_knows() {
-    run_against_everything(Program::new(BINARY), node(&["sdk.mjs"]), "@unkey/api").await;
+    run_against_everything(Program::new(program_under_test()), node(&["sdk.mjs"]), "@unkey/api").await;
 }
 
 #[tokio::test]
 async fn the_python_sdk_walks_every_operation_it_knows() {
-    run_against_everything(Program::new(BINARY), python(&["sdk.py", "sync"]), "unkey.py").await;
+    run_against_everything(Program::new(program_under_test()), python(&["sdk.py", "sync"]), "unkey.py").await;
 }
 
 #[tokio::test]
 async fn the_asynchronous_python_sdk_walks_every_operation_it_knows() {
-    run_against_everything(Program::new(BINARY), python(&["sdk.py", "async"]), "unkey.py").await;
+    run_against_everything(Program::new(program_under_test()), python(&["sdk.py", "async"]), "unkey.py").await;
 }
 
 #[tokio::test]
 async fn the_fuzzer_finds_nothing_on_sqlite() {
-    run_against_everything(Program::new(BINARY), python(&["fuzz.py"]), "schemathesis").await;
+    run_against_everything(Program::new(program_under_test()), python(&["fuzz.py"]), "schemathesis").await;
 }
 
 #[tokio::test]
 async fn the_fuzzer_finds_nothing_on_postgres() {
-    let program = Program::new(BINARY).on_postgres().await;
+    let program = Program::new(program_under_test()).on_postgres().await;
     run_against_everything(program, python(&["fuzz.py"]), "schemathesis").await;
 }
 
 /// The program in this language that README.md prints, with the server's address and a real key in it.
 async fn program_of_the_readme(language: &str, server: &Server) -> String {
-    let readme = std::fs::read_to_string(repository().join("README.md")).expect("README.md can be read");
+    let readme = std::fs::read_to_string(readme()).expect("README.md can be read");
     let (_, block) = readme.split_once(&format!("```{language}\n")).expect("README.md has a program");
     let (program, _) = block.split_once("```").expect("the program ends");
     assert!(program.contains("http://127.0.0.1:8080") && program.contains("pay_…"), "{program}");
@@ -128,7 +131,7 @@ async fn program_of_the_readme(language: &str, server: &Server) -> String {
 
 #[tokio::test]
 async fn the_sdk_programs_of_the_readme_verify_a_key() {
-    let server = Program::new(BINARY).start().await;
+    let server = Program::new(program_under_test()).start().await;
     let typescript = program_of_the_readme("ts", &server).await;
     let mut command = node(&["--input-type=module", "--eval", &typescript]);
     command.env("ROOT_KEY", ROOT_KEY);
@@ -150,7 +153,7 @@ async fn mcp_remote_works_with_the_settings_that_the_readme_prints() {
 
 #[tokio::test]
 async fn curl_is_enough() {
-    let script: PathBuf = repository().join("tests/clients/journey.sh");
+    let script: PathBuf = folder().join("journey.sh");
     let mut command = Command::new("sh");
     command.arg(script);
     run_against_server(command, "curl").await;
@@ -160,6 +163,8 @@ async fn curl_is_enough() {
 async fn an_assistant_works_over_stdio_and_two_of_them_share_one_database() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = node(&["mcp_stdio.mjs"]);
-    command.env("KEYRACK_TEST_BINARY", BINARY).env("KEYRACK_TEST_FOLDER", folder.path().join("data"));
+    command
+        .env("KEYRACK_TEST_BINARY", program_under_test())
+        .env("KEYRACK_TEST_FOLDER", folder.path().join("data"));
     run(command, "an MCP client over stdio", String::new).await;
 }

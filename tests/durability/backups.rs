@@ -299,7 +299,7 @@ async fn dump(path: &Path) -> Vec<String> {
 #[tokio::test]
 async fn a_copy_to_postgres_and_back_is_the_identity() {
     let program = program();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0/sqlite/keyrack.db");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/0.1.0/sqlite/keyrack.db");
     let path = |name: &str| program.data_dir().join(name);
     fs::create_dir_all(program.data_dir()).expect("a folder");
     fs::copy(fixture, path("keyrack.db")).expect("a database");

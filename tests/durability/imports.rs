@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use keyrack_core::keys::secret;
-use keyrack_test_harness::{Answer, Road, Server, Traffic, fresh_postgres_database};
+use keyrack_test_harness::{Answer, Road, Server, Traffic, fresh_postgres_database, sha256_base64};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
@@ -25,7 +24,7 @@ impl Import {
         let line = ["migration", "create", "--algorithm", "sha256"];
         let migration = server.program().command(&line).output().expect("the command runs");
         let migration = String::from_utf8_lossy(&migration.stdout).trim().to_owned();
-        let hash = |number: usize| json!({"hash": secret::hash(&plaintext(number)).to_base64()});
+        let hash = |number: usize| json!({"hash": sha256_base64(&plaintext(number))});
         let keys: Vec<Value> = (0..KEYS).map(hash).collect();
         Import { server, body: json!({"migrationId": migration, "apiId": api, "keys": keys}) }
     }

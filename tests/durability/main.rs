@@ -23,12 +23,12 @@ mod staleness;
 mod two_processes;
 mod upgrade;
 
-use keyrack_test_harness::{Program, Server};
+use keyrack_test_harness::{Program, Server, program_under_test};
 use sqlx::Connection as _;
 
 /// The program with a fresh SQLite database.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack"))
+    Program::new(program_under_test())
 }
 
 /// A connection to the database of a server, behind its back.

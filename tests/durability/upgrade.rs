@@ -27,7 +27,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 ];
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/0.1.0").join(name)
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -20,13 +20,13 @@ fn modern_meta() -> Value {
 
 #[tokio::test]
 async fn an_assistant_issues_a_key_sees_it_limited_and_deletes_it() {
-    let program = program().env("KEYRACK_LOG", "trace");
+    let program = program().env("KEYRACK_LOG", "trace").on_engine().await;
     let mut assistant = Process::greeted(&program).await;
     let listed = assistant.ask("tools/list", json!({})).await;
     let tools = listed["result"]["tools"].as_array().expect("tools").clone();
     assert!(tools.iter().any(|tool| tool["name"] == "keys_createKey"), "{listed}");
     let api = assistant.data("apis_createApi", json!({ "name": "payments" })).await;
-    let limits = json!([{ "name": "requests", "limit": 3, "duration": 60_000, "autoApply": true }]);
+    let limits = json!([{ "name": "requests", "limit": 3, "duration": 2_592_000_000_u64, "autoApply": true }]);
     let wanted = json!({ "apiId": api["apiId"], "credits": { "remaining": 5 }, "ratelimits": limits });
     let created = assistant.data("keys_createKey", wanted).await;
     let mut codes = Vec::new();
@@ -57,7 +57,7 @@ async fn the_first_line_for_people_says_where_it_works() {
 
 #[tokio::test]
 async fn a_root_key_that_is_no_root_key_ends_it_before_the_handshake() {
-    let program = program();
+    let program = program().on_engine().await;
     Process::greeted(&program).await.close().await;
     let refused = Process::start(&program.clone().env("KEYRACK_ROOT_KEY", "wrong-root-key-planted"), &[]);
     let ended = refused.wait().await;
@@ -69,7 +69,7 @@ async fn a_root_key_that_is_no_root_key_ends_it_before_the_handshake() {
 
 #[tokio::test]
 async fn without_any_root_key_it_says_how_to_give_one() {
-    let program = program();
+    let program = program().on_engine().await;
     Process::greeted(&program).await.close().await;
     std::fs::remove_file(program.data_dir().join("root-key")).expect("the first start wrote it");
     let ended = Process::start(&program, &[]).wait().await;
@@ -80,7 +80,7 @@ async fn without_any_root_key_it_says_how_to_give_one() {
 
 #[tokio::test]
 async fn a_root_key_comes_from_the_environment_or_a_file_of_its_own() {
-    let program = program();
+    let program = program().on_engine().await;
     Process::greeted(&program).await.close().await;
     let file = program.data_dir().join("root-key");
     let root_key = std::fs::read_to_string(&file).expect("the first start wrote it");
@@ -95,7 +95,7 @@ async fn a_root_key_comes_from_the_environment_or_a_file_of_its_own() {
 
 #[tokio::test]
 async fn the_end_of_input_is_the_end_and_what_was_asked_is_answered() {
-    let program = program();
+    let program = program().on_engine().await;
     let before_a_word = Process::start(&program, &[]).close().await;
     assert!(before_a_word.status.success(), "{before_a_word:?}");
     let mut assistant = Process::greeted(&program).await;
@@ -109,7 +109,7 @@ async fn the_end_of_input_is_the_end_and_what_was_asked_is_answered() {
 
 #[tokio::test]
 async fn sigterm_is_the_end_as_well() {
-    let assistant = Process::greeted(&program()).await;
+    let assistant = Process::greeted(&program().on_engine().await).await;
     terminate(assistant.id());
     let started = Instant::now();
     let ended = assistant.wait().await;
@@ -122,7 +122,7 @@ async fn sigterm_is_the_end_as_well() {
 #[tokio::test]
 async fn sigterm_is_the_end_even_if_standard_input_is_a_socket_that_stays_open() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
-    let program = program();
+    let program = program().on_engine().await;
     let mut command = program.command(&["mcp"]);
     let stdin = Stdio::from(std::os::fd::OwnedFd::from(theirs));
     let mut child = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
@@ -148,7 +148,7 @@ async fn sigterm_is_the_end_even_if_standard_input_is_a_socket_that_stays_open()
 
 #[tokio::test]
 async fn two_assistants_share_one_database() {
-    let program = program();
+    let program = program().on_engine().await;
     let mut one = Process::greeted(&program).await;
     let mut two = Process::greeted(&program).await;
     let api = one.data("apis_createApi", json!({ "name": "shared" })).await;
@@ -169,7 +169,7 @@ async fn says_within_a_second(assistant: &mut Process, question: &Value, expecte
 
 #[tokio::test]
 async fn a_client_may_probe_for_the_newer_protocol_and_then_speak_the_older() {
-    let program = program();
+    let program = program().on_engine().await;
     let mut assistant = Process::start(&program, &[]);
     let probe = assistant.ask("server/discover", json!({ "_meta": modern_meta() })).await;
     assert!(probe["result"]["supportedVersions"].as_array().expect("versions").contains(&json!("2026-07-28")));
@@ -227,7 +227,7 @@ fn no_messages() -> Vec<(String, i64, Value)> {
 
 #[tokio::test]
 async fn a_line_that_is_no_message_is_answered_and_disturbs_nothing() {
-    let mut assistant = Process::greeted(&program()).await;
+    let mut assistant = Process::greeted(&program().on_engine().await).await;
     for blank in ["", "  ", "\r"] {
         assistant.write(blank).await;
     }
@@ -254,7 +254,7 @@ async fn what_is_no_message_before_the_handshake_is_answered_too() {
 
 #[tokio::test]
 async fn a_server_that_is_named_is_not_replaced_by_the_database_of_this_machine() {
-    let program = program();
+    let program = program().on_engine().await;
     let named = program.clone().env("KEYRACK_URL", "https://keys.example.com");
     let ended = Process::start(&named, &[]).wait().await;
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");

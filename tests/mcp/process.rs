@@ -3,7 +3,7 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use keyrack_test_harness::Program;
+use keyrack_test_harness::{Program, program_under_test};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program with a fresh database and nothing else.
 pub(crate) fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_keyrack")).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
+    Program::new(program_under_test()).without_env("KEYRACK_BOOTSTRAP_ROOT_KEY")
 }
 
 /// A running `keyrack mcp`. Whatever it writes to standard output must be JSON-RPC, or the test fails.

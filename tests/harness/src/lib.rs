@@ -2,10 +2,10 @@
 //!
 //! ```no_run
 //! # async fn example() {
-//! use keyrack_test_harness::Program;
+//! use keyrack_test_harness::{Program, program_under_test};
 //! use serde_json::json;
 //!
-//! let server = Program::new("target/debug/keyrack").start().await;
+//! let server = Program::new(program_under_test()).start().await;
 //! let api = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200);
 //! assert!(api.data()["apiId"].is_string());
 //! # }
@@ -15,6 +15,7 @@
 //! Every answer below `/v2` is checked for the envelope and for the request id, whatever the test is about.
 
 mod answer;
+mod catalogue;
 mod client;
 mod cluster;
 mod database;
@@ -23,15 +24,18 @@ mod postgres;
 mod program;
 mod road;
 mod scene;
+mod stored;
 
 pub use answer::Answer;
+pub use catalogue::{changing_operations, listing_operations, operations};
 pub use client::Client;
 pub use cluster::Cluster;
 pub use database::{Database, Dump, Fault, differing, event_count};
 pub use postgres::fresh_postgres_database;
-pub use program::{Program, ROOT_KEY, Server, free_port};
+pub use program::{Program, ROOT_KEY, Server, free_port, program_under_test};
 pub use road::{Road, Traffic};
 pub use scene::{Ids, Scene, scene, scene_in};
+pub use stored::{sha256_base64, sha256_hex};
 
 /// An HTTP client that never leaves the machine: no proxy, no pool shared with another test.
 pub fn http_client() -> reqwest::Client {

@@ -26,6 +26,26 @@ pub fn free_port() -> u16 {
         .port()
 }
 
+/// The program under test: `KEYRACK_TEST_PROGRAM`, or `keyrack` in the folder that the test executable was built into.
+///
+/// # Panics
+/// When it has not been built.
+pub fn program_under_test() -> PathBuf {
+    if let Some(told) = std::env::var_os("KEYRACK_TEST_PROGRAM") {
+        return told.into();
+    }
+    // The test executable is `<target>/<profile>/deps/<name>-<hash>`.
+    let this = std::env::current_exe().expect("a process knows its program");
+    let name = format!("keyrack{}", std::env::consts::EXE_SUFFIX);
+    let program = this.parent().and_then(Path::parent).expect("it was built into a folder").join(name);
+    assert!(
+        program.is_file(),
+        "there is no {}: run `cargo build`, or the tests with tests/run",
+        program.display()
+    );
+    program
+}
+
 /// What the program is told when it starts: fresh data on SQLite unless something else is asked for.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -81,6 +101,18 @@ impl Program {
     pub fn without_env(mut self, name: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self
+    }
+
+    /// Uses a new, empty database of the engine under test: SQLite, or PostgreSQL with `KEYRACK_TEST_ENGINE=postgres`.
+    ///
+    /// # Panics
+    /// When the variable names another engine.
+    pub async fn on_engine(self) -> Self {
+        match std::env::var("KEYRACK_TEST_ENGINE").as_deref() {
+            Ok("postgres") => self.on_postgres().await,
+            Ok("sqlite") | Err(_) => self,
+            Ok(other) => panic!("KEYRACK_TEST_ENGINE is sqlite or postgres, not {other}"),
+        }
     }
 
     /// Uses a new, empty PostgreSQL database.

@@ -1,12 +1,11 @@
 //! Changes of APIs and keys.
 
-use keyrack_core::keys::secret;
-use keyrack_test_harness::Server;
+use keyrack_test_harness::{Server, sha256_base64};
 use serde_json::{Value, json};
 
 use super::scene::{Scene, id, limit};
 use super::{Change, Due, Named, due};
-use crate::keys_migrate::new_migration;
+use crate::keys::migrate::new_migration;
 
 const CONNECT_PERMISSION: &str = "authorization.connect_permission_and_key";
 const DISCONNECT_PERMISSION: &str = "authorization.disconnect_permission_and_key";
@@ -101,7 +100,7 @@ fn key_updated(scene: &Scene) -> Vec<Due> {
 fn migration(server: &Server, scene: &Scene) -> Change {
     let key = |what: &str| {
         json!({
-            "hash": secret::hash(&scene.name(what)).to_base64(), "name": what, "externalId": scene.name("new"), "meta": {"e": 1},
+            "hash": sha256_base64(&scene.name(what)), "name": what, "externalId": scene.name("new"), "meta": {"e": 1},
             "permissions": [scene.name("held"), scene.name("x")], "roles": [scene.name("newRole")],
             "credits": {"remaining": 5}, "ratelimits": [limit("own", 5)],
         })

@@ -1,18 +1,21 @@
 //! For every operation that changes something, requests that change all that it can: what it must leave in the
 //! audit log, and what answers depend on the thing that is changed.
 
+mod atomicity;
+mod audit_events;
+mod disconnects;
+mod invalidation;
 mod keys;
 mod limits;
 mod rbac;
 mod root_keys;
 mod scene;
 
-use keyrack_test_harness::{Answer, Client, Program, Server};
+use keyrack_test_harness::{Answer, Client, Program, Server, changing_operations};
 use serde_json::{Value, json};
 
-use crate::catalogue::changing_operations;
 use crate::fixture::WINDOW;
-use crate::{on_engine, program};
+use crate::program;
 
 /// What changes nothing that a transaction protects as a whole.
 pub(crate) const NO_CHANGES: [(&str, &str); 1] = [(
@@ -189,13 +192,13 @@ pub(crate) async fn able_program() -> Program {
     let program = program()
         .env("KEYRACK_MASTER_KEY", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=")
         .env("KEYRACK_TRUSTED_PROXIES", "127.0.0.1");
-    on_engine(program).await
+    program.on_engine().await
 }
 
 /// At least one change for every changing operation of the catalogue, with all that they need.
 pub(crate) async fn changes(server: &Server) -> Vec<Change> {
     let mut all = Vec::new();
-    for (number, operation) in changing_operations().into_iter().enumerate() {
+    for (number, operation) in changing_operations(server).await.into_iter().enumerate() {
         if NO_CHANGES.iter().any(|(known, _)| *known == operation) {
             continue;
         }

@@ -1,0 +1,8 @@
+//! Who may do what, and what nobody learns of others.
+
+mod authentication;
+mod conditional;
+mod isolation;
+pub(crate) mod permissions;
+pub(crate) mod secrecy;
+mod tenants;

@@ -1,0 +1,4 @@
+//! Identities: whom keys belong to.
+
+mod change;
+mod create;

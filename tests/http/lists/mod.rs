@@ -1,0 +1,5 @@
+//! Lists: pages, searches, bounds.
+
+mod bounded;
+mod paging;
+mod search;

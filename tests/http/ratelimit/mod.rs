@@ -1,0 +1,7 @@
+//! Rate limits, their namespaces and overrides.
+
+mod batches;
+mod exactness;
+mod limit;
+mod namespaces;
+mod overrides;

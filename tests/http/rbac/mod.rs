@@ -1,0 +1,5 @@
+//! Permissions and roles.
+
+mod created;
+mod permissions;
+mod roles;

@@ -1,0 +1,6 @@
+//! What those see who watch over a server: logs, metrics, traces, events.
+
+mod events;
+mod logs;
+mod metrics;
+mod traces;
