@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::authorization::{Expression, Rule};
+use super::READ_API;
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
@@ -41,10 +42,7 @@ impl Operation for GetApi {
         summary: "Reads the name of an API.",
         description: "An API that was deleted, or that belongs to another workspace, reads as one that never existed.",
         example: r#"{"apiId": "<apiId>"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.read_api"),
-            Expression::Leg("api.{apiId}.read_api"),
-        ])),
+        rule: Rule::forbidding(READ_API),
         errors: &[Code::ApiNotFound],
         assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), ..Assistants::DEFAULT },
         ..About::DEFAULT

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::authorization::{Expression, OnDenied, Rule};
+use super::READ_API;
+use crate::authorization::{OnDenied, Rule};
 use crate::catalogue::{About, List, Operation};
 use crate::ids::ApiId;
 use crate::operations::list_request::{ListRequest, Searched};
@@ -41,11 +42,7 @@ impl Operation for ListApis {
                       empty, and have a cursor: a request looks at 1000 APIs at most. Send `cursor` with the same \
                       `search` to read on.",
         example: r#"{"limit": 20}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.read_api"),
-            Expression::Leg("api.{apiId}.read_api"),
-        ]))
-        .denied_as(OnDenied::Verdict),
+        rule: Rule::forbidding(READ_API).denied_as(OnDenied::Verdict),
         list: Some(List { id: "id" }),
         ..About::DEFAULT
     };

@@ -13,3 +13,9 @@ pub use get_api::GetApi;
 pub use list_apis::ListApis;
 pub use list_keys::ListKeys;
 pub use update_api::UpdateApi;
+
+use crate::authorization::Expression;
+
+/// To read an API.
+const READ_API: Expression =
+    Expression::Any(&[Expression::Leg("api.*.read_api"), Expression::Leg("api.{apiId}.read_api")]);

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{Change, change_roles};
+use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::ids::KeyId;
@@ -35,11 +36,8 @@ impl Operation for AddRoles {
                       nothing. What the key has already stays; it may have 100 itself.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-            Expression::All(&[
-                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
-                Expression::Leg("rbac.*.add_role_to_key"),
-            ]),
+            UPDATE_THIS_KEY,
+            Expression::All(&[UPDATE_KEYS_OF_API, Expression::Leg("rbac.*.add_role_to_key")]),
         ])),
         effect: Effect::Write,
         idempotent: true,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rights::CREATE_KEY;
 use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
@@ -85,13 +86,7 @@ impl Operation for CreateKey {
         example: r#"{"apiId": "<apiId>", "prefix": "pay", "name": "Mobile app", "externalId": "user_42",
                   "credits": {"remaining": 1000},
                   "ratelimits": [{"name": "requests", "limit": 100, "duration": 60000, "autoApply": true}]}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.create_key"),
-            Expression::Leg("api.{apiId}.create_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#create_key"),
-        ]))
-        .denied_as(OnDenied::Masked(Code::ApiNotFound))
-        .and(&[Conditional {
+        rule: Rule::forbidding(CREATE_KEY).denied_as(OnDenied::Masked(Code::ApiNotFound)).and(&[Conditional {
             name: "recoverable",
             when: "recoverable is true",
             check: Expression::Any(&[

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::rights::READ_KEY;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
@@ -35,12 +36,7 @@ impl Operation for GetKey {
         description: "Disabled and expired keys read normally. Members that are empty are absent; a key without \
                       `credits` is unlimited.",
         example: r#"{"keyId": "<keyId>"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.read_key"),
-            Expression::Leg("api.{apiId}.read_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
-        ]))
-        .and(&[Conditional {
+        rule: Rule::forbidding(READ_KEY).and(&[Conditional {
             name: "decrypt",
             when: "decrypt is true",
             check: Expression::Any(&[

@@ -57,7 +57,7 @@ impl Change {
 }
 
 /// What naming a permission that does not exist yet needs besides.
-pub(super) const CREATE_PERMISSION: Conditional = Conditional {
+pub(in crate::operations) const CREATE_PERMISSION: Conditional = Conditional {
     name: "create",
     when: "a requested permission slug does not exist and must be created",
     check: Expression::Any(&[

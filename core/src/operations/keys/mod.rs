@@ -12,6 +12,7 @@ mod recorded;
 mod remove_permissions;
 mod remove_roles;
 mod reroll_key;
+mod rights;
 mod set_permissions;
 mod set_roles;
 mod update_credits;
@@ -25,7 +26,9 @@ pub use create_key::CreateKey;
 pub use delete_key::DeleteKey;
 pub use get_key::GetKey;
 pub use key_object::KeyObject;
-pub(super) use links::{gained, lost, permission_created, permission_target, permissions_by_slug, role_target};
+pub(super) use links::{
+    CREATE_PERMISSION, gained, lost, permission_created, permission_target, permissions_by_slug, role_target,
+};
 pub use migrate_keys::MigrateKeys;
 pub use remove_permissions::RemovePermissions;
 pub use remove_roles::RemoveRoles;

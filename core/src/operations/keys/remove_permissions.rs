@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{Change, change_permissions};
+use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::ids::KeyId;
@@ -36,11 +37,8 @@ impl Operation for RemovePermissions {
                       through a role it keeps.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-            Expression::All(&[
-                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
-                Expression::Leg("rbac.*.remove_permission_from_key"),
-            ]),
+            UPDATE_THIS_KEY,
+            Expression::All(&[UPDATE_KEYS_OF_API, Expression::Leg("rbac.*.remove_permission_from_key")]),
         ])),
         effect: Effect::Write,
         idempotent: true,

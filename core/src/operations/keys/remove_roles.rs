@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{Change, change_roles};
-use crate::authorization::{Expression, Rule};
+use super::rights::UPDATE_KEY;
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::RoleResponse;
@@ -34,11 +35,7 @@ impl Operation for RemoveRoles {
         description: "Counts from the next verification on. A role that the key does not have is left out silently; \
                       a role that does not exist answers 404 and changes nothing.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.update_key"),
-            Expression::Leg("api.{apiId}.update_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-        ])),
+        rule: Rule::forbidding(UPDATE_KEY),
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::rights::CREATE_KEY;
 use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
@@ -63,12 +64,7 @@ impl Operation for RerollKey {
                       lives: the new key has the expiry from before the first. Once a reroll has ended a key, \
                       rerolling it answers 412 with the id of the key in its place.",
         example: r#"{"keyId": "<keyId>", "expiration": 86400000}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.create_key"),
-            Expression::Leg("api.{apiId}.create_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#create_key"),
-        ]))
-        .and(&[Conditional {
+        rule: Rule::forbidding(CREATE_KEY).and(&[Conditional {
             name: "recoverable",
             when: "the key is recoverable",
             check: Expression::Any(&[

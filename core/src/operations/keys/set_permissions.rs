@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use super::locate_for;
+use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
@@ -36,9 +37,9 @@ impl Operation for SetPermissions {
                       `create_permission`. An empty list takes all. Setting what is set already changes nothing.",
         example: r#"{"keyId": "<keyId>", "permissions": ["<permissionSlug>"]}"#,
         rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
+            UPDATE_THIS_KEY,
             Expression::All(&[
-                Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]),
+                UPDATE_KEYS_OF_API,
                 Expression::Leg("rbac.*.add_permission_to_key"),
                 Expression::Leg("rbac.*.remove_permission_from_key"),
             ]),

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::links::{Change, change_roles};
 use super::locate_for;
-use crate::authorization::{Expression, Rule};
+use super::rights::UPDATE_KEY;
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::RoleResponse;
@@ -35,11 +36,7 @@ impl Operation for SetRoles {
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. An empty list takes all. Setting what is set already changes nothing.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.update_key"),
-            Expression::Leg("api.{apiId}.update_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-        ])),
+        rule: Rule::forbidding(UPDATE_KEY),
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],

@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::rights::UPDATE_KEY;
 use super::{locate, locate_for, recorded};
 use crate::audit::{Changes, Event, Target};
-use crate::authorization::{Expression, Rule};
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
 use crate::ids::KeyId;
@@ -56,11 +57,7 @@ impl Operation for UpdateCredits {
                       refill; `set` with a number leaves the refill. An unlimited key has nothing to add to or \
                       take from: 400.",
         example: r#"{"keyId": "<keyId>", "operation": "increment", "value": 100}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.update_key"),
-            Expression::Leg("api.{apiId}.update_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-        ])),
+        rule: Rule::forbidding(UPDATE_KEY),
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound],

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use super::create_key::monthly_needs_a_day;
 use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
 use super::recorded::{self, Facts, Parts};
+use super::rights::UPDATE_KEY;
 use super::{locate, locate_for};
 use crate::audit::{Changes, Event, Target};
-use crate::authorization::{Expression, Rule};
+use crate::authorization::Rule;
 use crate::calendar::UnixMs;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::changes::Mutation;
@@ -102,11 +103,7 @@ impl Operation for UpdateKey {
                       the whole list; a limit whose name stays keeps its id and its count. `credits.remaining: null` \
                       makes the key unlimited and removes its refill.",
         example: r#"{"keyId": "<keyId>", "name": "Mobile app, Berlin", "enabled": true, "expires": null}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.update_key"),
-            Expression::Leg("api.{apiId}.update_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#update_key"),
-        ])),
+        rule: Rule::forbidding(UPDATE_KEY),
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::rights::READ_KEY;
 use super::{KeyObject, authorize_on, with_api};
-use crate::authorization::{Expression, OnDenied, Rule};
+use crate::authorization::{OnDenied, Rule};
 use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
@@ -33,12 +34,7 @@ impl Operation for Whoami {
         summary: "Reads which key a text is, without verifying it: nothing is spent or counted.",
         description: "An unknown key, a key of another workspace and a key that the root key may not read answer alike.",
         example: r#"{"key": "<key>"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.read_key"),
-            Expression::Leg("api.{apiId}.read_key"),
-            Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/{keyId}#read_key"),
-        ]))
-        .denied_as(OnDenied::Masked(Code::KeyNotFound)),
+        rule: Rule::forbidding(READ_KEY).denied_as(OnDenied::Masked(Code::KeyNotFound)),
         assistants: Assistants {
             hint: "The key is a secret; prefer keys.getKey when you know its keyId.",
             concise: KeyObject::CONCISE,

@@ -6,12 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::audit::Event;
-use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question};
 use crate::changes::Mutation;
 use crate::error::OrNotFound as _;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
-use crate::operations::keys::{gained, lost, permission_target, permissions_by_slug, role_target};
+use crate::operations::keys::{
+    CREATE_PERMISSION, gained, lost, permission_target, permissions_by_slug, role_target,
+};
 use crate::reply::Reply;
 use crate::store::affected::Of;
 use crate::store::permissions::{self, Permission};
@@ -52,15 +54,7 @@ impl Operation for SetRolePermissions {
             Expression::Leg("rbac.*.add_permission_to_role"),
             Expression::Leg("rbac.*.remove_permission_from_role"),
         ]))
-        .and(&[Conditional {
-            name: "create",
-            when: "a requested permission slug does not exist and must be created",
-            check: Expression::Any(&[
-                Expression::Leg("unkey:v1:{workspaceId}:rbac/permissions/*#create_permission"),
-                Expression::Leg("rbac.*.create_permission"),
-            ]),
-            on_denied: OnDenied::Forbidden,
-        }]),
+        .and(&[CREATE_PERMISSION]),
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::RoleNotFound],
@@ -101,7 +95,7 @@ impl Operation for SetRolePermissions {
         let role = named.role(mutation.connection(), caller).await?;
         let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
         if known.len() < slugs.len() {
-            caller.authorize_also(&Self::ABOUT.rule, "create", &[])?;
+            caller.authorize_also(&Self::ABOUT.rule, CREATE_PERMISSION.name, &[])?;
         }
         let held = permissions_of(mutation.connection(), &role).await?;
         let wanted = permissions_by_slug(&mut mutation, slugs).await?;

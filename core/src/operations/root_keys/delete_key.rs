@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{in_reach, keep_a_way_in};
+use super::power::{DELETE, in_reach, keep_a_way_in};
 use crate::audit::Event;
-use crate::authorization::{Expression, Rule};
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::reply::{Empty, Reply};
@@ -38,10 +38,7 @@ impl Operation for DeleteKey {
                       have none. The last enabled root key without an expiry that has full access answers 412. Deleting \
                       twice answers 404.",
         example: r#"{"keyId": "<rootKeyId>"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
-        ])),
+        rule: Rule::forbidding(DELETE),
         effect: Effect::Destroy,
         ends_root_key: Some("keyId"),
         errors: &[Code::KeyNotFound, Code::ProtectedResource],

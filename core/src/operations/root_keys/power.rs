@@ -1,6 +1,6 @@
 //! Power over root keys: nobody handles more than they hold, and a workspace keeps a key to itself.
 
-use crate::authorization::Grants;
+use crate::authorization::{Expression, Grants};
 use crate::changes::Mutation;
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::RootKeyId;
@@ -8,6 +8,18 @@ use crate::operations::grantable;
 use crate::store::Connection;
 use crate::store::root_keys::{self, RootKey};
 use crate::{Caller, Code, Error};
+
+/// To change a root key.
+pub(super) const WRITE: Expression = Expression::Any(&[
+    Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
+    Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),
+]);
+
+/// To end a root key.
+pub(super) const DELETE: Expression = Expression::Any(&[
+    Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
+    Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
+]);
 
 /// A live root key of the caller's workspace that the caller may change: it covers all that the key holds,
 /// and only an operator handles an operator.

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
-use super::power::{check_outlives, in_reach};
+use super::power::{DELETE, WRITE, check_outlives, in_reach};
 use crate::audit::Event;
-use crate::authorization::{Conditional, Expression, OnDenied, Rule};
+use crate::authorization::{Conditional, OnDenied, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
@@ -55,17 +55,10 @@ impl Operation for RerollKey {
                       repeated while the old key lives: the new key has the expiry from before the first. Once a \
                       reroll has ended a key, rerolling it answers 412 with the id of the key in its place.",
         example: r#"{"keyId": "<rootKeyId>", "expiration": 86400000}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),
-        ]))
-        .and(&[Conditional {
+        rule: Rule::forbidding(WRITE).and(&[Conditional {
             name: "expire",
             when: "expiration is not null",
-            check: Expression::Any(&[
-                Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#delete"),
-                Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#delete"),
-            ]),
+            check: DELETE,
             on_denied: OnDenied::Forbidden,
         }]),
         effect: Effect::Write,

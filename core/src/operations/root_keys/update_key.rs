@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
+use super::power::{WRITE, check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
 use crate::audit::Event;
-use crate::authorization::{Expression, Rule};
+use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::operations::fields::distinct;
@@ -48,10 +48,7 @@ impl Operation for UpdateKey {
                       an expiry may only change keys that expire no later. Only an operator changes an operator. The last \
                       enabled root key without an expiry that has full access can be neither disabled nor narrowed.",
         example: r#"{"keyId": "<rootKeyId>", "name": "gateway, Berlin"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/{keyId}#write"),
-            Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write"),
-        ])),
+        rule: Rule::forbidding(WRITE),
         effect: Effect::Write,
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
         assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
