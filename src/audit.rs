@@ -12,6 +12,7 @@ use keyrack_core::audit::chain::{self, Chain, Expected, Named};
 use keyrack_core::audit::heads;
 use keyrack_core::store::Store;
 
+use crate::exit;
 use crate::instance::{self, told};
 use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
@@ -77,7 +78,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (_, matches) = matches.subcommand().context("`keyrack audit --help` lists what can be done")?;
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     instance::start_log(&settings)?;
     let location = settings.get(&settings::DATABASE_URL)?;
@@ -87,7 +88,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         let of_workspace = expected.entry(kept.workspace_id.clone()).or_default();
         if of_workspace.insert(kept.sequence, kept.hash.clone()).is_some_and(|other| other != kept.hash) {
             eprintln!("error: --expect: two hashes of entry {} of {}", kept.sequence, kept.workspace_id);
-            return Ok(ExitCode::from(crate::USAGE));
+            return Ok(ExitCode::from(exit::USAGE));
         }
     }
     let store = Store::open(&location).await.map_err(told)?;
@@ -118,7 +119,7 @@ async fn verify(
         .collect();
     if let Some(only) = only.filter(|only| !is_known(only) && !expected.contains_key(*only)) {
         eprintln!("error: --workspace: there is no workspace {only}");
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     asked.extend(unknown);
     asked.retain(|workspace| only.is_none_or(|only| *only == workspace.workspace_id));

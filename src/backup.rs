@@ -16,6 +16,7 @@ use keyrack_core::ratelimit::counters::saved;
 use keyrack_core::store::{Location, file, snapshot};
 
 use crate::archive::{DATABASE, EVENTS, Manifest, UNFINISHED, Writer};
+use crate::exit;
 use crate::instance::{self, ROOT_KEY_FILE, told};
 use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
@@ -52,7 +53,7 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     instance::start_log(&settings)?;
     let path = matches.get_one::<PathBuf>(FILE).context("FILE is missing")?;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Arg, ArgMatches, Command};
 use keyrack_core::store::{Location, Store, transfer};
 
+use crate::exit;
 use crate::instance::{self, told};
 use crate::settings::{self, Flags, Settings, add_flags};
 use crate::{audit, stdout};
@@ -41,13 +42,13 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     let to = matches.get_one::<String>(TO).context("--to is missing")?;
     let (from, to) = match (settings.get(&settings::DATABASE_URL)?, Location::parse(to)) {
         (from, Ok(to)) if from != to => (from, to),
-        (_, Ok(_)) => return Ok(crate::misused(&anyhow::anyhow!("--to: that is the database to copy"))),
-        (_, Err(reason)) => return Ok(crate::misused(&anyhow::anyhow!("--to: {reason}"))),
+        (_, Ok(_)) => return Ok(exit::misused(&anyhow::anyhow!("--to: that is the database to copy"))),
+        (_, Err(reason)) => return Ok(exit::misused(&anyhow::anyhow!("--to: {reason}"))),
     };
     instance::start_log(&settings)?;
     instance::need_database(&from)?;

@@ -13,6 +13,7 @@ mod copy;
 mod counters;
 mod doctor;
 mod events;
+mod exit;
 mod files;
 mod importing;
 mod instance;
@@ -36,9 +37,6 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 
 use crate::settings::{Flags, Settings};
-
-/// A misuse of the command line, or settings that make no sense.
-const USAGE: u8 = 2;
 
 fn command() -> Command {
     Command::new("keyrack")
@@ -80,7 +78,7 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::from(error)),
+        Err(error) => return exit::failed(&anyhow::Error::from(error)),
     };
     let code = runtime.block_on(dispatch(&matches));
     // Waiting for the runtime would be waiting for a thread that reads standard input.
@@ -89,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 async fn dispatch(matches: &ArgMatches) -> ExitCode {
-    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(exit::USAGE) };
     let outcome = match name {
         "api" => return api::run(matches).await,
         "audit" => audit::run(matches).await,
@@ -101,15 +99,21 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         "migration" => migration::run(matches).await,
         "doctor" => return doctor::run(matches).await,
         _ => match Settings::read(matches) {
-            Err(error) => return misused(&error),
-            Ok(settings) => match name {
-                "serve" => serve::run(&settings).await.map(|()| ExitCode::SUCCESS),
-                "mcp" => mcp::run(&settings).await,
-                _ => mcp_config::run(&settings, matches).map(|()| ExitCode::SUCCESS),
-            },
+            Ok(settings) => with_settings(name, &settings, matches).await,
+            Err(error) => return exit::misused(&error),
         },
     };
-    outcome.unwrap_or_else(|error| failed(&error))
+    outcome.unwrap_or_else(|error| exit::failed(&error))
+}
+
+/// The commands that all settings are for.
+async fn with_settings(name: &str, settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match name {
+        "serve" => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
+        "mcp" => mcp::run(settings).await,
+        "mcp-config" => mcp_config::run(settings, matches).map(|()| ExitCode::SUCCESS),
+        unknown => anyhow::bail!("{unknown} is a command that nothing runs"),
+    }
 }
 
 /// Shows help, the version, or what is wrong with the command line.
@@ -119,22 +123,8 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         // Arguments are quoted in it, as they came.
         Cow::Owned(text) if error.use_stderr() => {
             eprint!("{text}");
-            ExitCode::from(USAGE)
+            ExitCode::from(exit::USAGE)
         }
         _ => error.exit(),
     }
-}
-
-fn misused(error: &anyhow::Error) -> ExitCode {
-    complain(error);
-    ExitCode::from(USAGE)
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    complain(error);
-    ExitCode::FAILURE
-}
-
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", printable::lines(&format!("{error:#}")));
 }

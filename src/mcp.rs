@@ -14,6 +14,7 @@ use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
 use keyrack_mcp_server::{Catalogue, is_visible};
 use tokio_util::sync::CancellationToken;
 
+use crate::exit;
 use crate::instance;
 use crate::printable;
 use crate::settings::{self, Settings};
@@ -29,7 +30,7 @@ const NO_ROOT_KEY: u8 = 2;
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(refusal) = settings.named_server().map(elsewhere) {
         eprintln!("error: {}", printable::line(&refusal));
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let instance = instance::open(settings).await?;

@@ -13,6 +13,7 @@ use keyrack_core::Keyrack;
 use keyrack_core::keys::imported::Algorithm;
 use keyrack_core::setup;
 
+use crate::exit;
 use crate::instance::{self, told};
 use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
@@ -56,7 +57,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     instance::start_log(&settings)?;
     instance::need_database(&settings.get(&settings::DATABASE_URL)?)?;
@@ -78,7 +79,7 @@ async fn create(keyrack: &Keyrack, matches: &ArgMatches) -> anyhow::Result<ExitC
     };
     if keyrack.resident().workspace(&workspace_id).is_none() {
         eprintln!("error: --workspace: there is no workspace {workspace_id}");
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let id = setup::create_key_migration(keyrack, &workspace_id, algorithm).await.map_err(told)?;
     stdout::print(&id)?;

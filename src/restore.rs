@@ -19,6 +19,7 @@ use keyrack_core::store::{Location, Store, file, snapshot};
 
 use crate::archive::{self, DATABASE, EVENTS, Manifest};
 use crate::audit;
+use crate::exit;
 use crate::instance::{self, ROOT_KEY_FILE, told};
 use crate::settings::{self, Flags, Settings, add_flags};
 use crate::stdout;
@@ -58,7 +59,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     instance::start_log(&settings)?;
     let path = matches.get_one::<PathBuf>(FILE).context("FILE is missing")?;
@@ -104,7 +105,7 @@ async fn restore(
     tell(&manifest, location)?;
     if !yes && !is_confirmed()? {
         eprintln!("error: nothing was changed; answer yes, or use --yes where there is no terminal, to restore");
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let ending = format!(".before-restore-{}", Clock::system().now().get());
     put_files(staged, folder, &ending)?;

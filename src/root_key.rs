@@ -12,6 +12,7 @@ use keyrack_core::operations::grantable;
 use keyrack_core::root_keys::NewRootKey;
 use keyrack_core::setup;
 
+use crate::exit;
 use crate::instance::{self, told};
 use crate::settings::{Flags, Settings, add_flags};
 use crate::stdout;
@@ -54,7 +55,7 @@ pub(crate) async fn run(matches: &clap::ArgMatches) -> anyhow::Result<ExitCode> 
     let args = CreateArgs::from_arg_matches(matches)?;
     let settings = match Settings::read(matches) {
         Ok(settings) => settings,
-        Err(error) => return Ok(crate::misused(&error)),
+        Err(error) => return Ok(exit::misused(&error)),
     };
     instance::start_log(&settings)?;
     let instance = instance::open(&settings).await?;
@@ -75,12 +76,12 @@ pub(crate) async fn create(keyrack: &Keyrack, args: CreateArgs) -> anyhow::Resul
     };
     if keyrack.resident().workspace(&workspace_id).is_none() {
         eprintln!("error: --workspace: there is no workspace {workspace_id}");
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let faults = faults(&workspace_id, &args.permissions);
     if !faults.is_empty() {
         eprintln!("error: {}", faults.join("\n"));
-        return Ok(ExitCode::from(crate::USAGE));
+        return Ok(ExitCode::from(exit::USAGE));
     }
     let operator = args.permissions.is_empty();
     let permissions = if operator { vec!["*".to_owned()] } else { args.permissions };

@@ -10,6 +10,7 @@ use crate::analytics::Analytics;
 use crate::analytics::writing::KeyUses;
 use crate::audit::filing;
 use crate::audit::heads::{self, Heads};
+use crate::budget::Budget;
 use crate::changes::forgetting::Forgetting;
 use crate::clock::Clock;
 use crate::credits::Credits;
@@ -45,6 +46,9 @@ pub struct Options {
     pub stale_after: Option<Duration>,
 }
 
+/// Questions to the store per second about root keys that memory does not know.
+const NEWCOMERS_PER_SECOND: u16 = 20;
+
 #[derive(Debug)]
 struct Parts {
     state: Arc<State>,
@@ -54,6 +58,7 @@ struct Parts {
     analytics: Arc<Analytics>,
     vault: Option<Vault>,
     refusals: Refusals,
+    newcomers: Budget,
     bodies: LargeBodies,
     scheduler: Scheduler,
 }
@@ -93,6 +98,7 @@ impl Keyrack {
             analytics: Arc::new(analytics),
             vault,
             refusals: Refusals::default(),
+            newcomers: Budget::per_second(NEWCOMERS_PER_SECOND),
             bodies: LargeBodies::default(),
         })))
     }

@@ -51,6 +51,7 @@ pub mod audit;
 mod authentication;
 pub mod authorization;
 pub mod bounds;
+mod budget;
 pub mod calendar;
 pub mod caller;
 pub mod catalogue;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Keyrack, Parts};
 use crate::analytics::Analytics;
 use crate::analytics::recorder::Recorder;
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::health::{Health, Reason};
@@ -85,6 +86,11 @@ impl Keyrack {
     /// Where the plaintexts of recoverable keys are, if the server has a master key.
     pub fn vault(&self) -> Option<&Vault> {
         self.0.vault.as_ref()
+    }
+
+    /// How often the store is asked about root keys that memory does not know.
+    pub(crate) fn newcomers(&self) -> &Budget {
+        &self.0.newcomers
     }
 
     /// Where refusals are told.

@@ -6,7 +6,7 @@
 //!
 //! [`client_address`] reads `X-Forwarded-For` from the right and only as far as the addresses
 //! are those of trusted proxies: everything further left is what the client chose to write.
-//! Source: ruling R17, VK-IP1 to VK-IP3 of the keys behaviour, HT40 of the platform behaviour.
+//! A list that cannot be read allows nothing.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -3,7 +3,7 @@
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// The statuses whose error body carries `errors` (HT27).
+/// The statuses whose error body carries `errors`.
 const STATUSES_WITH_FAULTS: [u16; 4] = [400, 408, 413, 499];
 
 /// An answer of the server: status, headers and the parsed JSON body.

@@ -1,4 +1,4 @@
-//! `keys.migrateKeys` and the first verification of imported keys (MG1 to MG21).
+//! `keys.migrateKeys` and the first verification of imported keys.
 
 use keyrack_test_harness::{ROOT_KEY, Server, sha256_base64, sha256_hex};
 use serde_json::{Value, json};

@@ -109,5 +109,5 @@ async fn a_new_namespace_needs_the_permission_to_create_it_and_a_refusal_creates
     let answer = limit(&only_create, json!({"namespace": "made"})).await;
     answer.expect_error(403, "unkey/authorization/insufficient_permissions");
     let overview = server.call("workspace.getOverview", json!({})).await.expect(200);
-    assert_eq!(overview.data()["counts"]["namespaces"], 2, "the namespace stays created (RL32)");
+    assert_eq!(overview.data()["counts"]["namespaces"], 2, "the namespace stays created");
 }

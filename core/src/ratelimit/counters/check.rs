@@ -10,7 +10,7 @@ pub(super) const DURATION_BITS: u32 = 40;
 pub(super) const LONGEST_MS: i64 = (1 << DURATION_BITS) - 1;
 
 /// What one count belongs to. The limit is not part of it: checks with different limits and
-/// equal durations share their count (RL2).
+/// equal durations share their count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CellKey<'a> {
     /// Id of the workspace.
