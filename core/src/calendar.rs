@@ -28,7 +28,7 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub struct UnixMs(i64);
 
 impl UnixMs {
-    /// Far enough in the future for whatever is to end on its own: 2100-01-01.
+    /// The latest expiry that a request may ask for, 2100-01-01, in Unix ms: a number, because schemas take one.
     pub const LATEST_EXPIRY: i64 = 4_102_444_800_000;
 
     /// A time by its number of ms.

@@ -176,8 +176,14 @@ pub async fn question<O: Operation>(
     request: Value,
 ) -> Result<Option<Question>, Error> {
     let request = request_schema::<O>().read(request)?;
-    caller.refuse_if_hopeless(const { &O::ABOUT.rule })?;
-    O::question(keyrack, caller, &request).await
+    let work = async {
+        caller.refuse_if_hopeless(const { &O::ABOUT.rule })?;
+        O::question(keyrack, caller, &request).await
+    };
+    let asked = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    let asked =
+        asked.unwrap_or_else(|_| Err(Error::unexpected(format!("{}: the question panicked", O::ABOUT.name))));
+    asked.inspect_err(|error| note::<O>(keyrack, caller, error))
 }
 
 /// Checks and reads an HTTP body.
@@ -196,7 +202,13 @@ fn tell_of<O: Operation>(keyrack: &Keyrack, caller: &Caller, error: &Error) {
     keyrack.refusals().tell_of(keyrack.clock().now(), O::ABOUT.name, caller, error);
 }
 
-/// The same for a request that was read already; its schema is not asked.
+/// Notes that an operation failed: for readiness when that was the store's doing, for the log when it is a refusal.
+fn note<O: Operation>(keyrack: &Keyrack, caller: &Caller, error: &Error) {
+    keyrack.store().note_failure(error);
+    tell_of::<O>(keyrack, caller, error);
+}
+
+/// Runs an operation whose request was read already; its schema is not asked.
 ///
 /// # Errors
 /// What the handler says.
@@ -214,10 +226,7 @@ pub async fn run_read<O: Operation>(
             Ok(()) => O::handle(&keyrack, &caller, request).await,
             Err(refusal) => Err(refusal),
         };
-        reply.inspect_err(|error| {
-            keyrack.store().note_failure(error);
-            tell_of::<O>(&keyrack, &caller, error);
-        })
+        reply.inspect_err(|error| note::<O>(&keyrack, &caller, error))
     };
     let work = work.instrument(span);
     let outcome = match O::ABOUT.effect {

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 /// The Bitcoin alphabet: no `0`, `O`, `I` and `l`.
 pub(crate) const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const TIME_CHARACTERS: usize = 7;
-/// 2026-01-01 UTC.
+/// 2026-01-01 UTC, in Unix ms.
 const TIME_BEGINS: i64 = 1_767_225_600_000;
 const RANDOM_CHARACTERS: usize = 11;
 const REQUEST_CHARACTERS: usize = 16;

@@ -76,7 +76,7 @@ pub(crate) async fn insert_root_key(
     // A bootstrap key is its owner's text: nothing of it is worth showing.
     let shown = |part: &str| if bootstrap { String::new() } else { part.to_owned() };
     let key = RootKey {
-        id: ids::generate(Kind::Key),
+        id: ids::generate(Kind::RootKey),
         workspace_id: mutation.workspace_id().to_owned(),
         hash: hash.to_base64(),
         start: shown(secret::root_key_start(secret.expose())),

@@ -185,7 +185,7 @@ pub struct About {
     pub has_data: bool,
     /// What the answer is a page of, if it is one.
     pub list: Option<List>,
-    /// Whether [`Operation::attempt`] is worth trying.
+    /// Whether [`super::Operation::attempt`] is worth trying.
     pub is_hot: bool,
     /// What assistants are shown of it.
     pub assistants: Assistants,

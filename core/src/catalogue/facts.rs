@@ -89,7 +89,7 @@ fn what_is_on_one_api_says_what_names_it() {
 }
 
 #[test]
-fn toolsets_that_nobody_asked_for_change_no_permissions_and_administer_nothing() {
+fn toolsets_that_nobody_asked_for_have_no_operation_that_is_for_permissions_or_administration() {
     let named = |toolset: Toolset| declared().into_iter().filter(move |one| one.about.toolset() == toolset);
     for toolset in Toolset::ALL {
         assert!(named(toolset).count() > 0, "{} has no tool", toolset.name());

@@ -1,7 +1,8 @@
 //! What a person is asked before a request is acted on that destroys, cuts off or widens.
 //!
 //! A question is made of what is stored when it is asked, never of what the caller says about it. Names in it were
-//! written by anybody: faces show them as data.
+//! written by anybody: faces show them as data. Whoever may do something is shown what it would be done to, its name and
+//! its use, also without the permission to read it: nobody can agree to what they do not see.
 
 use crate::calendar::UnixMs;
 use crate::caller::Authorized;
@@ -60,21 +61,17 @@ impl Question {
         self.fact(name, time.map(Fact::Time))
     }
 
-    /// With how many there are.
+    /// With how many there are; above [`MOST_COUNTED`] it says no more than that.
     pub(crate) fn count(self, name: &'static str, count: i64) -> Self {
         let fact = if count > MOST_COUNTED { Fact::MoreThan(MOST_COUNTED) } else { Fact::Count(count) };
         self.fact(name, Some(fact))
     }
 
-    /// With how many there are, which is known.
-    pub(crate) fn exactly(self, name: &'static str, count: i64) -> Self {
-        self.fact(name, Some(Fact::Count(count)))
-    }
-
     /// With the keys that will notice, and when one of them was used last, if all were looked at.
     pub(crate) fn affecting(self, affected: Affected) -> Self {
-        let last_use = affected.last_used_at.filter(|_| affected.keys <= MOST_COUNTED);
-        self.count("keys", affected.keys).time_if_any("last use", last_use)
+        let counted = if affected.are_all { Fact::Count(affected.keys) } else { Fact::MoreThan(affected.keys) };
+        self.fact("keys", Some(counted))
+            .time_if_any("last use", affected.last_used_at.filter(|_| affected.are_all))
     }
 
     fn fact(mut self, name: &'static str, fact: Option<Fact>) -> Self {

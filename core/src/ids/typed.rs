@@ -1,4 +1,5 @@
-//! Ids as types, so that that of a key is not taken for that of an API.
+//! Ids as types: the signature of a function says of what thing it takes the id. The store keeps them as texts, and
+//! whoever makes one of a text says of what it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,8 +16,8 @@ const PATTERN: &str = "^[a-zA-Z0-9_]+$";
 const LEAST: usize = 3;
 const MOST: usize = 255;
 
-/// The id of a thing of this [`Kind`], as people send it and as they are answered it. On the way in it is opaque: it may
-/// be of anything, or of nothing.
+/// The id of a thing of this [`Kind`], in requests and in answers. In a request it is what the caller says it is: only
+/// the store knows whether there is such a thing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id<const KIND: u8>(String);

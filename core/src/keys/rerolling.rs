@@ -7,6 +7,7 @@
 use crate::calendar::UnixMs;
 use crate::changes::Mutation;
 use crate::error::{Code, Error};
+use crate::store::Connection;
 use crate::store::rerolls::{self, Reroll, Rerolled};
 
 /// The longest grace period, in ms: a year.
@@ -27,12 +28,12 @@ impl<'a> Rerolling<'a> {
     /// # Errors
     /// 412 when a reroll has ended it.
     pub(crate) async fn begin(
-        mutation: &mut Mutation,
+        connection: &mut Connection,
         key: Rerolled<'a>,
         expires_at: Option<UnixMs>,
+        now: UnixMs,
     ) -> Result<Self, Error> {
-        let now = mutation.now();
-        let earlier = rerolls::find(mutation.connection(), key).await?;
+        let earlier = rerolls::find(connection, key).await?;
         match earlier {
             Some(Reroll { successor_id, .. }) if expires_at.is_some_and(|end| now > end) => Err(Error::new(
                 Code::PreconditionFailed,

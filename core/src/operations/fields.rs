@@ -321,8 +321,8 @@ pub(super) fn distinct(texts: Vec<String>) -> Vec<String> {
     texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
 }
 
-/// The first characters of ids that only consist of letters, digits and underscores.
-pub(super) const ID_PATTERN: &str = "^[a-zA-Z0-9_]+$";
+/// Characters of the prefixes of keys.
+pub(super) const PREFIX_PATTERN: &str = "^[a-zA-Z0-9_]+$";
 /// Characters of permission slugs.
 pub(super) const SLUG_PATTERN: &str = r"^[a-zA-Z0-9_:\-\.\*]+$";
 

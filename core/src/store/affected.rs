@@ -6,7 +6,7 @@ use super::Connection;
 use crate::calendar::UnixMs;
 use crate::error::Error;
 
-/// More than these are not counted on.
+/// No more are looked at.
 pub const MOST_COUNTED: i64 = 1000;
 
 /// What keys belong to, or hold themselves.
@@ -25,30 +25,38 @@ pub enum Of<'a> {
 /// Keys that would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Affected {
-    /// How many; one more than [`MOST_COUNTED`] for any number above.
+    /// How many were found.
     pub keys: i64,
-    /// When one of those that were counted was used last.
+    /// Whether these are all there are.
+    pub are_all: bool,
+    /// When one of them was used last.
     pub last_used_at: Option<UnixMs>,
 }
 
-/// Counts live keys.
+/// Counts live keys among the first that there are.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn keys(connection: &mut Connection, of: Of<'_>) -> Result<Affected, Error> {
     let (from, id) = match of {
-        Of::Api(id) => ("keys k WHERE k.api_id = $1", id),
-        Of::Identity(id) => ("keys k WHERE k.identity_id = $1", id),
-        Of::Permission(id) => ("key_permissions l JOIN keys k ON k.id = l.key_id WHERE l.permission_id = $1", id),
-        Of::Role(id) => ("key_roles l JOIN keys k ON k.id = l.key_id WHERE l.role_id = $1", id),
+        Of::Api(id) => ("SELECT id FROM keys WHERE api_id = $1", id),
+        Of::Identity(id) => ("SELECT id FROM keys WHERE identity_id = $1", id),
+        Of::Permission(id) => ("SELECT key_id AS id FROM key_permissions WHERE permission_id = $1", id),
+        Of::Role(id) => ("SELECT key_id AS id FROM key_roles WHERE role_id = $1", id),
     };
+    // Deleted keys are looked at as well: that many and no more.
     let text = format!(
-        "SELECT COUNT(*) AS total, MAX(last_used_at) AS last_used_at FROM \
-         (SELECT k.last_used_at FROM {from} AND k.deleted_at IS NULL LIMIT $2) counted"
+        "SELECT COUNT(*) AS looked_at, COUNT(k.id) AS total, MAX(k.last_used_at) AS last_used_at \
+         FROM ({from} LIMIT $2) looked LEFT JOIN keys k ON k.id = looked.id AND k.deleted_at IS NULL"
     );
     let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_owned()).bind(MOST_COUNTED + 1);
     let row = query.fetch_one(connection).await?;
-    Ok(Affected { keys: row.try_get("total")?, last_used_at: row.try_get("last_used_at")? })
+    let (looked_at, total): (i64, i64) = (row.try_get("looked_at")?, row.try_get("total")?);
+    Ok(Affected {
+        keys: total.min(MOST_COUNTED),
+        are_all: looked_at <= MOST_COUNTED,
+        last_used_at: row.try_get("last_used_at")?,
+    })
 }
 
 /// Counts the roles that give a permission, by its id: one more than [`MOST_COUNTED`] for any number above.

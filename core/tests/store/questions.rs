@@ -5,8 +5,10 @@ use std::pin::Pin;
 
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue::{self, Effect, Fact, Operation, Question, Visitor};
+use keyrack_core::keys::imported::Algorithm;
+use keyrack_core::operations::workspace::{CreateWorkspace, GetOverview, UpdateWorkspace};
 use keyrack_core::operations::{apis, identities, keys, permissions, ratelimit, root_keys};
-use keyrack_core::{Caller, Code, Error, Keyrack, operations};
+use keyrack_core::{Caller, Code, Error, Keyrack, operations, setup};
 use serde_json::{Value, json};
 
 use crate::{Database, Instance, on_both_engines};
@@ -15,6 +17,7 @@ on_both_engines!(
     whatever_destroys_is_asked_about_with_what_is_stored,
     what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not,
     who_would_be_refused_is_not_asked,
+    a_question_refuses_what_the_operation_refuses,
     no_more_keys_are_counted_than_people_want_to_know_of,
 );
 
@@ -28,6 +31,11 @@ async fn asked<O: Operation>(instance: &Instance, request: Value) -> Option<Ques
 
 fn text(data: &Value, member: &str) -> String {
     data[member].as_str().unwrap_or_else(|| panic!("no {member} in {data}")).to_owned()
+}
+
+async fn new_migration(instance: &Instance) -> String {
+    let made = setup::create_key_migration(&instance.keyrack, &instance.workspace_id, Algorithm::Sha256).await;
+    made.unwrap()
 }
 
 /// A workspace with one thing of each kind.
@@ -146,9 +154,10 @@ async fn what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not(database:
     let of_role = |slugs: Value| json!({ "role": "reader", "permissions": slugs });
     assert!(asked::<permissions::SetRolePermissions>(&instance, of_role(json!([]))).await.is_some());
     assert!(asked::<permissions::SetRolePermissions>(&instance, of_role(json!(["x.y"]))).await.is_none());
+    let migration = new_migration(&instance).await;
     let import = |count: usize| {
         let keys: Vec<Value> = (0..count).map(|at| json!({ "hash": format!("{at:064x}") })).collect();
-        json!({ "apiId": api, "migrationId": "mig_unknown", "keys": keys })
+        json!({ "apiId": api, "migrationId": migration, "keys": keys })
     };
     assert!(asked::<keys::MigrateKeys>(&instance, import(101)).await.is_some());
     assert!(asked::<keys::MigrateKeys>(&instance, import(100)).await.is_none());
@@ -157,9 +166,21 @@ async fn what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not(database:
     let question = asked::<root_keys::UpdateKey>(&instance, root("permissions", wider)).await.unwrap();
     assert!(question.facts.contains(&("gains", Fact::Text("api.*.create_key".to_owned()))), "{question:?}");
     assert!(asked::<root_keys::UpdateKey>(&instance, root("enabled", json!(false))).await.is_some());
-    for less in [root("permissions", json!([])), root("name", json!("renamed")), root("enabled", json!(true))] {
+    assert!(asked::<root_keys::UpdateKey>(&instance, root("permissions", json!([]))).await.is_some());
+    // One that is covered by what it holds already is nothing new.
+    let narrower = root("permissions", json!([format!("api.{api}.read_api")]));
+    for less in [narrower, root("name", json!("renamed")), root("enabled", json!(true))] {
         assert!(asked::<root_keys::UpdateKey>(&instance, less).await.is_none());
     }
+    let update = |member: &str, value: Value| json!({ "keyId": key, member: value });
+    for cut in [("enabled", json!(false)), ("permissions", json!([])), ("roles", json!([]))] {
+        assert!(asked::<keys::UpdateKey>(&instance, update(cut.0, cut.1)).await.is_some(), "{}", cut.0);
+    }
+    assert!(asked::<keys::UpdateKey>(&instance, update("name", Value::Null)).await.is_none());
+    let other = instance.run::<CreateWorkspace>(json!({ "name": "staging" })).await.unwrap();
+    let workspace = |enabled: bool| json!({ "workspaceId": other["workspaceId"], "enabled": enabled });
+    assert!(asked::<UpdateWorkspace>(&instance, workspace(false)).await.is_some());
+    assert!(asked::<UpdateWorkspace>(&instance, workspace(true)).await.is_none());
     assert!(asked::<root_keys::RerollKey>(&instance, root("expiration", json!(0))).await.is_some());
     assert!(asked::<root_keys::RerollKey>(&instance, root("expiration", Value::Null)).await.is_none());
     assert!(asked::<keys::GetKey>(&instance, json!({ "keyId": key })).await.is_none());
@@ -188,6 +209,52 @@ async fn who_would_be_refused_is_not_asked(database: Database) {
     assert_eq!(refusal.code(), Code::ProtectedResource);
     let wrong = catalogue::question::<apis::DeleteApi>(&instance.keyrack, &full, json!({ "apiId": 7 })).await;
     assert_eq!(wrong.unwrap_err().code(), Code::InvalidInput);
+}
+
+/// What is refused, the code being that of the operation.
+async fn refused<O: Operation>(instance: &Instance, key: &str, request: Value) -> Code {
+    let asked = catalogue::question::<O>(&instance.keyrack, &caller(instance, key), request.clone()).await;
+    let done = catalogue::run::<O>(&instance.keyrack, caller(instance, key), request).await;
+    let codes = (asked.err().map(|error| error.code()), done.err().map(|error| error.code()));
+    assert_eq!(codes.0, codes.1, "{}", O::ABOUT.name);
+    codes.0.unwrap_or_else(|| panic!("{} is not refused", O::ABOUT.name))
+}
+
+async fn a_question_refuses_what_the_operation_refuses(database: Database) {
+    let instance = database.set_up().await;
+    let things = Things::made(&instance).await;
+    let full = instance.root_key.clone();
+    let own = instance.run::<GetOverview>(json!({})).await.unwrap();
+    let own_key = text(&own["rootKey"], "keyId");
+    // The last way into the workspace stays.
+    let last = json!({ "keyId": own_key });
+    assert_eq!(refused::<root_keys::DeleteKey>(&instance, &full, last).await, Code::ProtectedResource);
+    let last = json!({ "keyId": own_key, "permissions": ["api.*.read_api"] });
+    assert_eq!(refused::<root_keys::UpdateKey>(&instance, &full, last).await, Code::ProtectedResource);
+    let out = json!({ "workspaceId": instance.workspace_id, "enabled": false });
+    assert_eq!(refused::<UpdateWorkspace>(&instance, &full, out).await, Code::ProtectedResource);
+    // One that expires handles none that outlives it.
+    let soon = instance.keyrack.clock().now().plus(60_000).get();
+    let short = json!({ "permissions": ["*"], "expires": soon });
+    let short = text(&instance.run::<root_keys::CreateKey>(short).await.unwrap(), "key");
+    let request = json!({ "keyId": things.root_key, "enabled": false });
+    assert_eq!(refused::<root_keys::UpdateKey>(&instance, &short, request).await, Code::InsufficientPermissions);
+    let request = json!({ "keyId": things.root_key, "expiration": null });
+    assert_eq!(refused::<root_keys::RerollKey>(&instance, &short, request).await, Code::InsufficientPermissions);
+    // What a reroll has ended is not rerolled again.
+    let reroll = json!({ "keyId": things.key, "expiration": 0 });
+    instance.run::<keys::RerollKey>(reroll.clone()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(refused::<keys::RerollKey>(&instance, &full, reroll).await, Code::PreconditionFailed);
+    let keys: Vec<Value> = (0..101).map(|at| json!({ "hash": format!("{at:064x}") })).collect();
+    let unknown = json!({ "apiId": things.api, "migrationId": "mig_unknown", "keys": keys });
+    assert_eq!(refused::<keys::MigrateKeys>(&instance, &full, unknown).await, Code::MigrationNotFound);
+    for (role, code) in [("reader", None), ("nobody", Some(Code::RoleNotFound))] {
+        let request = json!({ "role": role, "permissions": [] });
+        let caller = caller(&instance, &full);
+        let asked = catalogue::question::<permissions::SetRolePermissions>(&instance.keyrack, &caller, request);
+        assert_eq!(asked.await.err().map(|error| error.code()), code);
+    }
 }
 
 async fn no_more_keys_are_counted_than_people_want_to_know_of(database: Database) {

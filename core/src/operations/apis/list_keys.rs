@@ -24,6 +24,7 @@ pub struct ListKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The API.
+    // Clients of the contract may send any text of that length here: what is no id is not found.
     #[schemars(with = "String", length(min = 1, max = 255))]
     api_id: ApiId,
     /// Keys per page.

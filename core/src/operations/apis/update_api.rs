@@ -8,7 +8,7 @@ use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
-use crate::operations::fields::ID_PATTERN;
+use crate::operations::fields::PREFIX_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::schema::ADDRESS_OR_NETWORK;
 use crate::store::apis::{self, Api};
@@ -40,7 +40,7 @@ pub struct Request {
     store_encrypted_keys: Option<bool>,
     /// Prefix of keys whose creation names none; null: none.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 16), regex(pattern = ID_PATTERN))]
+    #[schemars(length(min = 1, max = 16), regex(pattern = PREFIX_PATTERN))]
     default_prefix: Patch<String>,
     /// Random bytes of keys whose creation names no number; null: 16.
     #[serde(default)]

@@ -11,7 +11,7 @@ use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
 use crate::ids::{self, ApiId, KeyId, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
-use crate::operations::fields::{self, ID_PATTERN, Interval, KeyCredits, RatelimitRequest, SLUG_PATTERN, yes};
+use crate::operations::fields::{self, Interval, KeyCredits, PREFIX_PATTERN, RatelimitRequest, SLUG_PATTERN, yes};
 use crate::reply::Reply;
 use crate::schema::together;
 use crate::store::apis::Api;
@@ -30,7 +30,7 @@ pub struct Request {
     /// The API it is issued for.
     api_id: ApiId,
     /// Goes before the random part, as in `prefix_…`; default: the API's.
-    #[schemars(length(min = 1, max = 16), regex(pattern = ID_PATTERN))]
+    #[schemars(length(min = 1, max = 16), regex(pattern = PREFIX_PATTERN))]
     prefix: Option<String>,
     /// For people.
     #[schemars(length(min = 1, max = 255))]

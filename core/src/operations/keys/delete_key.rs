@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{locate, locate_for, recorded};
+use super::{about, locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
@@ -64,13 +64,7 @@ impl Operation for DeleteKey {
         } else {
             "Deletes the key. It is refused at once, and nothing can bring it back."
         };
-        let question = authorized
-            .asking(what)
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text("API", &*api.stored.name)
-            .time_if_any("last use", key.last_used_at);
+        let question = about(authorized.asking(what), &key, &api);
         Ok(Some(question))
     }
 

@@ -38,7 +38,7 @@ const TRIES: usize = 3;
 const MOST_FAULTS: usize = 50;
 
 /// A person is asked about more keys than these.
-const MOST_UNASKED: i64 = 100;
+const MOST_UNASKED: usize = 100;
 
 /// Imports keys by their hashes.
 #[derive(Debug)]
@@ -49,9 +49,11 @@ pub struct MigrateKeys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// From `keyrack migration create`.
+    // Clients of the contract may send any text of that length here: what is no id is not found.
     #[schemars(with = "String", length(min = 3, max = 255))]
     migration_id: MigrationId,
     /// The API that they belong to from now on.
+    // Clients of the contract may send any text of that length here: what is no id is not found.
     #[schemars(with = "String", length(min = 3, max = 255))]
     api_id: ApiId,
     /// The keys.
@@ -60,7 +62,7 @@ pub struct Request {
 }
 
 /// A key to import.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema, Clone)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ImportedKey {
     /// Made as the migration's algorithm says.
@@ -127,7 +129,7 @@ pub struct Failure {
     pub reason: String,
     /// The key of this workspace that has the hash already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_id: Option<String>,
+    pub key_id: Option<KeyId>,
 }
 
 impl Operation for MigrateKeys {
@@ -170,10 +172,12 @@ impl Operation for MigrateKeys {
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let api = api_of_caller(keyrack, caller, &request.api_id).await?;
-        let count = i64::try_from(request.keys.len()).unwrap_or(i64::MAX);
+        let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
+        read(request.keys.clone(), algorithm, &request.migration_id)?;
+        let count = request.keys.len();
         let question = authorized.asking("Adds many keys of another system to the API.");
-        let question = question.text("API", &*api.stored.name).text("id", &*api.stored.id).exactly("keys", count);
-        Ok((count > MOST_UNASKED).then_some(question))
+        let question = question.text("API", &*api.stored.name).text("id", &*api.stored.id);
+        Ok((count > MOST_UNASKED).then(|| question.text("keys", count.to_string())))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
@@ -362,7 +366,12 @@ impl Import<'_> {
             portion.into_iter().partition(|key| holders.contains_key(&key.new.hash));
         for key in known {
             let (reason, key_id) = self.reason(holders.get(&key.new.hash));
-            self.response.failures.push(Failure { index: key.index, hash: key.sent, reason, key_id });
+            self.response.failures.push(Failure {
+                index: key.index,
+                hash: key.sent,
+                reason,
+                key_id: key_id.map(KeyId::from),
+            });
         }
         fresh
     }

@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 use crate::audit::Event;
 use crate::caller::Authorized;
-use crate::catalogue::Operation;
+use crate::catalogue::{Operation, Question};
 use crate::error::OrNotFound as _;
 use crate::ids::{ApiId, KeyId};
 use crate::resident::Api;
@@ -171,4 +171,14 @@ pub(super) async fn reveal(keyrack: &Keyrack, caller: &Caller, objects: &mut [Ke
         object.reveal(secret);
     }
     mutation.commit().await
+}
+
+/// A question about a key, with what tells it from others.
+fn about(question: Question, key: &Key, api: &Api) -> Question {
+    question
+        .text_if_any("name", key.name.as_deref())
+        .text("start", &*key.start)
+        .text("id", &*key.id)
+        .text("API", &*api.stored.name)
+        .time_if_any("last use", key.last_used_at)
 }

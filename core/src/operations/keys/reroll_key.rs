@@ -5,16 +5,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rights::CREATE_KEY;
-use super::{locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
+use super::{about, locate, locate_for, recorded, scope_of, stores_plaintexts, vault};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::{MINUTE_MS, UnixMs};
+use crate::caller::Authorized;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::changes::Mutation;
 use crate::ids::{self, KeyId, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
-use crate::operations::fields::{self};
+use crate::operations::fields;
 use crate::reply::Reply;
 use crate::store::apis::Api;
 use crate::store::credits::{self, Credits};
@@ -24,7 +25,7 @@ use crate::store::ratelimits::{self, Owner};
 use crate::store::rerolls::Rerolled;
 use crate::store::subject::Subject;
 use crate::value::Nullable;
-use crate::{Caller, Code, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack, resident};
 
 /// Issues a key in place of another.
 #[derive(Debug)]
@@ -90,35 +91,25 @@ impl Operation for RerollKey {
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let is_over = key.expires_at.is_some_and(|end| end < keyrack.clock().now());
-        if request.expiration.0.is_none() || !key.enabled || is_over {
-            return Ok(None);
-        }
-        let question = authorized
-            .asking("Replaces the key. The old one is refused at the end of its grace period.")
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text("API", &*api.stored.name)
-            .time_if_any("last use", key.last_used_at)
-            .text("grace period", format!("{} ms", request.expiration.0.unwrap_or_default()));
-        Ok(Some(question))
+        check_recoverable(keyrack, caller, &key, &api).await?;
+        let now = keyrack.clock().now();
+        let mut connection = keyrack.store().read().await?;
+        Rerolling::begin(&mut connection, Rerolled::Key(&key.id), key.expires_at, now).await?;
+        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
+        let is_over = key.expires_at.is_some_and(|end| end < now);
+        let question = ending(authorized, grace_ms);
+        Ok((key.enabled && !is_over).then(|| about(question, &key, &api)))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let (authorized, old, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let mut connection = keyrack.store().read().await?;
-        let is_recoverable = !encrypted_keys::of_keys(&mut connection, &[&old.id]).await?.is_empty();
-        drop(connection);
-        if is_recoverable {
-            caller.authorize_also(&Self::ABOUT.rule, "recoverable", &scope_of(&old, &api))?;
-            vault(keyrack)?;
-            stores_plaintexts(&api.stored)?;
-        }
+        let is_recoverable = check_recoverable(keyrack, caller, &old, &api).await?;
         let mut mutation = keyrack.change(caller).await?;
         let (old, _) = locate(keyrack, mutation.connection(), caller, &request.key_id).await?;
         let generated = generate(&api.stored, &old)?;
-        let rerolling = Rerolling::begin(&mut mutation, Rerolled::Key(&old.id), old.expires_at).await?;
+        let now = mutation.now();
+        let rerolling =
+            Rerolling::begin(mutation.connection(), Rerolled::Key(&old.id), old.expires_at, now).await?;
         let new = copy(&mut mutation, &old, rerolling.inherited_expiry(), &generated).await?;
         if is_recoverable {
             let (workspace_id, now) = (caller.workspace_id(), mutation.now());
@@ -143,6 +134,33 @@ impl Operation for RerollKey {
         mutation.touch(Subject::Key(old.id));
         mutation.commit().await?;
         Ok(authorized.reply(Response { key_id: new.id.into(), key: Revealed(generated.secret) }))
+    }
+}
+
+/// Whether a key is recoverable, and with it its successor, which the caller, the server and the API have to allow.
+async fn check_recoverable(
+    keyrack: &Keyrack,
+    caller: &Caller,
+    old: &Key,
+    api: &resident::Api,
+) -> Result<bool, Error> {
+    let mut connection = keyrack.store().read().await?;
+    let is_recoverable = !encrypted_keys::of_keys(&mut connection, &[&old.id]).await?.is_empty();
+    if is_recoverable {
+        caller.authorize_also(&RerollKey::ABOUT.rule, "recoverable", &scope_of(old, api))?;
+        vault(keyrack)?;
+        stores_plaintexts(&api.stored)?;
+    }
+    Ok(is_recoverable)
+}
+
+/// The beginning of the question about a reroll that ends the old key so many ms later.
+fn ending(authorized: Authorized, grace_ms: i64) -> Question {
+    match grace_ms {
+        0 => authorized.asking("Replaces the key. The old one is refused at once."),
+        _ => authorized
+            .asking("Replaces the key. The old one is refused at the end of its grace period.")
+            .text("grace period", format!("{grace_ms} ms")),
     }
 }
 

@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{CREATE_PERMISSION, Change, change_permissions};
-use super::locate_for;
 use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
+use super::{about, locate_for};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
+use crate::store::permissions;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the permissions of a key.
@@ -62,16 +63,11 @@ impl Operation for SetPermissions {
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        if !request.permissions.is_empty() {
+        let holds_none = permissions::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
+        if !request.permissions.is_empty() || holds_none {
             return Ok(None);
         }
-        let question = authorized
-            .asking("Takes all its own permissions from the key.")
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text("API", &*api.stored.name)
-            .time_if_any("last use", key.last_used_at);
+        let question = about(authorized.asking("Takes all its own permissions from the key."), &key, &api);
         Ok(Some(question))
     }
 

@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::links::{Change, change_roles};
-use super::locate_for;
 use super::rights::UPDATE_KEY;
+use super::{about, locate_for};
 use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::RoleResponse;
 use crate::reply::Reply;
+use crate::store::roles;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Replaces the roles of a key.
@@ -54,16 +55,11 @@ impl Operation for SetRoles {
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        if !request.roles.is_empty() {
+        let holds_none = roles::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
+        if !request.roles.is_empty() || holds_none {
             return Ok(None);
         }
-        let question = authorized
-            .asking("Takes all its roles from the key.")
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text("API", &*api.stored.name)
-            .time_if_any("last use", key.last_used_at);
+        let question = about(authorized.asking("Takes all its roles from the key."), &key, &api);
         Ok(Some(question))
     }
 

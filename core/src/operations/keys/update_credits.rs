@@ -28,6 +28,7 @@ pub struct UpdateCredits;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     /// The key.
+    // Clients of the contract may send any text of that length here: what is no id is not found.
     #[schemars(with = "String", length(min = 3, max = 255))]
     key_id: KeyId,
     /// Credits to set, add or take; null with `set`: unlimited.

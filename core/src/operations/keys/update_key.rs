@@ -7,11 +7,11 @@ use super::create_key::monthly_needs_a_day;
 use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
 use super::recorded::{self, Facts, Parts};
 use super::rights::UPDATE_KEY;
-use super::{locate, locate_for};
+use super::{about, locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
 use crate::changes::Mutation;
 use crate::ids::KeyId;
 use crate::operations::fields::{self, Interval, RatelimitRequest, SLUG_PATTERN};
@@ -22,6 +22,7 @@ use crate::store::keys::{self, Key};
 use crate::store::ratelimits::Owner;
 use crate::store::rerolls::{self, Rerolled};
 use crate::store::subject::Subject;
+use crate::store::{permissions, roles};
 use crate::value::{Meta, Patch};
 use crate::{Caller, Code, Error, Keyrack};
 
@@ -113,6 +114,26 @@ impl Operation for UpdateKey {
 
     type Request = Request;
     type Response = Empty;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let mut connection = keyrack.store().read().await?;
+        let permissions = permissions::of_key(&mut connection, &key.id).await?;
+        let roles = roles::of_key(&mut connection, &key.id).await?;
+        let takes_all = |named: &Option<Vec<String>>, holds_none: bool| {
+            named.as_ref().is_some_and(Vec::is_empty) && !holds_none
+        };
+        let what = if key.enabled && request.enabled == Some(false) {
+            "Disables the key. It is refused at once, until it is enabled again."
+        } else if takes_all(&request.permissions, permissions.is_empty()) {
+            "Takes all its own permissions from the key."
+        } else if takes_all(&request.roles, roles.is_empty()) {
+            "Takes all its roles from the key."
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(about(authorized.asking(what), &key, &api)))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;

@@ -4,7 +4,6 @@ use super::{PermissionRequest, find_permission};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Question};
-use crate::error::OrNotFound as _;
 use crate::operations::keys::permission_target;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
@@ -40,8 +39,7 @@ impl Operation for DeletePermission {
     ) -> Result<Option<Question>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let permission = permissions::find(&mut connection, caller.workspace_id(), &request.permission).await?;
-        let permission = permission.or_not_found(Code::PermissionNotFound)?;
+        let permission = find_permission(&mut connection, caller, &request.permission).await?;
         let affected = affected::keys(&mut connection, Of::Permission(&permission.id)).await?;
         let roles = affected::roles(&mut connection, &permission.id).await?;
         let what = "Deletes the permission and takes it from all keys and roles that hold it.";
@@ -56,7 +54,7 @@ impl Operation for DeletePermission {
     ) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut mutation = keyrack.change(caller).await?;
-        let permission = find_permission(&mut mutation, &request.permission).await?;
+        let permission = find_permission(mutation.connection(), caller, &request.permission).await?;
         mutation.touch_keys_holding(&permission.id).await?;
         permissions::delete(mutation.connection(), &permission.id).await?;
         mutation.record(

@@ -4,7 +4,6 @@ use super::{RoleRequest, find_role};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation, Question};
-use crate::error::OrNotFound as _;
 use crate::operations::keys::role_target;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
@@ -40,8 +39,7 @@ impl Operation for DeleteRole {
     ) -> Result<Option<Question>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let role = roles::find(&mut connection, caller.workspace_id(), &request.role).await?;
-        let role = role.or_not_found(Code::RoleNotFound)?;
+        let role = find_role(&mut connection, caller, &request.role).await?;
         let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
         let question =
             authorized.asking("Deletes the role and takes it, with its permissions, from all keys that have it.");
@@ -51,7 +49,7 @@ impl Operation for DeleteRole {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: RoleRequest) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut mutation = keyrack.change(caller).await?;
-        let role = find_role(&mut mutation, &request.role).await?;
+        let role = find_role(mutation.connection(), caller, &request.role).await?;
         mutation.touch_keys_holding(&role.id).await?;
         roles::delete(mutation.connection(), &role.id).await?;
         mutation.record(Event::new("role.delete", format!("Deleted role {}", role.id)).on(role_target(&role)));

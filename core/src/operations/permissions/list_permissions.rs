@@ -13,8 +13,8 @@ use crate::{Caller, Error, Keyrack};
 pub struct ListPermissions;
 
 impl Searched for ListPermissions {
-    const ITEMS: &'static str = "Items";
-    const LOOKED_INTO: &'static str = "those whose id, name, slug or description";
+    const ITEMS: &'static str = "Permissions";
+    const LOOKED_INTO: &'static str = "permissions whose id, name, slug or description";
     const LONGEST_CURSOR: usize = 1024;
 }
 

@@ -13,8 +13,8 @@ use crate::{Caller, Error, Keyrack};
 pub struct ListRoles;
 
 impl Searched for ListRoles {
-    const ITEMS: &'static str = "Items";
-    const LOOKED_INTO: &'static str = "those whose id, name, slug or description";
+    const ITEMS: &'static str = "Roles";
+    const LOOKED_INTO: &'static str = "roles whose id, name or description";
     const LONGEST_CURSOR: usize = 1024;
 }
 

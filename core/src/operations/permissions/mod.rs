@@ -27,12 +27,12 @@ pub use update_role::UpdateRole;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::changes::Mutation;
 use crate::error::OrNotFound as _;
 use crate::operations::fields::SLUG_PATTERN;
+use crate::store::Connection;
 use crate::store::permissions::{self, Permission};
 use crate::store::roles::{self, Role};
-use crate::{Code, Error};
+use crate::{Caller, Code, Error};
 
 /// What names a permission.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,17 +52,19 @@ pub struct RoleRequest {
     role: String,
 }
 
-/// The permission of the workspace that is changed with this id or slug.
-async fn find_permission(mutation: &mut Mutation, id_or_slug: &str) -> Result<Permission, Error> {
-    let workspace_id = mutation.workspace_id().to_owned();
-    let found = permissions::find(mutation.connection(), &workspace_id, id_or_slug).await?;
+/// The permission of the caller's workspace with this id or slug.
+async fn find_permission(
+    connection: &mut Connection,
+    caller: &Caller,
+    id_or_slug: &str,
+) -> Result<Permission, Error> {
+    let found = permissions::find(connection, caller.workspace_id(), id_or_slug).await?;
     found.or_not_found(Code::PermissionNotFound)
 }
 
-/// The role of the workspace that is changed with this id or name.
-async fn find_role(mutation: &mut Mutation, id_or_name: &str) -> Result<Role, Error> {
-    let workspace_id = mutation.workspace_id().to_owned();
-    let found = roles::find(mutation.connection(), &workspace_id, id_or_name).await?;
+/// The role of the caller's workspace with this id or name.
+async fn find_role(connection: &mut Connection, caller: &Caller, id_or_name: &str) -> Result<Role, Error> {
+    let found = roles::find(connection, caller.workspace_id(), id_or_name).await?;
     found.or_not_found(Code::RoleNotFound)
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question};
@@ -72,8 +73,9 @@ impl Operation for SetRolePermissions {
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
-        let role = Named::of(request).role(&mut connection, caller).await?;
-        if !request.permissions.is_empty() {
+        let (role, role_id) = (request.role.as_deref(), request.role_id.as_deref());
+        let role = named(&mut connection, caller, role, role_id).await?;
+        if !request.permissions.is_empty() || permissions_of(&mut connection, &role).await?.is_empty() {
             return Ok(None);
         }
         let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
@@ -88,11 +90,11 @@ impl Operation for SetRolePermissions {
         request: Request,
     ) -> Result<Reply<Vec<PermissionResponse>>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
-        let named = Named::of(&request);
-        let slugs = distinct(request.permissions.clone());
+        let slugs = distinct(request.permissions);
         let mut mutation = keyrack.change(caller).await?;
         mutation.correlate();
-        let role = named.role(mutation.connection(), caller).await?;
+        let (role, role_id) = (request.role.as_deref(), request.role_id.as_deref());
+        let role = named(mutation.connection(), caller, role, role_id).await?;
         let known = permissions::find_by_slugs(mutation.connection(), caller.workspace_id(), &slugs).await?;
         if known.len() < slugs.len() {
             caller.authorize_also(&Self::ABOUT.rule, CREATE_PERMISSION.name, &[])?;
@@ -107,22 +109,19 @@ impl Operation for SetRolePermissions {
     }
 }
 
-/// How a request names its role.
-struct Named<'a> {
-    text: &'a str,
-    is_id: bool,
-}
-
-impl<'a> Named<'a> {
-    fn of(request: &'a Request) -> Self {
-        let text = request.role.as_deref().or(request.role_id.as_deref()).unwrap_or_default();
-        Named { text, is_id: request.role.is_none() }
-    }
-
-    /// The role.
-    async fn role(&self, connection: &mut Connection, caller: &Caller) -> Result<Role, Error> {
-        let found = roles::find(connection, caller.workspace_id(), self.text).await?;
-        found.filter(|role| !self.is_id || role.id == self.text).or_not_found(Code::RoleNotFound)
+/// The role that a request names, by its id where it does so as older clients do.
+async fn named(
+    connection: &mut Connection,
+    caller: &Caller,
+    role: Option<&str>,
+    role_id: Option<&str>,
+) -> Result<Role, Error> {
+    match (role, role_id.unwrap_or_default()) {
+        (Some(id_or_name), _) => find_role(connection, caller, id_or_name).await,
+        (None, id) => {
+            let role = find_role(connection, caller, id).await?;
+            Some(role).filter(|role| role.id == id).or_not_found(Code::RoleNotFound)
+        }
     }
 }
 

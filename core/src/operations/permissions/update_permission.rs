@@ -70,7 +70,7 @@ impl Operation for UpdatePermission {
     ) -> Result<Reply<PermissionResponse>, Error> {
         let _ = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &request.permission)])?;
         let mut mutation = keyrack.change(caller).await?;
-        let mut permission = find_permission(&mut mutation, &request.permission).await?;
+        let mut permission = find_permission(mutation.connection(), caller, &request.permission).await?;
         // What was named may have been a slug that reads like the id of another permission.
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &permission.id)])?;
         if request.name.is_none() && request.slug.is_none() && request.description.is_absent() {

@@ -7,6 +7,7 @@ use super::{find_role, name_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Effect, Operation};
+use crate::ids::RoleId;
 use crate::operations::keys::role_target;
 use crate::reply::Reply;
 use crate::store::roles::{self, Role};
@@ -39,7 +40,7 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub struct Response {
     /// `role_…`
-    pub id: String,
+    pub id: RoleId,
     /// Its name.
     pub name: String,
     /// For people.
@@ -49,7 +50,7 @@ pub struct Response {
 
 impl From<Role> for Response {
     fn from(role: Role) -> Self {
-        Response { id: role.id, name: role.name, description: role.description }
+        Response { id: role.id.into(), name: role.name, description: role.description }
     }
 }
 
@@ -77,7 +78,7 @@ impl Operation for UpdateRole {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let _ = caller.authorize(&Self::ABOUT.rule, &[("roleId", &request.role)])?;
         let mut mutation = keyrack.change(caller).await?;
-        let mut role = find_role(&mut mutation, &request.role).await?;
+        let mut role = find_role(mutation.connection(), caller, &request.role).await?;
         // What was named may have been a name that reads like the id of another role.
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("roleId", &role.id)])?;
         if request.name.is_none() && request.description.is_absent() {

@@ -33,6 +33,7 @@ pub struct Request {
     name: Option<String>,
     /// Unix ms after which it is refused; null or absent: never.
     #[serde(default)]
+    // The contract has no bounds here; a time that is past is refused below.
     #[schemars(with = "Patch<i64>")]
     expires: Patch<UnixMs>,
 }

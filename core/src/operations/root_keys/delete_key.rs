@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{DELETE, in_reach, keep_a_way_in};
+use super::power::{DELETE, about, in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::Rule;
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
@@ -53,19 +53,17 @@ impl Operation for DeleteKey {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         let mut connection = keyrack.store().read().await?;
         let key = in_reach(&mut connection, caller, &request.key_id).await?;
-        let question = authorized
-            .asking("Deletes the root key. Whatever calls Keyrack with it is refused at once.")
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id);
-        Ok(Some(question))
+        keep_a_way_in(&mut connection, &key, None).await?;
+        let question =
+            authorized.asking("Deletes the root key. Whatever calls Keyrack with it is refused at once.");
+        Ok(Some(about(question, &key)))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         let mut mutation = keyrack.change_first(caller).await?;
         let key = in_reach(mutation.connection(), caller, &request.key_id).await?;
-        keep_a_way_in(&mut mutation, &key, None).await?;
+        keep_a_way_in(mutation.connection(), &key, None).await?;
         let now = mutation.now();
         root_keys::delete(mutation.connection(), &key.id, now).await?;
         let event = Event::new("rootKey.delete", format!("Deleted root key {}", key.id));

@@ -1,7 +1,7 @@
 //! Power over root keys: nobody handles more than they hold, and a workspace keeps a key to itself.
 
 use crate::authorization::{Expression, Grants};
-use crate::changes::Mutation;
+use crate::catalogue::Question;
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::RootKeyId;
 use crate::operations::grantable;
@@ -92,17 +92,17 @@ fn is_way_in(key: &RootKey) -> bool {
         && Grants::new(&key.workspace_id, key.permissions.iter().map(String::as_str)).is_full_access()
 }
 
-/// Checks that a way into the workspace remains when `before` becomes `after`, or goes. The mutation's lock
+/// Checks that a way into the workspace remains when `before` becomes `after`, or goes. The lock of a mutation
 /// makes the answer hold until it commits.
 pub(super) async fn keep_a_way_in(
-    mutation: &mut Mutation,
+    connection: &mut Connection,
     before: &RootKey,
     after: Option<&RootKey>,
 ) -> Result<(), Error> {
     if !is_way_in(before) || after.is_some_and(is_way_in) {
         return Ok(());
     }
-    let all = root_keys::of_workspace(mutation.connection(), &before.workspace_id).await?;
+    let all = root_keys::of_workspace(connection, &before.workspace_id).await?;
     if all.iter().any(|key| key.id != before.id && is_way_in(key)) {
         return Ok(());
     }
@@ -111,4 +111,9 @@ pub(super) async fn keep_a_way_in(
         "It is the last enabled root key without an expiry that has full access to the workspace. Create another \
          one with the permission `*` first.",
     ))
+}
+
+/// A question about a root key, with what tells it from others.
+pub(super) fn about(question: Question, key: &RootKey) -> Question {
+    question.text_if_any("name", key.name.as_deref()).text("start", &*key.start).text("id", &*key.id)
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NO_TOOL;
-use super::power::{DELETE, WRITE, check_outlives, in_reach};
+use super::power::{DELETE, WRITE, about, check_outlives, in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, OnDenied, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
@@ -74,17 +74,23 @@ impl Operation for RerollKey {
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
-        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
-        caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
+        if request.expiration.0.is_some() {
+            caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
+        }
+        let now = keyrack.clock().now();
         let mut connection = keyrack.store().read().await?;
-        let key = in_reach(&mut connection, caller, &request.key_id).await?;
-        let question = authorized
-            .asking("Replaces the root key. The old one is refused at the end of its grace period.")
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text("grace period", format!("{grace_ms} ms"));
-        Ok(Some(question))
+        let old = in_reach(&mut connection, caller, &request.key_id).await?;
+        let rerolling = Rerolling::begin(&mut connection, Rerolled::RootKey(&old.id), old.expires_at, now).await?;
+        check_outlives(caller, &heir_of(&old, &rerolling))?;
+        let question = match request.expiration.0 {
+            None => return Ok(None),
+            Some(0) => authorized.asking("Replaces the root key. The old one is refused at once."),
+            Some(grace_ms) => authorized
+                .asking("Replaces the root key. The old one is refused at the end of its grace period.")
+                .text("grace period", format!("{grace_ms} ms")),
+        };
+        let is_over = old.expires_at.is_some_and(|end| end < now);
+        Ok((old.enabled && !is_over).then(|| about(question, &old)))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
@@ -94,9 +100,11 @@ impl Operation for RerollKey {
             caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
         }
         let mut mutation = keyrack.change_first(caller).await?;
+        let now = mutation.now();
         let old = in_reach(mutation.connection(), caller, &request.key_id).await?;
-        let rerolling = Rerolling::begin(&mut mutation, Rerolled::RootKey(&old.id), old.expires_at).await?;
-        let heir = RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() };
+        let rerolling =
+            Rerolling::begin(mutation.connection(), Rerolled::RootKey(&old.id), old.expires_at, now).await?;
+        let heir = heir_of(&old, &rerolling);
         check_outlives(caller, &heir)?;
         let new = NewRootKey {
             name: old.name.clone(),
@@ -105,7 +113,6 @@ impl Operation for RerollKey {
             expires_at: heir.expires_at,
         };
         let (mut new, secret) = issue_root_key(&mut mutation, new).await?;
-        let now = mutation.now();
         if !old.enabled {
             new.enabled = false;
             root_keys::update(mutation.connection(), &new, now).await?;
@@ -123,4 +130,9 @@ impl Operation for RerollKey {
         mutation.commit().await?;
         Ok(authorized.reply(Response { key_id: new.id.into(), key: Revealed(secret) }))
     }
+}
+
+/// The root key as its successor inherits it.
+fn heir_of(old: &RootKey, rerolling: &Rerolling<'_>) -> RootKey {
+    RootKey { expires_at: rerolling.inherited_expiry(), ..old.clone() }
 }

@@ -4,14 +4,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::NO_TOOL;
-use super::power::{WRITE, check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
+use super::power::{WRITE, about, check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
 use crate::audit::Event;
-use crate::authorization::Rule;
+use crate::authorization::{Grants, Rule};
 use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::operations::fields::distinct;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
+use crate::store::Connection;
 use crate::store::root_keys::{self, RootKey};
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -60,46 +61,34 @@ impl Operation for UpdateKey {
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
-        let wanted = request.permissions.as_deref().unwrap_or_default();
-        check_known(caller, wanted)?;
+        check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
         let mut connection = keyrack.store().read().await?;
-        let key = in_reach(&mut connection, caller, &request.key_id).await?;
-        check_covered(caller, wanted)?;
-        let gained: Vec<&str> = wanted
-            .iter()
-            .map(String::as_str)
-            .filter(|one| !key.permissions.iter().any(|held| held == one))
-            .collect();
-        let is_cut_off = request.enabled == Some(false) && key.enabled;
-        let what = match (gained.is_empty(), is_cut_off) {
-            (true, false) => return Ok(None),
-            (_, true) => "Disables the root key. Whatever calls Keyrack with it is refused at once.",
-            (false, false) => "Lets the root key do more than before.",
+        let before = changeable(&mut connection, caller, request).await?;
+        let after = request.applied_to(&before);
+        keep_a_way_in(&mut connection, &before, Some(&after)).await?;
+        let held = Grants::new(&before.workspace_id, before.permissions.iter().map(String::as_str));
+        let gained: Vec<&str> =
+            after.permissions.iter().map(String::as_str).filter(|permission| !held.covers(permission)).collect();
+        let what = if before.enabled && !after.enabled {
+            "Disables the root key. Whatever calls Keyrack with it is refused at once."
+        } else if !before.permissions.is_empty() && after.permissions.is_empty() {
+            "Takes all its permissions from the root key. Whatever calls Keyrack with it is refused at once."
+        } else if !gained.is_empty() {
+            "Lets the root key do more than before."
+        } else {
+            return Ok(None);
         };
         let gained = (!gained.is_empty()).then(|| gained.join(", "));
-        let question = authorized
-            .asking(what)
-            .text_if_any("name", key.name.as_deref())
-            .text("start", &*key.start)
-            .text("id", &*key.id)
-            .text_if_any("gains", gained.as_deref());
-        Ok(Some(question))
+        Ok(Some(about(authorized.asking(what), &before).text_if_any("gains", gained.as_deref())))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
         let mut mutation = keyrack.change_first(caller).await?;
-        let before = in_reach(mutation.connection(), caller, &request.key_id).await?;
-        check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
-        check_outlives(caller, &before)?;
-        let mut after = RootKey {
-            enabled: request.enabled.unwrap_or(before.enabled),
-            permissions: request.permissions.map_or_else(|| before.permissions.clone(), distinct),
-            ..before.clone()
-        };
-        request.name.apply(&mut after.name);
-        keep_a_way_in(&mut mutation, &before, Some(&after)).await?;
+        let before = changeable(mutation.connection(), caller, &request).await?;
+        let after = request.applied_to(&before);
+        keep_a_way_in(mutation.connection(), &before, Some(&after)).await?;
         let now = mutation.now();
         root_keys::update(mutation.connection(), &after, now).await?;
         let event = Event::new("rootKey.update", format!("Updated root key {}", after.id));
@@ -107,5 +96,26 @@ impl Operation for UpdateKey {
         mutation.touch(Subject::RootKey(after.id));
         mutation.commit().await?;
         Ok(authorized.reply(Empty {}))
+    }
+}
+
+/// The root key that a request is about, if the caller may change it in that way.
+async fn changeable(connection: &mut Connection, caller: &Caller, request: &Request) -> Result<RootKey, Error> {
+    let key = in_reach(connection, caller, &request.key_id).await?;
+    check_covered(caller, request.permissions.as_deref().unwrap_or_default())?;
+    check_outlives(caller, &key)?;
+    Ok(key)
+}
+
+impl Request {
+    /// What becomes of the root key.
+    fn applied_to(&self, before: &RootKey) -> RootKey {
+        let mut after = RootKey {
+            enabled: self.enabled.unwrap_or(before.enabled),
+            permissions: self.permissions.clone().map_or_else(|| before.permissions.clone(), distinct),
+            ..before.clone()
+        };
+        self.name.clone().apply(&mut after.name);
+        after
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::record_at_home;
 use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Effect, Operation, Question};
 use crate::changes::{Mutation, turns};
 use crate::error::OrNotFound as _;
 use crate::ids::WorkspaceId;
@@ -66,26 +66,28 @@ impl Operation for UpdateWorkspace {
     type Request = Request;
     type Response = Empty;
 
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let found = workspaces::find(&mut *keyrack.store().read().await?, &request.workspace_id).await?;
+        let before = found.or_not_found(Code::WorkspaceNotFound)?;
+        let after = request.applied_to(&before);
+        stay_in(caller, &after)?;
+        if after.enabled || !before.enabled {
+            return Ok(None);
+        }
+        let question =
+            authorized.asking("Disables the workspace. All its keys and root keys are refused at once.");
+        let question = question.text("workspace", &*before.name).text("id", &*before.id);
+        Ok(Some(question.agreed_by_typing(&before.name)))
+    }
+
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut mutation = begin(keyrack, caller, &request.workspace_id).await?;
         let found = workspaces::find(mutation.connection(), &request.workspace_id).await?;
         let before = found.or_not_found(Code::WorkspaceNotFound)?;
-        let mut after = Workspace {
-            name: request.name.unwrap_or_else(|| before.name.clone()),
-            enabled: request.enabled.unwrap_or(before.enabled),
-            ..before.clone()
-        };
-        request.requests_per_minute.apply(&mut after.requests_per_minute);
-        request.log_retention_days.apply(&mut after.log_retention_days);
-        request.audit_retention_days.apply(&mut after.audit_retention_days);
-        if after.id == caller.workspace_id() && (!after.enabled || after.requests_per_minute == Some(0)) {
-            return Err(Error::new(
-                Code::ProtectedResource,
-                "This is the workspace of the calling root key, which would lock itself out. Use an operator of \
-                 another workspace.",
-            ));
-        }
+        let after = request.applied_to(&before);
+        stay_in(caller, &after)?;
         let now = mutation.now();
         workspaces::update(mutation.connection(), &after, now).await?;
         let event = Event::new("workspace.update", format!("Updated workspace {}", after.id));
@@ -97,6 +99,33 @@ impl Operation for UpdateWorkspace {
         mutation.commit().await?;
         Ok(authorized.reply(Empty {}))
     }
+}
+
+impl Request {
+    /// What becomes of the workspace.
+    fn applied_to(&self, before: &Workspace) -> Workspace {
+        let mut after = Workspace {
+            name: self.name.clone().unwrap_or_else(|| before.name.clone()),
+            enabled: self.enabled.unwrap_or(before.enabled),
+            ..before.clone()
+        };
+        self.requests_per_minute.apply(&mut after.requests_per_minute);
+        self.log_retention_days.apply(&mut after.log_retention_days);
+        self.audit_retention_days.apply(&mut after.audit_retention_days);
+        after
+    }
+}
+
+/// Checks that a caller does not lock itself out of its own workspace.
+fn stay_in(caller: &Caller, after: &Workspace) -> Result<(), Error> {
+    if after.id != caller.workspace_id() || (after.enabled && after.requests_per_minute != Some(0)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ProtectedResource,
+        "This is the workspace of the calling root key, which would lock itself out. Use an operator of another \
+         workspace.",
+    ))
 }
 
 /// Begins a change of a workspace that is written into the caller's log, too.

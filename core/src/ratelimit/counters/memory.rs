@@ -88,7 +88,7 @@ impl MemoryCounters {
         }
     }
 
-    /// Decides on one check at `now_ms` (Unix time in ms) and counts its cost if it passed.
+    /// Decides on one check at `now` and counts its cost if it passed.
     ///
     /// A denied check and one of cost 0 count nothing and create no cell.
     pub fn check(&self, check: &Check<'_>, now: UnixMs) -> Decision {
@@ -287,7 +287,7 @@ impl MemoryCounters {
         lock(&self.accounts)
     }
 
-    /// Forgets every cell whose two windows are both over at `now_ms` (Unix time in ms), and
+    /// Forgets every cell whose two windows are both over at `now`, and
     /// says how many there were. Safe to run at any time beside checks.
     pub fn forget_idle(&self, now: UnixMs) -> usize {
         let forget = |shard: &Mutex<Shard>| {

@@ -78,7 +78,7 @@ impl CountersFile {
         }
     }
 
-    /// The counters of the last stop that are not over at `now_ms` (Unix ms), with room for `room` cells. None
+    /// The counters of the last stop that are not over at `now`, with room for `room` cells. None
     /// if there is no file.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl CountersFile {
         if files::remove(&self.path)? { files::sync_folder_of(&self.path) } else { Ok(()) }
     }
 
-    /// Writes all counts that are not over at `now_ms` (Unix ms), and says how many they were. Checks may go on
+    /// Writes all counts that are not over at `now`, and says how many they were. Checks may go on
     /// meanwhile; whether those are in it is open. Either the whole file is there afterwards or what was before.
     ///
     /// # Errors
