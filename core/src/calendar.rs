@@ -9,9 +9,6 @@ use jiff::civil::Date;
 use schemars::generate::Contract;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use sqlx::any::{Any, AnyTypeInfo, AnyValueRef};
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
 
 /// A second, in ms.
 pub const SECOND_MS: i64 = 1000;
@@ -28,6 +25,9 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub struct UnixMs(i64);
 
 impl UnixMs {
+    /// 1970-01-01, before everything that Keyrack knows.
+    pub const EPOCH: UnixMs = UnixMs(0);
+
     /// The latest expiry that a request may ask for, 2100-01-01, in Unix ms: a number, because schemas take one.
     pub const LATEST_EXPIRY: i64 = 4_102_444_800_000;
 
@@ -79,30 +79,6 @@ impl JsonSchema for UnixMs {
             schema.insert("minimum".to_owned(), 0.into());
         }
         schema
-    }
-}
-
-impl sqlx::Type<Any> for UnixMs {
-    fn type_info() -> AnyTypeInfo {
-        <i64 as sqlx::Type<Any>>::type_info()
-    }
-    fn compatible(stored: &AnyTypeInfo) -> bool {
-        <i64 as sqlx::Type<Any>>::compatible(stored)
-    }
-}
-
-impl<'q> sqlx::Encode<'q, Any> for UnixMs {
-    fn encode_by_ref(
-        &self,
-        arguments: &mut <Any as sqlx::Database>::ArgumentBuffer,
-    ) -> Result<IsNull, BoxDynError> {
-        <i64 as sqlx::Encode<'q, Any>>::encode_by_ref(&self.0, arguments)
-    }
-}
-
-impl<'r> sqlx::Decode<'r, Any> for UnixMs {
-    fn decode(value: AnyValueRef<'r>) -> Result<Self, BoxDynError> {
-        <i64 as sqlx::Decode<'r, Any>>::decode(value).map(UnixMs)
     }
 }
 

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_use_is_written_once_and_stays_known() {
         let used = LastUse::default();
-        assert_eq!((used.at(), used.unwritten()), (UnixMs::default(), None));
+        assert_eq!((used.at(), used.unwritten()), (UnixMs::EPOCH, None));
         used.note(UnixMs::new(5000));
         used.note(UnixMs::new(5999));
         assert_eq!(used.unwritten(), Some(UnixMs::new(5000)), "what is nearer than a second is one use");

@@ -48,8 +48,8 @@ fn collect(path: &str, schema: &Value, fields: &mut Vec<Field>) {
 /// What a value may be, with its bounds, and what an absent one counts as.
 fn kind(schema: &Value) -> String {
     let mut words = describe(schema);
-    if let Some(items) = schema.get("items").filter(|_| words.starts_with("an array")) {
-        words = format!("{words}, each {}", describe(items));
+    if let Some(items) = schema.get("items") {
+        words = format!("{words}; each item {}", kind(items));
     }
     match schema.get("default") {
         Some(default) => format!("{words}; {default} unless sent"),
@@ -87,7 +87,7 @@ mod tests {
             lines,
             [
                 "name (a string of 3 to 9 characters): For people.",
-                "limits (an array of at most 2 items or null, each an object): ",
+                "limits (an array of at most 2 items or null; each item an object): ",
                 "limits[].cost (an integer of at least 0; 1 unless sent): ",
                 "mode (one of \"a\", \"b\"): ",
             ]

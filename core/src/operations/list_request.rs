@@ -16,6 +16,9 @@ use crate::store::listing::Part;
 #[serde(transparent)]
 pub(super) struct Cursor(String);
 
+/// Characters of a cursor.
+const LONGEST_CURSOR: usize = 256;
+
 impl Deref for Cursor {
     type Target = str;
 
@@ -34,7 +37,7 @@ impl JsonSchema for Cursor {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = String::json_schema(generator);
         schema.insert("description".to_owned(), "Where the page starts: `cursor` of the page before.".into());
-        schema.insert("maxLength".to_owned(), 256.into());
+        schema.insert("maxLength".to_owned(), LONGEST_CURSOR.into());
         schema
     }
 }
@@ -46,7 +49,7 @@ pub trait Searched {
     /// The texts that a search looks into: `APIs whose id or name`.
     const LOOKED_INTO: &'static str;
     /// Characters of a cursor.
-    const LONGEST_CURSOR: usize = 256;
+    const LONGEST_CURSOR: usize = LONGEST_CURSOR;
 }
 
 /// What a list is asked for that can be searched.

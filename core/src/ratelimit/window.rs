@@ -17,8 +17,10 @@
 //! Arithmetic is exact: the weight is an integer division, and sums are made in 128 bits, so
 //! that no cost can overflow its way past a limit.
 
+use crate::calendar::MINUTE_MS;
+
 /// How far back the clock may step while a window still holds on to its counts, in ms.
-const TOLERATED_STEP_BACK_MS: i64 = 60_000;
+const TOLERATED_STEP_BACK_MS: i64 = MINUTE_MS;
 
 /// The counts of one cell: which window they belong to and what was admitted in it and in the
 /// one before. The default is a cell that was never used.

@@ -123,7 +123,7 @@ pub async fn list(
     let (mut looked_at, mut next) = (Vec::new(), None::<Entry>);
     for way in &ways {
         let mut found =
-            portion(connection, workspace_id, way, from, wanted.start.unwrap_or_default(), count).await?;
+            portion(connection, workspace_id, way, from, wanted.start.unwrap_or(UnixMs::EPOCH), count).await?;
         // There may be more on this way: what is as old as its last row, or older, is for the next page.
         if found.len() == count
             && let Some(last) = found.pop()

@@ -43,6 +43,7 @@ pub mod subject;
 pub mod tombstones;
 mod transaction;
 pub mod transfer;
+mod unix_ms;
 pub mod usage;
 pub mod workspaces;
 

@@ -41,7 +41,8 @@ async fn assert_every_bound_is_enforced(server: &Server, operations: &[&str]) ->
     let mut complaints = Vec::new();
     let mut sent = 0;
     for name in operations {
-        let operation = facts().operation(name).expect("the contract has the operation");
+        let operation =
+            facts().operation(name).unwrap_or_else(|| panic!("{name} is not in tests/contract/keyrack.json"));
         for fault in faults(&operation.request).into_iter().filter(|fault| is_refused(name, fault)) {
             let answer = server.call(name, fault.body).await;
             sent += 1;
@@ -368,7 +369,8 @@ async fn bad_requests_lose_nothing() {
     let body = json!({"apiId": api, "credits": {"remaining": 5}});
     let key = server.call("keys.createKey", body).await.text_of("key");
     for name in operations(&server).await {
-        let operation = facts().operation(name).expect("the contract has the operation");
+        let operation =
+            facts().operation(name).unwrap_or_else(|| panic!("{name} is not in tests/contract/keyrack.json"));
         let refused = faults(&operation.request).into_iter().filter(|fault| is_refused(name, fault));
         for fault in refused.step_by(7) {
             server.call(name, fault.body).await.expect(400);

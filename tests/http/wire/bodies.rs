@@ -105,7 +105,8 @@ async fn nothing_nested_in_any_member_of_any_operation_does_harm() {
     };
     let values = [nested(49), nested(50), nested(127), nested(20_000), raw(3), raw(12)];
     for name in operations(&server).await {
-        let operation = facts().operation(name).expect("the contract has the operation");
+        let operation =
+            facts().operation(name).unwrap_or_else(|| panic!("{name} is not in tests/contract/keyrack.json"));
         let members = operation.request["properties"].as_object().cloned().unwrap_or_default();
         for member in members.keys().map(String::as_str).chain(["noSuchMember"]) {
             for value in &values {
@@ -183,7 +184,8 @@ async fn no_text_of_a_request_holds_nul_but_what_people_attach_may() {
     let server = keyrack().await;
     let mut sent = 0;
     for name in operations(&server).await {
-        let operation = facts().operation(name).expect("the contract has the operation");
+        let operation =
+            facts().operation(name).unwrap_or_else(|| panic!("{name} is not in tests/contract/keyrack.json"));
         let whole = match operation.request["type"].as_str() {
             Some("object") => faults::sample(&operation.request),
             _ => continue,

@@ -36,7 +36,7 @@ use foldhash::quality::RandomState;
 use self::format::FRAME_HEAD;
 use self::segment::{Owner, Segment, segments};
 use super::event::Entry;
-use crate::calendar::UnixMs;
+use crate::calendar::{HOUR_MS, MINUTE_MS, SECOND_MS, UnixMs};
 use crate::files::{create_private_folder, remove};
 
 pub use self::reading::read;
@@ -56,11 +56,11 @@ const MOST_OWN: usize = 32;
 /// What part of a full file a workspace writes at least in an hour to have one of its own.
 const LIGHT: u64 = 256;
 /// How long in ms a log that could not be written is left alone.
-const RETRY_MS: i64 = 1000;
+const RETRY_MS: i64 = SECOND_MS;
 /// Age in ms after which a file is closed.
-const SEGMENT_AGE_MS: i64 = 3_600_000;
+const SEGMENT_AGE_MS: i64 = HOUR_MS;
 /// How often in ms the folder is looked at: others may write there, too.
-const SURVEY_MS: i64 = 60_000;
+const SURVEY_MS: i64 = MINUTE_MS;
 
 /// The writing end of the log.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Log {
             failed_at: None,
             survey: Survey::default(),
         };
-        log.look_around(UnixMs::default())?;
+        log.look_around(UnixMs::EPOCH)?;
         Ok(log)
     }
 

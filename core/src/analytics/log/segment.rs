@@ -71,7 +71,7 @@ impl Segment {
         let name = path.file_stem()?.to_str().unwrap_or_default();
         let mut parts = name.splitn(3, '-');
         // Names that people gave are older than all others.
-        let began = parts.next().and_then(|began| began.parse().ok()).map(UnixMs::new).unwrap_or_default();
+        let began = parts.next().and_then(|began| began.parse().ok()).map_or(UnixMs::EPOCH, UnixMs::new);
         let owner = match parts.nth(1) {
             Some(SHARED) => Owner::Shared,
             owner => owner.and_then(Owner::workspace).unwrap_or(Owner::Unknown),

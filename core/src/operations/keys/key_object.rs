@@ -133,7 +133,7 @@ impl KeyObject {
                 created_at: key.created_at,
                 updated_at: key.updated_at,
                 last_used_at: key.last_used_at,
-                expires: key.expires_at.filter(|expires_at| *expires_at != UnixMs::default()),
+                expires: key.expires_at.filter(|expires_at| *expires_at != UnixMs::EPOCH),
                 plaintext: None,
             })
         });

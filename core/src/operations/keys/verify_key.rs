@@ -352,7 +352,7 @@ impl<'a> Shown<'a> {
             meta: key.and_then(|key| key.meta.as_deref()),
             expires: key
                 .map(|key| key.expires_at)
-                .filter(|expires_at| ![UnixMs::default(), NEVER].contains(expires_at)),
+                .filter(|expires_at| ![UnixMs::EPOCH, NEVER].contains(expires_at)),
             credits: decision.remaining,
             enabled: key.map(|key| key.enabled),
             permissions: key.map_or(&[], |key| &key.access.permissions),

@@ -95,11 +95,11 @@ impl Operation for ListKeys {
 
 fn item(keyrack: &Keyrack, listed: Listed) -> Item {
     let mut key = listed.key;
-    let seen = keyrack.resident().root_key_by_id(&key.id).map_or(UnixMs::default(), |key| key.last_use.at());
+    let seen = keyrack.resident().root_key_by_id(&key.id).map_or(UnixMs::EPOCH, |key| key.last_use.at());
     key.permissions.sort_unstable();
     Item {
         created_at: listed.created_at,
-        last_used_at: listed.last_used_at.unwrap_or_default().max(seen),
+        last_used_at: listed.last_used_at.unwrap_or(UnixMs::EPOCH).max(seen),
         name: Nullable(key.name),
         start: key.start,
         end: key.ending,

@@ -13,12 +13,13 @@ use super::accounts::Account;
 use super::check::{DURATION_BITS, LONGEST_MS};
 use super::fingerprint::Fingerprint;
 use super::unhashed::Unhashed;
+use crate::calendar::DAY_MS;
 use crate::ratelimit::window::{self, Window};
 
 /// At the cap, one cell in so many of an account is taken out of a shard.
 const SHARE_EVICTED: usize = 16;
 /// How long a count is kept that nobody adds to, in ms, however long its window: 400 days.
-const KEPT_UNUSED_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+const KEPT_UNUSED_MS: i64 = 400 * DAY_MS;
 
 /// The counts of one cell, in 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
