@@ -26,8 +26,8 @@ pub enum Fact {
     Text(String),
     /// How many there are.
     Count(i64),
-    /// There are more, which nobody counts before they are asked about.
-    MoreThan(i64),
+    /// How many there are at least: the rest was not looked at.
+    AtLeast(i64),
     /// When something was.
     Time(UnixMs),
 }
@@ -63,13 +63,13 @@ impl Question {
 
     /// With how many there are; above [`MOST_COUNTED`] it says no more than that.
     pub(crate) fn count(self, name: &'static str, count: i64) -> Self {
-        let fact = if count > MOST_COUNTED { Fact::MoreThan(MOST_COUNTED) } else { Fact::Count(count) };
+        let fact = if count > MOST_COUNTED { Fact::AtLeast(MOST_COUNTED) } else { Fact::Count(count) };
         self.fact(name, Some(fact))
     }
 
-    /// With the keys that will notice, and when one of them was used last, if all were looked at.
+    /// With the keys that will notice, and when one of them was used last, where all were looked at.
     pub(crate) fn affecting(self, affected: Affected) -> Self {
-        let counted = if affected.are_all { Fact::Count(affected.keys) } else { Fact::MoreThan(affected.keys) };
+        let counted = if affected.are_all { Fact::Count(affected.keys) } else { Fact::AtLeast(affected.keys) };
         self.fact("keys", Some(counted))
             .time_if_any("last use", affected.last_used_at.filter(|_| affected.are_all))
     }
