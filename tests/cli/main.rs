@@ -13,10 +13,7 @@ mod readme;
 mod root_keys;
 mod settings;
 
-use std::io::Write as _;
-use std::process::Stdio;
-
-use keyrack_test_harness::{Program, Server, program_under_test};
+use keyrack_test_harness::{Program, Server, ended_with_stdin, program_under_test};
 use serde_json::Value;
 use sqlx::Connection as _;
 
@@ -90,11 +87,7 @@ impl Shell {
     fn run_with_stdin(&self, line: &[&str], stdin: &str) -> Done {
         let mut command = self.program.command(line);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it runs");
-        // A command that reads nothing may be gone by now.
-        let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
-        let output = child.wait_with_output().expect("it ends");
+        let output = ended_with_stdin(&mut command, stdin);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Done {
             code: output.status.code().unwrap_or(-1),

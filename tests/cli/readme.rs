@@ -1,11 +1,10 @@
 //! The commands of README.md, one after the other as a reader would run them.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use keyrack_test_harness::{Server, program_under_test};
+use keyrack_test_harness::{Server, ended_with_stdin, program_under_test};
 
 use crate::program;
 
@@ -72,14 +71,8 @@ fn run(server: &Server, line: &str, stdin: &str) -> String {
         .env("KEYRACK_DATA_DIR", server.data_dir())
         .env("KEYRACK_URL", server.base())
         .env("ROOT_KEY", root_key.trim())
-        .env("no_proxy", "*")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = shell.spawn().expect("sh can be run");
-    // A command that reads nothing may be gone by now.
-    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
-    let output = child.wait_with_output().expect("it ends");
+        .env("no_proxy", "*");
+    let output = ended_with_stdin(&mut shell, stdin);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{line}\n{stdout}\n{stderr}");
     assert!(!stdout.contains("\"error\""), "{line}\n{stdout}");

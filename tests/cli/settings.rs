@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::program_under_test;
+use keyrack_test_harness::{ended, program_under_test};
 use serde_json::Value;
 
 use crate::{Done, Shell};
@@ -379,7 +379,7 @@ fn a_variable_that_is_no_text_is_refused_and_one_of_others_is_left_alone() {
     let run = |name: &str| {
         let shell = Shell::alone();
         let mut command = shell.program.command(&["doctor"]);
-        let output = command.env(name, OsStr::from_bytes(b"plan\xffted")).output().expect("it runs");
+        let output = ended(command.env(name, OsStr::from_bytes(b"plan\xffted")));
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let (code, report) = run("KEYRACK_DATA_DIR");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use keyrack_test_harness::{Client, Program, Server};
+use keyrack_test_harness::{Client, Program, Server, ended};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -19,7 +19,7 @@ fn program() -> Program {
 }
 
 fn run(program: &Program, line: &[&str]) -> Output {
-    program.command(line).output().expect("it runs")
+    ended(&mut program.command(line))
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Root keys that come from outside: `KEYRACK_BOOTSTRAP_ROOT_KEY` and `keyrack root-key create`.
 
-use keyrack_test_harness::{Client, ROOT_KEY};
+use keyrack_test_harness::{Client, ROOT_KEY, ended};
 use serde_json::{Value, json};
 
 use crate::program;
@@ -106,7 +106,7 @@ async fn no_root_key_is_written_or_made_beside_a_bootstrap_key() {
 #[tokio::test]
 async fn another_root_key_can_be_made_without_the_network() {
     let server = program().start().await;
-    let output = server.program().command(&["root-key", "create"]).output().expect("it runs");
+    let output = ended(&mut server.program().command(&["root-key", "create"]));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stderr}");
     let key = stdout.split_whitespace().find(|word| word.starts_with("keyrack_")).expect("the key on stdout");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use keyrack_test_harness::fuzz::rounds;
-use keyrack_test_harness::{Answer, Server};
+use keyrack_test_harness::{Answer, Server, ended};
 use serde_json::json;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
@@ -88,7 +88,7 @@ impl Scene {
         let other = server.call("workspace.createWorkspace", json!({"name": "other"})).await.expect(200);
         ids.insert("workspace", other.text_of("workspaceId"));
         let migration = ["migration", "create", "--algorithm", "sha256"];
-        let migration = server.program().command(&migration).output().expect("the command runs");
+        let migration = ended(&mut server.program().command(&migration));
         ids.insert("migration", String::from_utf8_lossy(&migration.stdout).trim().to_owned());
         let namespaces = server.call("ratelimit.listNamespaces", json!({})).await.expect(200);
         let namespaces = namespaces.data().as_array().expect("a list").clone();
@@ -243,7 +243,7 @@ async fn a_damaged_settings_file_is_read_or_refused_with_its_name() {
         chance.damage(&mut bytes);
         std::fs::write(&file, &bytes).expect("it can be written");
         // It reads its settings and then finds that there is no server.
-        let done = program.command(&["api", "apis", "list-apis"]).output().expect("it can be run");
+        let done = ended(&mut program.command(&["api", "apis", "list-apis"]));
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(
             matches!(done.status.code(), Some(1..=9)),

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Answer, Program, Server};
+use keyrack_test_harness::{Answer, Program, Server, ended};
 use serde_json::json;
 
 use crate::program;
@@ -172,7 +172,7 @@ async fn refuses_to_begin_anew(program: Program, program_elsewhere: Program) {
         assert!(told.contains(part), "no {part:?} in {told}");
     }
     assert_eq!(fs::read_to_string(&root_key).expect("a root key"), before);
-    let done = program_elsewhere.command(&["root-key", "create"]).output().expect("it runs");
+    let done = ended(&mut program_elsewhere.command(&["root-key", "create"]));
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     fs::rename(&root_key, program.data_dir().join("old-root-key")).expect("it can be moved away");
     program_elsewhere.start().await;

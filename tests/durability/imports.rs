@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Answer, Road, Server, Traffic, fresh_postgres_database, sha256_base64};
+use keyrack_test_harness::{Answer, Road, Server, Traffic, ended, fresh_postgres_database, sha256_base64};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
@@ -22,7 +22,7 @@ impl Import {
     async fn on(server: Server) -> Import {
         let api = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
         let line = ["migration", "create", "--algorithm", "sha256"];
-        let migration = server.program().command(&line).output().expect("the command runs");
+        let migration = ended(&mut server.program().command(&line));
         let migration = String::from_utf8_lossy(&migration.stdout).trim().to_owned();
         let hash = |number: usize| json!({"hash": sha256_base64(&plaintext(number))});
         let keys: Vec<Value> = (0..KEYS).map(hash).collect();
@@ -88,7 +88,13 @@ async fn an_import_that_a_lock_breaks_off_goes_on_with_the_same_request() {
     let lock = async || {
         // Between two portions there is little time.
         sqlx::raw_sql("PRAGMA busy_timeout = 0").execute(&mut locking).await.expect("it can be set");
-        while sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut locking).await.is_err() {}
+        let started = Instant::now();
+        while sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut locking).await.is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "the database was never free between two portions"
+            );
+        }
     };
     expect_broken_off(import.run_until_some_are_there(&mut watching, lock).await);
     sqlx::raw_sql("ROLLBACK").execute(&mut locking).await.expect("it can be let go");

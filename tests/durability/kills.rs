@@ -220,15 +220,17 @@ async fn names(server: &Server, api: &str) -> Vec<String> {
     loop {
         let mut body = json!({"apiId": api, "limit": 100});
         if !cursor.is_null() {
-            body["cursor"] = cursor;
+            body["cursor"] = cursor.clone();
         }
         let page = server.call("apis.listKeys", body).await.expect(200);
         let keys = page.data().as_array().expect("a list");
         names.extend(keys.iter().filter_map(|key| key["name"].as_str().map(str::to_owned)));
-        cursor = page.body["pagination"]["cursor"].clone();
-        if cursor.is_null() {
+        let next = page.body["pagination"]["cursor"].clone();
+        if next.is_null() {
             return names;
         }
+        assert!(cursor.as_str() < next.as_str(), "pages go back from {cursor} to {next}");
+        cursor = next;
     }
 }
 

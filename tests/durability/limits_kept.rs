@@ -1,9 +1,8 @@
 //! Counts of rate limits from one run to the next: after an orderly stop they go on, after a kill they begin anew.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use keyrack_test_harness::{Client, Program, Server};
+use keyrack_test_harness::{Client, Program, Server, ended};
 use serde_json::json;
 
 use crate::program;
@@ -110,9 +109,8 @@ async fn an_assistant_on_the_data_directory_leaves_the_counters_alone() {
     count(&server, "a", 3).await;
     let stopped = stop(server).await;
     // Its standard input is at its end, so it starts, finds nobody there and stops in order.
-    let mut command = stopped.program().command(&["mcp"]);
-    let ended = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().expect("it can be run");
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let done = ended(&mut stopped.program().command(&["mcp"]));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("keyrack mcp: ") && said.contains("sees"), "it did not come far enough: {said}");
     assert!(stopped.data_dir().join(FILE).exists());
     let again = stopped.program().start().await;

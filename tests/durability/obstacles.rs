@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Answer, Program, Server};
+use keyrack_test_harness::{Answer, Program, Server, ended};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -112,7 +112,7 @@ fn code(answer: &Answer) -> Value {
 }
 
 fn run(command: &mut Command) {
-    let done = command.output().expect("it runs");
+    let done = ended(command);
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 

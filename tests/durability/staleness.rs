@@ -49,7 +49,9 @@ async fn refuses_and_then_knows(cut_off: Program, stale_after: Duration) {
     let api = other.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
     let made = other.call("keys.createKey", json!({ "apiId": api })).await.expect(200);
     let (key_id, key) = (made.text_of("keyId"), made.text_of("key"));
+    let made = Instant::now();
     while verify(&cut_off, &key).await.expect(200).data()["code"] != "VALID" {
+        assert!(made.elapsed() < Duration::from_secs(20), "the new key is never known: {}", cut_off.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     road.set(Traffic::Stops);

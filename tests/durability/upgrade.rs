@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keyrack_test_harness::{Answer, Program};
+use keyrack_test_harness::{Answer, Program, ended};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
@@ -95,7 +95,7 @@ fn compare(question: &Value, now: &Answer) -> Vec<String> {
 
 /// What a command of the program says, which must do what it was asked.
 fn run(program: &Program, line: &[&str]) -> String {
-    let done = program.command(line).output().expect("it runs");
+    let done = ended(&mut program.command(line));
     let (stdout, stderr) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{line:?}: {stdout}\n{stderr}");
     stdout.into_owned()

@@ -127,8 +127,15 @@ async fn sigterm_is_the_end_even_if_standard_input_is_a_socket_that_stays_open()
     let stdin = Stdio::from(std::os::fd::OwnedFd::from(theirs));
     let mut child = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut stderr = std::io::BufReader::new(child.stderr.take().expect("it was piped"));
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut stderr, &mut line).expect("the line that says that it is ready");
+    let (sender, ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut stderr, &mut line);
+        // Standard error stays open until the test is over.
+        sender.send((read.map(|_| line), stderr))
+    });
+    let (line, _stderr) = ready.recv_timeout(Duration::from_secs(20)).expect("it says that it is ready");
+    let line = line.expect("standard error is text");
     tokio::time::sleep(Duration::from_millis(300)).await;
     terminate(child.id());
     let started = Instant::now();

@@ -113,7 +113,8 @@ impl Process {
         }
         let mut stderr = String::new();
         let mut pipe = self.child.stderr.take().expect("it was piped");
-        pipe.read_to_string(&mut stderr).await.expect("standard error is text");
+        let read = tokio::time::timeout(PATIENCE, pipe.read_to_string(&mut stderr)).await;
+        read.expect("standard error ends in time").expect("standard error is text");
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time");
         Ended { status: status.expect("it can be waited for"), answers, stderr }
     }

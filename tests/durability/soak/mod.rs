@@ -4,7 +4,7 @@
 
 mod load;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyrack_test_harness::{Program, Server};
 
@@ -47,10 +47,11 @@ async fn watch(process: u32, samples: &mut Vec<Sample>) {
     }
 }
 
-/// The number of descriptors when it has not changed for a second.
+/// The number of descriptors when it has not changed for a second, which it must within [`PATIENCE`].
 async fn settled_descriptors(process: u32) -> u64 {
-    let mut last = sample(process).descriptors;
+    let (started, mut last) = (Instant::now(), sample(process).descriptors);
     loop {
+        assert!(started.elapsed() < PATIENCE, "after {PATIENCE:?} descriptors still come and go, {last} by now");
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = sample(process).descriptors;
         if now == last {
@@ -99,8 +100,7 @@ async fn memory_and_descriptors_stay_flat_under_a_mixed_load() {
         () = watch(server.process(), &mut samples) => {}
     }
     let requests = load.requests() - warm;
-    let end =
-        tokio::time::timeout(PATIENCE, settled_descriptors(server.process())).await.expect("it comes to rest");
+    let end = settled_descriptors(server.process()).await;
     eprintln!("{seconds} s, {requests} requests; at rest {base} descriptors before, {end} after");
     assert!(end <= base + TOLERANCE_AT_REST, "{base} descriptors were open before the load, {end} after");
     assert!(requests > 20 * seconds, "little was done: {requests} requests");

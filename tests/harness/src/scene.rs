@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::{Client, Server};
+use crate::reference::references;
+use crate::{Client, Reference, Server, ended};
 
 /// Ids by the names that permission expressions have for them.
 pub type Ids = BTreeMap<&'static str, String>;
@@ -15,8 +16,12 @@ pub type Ids = BTreeMap<&'static str, String>;
 pub struct Scene {
     /// The ids of what was made, by the names that permission expressions have for them, such as `apiId`.
     pub ids: Ids,
+    /// The secret of the key or root key that `keyId` names.
+    pub key: String,
     /// A request about them that is a success for a root key with full access.
     pub body: Value,
+    /// Where the request names things, or could.
+    pub refers: Vec<Reference>,
 }
 
 /// Makes what one call of an operation needs, with the server's own root key.
@@ -54,7 +59,7 @@ pub async fn scene_in(server: &Server, client: &Client, operation: &str) -> Scen
         }
         _ => panic!("no scene for {operation}"),
     };
-    Scene { ids: made.ids, body }
+    Scene { ids: made.ids, key: made.key, body, refers: references(operation) }
 }
 
 /// What every scene has: an API and a key of it.
@@ -97,6 +102,7 @@ impl Made {
         let (key_id, unique) = (&self.ids["keyId"], &self.unique);
         match action {
             "createKey" => json!({"apiId": self.ids["apiId"]}),
+            "updateKey" => json!({"keyId": key_id, "name": "renamed"}),
             "updateCredits" => json!({"keyId": key_id, "operation": "set", "value": 5}),
             "migrateKeys" => {
                 let (migration, hash) = (new_migration(server, &self.ids["workspaceId"]), new_hash());
@@ -125,6 +131,7 @@ impl Made {
         match action {
             // A page of this one alone.
             "listIdentities" => json!({"cursor": id, "limit": 1}),
+            "updateIdentity" => json!({"identity": self.unique, "meta": {}}),
             _ => json!({"identity": self.unique}),
         }
     }
@@ -136,7 +143,11 @@ impl Made {
             "deletePermission" | "getPermission" | "listPermissions" | "updatePermission" => {
                 let id = new_permission(client, &self.unique).await;
                 self.ids.insert("permissionId", id.clone());
-                if action == "listPermissions" { json!({}) } else { json!({"permission": id}) }
+                match action {
+                    "listPermissions" => json!({}),
+                    "updatePermission" => json!({"permission": id, "name": "renamed"}),
+                    _ => json!({"permission": id}),
+                }
             }
             _ => {
                 let id = new_role(client, &self.unique).await;
@@ -144,6 +155,7 @@ impl Made {
                 match action {
                     "listRoles" => json!({}),
                     "setRolePermissions" => json!({"role": id, "permissions": []}),
+                    "updateRole" => json!({"role": id, "name": format!("{}renamed", self.unique)}),
                     _ => json!({"role": id}),
                 }
             }
@@ -158,6 +170,7 @@ impl Made {
         }
         let made = client.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
         self.ids.insert("keyId", made.text_of("keyId"));
+        self.key = made.text_of("key");
         match action {
             "updateKey" => json!({"keyId": self.ids["keyId"], "name": "renamed"}),
             "rerollKey" => json!({"keyId": self.ids["keyId"], "expiration": null}),
@@ -168,10 +181,8 @@ impl Made {
     /// A namespace with an override, and a request that is about them.
     async fn ratelimit(&mut self, client: &Client, action: &str) -> Value {
         let name = &self.unique;
-        match action {
-            "createNamespace" => return json!({"name": name}),
-            "listNamespaces" => return json!({}),
-            _ => {}
+        if action == "createNamespace" {
+            return json!({"name": name});
         }
         let check = json!({"namespace": name, "identifier": "i", "limit": 9, "duration": 60_000});
         client.call("ratelimit.limit", check.clone()).await.expect(200);
@@ -180,6 +191,7 @@ impl Made {
         self.ids.insert("namespaceId", text(&found.data()[0]["id"]));
         self.ids.insert("overrideId", set.text_of("overrideId"));
         match action {
+            "listNamespaces" => json!({}),
             "multiLimit" => json!([check]),
             "limit" | "setOverride" => check,
             "getOverride" | "deleteOverride" => json!({"namespace": name, "identifier": "i"}),
@@ -211,8 +223,7 @@ fn new_hash() -> String {
 /// A migration of keys that are stored as SHA-256, made by the command line.
 fn new_migration(server: &Server, workspace: &str) -> String {
     let line = ["migration", "create", "--algorithm", "sha256", "--workspace", workspace];
-    let done = server.program().command(&line).output();
-    let done = done.expect("the command runs");
+    let done = ended(&mut server.program().command(&line));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("an id").trim().to_owned()
 }

@@ -1,7 +1,7 @@
 //! What a root key must hold besides, when a request asks for more: from the contract's conditional expressions,
 //! each minimal set is enough, and each lack of one leg is refused as the contract says.
 
-use keyrack_test_harness::{Ids, Scene, Server, operations};
+use keyrack_test_harness::{Ids, Server, operations};
 use serde_json::{Value, json};
 
 use crate::access::permissions::{assert_denied, concrete, for_another_resource, holding, minimal_sets};
@@ -18,7 +18,7 @@ fn conditions(operation: &str) -> Vec<&'static Value> {
 }
 
 /// A request that meets every condition of its operation.
-async fn scene(server: &Server, operation: &str) -> Scene {
+async fn scene(server: &Server, operation: &str) -> (Ids, Value) {
     let api = new_api(server).await;
     server.call("apis.updateApi", json!({"apiId": api, "storeEncryptedKeys": true})).await.expect(200);
     let key = new_key(server, &api, json!({"recoverable": true})).await;
@@ -51,7 +51,7 @@ async fn scene(server: &Server, operation: &str) -> Scene {
         }
         other => panic!("no request meets the conditions of {other}"),
     };
-    Scene { ids, body }
+    (ids, body)
 }
 
 /// A minimal set that can be held before the thing exists that the request creates.
@@ -72,7 +72,7 @@ async fn check_condition(server: &Server, operation: &str, number: usize) {
     let others = conditions.iter().enumerate().filter(|(at, _)| *at != number);
     let besides: Vec<&Value> = others.map(|(_, other)| &other["check"]).chain([main]).collect();
     for set in minimal_sets(&condition["check"]) {
-        let Scene { ids, body } = scene(server, operation).await;
+        let (ids, body) = scene(server, operation).await;
         let besides: Vec<String> = besides.iter().flat_map(|check| some_set(check, &ids)).collect();
         for missing in &set {
             let legs = set.iter().filter(|leg| *leg != missing).chain(&besides);

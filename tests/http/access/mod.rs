@@ -6,3 +6,4 @@ mod isolation;
 pub(crate) mod permissions;
 pub(crate) mod secrecy;
 mod tenants;
+mod things;

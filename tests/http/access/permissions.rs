@@ -84,7 +84,7 @@ async fn check_operation(server: &Server, operation: &str) -> usize {
     let rule = facts().permission(operation).unwrap_or_else(|| panic!("no rule for {operation}"));
     let mut tried = 0;
     for set in minimal_sets(&rule["check"]) {
-        let Scene { ids, body } = scene(server, operation).await;
+        let Scene { ids, body, .. } = scene(server, operation).await;
         let held: Vec<String> = set.iter().map(|permission| concrete(permission, &ids)).collect();
         for missing in &set {
             let missing_text = concrete(missing, &ids);
@@ -212,7 +212,7 @@ async fn a_grant_for_one_namespace_is_enough_for_it_and_for_no_other() {
 #[tokio::test]
 async fn grants_of_a_urn_match_segment_by_segment() {
     let server = keyrack().await;
-    let Scene { ids, body } = scene(&server, "keys.getKey").await;
+    let Scene { ids, body, .. } = scene(&server, "keys.getKey").await;
     let (workspace, space) = (&ids["workspaceId"], &ids["keySpaceId"]);
     for (grant, enough) in [
         (format!("unkey:v1:{workspace}:keyspaces/*/keys/*#read_key"), true),

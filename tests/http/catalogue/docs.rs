@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use keyrack_test_harness::{ROOT_KEY, Server};
+use keyrack_test_harness::{ROOT_KEY, Server, ended};
 use serde_json::{Value, json};
 
 use crate::fixture::{new_api, new_identity, new_key, workspace_id};
@@ -93,8 +93,8 @@ async fn rarer(server: &Server, line: &str, unique: String) -> Vec<(&'static str
         values.push(("<logId>", entries.data()[0]["id"].as_str().expect("an id").to_owned()));
     }
     if line.contains("<migrationId>") {
-        let output = server.program().command(&["migration", "create", "--algorithm", "sha256"]).output();
-        let text = String::from_utf8(output.expect("it runs").stdout).expect("text");
+        let output = ended(&mut server.program().command(&["migration", "create", "--algorithm", "sha256"]));
+        let text = String::from_utf8(output.stdout).expect("text");
         values.push(("<migrationId>", text.trim().to_owned()));
     }
     values
@@ -103,7 +103,7 @@ async fn rarer(server: &Server, line: &str, unique: String) -> Vec<(&'static str
 fn run(line: &str) -> Value {
     let mut command = Command::new("sh");
     command.args(["-c", line]).env("ROOT_KEY", ROOT_KEY).env("no_proxy", "*");
-    let output = command.output().expect("sh can be run");
+    let output = ended(&mut command);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     serde_json::from_str(&text).unwrap_or_else(|fault| panic!("{fault}: {line}\n{text}"))
 }

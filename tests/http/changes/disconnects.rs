@@ -1,7 +1,7 @@
 //! A client that hangs up in the middle of a change: whether the change is done or not, what the process remembers
 //! is what the database says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyrack_test_harness::{Client, Database, ROOT_KEY, Server, event_count};
 use tokio::io::AsyncWriteExt as _;
@@ -12,6 +12,8 @@ use crate::changes::{Change, able_program, changes, observed};
 
 /// How often each change is asked for, each time cut off at another moment.
 const ROUNDS: u32 = 4;
+/// How long what was begun may go on.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends the request and hangs up after so long, without reading.
 async fn hang_up(port: u16, request: String, after: Duration) {
@@ -34,7 +36,9 @@ fn request(change: &Change) -> String {
 async fn settled(server: &Server) {
     let mut database = Database::of(server).await;
     let mut events = event_count(&database.dump().await);
+    let started = Instant::now();
     loop {
+        assert!(started.elapsed() < PATIENCE, "after {PATIENCE:?} events are still written, {events} by now");
         tokio::time::sleep(Duration::from_millis(300)).await;
         let now = event_count(&database.dump().await);
         if now == events {

@@ -1,6 +1,6 @@
 //! `keys.migrateKeys` and the first verification of imported keys.
 
-use keyrack_test_harness::{ROOT_KEY, Server, sha256_base64, sha256_hex};
+use keyrack_test_harness::{ROOT_KEY, Server, ended, sha256_base64, sha256_hex};
 use serde_json::{Value, json};
 
 use crate::concurrency::{at_once, call};
@@ -21,7 +21,7 @@ pub(crate) fn new_migration_in(server: &Server, workspace: &str) -> String {
 
 fn created_migration(server: &Server, flags: &[&str]) -> String {
     let line: Vec<&str> = ["migration", "create"].iter().chain(flags).copied().collect();
-    let done = server.program().command(&line).output().expect("the command runs");
+    let done = ended(&mut server.program().command(&line));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("an id").trim().to_owned()
 }

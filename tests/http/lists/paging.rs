@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyrack_test_harness::{Client, listing_operations};
 use serde_json::{Value, json};
@@ -95,6 +95,7 @@ impl List {
             pause().await;
             let (ids, after) = self.page(client, json!({"limit": 2, "cursor": next})).await;
             seen.extend(ids);
+            assert!(seen.len() < 2000, "{} has no end", self.operation);
             cursor = after;
         }
         seen
@@ -127,7 +128,9 @@ impl Coming {
     /// Waits until one more has come.
     async fn next(&self) {
         let before = self.added.load(Ordering::SeqCst);
+        let started = Instant::now();
         while self.added.load(Ordering::SeqCst) == before {
+            assert!(started.elapsed() < Duration::from_secs(30), "nothing is added any more, {before} so far");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

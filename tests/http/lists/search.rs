@@ -75,12 +75,15 @@ impl List {
 
     /// Every page from the beginning.
     async fn walk(&self, client: &Client, limit: u64) -> Vec<String> {
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        let (mut seen, mut cursor) = (Vec::<String>::new(), String::new());
         loop {
             let (ids, pagination) = self.ids(client, json!({"limit": limit, "cursor": cursor})).await;
             seen.extend(ids);
             match pagination["cursor"].as_str() {
-                Some(next) => cursor = next.to_owned(),
+                Some(next) => {
+                    assert!(cursor.as_str() < next, "{} goes back from {cursor} to {next}", self.list);
+                    cursor = next.to_owned();
+                }
                 None => {
                     assert_eq!(pagination, json!({"hasMore": false}));
                     return seen;

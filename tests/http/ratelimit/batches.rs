@@ -1,6 +1,6 @@
 //! `ratelimit.multiLimit`: all or nothing, in a bare array.
 
-use keyrack_test_harness::{Answer, Client};
+use keyrack_test_harness::{Answer, Client, ended};
 use serde_json::{Value, json};
 
 use crate::catalogue::facts::facts;
@@ -177,7 +177,7 @@ async fn assistants_and_the_command_line_send_an_object() {
     let line = ["api", "ratelimit", "multi-limit", "--limits-json", &limits, "--output", "json"];
     let mut command = server.program().command(&line);
     let output = command.env("KEYRACK_URL", server.base()).env("KEYRACK_ROOT_KEY", keyrack_test_harness::ROOT_KEY);
-    let output = output.output().expect("it runs");
+    let output = ended(output);
     let answer: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(answer["data"]["limits"][0]["remaining"], 1, "{answer}");

@@ -28,6 +28,7 @@ async fn namespaces_are_listed_by_id_in_pages_and_found_by_name() {
         let page = server.call("ratelimit.listNamespaces", json!({"limit": 1, "cursor": cursor})).await;
         let page = page.expect(200);
         walked.extend(page.data().as_array().expect("a list").clone());
+        assert!(walked.len() <= all.len(), "pages do not end: {walked:?}");
         match page.body["pagination"]["cursor"].as_str() {
             Some(next) => next.clone_into(&mut cursor),
             None => break,

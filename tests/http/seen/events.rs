@@ -1,8 +1,8 @@
 //! Events: the log, the last use of keys, and the usage of a month.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keyrack_test_harness::{Client, Server};
+use keyrack_test_harness::{Client, Server, ended};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -13,7 +13,7 @@ use crate::keyrack;
 async fn events(server: &Server, count: usize) -> Vec<Value> {
     let mut lines = Vec::new();
     for _ in 0..100 {
-        let output = server.program().command(&["events"]).output().expect("the program runs");
+        let output = ended(&mut server.program().command(&["events"]));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).expect("text");
         lines = text.lines().map(|line| serde_json::from_str(line).expect("an object per line")).collect();
@@ -185,7 +185,9 @@ async fn what_was_spent_for_clients_that_left_is_in_the_events() {
     }
     let balance = async || read_key(&server, &key).await["credits"]["remaining"].as_i64().expect("a balance");
     let mut before = -1;
+    let started = Instant::now();
     while before != balance().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "the balance never comes to rest: it is {before}");
         before = balance().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -17,7 +17,9 @@ async fn with_metrics() -> (Server, String) {
     let address = log.lines().find_map(|line| line.trim().strip_prefix("Metrics"));
     let address = address.unwrap_or_else(|| panic!("the banner names no metrics:\n{log}")).trim().to_owned();
     // The change feed has an age from its first look on, which may come after the first request.
+    let started = Instant::now();
     while !scrape(&address).await.contains("change_feed_age") {
+        assert!(started.elapsed() < Duration::from_secs(20), "no change feed is looked at:\n{}", server.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (server, address)

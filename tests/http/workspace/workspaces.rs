@@ -58,6 +58,7 @@ async fn workspaces_are_listed_by_id_in_pages() {
         let body = if cursor.is_null() { json!({"limit": 2}) } else { json!({"limit": 2, "cursor": cursor}) };
         let page = server.call("workspace.listWorkspaces", body).await.expect(200);
         found.extend(page.data().as_array().expect("a list").clone());
+        assert!(found.len() <= due.len(), "pages do not end: {found:?}");
         cursor = page.body["pagination"]["cursor"].clone();
         if cursor.is_null() {
             break;

@@ -1,6 +1,6 @@
 //! Changes of keys: their own members, credits, permissions and roles, and the API they belong to.
 
-use keyrack_test_harness::sha256_base64;
+use keyrack_test_harness::{Scene, scene, sha256_base64};
 use serde_json::{Value, json};
 
 use super::{Case, Stage, asking, case, code, verification};
@@ -21,22 +21,22 @@ fn spending(key: &NewKey) -> Probe {
 pub(super) async fn cases(stage: &mut Stage<'_>) -> Vec<Case> {
     let mut all = updates(stage).await;
     all.extend(balances(stage).await);
-    let about = |key: &NewKey, members: Value| merged(json!({"keyId": key.id}), members);
-    let valid = |case: Case, key: &NewKey, after: &str| {
-        case.turns(verification(key, json!({})), code("VALID"), code(after))
-    };
-    let [soft, forever, rerolled] =
-        [stage.key(json!({})).await, stage.key(json!({})).await, stage.key(json!({})).await];
-    all.push(valid(case("", "keys.deleteKey", about(&soft, json!({}))), &soft, "NOT_FOUND"));
-    let body = about(&forever, json!({"permanent": true}));
-    all.push(valid(case("permanent", "keys.deleteKey", body), &forever, "NOT_FOUND"));
-    let body = about(&rerolled, json!({"expiration": 0}));
-    all.push(valid(case("of the old", "keys.rerollKey", body), &rerolled, "EXPIRED"));
-    let body = about(&stage.key(json!({})).await, json!({"expiration": 1000}));
-    let new = case("of the new", "keys.rerollKey", body);
-    all.push(new.makes("/key", Probe::verification, code("VALID")));
-    let new = case("", "keys.createKey", json!({"apiId": stage.api}));
-    all.push(new.makes("/key", Probe::verification, code("VALID")));
+    for (about, operation, members, after) in [
+        ("", "apis.deleteApi", json!({}), "NOT_FOUND"),
+        ("", "keys.deleteKey", json!({}), "NOT_FOUND"),
+        ("permanent", "keys.deleteKey", json!({"permanent": true}), "NOT_FOUND"),
+        ("of the old", "keys.rerollKey", json!({"expiration": 0}), "EXPIRED"),
+    ] {
+        let Scene { body, key, .. } = scene(stage.server, operation).await;
+        let end = case(about, operation, merged(body, members));
+        all.push(end.turns(Probe::verification(&key), code("VALID"), code(after)));
+    }
+    for (about, operation, members) in
+        [("of the new", "keys.rerollKey", json!({"expiration": 1000})), ("", "keys.createKey", json!({}))]
+    {
+        let body = merged(scene(stage.server, operation).await.body, members);
+        all.push(case(about, operation, body).makes("/key", Probe::verification, code("VALID")));
+    }
     let imported = NewKey { id: String::new(), key: stage.name("imported") };
     let hash = sha256_base64(&imported.key);
     let body = json!({"migrationId": stage.migration, "apiId": stage.api, "keys": [{"hash": hash}]});
@@ -127,24 +127,16 @@ async fn balances(stage: &mut Stage<'_>) -> Vec<Case> {
 async fn apis(stage: &mut Stage<'_>) -> Vec<Case> {
     let mut all = Vec::new();
     let (valid, strange) = (code("VALID"), json!({"ipWhitelist": ["203.0.113.9"]}));
-    for (about, operation, first, change, before, after) in [
-        ("ipWhitelist", "apis.updateApi", json!({}), strange.clone(), valid.clone(), code("FORBIDDEN")),
-        (
-            "no ipWhitelist",
-            "apis.updateApi",
-            strange,
-            json!({"ipWhitelist": null}),
-            code("FORBIDDEN"),
-            valid.clone(),
-        ),
-        ("", "apis.deleteApi", json!({}), json!({}), valid, code("NOT_FOUND")),
+    for (about, first, change, before, after) in [
+        ("ipWhitelist", json!({}), strange.clone(), valid.clone(), code("FORBIDDEN")),
+        ("no ipWhitelist", strange, json!({"ipWhitelist": null}), code("FORBIDDEN"), valid),
     ] {
-        let api = new_api(stage.client).await;
-        let key = new_key(stage.client, &api, json!({})).await;
+        let api = new_api(stage.server).await;
+        let key = new_key(stage.server, &api, json!({})).await;
         let api = json!({ "apiId": api });
         stage.call("apis.updateApi", merged(api.clone(), first)).await;
         let probe = verification(&key, json!({}));
-        all.push(case(about, operation, merged(api, change)).turns(probe, before, after));
+        all.push(case(about, "apis.updateApi", merged(api, change)).turns(probe, before, after));
     }
     all
 }

@@ -91,7 +91,7 @@ fn code(code: &str) -> Value {
 
 /// Where cases are set up: an API, and names that no other case uses.
 struct Stage<'a> {
-    client: &'a Client,
+    server: &'a Server,
     api: String,
     migration: String,
     used: u32,
@@ -104,11 +104,11 @@ impl Stage<'_> {
     }
 
     async fn key(&self, members: Value) -> NewKey {
-        new_key(self.client, &self.api, members).await
+        new_key(self.server, &self.api, members).await
     }
 
     async fn call(&self, operation: &str, body: Value) -> Answer {
-        self.client.call(operation, body).await.expect(200)
+        self.server.call(operation, body).await.expect(200)
     }
 }
 
@@ -141,7 +141,7 @@ async fn seen_by_other(other: Client, name: String, probe: Probe, due: Value, ch
 async fn cases(server: &Server) -> Vec<Case> {
     let api = crate::fixture::new_api(server).await;
     let migration = crate::keys::migrate::new_migration(server, "sha256");
-    let mut stage = Stage { client: server, api, migration, used: 0 };
+    let mut stage = Stage { server, api, migration, used: 0 };
     let mut all = keys::cases(&mut stage).await;
     all.extend(keys::links(&mut stage).await);
     all.extend(rbac::cases(&mut stage).await);

@@ -1,5 +1,6 @@
 //! Changes of root keys and workspaces.
 
+use keyrack_test_harness::{Scene, scene};
 use serde_json::{Value, json};
 
 use super::{Case, Stage, case, code};
@@ -19,16 +20,14 @@ fn accepted(key_id: &str) -> Value {
 
 pub(super) async fn cases(stage: &mut Stage<'_>) -> Vec<Case> {
     let mut all = Vec::new();
-    for (about, operation, members, change, status) in [
-        ("enabled", UPDATE, json!({}), json!({"enabled": false}), 403),
-        ("deleted", "rootKeys.deleteKey", json!({}), json!({}), 401),
-        ("of the old", "rootKeys.rerollKey", json!({}), json!({"expiration": 0}), 403),
+    for (about, operation, change, status) in [
+        ("enabled", UPDATE, json!({"enabled": false}), 403),
+        ("deleted", "rootKeys.deleteKey", json!({}), 401),
+        ("of the old", "rootKeys.rerollKey", json!({"expiration": 0}), 403),
     ] {
-        let made = stage.call("rootKeys.createKey", merged(json!({"permissions": []}), members)).await;
-        let key_id = made.text_of("keyId");
-        let body = merged(json!({ "keyId": key_id }), change);
-        let probe = Probe::root_key(&made.text_of("key"));
-        all.push(case(about, operation, body).turns(probe, accepted(&key_id), refused(status)));
+        let Scene { ids, key, body, .. } = scene(stage.server, operation).await;
+        let end = case(about, operation, merged(body, change));
+        all.push(end.turns(Probe::root_key(&key), accepted(&ids["keyId"]), refused(status)));
     }
     all.push(narrowed(stage).await);
     all.push(enabled_again(stage).await);
@@ -74,7 +73,7 @@ async fn workspaces(stage: &mut Stage<'_>) -> Vec<Case> {
         let probe = Probe::root_key(&made.text_of("rootKey"));
         all.push(case(about, "workspace.updateWorkspace", body).turns(probe, named("fresh"), after));
     }
-    let (workspace, client) = new_workspace(stage.client, "reopened").await;
+    let (workspace, client) = new_workspace(stage.server, "reopened").await;
     let made = client.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
     let disabled = json!({"workspaceId": workspace, "enabled": false});
     stage.call("workspace.updateWorkspace", disabled).await;
