@@ -54,9 +54,9 @@ async fn walk(client: &Client, operation: &str, mut body: Value, id: &str) -> (B
     }
 }
 
-/// Many things at once.
+/// Many things, some at once.
 async fn many(client: &Client, operation: &'static str, bodies: Vec<Value>) {
-    for chunk in bodies.chunks(100) {
+    for chunk in bodies.chunks(25) {
         let calls = chunk.iter().map(|body| client.call(operation, body.clone()));
         for answer in futures_util::future::join_all(calls).await {
             answer.expect(200);
