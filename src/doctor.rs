@@ -26,6 +26,9 @@ use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 const PROGRAM_WRITTEN: UnixMs = UnixMs::new(1_767_225_600_000);
 /// How much older than the newest audit entry a clock may be: several processes need not agree to the second.
 const CLOCK_SLACK_MS: i64 = MINUTE_MS;
+/// How often a port that is taken is looked at again, and what is between.
+const LOOKS_AT_A_PORT: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// How long the structure of a database is checked: some GB.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const MIB: u64 = 1024 * 1024;
@@ -372,7 +375,7 @@ async fn check_ports(settings: &Settings) -> Vec<Line> {
     let mut lines = Vec::new();
     let Ok(listen) = settings.get(&settings::LISTEN) else { return lines };
     let is_running = remote::keyrack_answers(from_here(listen)).await;
-    lines.push(match TcpListener::bind(listen).await {
+    lines.push(match try_to_listen(listen).await {
         _ if is_running => ok("port", format!("a Keyrack answers on {listen}")),
         Ok(_) => ok("port", format!("{listen} is free")),
         Err(error) => fail(
@@ -383,7 +386,7 @@ async fn check_ports(settings: &Settings) -> Vec<Line> {
     });
     if let Ok(Some(metrics)) = settings.get(&settings::METRICS_LISTEN)
         && !is_running
-        && let Err(error) = TcpListener::bind(metrics).await
+        && let Err(error) = try_to_listen(metrics).await
     {
         let text = format!("{metrics} cannot be listened on: {error}");
         let mend = "choose another address with KEYRACK_METRICS_LISTEN, or an empty one";
@@ -391,6 +394,17 @@ async fn check_ports(settings: &Settings) -> Vec<Line> {
         lines.push(if is_chosen { fail("metrics", text, mend) } else { warn("metrics", text, mend) });
     }
     lines
+}
+
+/// Listens for a moment. Who else only looks, such as another doctor, is gone a moment later.
+async fn try_to_listen(address: SocketAddr) -> std::io::Result<()> {
+    for _ in 0..LOOKS_AT_A_PORT {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(BETWEEN_LOOKS).await,
+            outcome => return outcome.map(drop),
+        }
+    }
+    TcpListener::bind(address).await.map(drop)
 }
 
 /// An address that leads to a listener from this machine.
