@@ -66,6 +66,15 @@ fn what_is_declared_of_members_is_about_members_that_there_are() {
     }
 }
 
+#[test]
+fn what_assistants_read_of_every_operation_is_short() {
+    for operation in declared() {
+        let About { name, summary, assistants, .. } = operation.about;
+        assert!((1..=160).contains(&summary.chars().count()), "{name}: {summary}");
+        assert!(assistants.hint.chars().count() <= 140, "{name}: {}", assistants.hint);
+    }
+}
+
 /// Operations that take an API or a key and are not on one API.
 const NOT_PINNED: [(&str, &str); 5] = [
     ("apis.createApi", "it makes another API"),
