@@ -58,8 +58,8 @@ pub trait Operation: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
 
     /// What a person is asked before this request is acted on, where they are asked at all: before what destroys, and
-    /// what cuts off or hands out more than a mistake should. Whoever would be refused is refused here, with the same
-    /// error, and what is asked is about what is there.
+    /// what cuts off or hands out more than a mistake should. Nobody is asked about what would be refused: that is
+    /// refused here, with the same error. What nobody needs to be asked about costs no look at the store.
     fn question(
         _: &Keyrack,
         _: &Caller,
@@ -169,7 +169,7 @@ pub async fn run<O: Operation>(
 /// What a person is asked before [`run`] does this: see [`Operation::question`].
 ///
 /// # Errors
-/// The faults of the request, or the refusal that [`run`] would answer.
+/// The faults of the request, and the refusal that [`run`] would answer to what would be asked about.
 pub async fn question<O: Operation>(
     keyrack: &Keyrack,
     caller: &Caller,

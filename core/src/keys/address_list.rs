@@ -6,7 +6,6 @@
 //!
 //! [`client_address`] reads `X-Forwarded-For` from the right and only as far as the addresses
 //! are those of trusted proxies: everything further left is what the client chose to write.
-//! A list that cannot be read allows nothing.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -12,7 +12,7 @@
 //! Everything here is pure: a [`Window`] is a value, the clock is an argument, and nothing is
 //! counted until the caller stores what [`Window::count`] returns. The limit is not part of the
 //! window, so changing a limit keeps the count; the duration is, so changing it starts another
-//! cell.
+//! cell. Source of the formula: what the hosted API of Unkey answers; the worked examples are tests below.
 //!
 //! Arithmetic is exact: the weight is an integer division, and sums are made in 128 bits, so
 //! that no cost can overflow its way past a limit.

@@ -239,7 +239,7 @@ async fn a_question_refuses_what_the_operation_refuses(database: Database) {
     let short = text(&instance.run::<root_keys::CreateKey>(short).await.unwrap(), "key");
     let request = json!({ "keyId": things.root_key, "enabled": false });
     assert_eq!(refused::<root_keys::UpdateKey>(&instance, &short, request).await, Code::InsufficientPermissions);
-    let request = json!({ "keyId": things.root_key, "expiration": null });
+    let request = json!({ "keyId": things.root_key, "expiration": 0 });
     assert_eq!(refused::<root_keys::RerollKey>(&instance, &short, request).await, Code::InsufficientPermissions);
     // What a reroll has ended is not rerolled again.
     let reroll = json!({ "keyId": things.key, "expiration": 0 });

@@ -170,14 +170,17 @@ impl Operation for MigrateKeys {
     type Response = Response;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let count = request.keys.len();
+        if count <= MOST_UNASKED {
+            return Ok(None);
+        }
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let api = api_of_caller(keyrack, caller, &request.api_id).await?;
         let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
         read(request.keys.clone(), algorithm, &request.migration_id)?;
-        let count = request.keys.len();
         let question = authorized.asking("Adds many keys of another system to the API.");
         let question = question.text("API", &*api.stored.name).text("id", &*api.stored.id);
-        Ok((count > MOST_UNASKED).then(|| question.text("keys", count.to_string())))
+        Ok(Some(question.text("keys", count.to_string())))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {

@@ -90,12 +90,12 @@ impl Operation for RerollKey {
     type Response = Response;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         check_recoverable(keyrack, caller, &key, &api).await?;
         let now = keyrack.clock().now();
         let mut connection = keyrack.store().read().await?;
         Rerolling::begin(&mut connection, Rerolled::Key(&key.id), key.expires_at, now).await?;
-        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
         let is_over = key.expires_at.is_some_and(|end| end < now);
         let question = ending(authorized, grace_ms);
         Ok((key.enabled && !is_over).then(|| about(question, &key, &api)))

@@ -62,9 +62,12 @@ impl Operation for SetPermissions {
     type Response = Vec<PermissionResponse>;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        if !request.permissions.is_empty() {
+            return Ok(None);
+        }
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let holds_none = permissions::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
-        if !request.permissions.is_empty() || holds_none {
+        if holds_none {
             return Ok(None);
         }
         let question = about(authorized.asking("Takes all its own permissions from the key."), &key, &api);

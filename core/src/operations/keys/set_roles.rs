@@ -54,9 +54,12 @@ impl Operation for SetRoles {
     type Response = Vec<RoleResponse>;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        if !request.roles.is_empty() {
+            return Ok(None);
+        }
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let holds_none = roles::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
-        if !request.roles.is_empty() || holds_none {
+        if holds_none {
             return Ok(None);
         }
         let question = about(authorized.asking("Takes all its roles from the key."), &key, &api);

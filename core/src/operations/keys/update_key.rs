@@ -116,18 +116,19 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let empties = |named: &Option<Vec<String>>| named.as_ref().is_some_and(Vec::is_empty);
+        if request.enabled != Some(false) && !empties(&request.permissions) && !empties(&request.roles) {
+            return Ok(None);
+        }
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let mut connection = keyrack.store().read().await?;
         let permissions = permissions::of_key(&mut connection, &key.id).await?;
         let roles = roles::of_key(&mut connection, &key.id).await?;
-        let takes_all = |named: &Option<Vec<String>>, holds_none: bool| {
-            named.as_ref().is_some_and(Vec::is_empty) && !holds_none
-        };
         let what = if key.enabled && request.enabled == Some(false) {
             "Disables the key. It is refused at once, until it is enabled again."
-        } else if takes_all(&request.permissions, permissions.is_empty()) {
+        } else if empties(&request.permissions) && !permissions.is_empty() {
             "Takes all its own permissions from the key."
-        } else if takes_all(&request.roles, roles.is_empty()) {
+        } else if empties(&request.roles) && !roles.is_empty() {
             "Takes all its roles from the key."
         } else {
             return Ok(None);

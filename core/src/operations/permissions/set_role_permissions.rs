@@ -71,11 +71,14 @@ impl Operation for SetRolePermissions {
     type Response = Vec<PermissionResponse>;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        if !request.permissions.is_empty() {
+            return Ok(None);
+        }
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let (role, role_id) = (request.role.as_deref(), request.role_id.as_deref());
         let role = named(&mut connection, caller, role, role_id).await?;
-        if !request.permissions.is_empty() || permissions_of(&mut connection, &role).await?.is_empty() {
+        if permissions_of(&mut connection, &role).await?.is_empty() {
             return Ok(None);
         }
         let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;

@@ -72,20 +72,18 @@ impl Operation for RerollKey {
     type Response = Response;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
         let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
-        if request.expiration.0.is_some() {
-            caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
-        }
+        caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
         let now = keyrack.clock().now();
         let mut connection = keyrack.store().read().await?;
         let old = in_reach(&mut connection, caller, &request.key_id).await?;
         let rerolling = Rerolling::begin(&mut connection, Rerolled::RootKey(&old.id), old.expires_at, now).await?;
         check_outlives(caller, &heir_of(&old, &rerolling))?;
-        let question = match request.expiration.0 {
-            None => return Ok(None),
-            Some(0) => authorized.asking("Replaces the root key. The old one is refused at once."),
-            Some(grace_ms) => authorized
+        let question = match grace_ms {
+            0 => authorized.asking("Replaces the root key. The old one is refused at once."),
+            _ => authorized
                 .asking("Replaces the root key. The old one is refused at the end of its grace period.")
                 .text("grace period", format!("{grace_ms} ms")),
         };

@@ -60,6 +60,9 @@ impl Operation for UpdateKey {
     type Response = Empty;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        if request.enabled != Some(false) && request.permissions.is_none() {
+            return Ok(None);
+        }
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
         let mut connection = keyrack.store().read().await?;

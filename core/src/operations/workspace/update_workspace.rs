@@ -67,12 +67,15 @@ impl Operation for UpdateWorkspace {
     type Response = Empty;
 
     async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        if request.enabled != Some(false) {
+            return Ok(None);
+        }
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let found = workspaces::find(&mut *keyrack.store().read().await?, &request.workspace_id).await?;
         let before = found.or_not_found(Code::WorkspaceNotFound)?;
         let after = request.applied_to(&before);
         stay_in(caller, &after)?;
-        if after.enabled || !before.enabled {
+        if !before.enabled {
             return Ok(None);
         }
         let question =
