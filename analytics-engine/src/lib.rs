@@ -1,0 +1,1 @@
+//! Analytics in the program itself: events of Keyrack in Parquet files, and DataFusion over them.
