@@ -9,6 +9,7 @@ pub mod counts;
 pub mod event;
 pub mod log;
 pub mod recorder;
+pub mod sql;
 pub mod texts;
 mod usage;
 pub(crate) mod writing;
