@@ -8,3 +8,4 @@ pub mod functions;
 pub mod tables;
 pub mod tree;
 pub mod types;
+mod walk;
