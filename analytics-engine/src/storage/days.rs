@@ -1,0 +1,97 @@
+//! Days and months as files have them.
+
+use std::fmt;
+
+use keyrack_core::calendar::{Calendar, DAY_MS, Day, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// A day of UTC, as a number that files keep: days after 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DayNumber(i32);
+
+impl DayNumber {
+    /// The day that is so many after 1970-01-01.
+    pub const fn new(number: i32) -> Self {
+        DayNumber(number)
+    }
+
+    /// The day that a time falls on; the first or last of all for a time outside of them.
+    pub fn of(time: UnixMs) -> Self {
+        let number = Day::of(time).number();
+        DayNumber(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
+    }
+
+    /// How many days after 1970-01-01 it is: as Arrow's dates are counted.
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+
+    /// When it begins.
+    pub const fn begin(self) -> UnixMs {
+        UnixMs::new((self.0 as i64).saturating_mul(DAY_MS))
+    }
+
+    /// When it is over.
+    pub const fn end(self) -> UnixMs {
+        self.begin().plus(DAY_MS)
+    }
+
+    /// The day so many days earlier.
+    #[must_use]
+    pub const fn before(self, days: u32) -> Self {
+        DayNumber(self.0.saturating_sub_unsigned(days))
+    }
+
+    /// The first day of its month.
+    #[must_use]
+    pub fn month(self) -> Self {
+        let number = Calendar::at(self.begin()).month_start.number();
+        DayNumber(i32::try_from(number).unwrap_or(self.0))
+    }
+
+    /// The first day of the month after its own.
+    #[must_use]
+    pub fn next_month(self) -> Self {
+        let calendar = Calendar::at(self.begin());
+        let number = calendar.month_start.number().saturating_add(calendar.month_days);
+        DayNumber(i32::try_from(number).unwrap_or(i32::MAX))
+    }
+}
+
+impl fmt::Display for DayNumber {
+    /// As `2026-11-29`, from the days since 0000-03-01 (the algorithm `civil_from_days` of Howard Hinnant's
+    /// [chrono-Compatible Low-Level Date Algorithms](https://howardhinnant.github.io/date_algorithms.html)).
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = i64::from(self.0) + 719_468;
+        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        write!(formatter, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_written_as_dates_and_belong_to_months() {
+        for (number, date, month, next) in [
+            (0, "1970-01-01", 0, 31),
+            (-1, "1969-12-31", -31, 0),
+            (19_782, "2024-02-29", 19_754, 19_783),
+            (20_786, "2026-11-29", 20_758, 20_788),
+            (20_787, "2026-11-30", 20_758, 20_788),
+        ] {
+            let day = DayNumber::new(number);
+            let facts = (day.to_string(), day.month().get(), day.next_month().get());
+            assert_eq!(facts, (date.to_owned(), month, next));
+            assert_eq!([day.begin(), day.end().minus(1)].map(DayNumber::of), [day; 2]);
+        }
+    }
+}

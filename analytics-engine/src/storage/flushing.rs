@@ -1,0 +1,115 @@
+//! From the tail into files: rows are sorted and go into the file of the day on which they happened.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use arrow::array::{Int64Array, RecordBatch, StringViewArray};
+use arrow::compute::interleave_record_batch;
+use arrow::error::ArrowError;
+use foldhash::quality::RandomState;
+use keyrack_core::calendar::UnixMs;
+
+use super::days::DayNumber;
+use super::fault::Fault;
+use super::folder::Folder;
+use super::manifest::FileFacts;
+use super::schema::Stored;
+use super::tail::Batches;
+use super::writing::{RowWriter, texts, times};
+
+/// Rows that are copied at a time.
+const PORTION: usize = 1 << 13;
+/// The most texts that a table is sorted by.
+const TEXTS: usize = 3;
+
+/// A row, and where it stands. Texts are numbers that sort as they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    day: DayNumber,
+    ranks: [u32; TEXTS],
+    time: i64,
+    batch: u32,
+    row: u32,
+}
+
+/// Writes rows of the raw tables: the facts of the files, which are on disk.
+pub(super) fn write(folder: &Folder, batches: &Batches) -> Result<Vec<FileFacts>, Fault> {
+    let mut files = Vec::new();
+    for (table, batches) in Stored::RAW.into_iter().zip(batches) {
+        if batches.is_empty() {
+            continue;
+        }
+        let places = sort(table, batches)?;
+        for range in days(&places) {
+            files.push(write_day(folder, table, batches, &places[range])?);
+        }
+    }
+    Ok(files)
+}
+
+fn write_day(
+    folder: &Folder,
+    table: Stored,
+    batches: &[RecordBatch],
+    places: &[Place],
+) -> Result<FileFacts, Fault> {
+    let mut writer = RowWriter::begin(folder, table, places[0].day)?;
+    let batches: Vec<&RecordBatch> = batches.iter().collect();
+    let mut rows = Vec::with_capacity(PORTION);
+    for portion in places.chunks(PORTION) {
+        rows.clear();
+        rows.extend(portion.iter().map(|place| (place.batch as usize, place.row as usize)));
+        writer.write(&interleave_record_batch(&batches, &rows)?)?;
+    }
+    writer.finish(false)
+}
+
+/// Which rows are of one day each.
+fn days(places: &[Place]) -> impl Iterator<Item = Range<usize>> {
+    let mut begin = 0;
+    places.chunk_by(|a, b| a.day == b.day).map(move |day| {
+        let range = begin..begin + day.len();
+        begin = range.end;
+        range
+    })
+}
+
+fn sort(table: Stored, batches: &[RecordBatch]) -> Result<Vec<Place>, ArrowError> {
+    let times: Vec<Int64Array> = batches.iter().map(times).collect::<Result<_, _>>()?;
+    let mut places: Vec<Place> = Vec::with_capacity(times.iter().map(|times| times.values().len()).sum());
+    for (batch, times) in (0..).zip(&times) {
+        let place = |(row, time): (u32, &i64)| Place {
+            day: DayNumber::of(UnixMs::new(*time)),
+            ranks: [0; TEXTS],
+            time: *time,
+            batch,
+            row,
+        };
+        places.extend((0..).zip(times.values()).map(place));
+    }
+    for (at, name) in table.sorted_by().iter().enumerate() {
+        let columns: Vec<&StringViewArray> =
+            batches.iter().map(|batch| texts(batch, name)).collect::<Result<_, _>>()?;
+        let ranks = ranks(&columns);
+        for place in &mut places {
+            let text = columns[place.batch as usize].value(place.row as usize);
+            place.ranks[at] = ranks.get(text).copied().unwrap_or_default();
+        }
+    }
+    places.sort_unstable();
+    Ok(places)
+}
+
+/// The texts of columns, numbered in their order.
+fn ranks<'a>(columns: &[&'a StringViewArray]) -> HashMap<&'a str, u32, RandomState> {
+    let mut ranks: HashMap<&str, u32, RandomState> = HashMap::default();
+    for text in columns.iter().flat_map(|column| column.iter().flatten()) {
+        ranks.entry(text).or_default();
+    }
+    let mut sorted: Vec<&str> = ranks.keys().copied().collect();
+    sorted.sort_unstable();
+    for (rank, text) in (0..).zip(sorted) {
+        ranks.insert(text, rank);
+    }
+    ranks
+}

@@ -1,0 +1,34 @@
+//! What is stored of events: Parquet files of one folder, and the events that are in none yet.
+//!
+//! ```text
+//! log ── Appending ──> tail ── flush ──> small files ── compact ──> a few per day, sorted
+//!                        │                  │              └──> sums per day and hour ──> per month
+//!                        └── Snapshot <─────┴── manifest: which files there are, how far the log was read
+//! ```
+//!
+//! [`Warehouse`] is all of it; [`Snapshot`] is what a query reads. A file is written once and never changed; what it is
+//! replaced by is named in the same moment, and it stays for as long as a snapshot has it.
+
+mod columns;
+mod days;
+pub mod digest;
+mod fault;
+mod file;
+mod flushing;
+mod folder;
+mod manifest;
+mod retention;
+mod schema;
+mod snapshot;
+mod tail;
+mod warehouse;
+mod writing;
+
+pub use days::DayNumber;
+pub use fault::Fault;
+pub use file::StoredFile;
+pub use manifest::Positions;
+pub use retention::{Kept, Retention};
+pub use schema::{MadeOf, Stored};
+pub use snapshot::{Damage, Snapshot, Uncounted};
+pub use warehouse::{Appending, FOLDER, Settings, Warehouse};
