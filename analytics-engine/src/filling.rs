@@ -223,7 +223,8 @@ impl Gaps {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let keys = keys(batch.column(self.filling.key))?;
         let groups = self.converter.as_ref().map(|converter| {
-            let columns: Vec<ArrayRef> = self.filling.kept.iter().map(|kept| Arc::clone(batch.column(*kept))).collect();
+            let columns: Vec<ArrayRef> =
+                self.filling.kept.iter().map(|kept| Arc::clone(batch.column(*kept))).collect();
             converter.convert_columns(&columns)
         });
         let groups = groups.transpose()?;
@@ -364,7 +365,9 @@ fn keys(column: &ArrayRef) -> Result<Int64Array> {
 fn key_column(places: &[i64], of: &DataType) -> Result<ArrayRef> {
     Ok(match of {
         #[expect(clippy::cast_sign_loss, reason = "the same bits that were read")]
-        DataType::UInt64 => Arc::new(UInt64Array::from(places.iter().map(|place| *place as u64).collect::<Vec<_>>())),
+        DataType::UInt64 => {
+            Arc::new(UInt64Array::from(places.iter().map(|place| *place as u64).collect::<Vec<_>>()))
+        }
         _ => Arc::new(Int64Array::from(places.to_vec())),
     })
 }

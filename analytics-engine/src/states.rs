@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray as _, BinaryViewArray, Float64Array, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -25,6 +25,33 @@ pub(crate) fn digest_merge(levels: &[f64]) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Digest(levels), signature: any_one() }))
 }
 
+/// One digest of many: how aggregate tables merge them.
+pub(crate) fn digest_union() -> Arc<AggregateUDF> {
+    static UNION: LazyLock<Arc<AggregateUDF>> =
+        LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Union, signature: any_one() })));
+    Arc::clone(&UNION)
+}
+
+/// The states of averages, of sums and counts.
+pub(crate) fn average_state(sums: &ArrayRef, counts: &ArrayRef) -> ArrayRef {
+    let fields = match crate::values::average_state() {
+        DataType::Struct(fields) => fields,
+        _ => Fields::empty(),
+    };
+    Arc::new(StructArray::new(fields, vec![Arc::clone(sums), Arc::clone(counts)], None))
+}
+
+/// The digests of single latencies in ms.
+pub(crate) fn digest_of(latencies: &ArrayRef) -> ArrayRef {
+    let digest = |latency: f64| {
+        let mut digest = Digest::default();
+        digest.add(latency);
+        digest.stored()
+    };
+    let digests = latencies.as_primitive::<Float64Type>().iter().map(|latency| latency.map(digest));
+    Arc::new(digests.collect::<BinaryViewArray>())
+}
+
 fn any_one() -> Signature {
     Signature::any(1, Volatility::Immutable)
 }
@@ -40,6 +67,8 @@ enum Kind {
     Average,
     /// The levels, as the bits of doubles.
     Digest(Vec<u64>),
+    /// All of them, as a state.
+    Union,
 }
 
 fn levels_list() -> DataType {
@@ -51,6 +80,7 @@ impl AggregateUDFImpl for Merge {
         match self.kind {
             Kind::Average => "average_merge",
             Kind::Digest(_) => "digest_merge",
+            Kind::Union => "digest_union",
         }
     }
 
@@ -62,6 +92,7 @@ impl AggregateUDFImpl for Merge {
         Ok(match self.kind {
             Kind::Average => DataType::Float64,
             Kind::Digest(_) => levels_list(),
+            Kind::Union => DataType::BinaryView,
         })
     }
 
@@ -69,8 +100,10 @@ impl AggregateUDFImpl for Merge {
         Ok(match &self.kind {
             Kind::Average => Box::<Average>::default(),
             Kind::Digest(levels) => {
-                Box::new(Quantiles { levels: levels.iter().map(|bits| f64::from_bits(*bits)).collect(), digest: Digest::default() })
+                let levels = levels.iter().map(|bits| f64::from_bits(*bits)).collect();
+                Box::new(Quantiles { levels: Some(levels), digest: Digest::default() })
             }
+            Kind::Union => Box::new(Quantiles { levels: None, digest: Digest::default() }),
         })
     }
 
@@ -78,7 +111,7 @@ impl AggregateUDFImpl for Merge {
         let field = |name: &str, of| Arc::new(Field::new(format!("{}[{name}]", args.name), of, true));
         Ok(match self.kind {
             Kind::Average => vec![field("sum", DataType::Float64), field("count", DataType::Int64)],
-            Kind::Digest(_) => vec![field("digest", DataType::BinaryView)],
+            Kind::Digest(_) | Kind::Union => vec![field("digest", DataType::BinaryView)],
         })
     }
 }
@@ -124,7 +157,8 @@ impl Accumulator for Average {
 
 #[derive(Debug)]
 struct Quantiles {
-    levels: Vec<f64>,
+    /// Without any the digest itself is asked for.
+    levels: Option<Vec<f64>>,
     digest: Digest,
 }
 
@@ -135,7 +169,8 @@ impl Accumulator for Quantiles {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let values = self.levels.iter().map(|level| self.digest.quantile(*level).unwrap_or(f64::NAN));
+        let Some(levels) = &self.levels else { return Ok(ScalarValue::BinaryView(Some(self.digest.stored()))) };
+        let values = levels.iter().map(|level| self.digest.quantile(*level).unwrap_or(f64::NAN));
         let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
         Ok(ScalarValue::List(Arc::new(SingleRowListArrayBuilder::new(values).build_list_array())))
     }

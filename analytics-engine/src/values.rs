@@ -48,7 +48,6 @@ pub(crate) fn average_state() -> DataType {
     ]))
 }
 
-
 /// A constant of this type.
 pub(crate) fn constant(value: &Literal, of: &Type) -> ScalarValue {
     match value {
@@ -63,7 +62,8 @@ pub(crate) fn constant(value: &Literal, of: &Type) -> ScalarValue {
         Literal::NoElements => {
             let inner = if let Type::Array(inner) = of.inner() { held_as(inner) } else { DataType::Boolean };
             ScalarValue::List(Arc::new(
-                datafusion::common::utils::SingleRowListArrayBuilder::new(new_empty_array(&inner)).build_list_array(),
+                datafusion::common::utils::SingleRowListArrayBuilder::new(new_empty_array(&inner))
+                    .build_list_array(),
             ))
         }
     }

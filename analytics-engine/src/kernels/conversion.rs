@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, ListArray, StringViewArray, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, ListArray, StringViewArray,
+    UInt64Array, new_null_array,
 };
 use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
 use datafusion::common::{Result, exec_err, not_impl_err};
@@ -184,18 +184,25 @@ mod tests {
     #[test]
     fn doubles_are_written_as_short_as_they_read_back() {
         let written = [0.1, 1.0, 1e20, 1e21, 1.5e-7, 0.000_001, -0.0, f64::INFINITY, f64::NAN].map(shortest);
-        assert_eq!(written, ["0.1", "1", "100000000000000000000", "1e21", "1.5e-7", "0.000001", "-0", "inf", "nan"]);
+        assert_eq!(
+            written,
+            ["0.1", "1", "100000000000000000000", "1e21", "1.5e-7", "0.000001", "-0", "inf", "nan"]
+        );
     }
 
     #[test]
     fn times_are_read_as_they_are_written() {
-        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["2026-11-01 10:00:00.250", "1969-12-31 23:59:59"]));
+        let texts: ArrayRef =
+            Arc::new(StringViewArray::from(vec!["2026-11-01 10:00:00.250", "1969-12-31 23:59:59"]));
         let times = convert(&texts, &Type::String, &Type::DateTime64).unwrap();
         assert_eq!(times.as_primitive::<Int64Type>().values(), &[1_793_527_200_250, -1000]);
         let back = convert(&times, &Type::DateTime64, &Type::String).unwrap();
         assert_eq!(back.as_string_view().value(1), "1969-12-31 23:59:59.000");
         let seconds = convert(&times, &Type::DateTime64, &Type::DateTime).unwrap();
-        assert_eq!(convert(&seconds, &Type::DateTime, &Type::String).unwrap().as_string_view().value(0), "2026-11-01 10:00:00");
+        assert_eq!(
+            convert(&seconds, &Type::DateTime, &Type::String).unwrap().as_string_view().value(0),
+            "2026-11-01 10:00:00"
+        );
         let days: ArrayRef = Arc::new(StringViewArray::from(vec!["2026-11-01"]));
         assert!(convert(&days, &Type::String, &Type::Date).is_ok());
         let wrong: ArrayRef = Arc::new(StringViewArray::from(vec!["yesterday"]));

@@ -24,6 +24,7 @@ use keyrack_core::analytics::sql::functions::{Comparison, Function};
 use keyrack_core::analytics::sql::types::{Type, Unit};
 
 pub(crate) use self::arrays::Among;
+use crate::states;
 use crate::values::held_as;
 
 /// What a kernel does.
@@ -39,6 +40,10 @@ pub(crate) enum Work {
     Later(Unit),
     /// Whether a value is one of a set; false for what is not there, NULL for NULL.
     Among(Among),
+    /// The state of an average, of a sum and a count.
+    AverageState,
+    /// The digest of one latency in ms.
+    DigestOf,
     /// NULL instead of NaN: for orders, where they are one.
     NanAsNull,
 }
@@ -66,6 +71,8 @@ impl Kernel {
             (Work::Compare(operator), [left, right]) => Ok(numbers::compare(*operator, left, right)),
             (Work::Later(unit), [time, amount]) => times::later(time, amount, *unit, &self.of),
             (Work::Among(among), [value]) => among.apply(value),
+            (Work::AverageState, [sum, count]) => Ok(states::average_state(sum, count)),
+            (Work::DigestOf, [latency]) => Ok(states::digest_of(latency)),
             (Work::NanAsNull, [value]) => Ok(numbers::nan_as_null(value)),
             (Work::Function(function), arguments) => self.apply_function(function, arguments),
             _ => datafusion::common::internal_err!("a kernel with other arguments than its own"),
@@ -117,6 +124,8 @@ impl ScalarUDFImpl for Kernel {
             Work::Compare(_) => "compare",
             Work::Later(_) => "later",
             Work::Among(_) => "among",
+            Work::AverageState => "average_state",
+            Work::DigestOf => "digest_of",
             Work::NanAsNull => "nan_as_null",
         }
     }

@@ -99,12 +99,8 @@ fn integer(number: i128, decimals: i8, way: Way) -> i128 {
 /// The absolute value; of an integer a `UInt64`.
 pub(super) fn absolute(numbers: &ArrayRef) -> Result<ArrayRef> {
     Ok(match numbers.data_type() {
-        DataType::Float64 => {
-            Arc::new(numbers.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::abs))
-        }
-        DataType::Int64 => {
-            Arc::new(numbers.as_primitive::<Int64Type>().unary::<_, UInt64Type>(i64::unsigned_abs))
-        }
+        DataType::Float64 => Arc::new(numbers.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::abs)),
+        DataType::Int64 => Arc::new(numbers.as_primitive::<Int64Type>().unary::<_, UInt64Type>(i64::unsigned_abs)),
         DataType::UInt64 => Arc::clone(numbers),
         other => return not_impl_err!("the absolute value of {other}"),
     })

@@ -61,13 +61,14 @@ pub(super) fn start_of(times: &ArrayRef, from: &Type, period: Period, of: &Type)
         _ => {
             // Most times are in the same period as the one before.
             let mut known: Range<i64> = 0..0;
-            Arc::new(times.unary::<_, Int64Type>(|time| {
-                let day = seconds(time, from).div_euclid(DAY_SECONDS);
+            let starts = times.iter().map(|time| {
+                let day = seconds(time?, from).div_euclid(DAY_SECONDS);
                 if !known.contains(&day) {
                     known = period_around(day, period);
                 }
-                from_seconds(known.start.saturating_mul(DAY_SECONDS), of)
-            }))
+                Some(from_seconds(known.start.saturating_mul(DAY_SECONDS), of))
+            });
+            Arc::new(starts.collect::<Int64Array>())
         }
     })
 }
@@ -96,7 +97,7 @@ fn week(day: i64, since_first: i8) -> Range<i64> {
 }
 
 /// Times that are so many units later.
-pub(super) fn later(times: &ArrayRef, amounts: &ArrayRef, unit: Unit, of: &Type) -> Result<ArrayRef> {
+pub(crate) fn later(times: &ArrayRef, amounts: &ArrayRef, unit: Unit, of: &Type) -> Result<ArrayRef> {
     let months = match unit {
         Unit::Month => Some(1),
         Unit::Quarter => Some(3),
@@ -166,7 +167,8 @@ mod tests {
             let cut = start_of(&ints(&[noon]), &Type::DateTime, period, &Type::Date).unwrap();
             date(cut.as_primitive::<Int64Type>().value(0)).to_string()
         };
-        let periods = [Period::Day, Period::SundayWeek, Period::MondayWeek, Period::Month, Period::Quarter, Period::Year];
+        let periods =
+            [Period::Day, Period::SundayWeek, Period::MondayWeek, Period::Month, Period::Quarter, Period::Year];
         let cut = periods.map(cut);
         assert_eq!(cut, ["2026-03-15", "2026-03-15", "2026-03-09", "2026-03-01", "2026-01-01", "2026-01-01"]);
         let minute = start_of(&ints(&[noon * 1000 + 999, -1]), &Type::DateTime64, Period::Minute, &Type::DateTime);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
@@ -15,7 +16,6 @@ use datafusion::logical_expr::expr::{AggregateFunction as Call, WindowFunction};
 use datafusion::logical_expr::{
     AggregateUDF, Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, and, lit,
 };
-use datafusion::common::ScalarValue;
 use keyrack_core::analytics::sql::functions::AggregateFunction;
 use keyrack_core::analytics::sql::tree::{Aggregate, Frame, Place, WindowCall};
 use keyrack_core::analytics::sql::types::Literal;
@@ -45,7 +45,8 @@ impl Planner<'_> {
         let Asked { function, arguments, filter, .. } = self.asked(&window.aggregate, scope)?;
         let mut made = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(function), arguments);
         made.params.partition_by = self.all(&window.partition_by, scope)?;
-        made.params.order_by = window.order_by.iter().map(|order| self.sort(order, scope)).collect::<Result<_>>()?;
+        made.params.order_by =
+            window.order_by.iter().map(|order| self.sort(order, scope)).collect::<Result<_>>()?;
         made.params.filter = filter;
         made.params.window_frame = frame(window.frame);
         Ok(Expr::WindowFunction(Box::new(made)))
@@ -119,9 +120,7 @@ pub(super) fn valued(aggregate: &Aggregate, computed: Expr) -> Expr {
     };
     let nothing = match aggregate.function {
         _ if aggregate.of.is_nullable() => return computed,
-        Function::Average | Function::Quantile(_) | Function::AverageMerge => {
-            ScalarValue::Float64(Some(f64::NAN))
-        }
+        Function::Average | Function::Quantile(_) | Function::AverageMerge => ScalarValue::Float64(Some(f64::NAN)),
         Function::QuantilesTDigestMerge(_) => return computed,
         _ => constant(&aggregate.of.default_value().unwrap_or(Literal::Null), &aggregate.of),
     };
@@ -134,7 +133,9 @@ fn frame(frame: Frame) -> WindowFrame {
     let place = |place: Place, end: WindowFrameBound| match place {
         Place::End => end,
         Place::Offset(0) => WindowFrameBound::CurrentRow,
-        Place::Offset(rows) if rows < 0 => WindowFrameBound::Preceding(ScalarValue::UInt64(Some(rows.unsigned_abs()))),
+        Place::Offset(rows) if rows < 0 => {
+            WindowFrameBound::Preceding(ScalarValue::UInt64(Some(rows.unsigned_abs())))
+        }
         Place::Offset(rows) => WindowFrameBound::Following(ScalarValue::UInt64(Some(rows.unsigned_abs()))),
     };
     match frame {

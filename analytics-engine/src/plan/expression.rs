@@ -79,18 +79,24 @@ impl Planner<'_> {
             }
             Kind::Like { value, pattern, negated, ignores_case } => {
                 let value = Box::new(self.expression(value, scope)?);
-                Expr::Like(Like::new(*negated, value, Box::new(Expr::Literal(ScalarValue::Utf8View(Some(pattern.clone())), None)), None, *ignores_case))
+                Expr::Like(Like::new(
+                    *negated,
+                    value,
+                    Box::new(Expr::Literal(ScalarValue::Utf8View(Some(pattern.clone())), None)),
+                    None,
+                    *ignores_case,
+                ))
             }
             Kind::InList { value, list, negated } => self.in_list(value, list, *negated, scope)?,
             Kind::InQuery { value, query, negated } => {
-                let Some(Answer::Set(among)) = self.answers.get(&std::ptr::from_ref(&**query)) else {
+                let Some(Answer::Set(among)) = self.answers.get(&std::ptr::from_ref(&**query).addr()) else {
                     return internal_err!("a set that was not answered");
                 };
                 let value = self.typed(value, scope)?;
                 let is_in = Kernel::call(Work::Among(among.clone()), vec![value], of.clone());
                 negated_if(*negated, is_in)
             }
-            Kind::Scalar(query) => match self.answers.get(&std::ptr::from_ref(&**query)) {
+            Kind::Scalar(query) => match self.answers.get(&std::ptr::from_ref(&**query).addr()) {
                 Some(Answer::Value(value)) => Expr::Literal(value.clone(), None),
                 _ => return internal_err!("a value that was not answered"),
             },

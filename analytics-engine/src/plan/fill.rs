@@ -6,8 +6,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::{DFSchemaRef, Result, internal_err, not_impl_err};
-use datafusion::execution::SessionState;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
@@ -30,7 +31,8 @@ impl Planner<'_> {
         query: &Query,
         outputs: &[String],
     ) -> Result<LogicalPlanBuilder> {
-        let mut fills = select.order_by.iter().enumerate().filter_map(|(at, order)| Some((at, order, order.fill.as_ref()?)));
+        let mut fills =
+            select.order_by.iter().enumerate().filter_map(|(at, order)| Some((at, order, order.fill.as_ref()?)));
         let (Some((at, order, fill)), None) = (fills.next(), fills.next()) else {
             return not_impl_err!("WITH FILL of several keys: fill one of them");
         };
@@ -170,13 +172,18 @@ impl ExtensionPlanner for FillPlanner {
         node: &dyn UserDefinedLogicalNode,
         _: &[&LogicalPlan],
         inputs: &[Arc<dyn ExecutionPlan>],
-        session: &SessionState,
+        session: &dyn Session,
+        context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(fill), [input]) = (node.downcast_ref::<Fill>(), inputs) else { return Ok(None) };
-        let mut bounds = fill
-            .bounds
-            .iter()
-            .map(|bound| crate::filling::value_of(&*planner.create_physical_expr(bound, fill.schema(), session)?));
+        let (Some(fill), [input]) = (node.as_any().downcast_ref::<Fill>(), inputs) else { return Ok(None) };
+        let mut bounds = fill.bounds.iter().map(|bound| {
+            crate::filling::value_of(&*planner.create_physical_expr(
+                bound,
+                fill.input.schema(),
+                session,
+                context,
+            )?)
+        });
         let mut bound = |is_there: bool| if is_there { bounds.next().transpose() } else { Ok(None) };
         let (from, to) = (bound(fill.has[0])?.flatten(), bound(fill.has[1])?.flatten());
         Ok(Some(Arc::new(Filled::new(Arc::clone(input), Arc::clone(&fill.filling), from, to))))

@@ -32,7 +32,7 @@ pub(crate) enum Rows {
 }
 
 /// Where the rows of public tables come from.
-pub(crate) trait Tables {
+pub(crate) trait Tables: Sync {
     /// A plan of the rows of a table that may be seen, with all its columns under their names.
     fn read(&self, read: &Read, rows: Rows) -> Result<LogicalPlan>;
 }
@@ -42,7 +42,7 @@ pub(crate) struct Planner<'a> {
     checked: &'a Checked,
     tables: &'a dyn Tables,
     /// By the address of the subquery in the tree, which lives as long as this.
-    pub(crate) answers: HashMap<*const Query, Answer>,
+    pub(crate) answers: HashMap<usize, Answer>,
     names: AtomicUsize,
 }
 

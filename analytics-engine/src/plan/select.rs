@@ -29,7 +29,8 @@ impl Planner<'_> {
         grouping: &Grouping,
         scope: &mut Scope,
     ) -> Result<LogicalPlanBuilder> {
-        let keys: Vec<(Expr, String)> = self.all(&grouping.keys, scope)?.into_iter().map(|key| (key, self.fresh())).collect();
+        let keys: Vec<(Expr, String)> =
+            self.all(&grouping.keys, scope)?.into_iter().map(|key| (key, self.fresh())).collect();
         let mut computed = Vec::new();
         for aggregate in &grouping.aggregates {
             computed.push((self.aggregate(aggregate, scope)?, self.fresh()));
@@ -45,9 +46,11 @@ impl Planner<'_> {
             rows.aggregate(named(&keys), named(&computed))?
         };
         scope.keys = keys.into_iter().map(|(_, name)| name).collect();
-        let valued = grouping.aggregates.iter().zip(&computed).map(|(aggregate, (_, name))| {
-            aggregates::valued(aggregate, col(name.as_str())).alias(name)
-        });
+        let valued = grouping
+            .aggregates
+            .iter()
+            .zip(&computed)
+            .map(|(aggregate, (_, name))| aggregates::valued(aggregate, col(name.as_str())).alias(name));
         let columns = scope.keys.iter().map(|name| col(name.as_str())).chain(valued);
         let rows = if keys_and_values(grouping) { rows.project(columns)? } else { rows };
         scope.aggregates = computed.into_iter().map(|(_, name)| name).collect();
@@ -73,9 +76,11 @@ impl Planner<'_> {
         let before: Vec<Expr> = rows.schema().columns().into_iter().map(Expr::Column).collect();
         let names: Vec<String> = calls.iter().map(|call| call.schema_name().to_string()).collect();
         let rows = LogicalPlanBuilder::window_plan(rows.build()?, calls)?;
-        let valued = select.windows.iter().zip(&names).map(|(window, name)| {
-            aggregates::valued(&window.aggregate, col(name.as_str())).alias(name)
-        });
+        let valued = select
+            .windows
+            .iter()
+            .zip(&names)
+            .map(|(window, name)| aggregates::valued(&window.aggregate, col(name.as_str())).alias(name));
         scope.windows.clone_from(&names);
         LogicalPlanBuilder::new(rows).project(before.into_iter().chain(valued))
     }
@@ -92,7 +97,11 @@ impl Planner<'_> {
         columns = columns.into_iter().zip(&outputs).map(|(value, name)| value.alias(name)).collect();
         scope.outputs.clone_from(&outputs);
         // What the order needs and nobody sees.
-        let keys = select.order_by.iter().map(|order| &order.by).chain(select.limit_by.iter().flat_map(|limit| &limit.keys));
+        let keys = select
+            .order_by
+            .iter()
+            .map(|order| &order.by)
+            .chain(select.limit_by.iter().flat_map(|limit| &limit.keys));
         let mut hidden = Vec::new();
         for key in keys {
             let Kind::Output(index) = key.kind else {

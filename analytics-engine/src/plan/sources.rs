@@ -138,7 +138,9 @@ pub(super) fn rows_of(select: &Select) -> Rows {
         let is_conditioned = aggregate.condition.iter().all(tells_apart);
         is_conditioned
             && match aggregate.function {
-                AggregateFunction::Sum if !aggregate.distinct => argument.is_some_and(|one| is_linear(one, &is_sum)),
+                AggregateFunction::Sum if !aggregate.distinct => {
+                    argument.is_some_and(|one| is_linear(one, &is_sum))
+                }
                 AggregateFunction::AverageMerge | AggregateFunction::QuantilesTDigestMerge(_) => true,
                 AggregateFunction::Minimum
                 | AggregateFunction::Maximum
@@ -180,7 +182,9 @@ fn any(expression: &Expression, holds: &dyn Fn(&Expression) -> bool) -> bool {
 /// Whether a sum of this over parts of a row is the same as over the row.
 fn is_linear(expression: &Expression, is_sum: &dyn Fn(usize) -> bool) -> bool {
     let tells_apart = |one: &Expression| !any(one, &|one| is_of(one, is_sum));
-    let is_zero = |one: &Expression| matches!(one.kind, Kind::Literal(Literal::Int64(0) | Literal::UInt64(0) | Literal::Null));
+    let is_zero = |one: &Expression| {
+        matches!(one.kind, Kind::Literal(Literal::Int64(0) | Literal::UInt64(0) | Literal::Null))
+    };
     match &expression.kind {
         Kind::Column { column, .. } => is_sum(*column),
         Kind::Convert(value) => value.of.is_integer() && expression.of.is_number() && is_linear(value, is_sum),

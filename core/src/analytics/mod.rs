@@ -6,6 +6,7 @@
 //! never decisions; what is lost to an overload is counted.
 
 pub mod counts;
+pub mod engine;
 pub mod event;
 pub mod log;
 pub mod recorder;
