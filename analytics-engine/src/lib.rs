@@ -5,6 +5,7 @@
 
 mod answers;
 mod filling;
+mod following;
 mod kernels;
 mod plan;
 mod query;

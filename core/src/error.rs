@@ -19,6 +19,11 @@ pub enum Code {
     RequestBodyUnreadable,
     RequestTimeout,
     WorkspaceRateLimited,
+    QueryExecutionTimeout,
+    QueryMemoryLimitExceeded,
+    QueryQuotaExceeded,
+    AnalyticsNotConfigured,
+    AnalyticsConnectionFailed,
     CredentialMissing,
     CredentialMalformed,
     RootKeyNotFound,
@@ -58,6 +63,11 @@ impl Code {
         Code::RequestBodyUnreadable,
         Code::RequestTimeout,
         Code::WorkspaceRateLimited,
+        Code::QueryExecutionTimeout,
+        Code::QueryMemoryLimitExceeded,
+        Code::QueryQuotaExceeded,
+        Code::AnalyticsNotConfigured,
+        Code::AnalyticsConnectionFailed,
         Code::CredentialMissing,
         Code::CredentialMalformed,
         Code::RootKeyNotFound,
@@ -102,6 +112,17 @@ impl Code {
             Code::RequestTimeout => (408, "Request Timeout", "user/bad_request/request_timeout"),
             Code::WorkspaceRateLimited => {
                 (429, "Too Many Requests", "user/too_many_requests/workspace_rate_limited")
+            }
+            Code::QueryExecutionTimeout => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_execution_timeout")
+            }
+            Code::QueryMemoryLimitExceeded => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_memory_limit_exceeded")
+            }
+            Code::QueryQuotaExceeded => (429, "Too Many Requests", "user/too_many_requests/query_quota_exceeded"),
+            Code::AnalyticsNotConfigured => (412, "Precondition Failed", "unkey/data/analytics_not_configured"),
+            Code::AnalyticsConnectionFailed => {
+                (503, "Service Unavailable", "unkey/data/analytics_connection_failed")
             }
             Code::CredentialMissing => (401, "Unauthorized", "unkey/authentication/missing"),
             Code::CredentialMalformed => (401, "Unauthorized", "unkey/authentication/malformed"),

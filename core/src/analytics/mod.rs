@@ -5,10 +5,12 @@
 //! was last used, and how much each workspace used per hour ([`counts`]). An overload or a kill loses events,
 //! never decisions; what is lost to an overload is counted.
 
+mod asking;
 pub mod counts;
 pub mod engine;
 pub mod event;
 pub mod log;
+pub mod quota;
 pub mod recorder;
 pub mod sql;
 pub mod texts;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use self::asking::Asking;
 use self::recorder::Recorder;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -28,6 +31,7 @@ use crate::store::Store;
 #[derive(Debug)]
 pub struct Analytics {
     recorder: Arc<Recorder>,
+    asking: Asking,
     store: Store,
     clock: Clock,
     /// Held while hourly counts move from memory to the store.
@@ -39,8 +43,8 @@ pub struct Analytics {
 impl Analytics {
     /// Analytics of decisions on what is in this store.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        let recorder = Arc::default();
-        Analytics { recorder, store, clock, hourly_counts: Mutex::default(), key_uses: Mutex::default() }
+        let (recorder, asking) = (Arc::default(), Asking::default());
+        Analytics { recorder, asking, store, clock, hourly_counts: Mutex::default(), key_uses: Mutex::default() }
     }
 
     /// Where decisions put their events.

@@ -30,6 +30,31 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "Wait as long as `Retry-After` says, and spread requests out. An operator can raise the limit.",
     ),
     (
+        Code::QueryExecutionTimeout,
+        "An analytics query ran for longer than a query may, or waited for others that long.",
+        "Ask for a shorter time, or use a table per hour, day or month.",
+    ),
+    (
+        Code::QueryMemoryLimitExceeded,
+        "An analytics query needs more memory than a query may use, or its answer is larger than 4 MiB.",
+        "Select fewer columns, add a LIMIT, group by fewer things, or ask for a shorter time.",
+    ),
+    (
+        Code::QueryQuotaExceeded,
+        "The workspace has used up its analytics queries, or their time, of this hour.",
+        "Wait as long as `Retry-After` says; one query with GROUP BY replaces many.",
+    ),
+    (
+        Code::AnalyticsNotConfigured,
+        "This server keeps no analytics.",
+        "Whoever runs the server builds it with the engine and sets KEYRACK_EVENT_LOG_BYTES above 0.",
+    ),
+    (
+        Code::AnalyticsConnectionFailed,
+        "The analytics engine does not answer.",
+        "Try again shortly; the server's log has the reason.",
+    ),
+    (
         Code::CredentialMissing,
         "The request has no `Authorization` header.",
         "Send `Authorization: Bearer <root key>`.",

@@ -147,7 +147,8 @@ const OUTCOME: TableColumn = column(
     ColumnKind::Text,
     "VALID, RATE_LIMITED, EXPIRED, DISABLED, FORBIDDEN, INSUFFICIENT_PERMISSIONS or USAGE_EXCEEDED.",
 );
-const TAGS: TableColumn = column("tags", ColumnKind::Texts, "The tags of the verification, in the order they were sent.");
+const TAGS: TableColumn =
+    column("tags", ColumnKind::Texts, "The tags of the verification, in the order they were sent.");
 const COUNT: TableColumn =
     column("count", ColumnKind::Integer, "How many verifications this row stands for. Always sum it.");
 const CREDITS_SUM: TableColumn = column("spent_credits", ColumnKind::Integer, "The credits that these spent.");
