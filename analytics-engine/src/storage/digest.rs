@@ -9,10 +9,12 @@
 
 use std::f64::consts::PI;
 
-/// How many centroids a digest has about: the `δ` of the paper.
-const CENTROIDS: f64 = 30.0;
+/// How many centroids a stored digest has about: the `δ` of the paper.
+const STORED: f64 = 30.0;
+/// How many one in memory has: what is merged again and again would be less and less sharp.
+const IN_MEMORY: f64 = 64.0;
 /// Centroids after which they are merged.
-const MOST: usize = 96;
+const MOST: usize = 160;
 /// Centroids of which all are kept as they are when a digest is stored.
 const FEW: usize = 24;
 
@@ -86,7 +88,7 @@ impl Digest {
     )]
     pub fn stored(&mut self) -> Vec<u8> {
         if self.centroids.len() > FEW {
-            self.compress();
+            self.compress(STORED);
         } else {
             self.sort();
         }
@@ -138,7 +140,7 @@ impl Digest {
 
     fn push(&mut self, centroid: Centroid) {
         if self.centroids.len() >= MOST {
-            self.compress();
+            self.compress(IN_MEMORY);
         }
         self.centroids.push(centroid);
     }
@@ -147,13 +149,13 @@ impl Digest {
         self.centroids.sort_unstable_by(|a, b| a.mean.total_cmp(&b.mean));
     }
 
-    /// Merges neighbours that stand for little together.
+    /// Merges neighbours that stand for little together, until there are about so many.
     #[expect(clippy::cast_precision_loss, reason = "a sum of weights below 2^53")]
-    fn compress(&mut self) {
+    fn compress(&mut self, centroids: f64) {
         self.sort();
         let count = self.count() as f64;
         let scale =
-            |passed: u64| CENTROIDS * ((2.0 * passed as f64 / count - 1.0).clamp(-1.0, 1.0).asin() / PI + 0.5);
+            |passed: u64| centroids * ((2.0 * passed as f64 / count - 1.0).clamp(-1.0, 1.0).asin() / PI + 0.5);
         let (mut passed, mut begin) = (0, 0.0);
         let mut merged: Vec<Centroid> = Vec::with_capacity(MOST);
         for centroid in &self.centroids {

@@ -10,25 +10,40 @@
 //! replaced by is named in the same moment, and it stays for as long as a snapshot has it.
 
 mod columns;
+mod compaction;
 mod days;
 pub mod digest;
+mod export;
 mod fault;
 mod file;
 mod flushing;
 mod folder;
 mod manifest;
+mod progress;
+mod reading;
 mod retention;
+mod room;
 mod schema;
+mod settings;
 mod snapshot;
+mod sums;
 mod tail;
 mod warehouse;
 mod writing;
 
+pub use compaction::Compacted;
 pub use days::DayNumber;
+pub use export::Exported;
 pub use fault::Fault;
 pub use file::StoredFile;
 pub use manifest::Positions;
-pub use retention::{Kept, Retention};
+pub use progress::{Progress, Watch, to_the_end};
+pub use retention::{Removed, Shorter};
+pub use room::REMOVED;
 pub use schema::{MadeOf, Stored};
+pub use settings::{Kept, Retention, Settings};
 pub use snapshot::{Damage, Snapshot, Uncounted};
-pub use warehouse::{Appending, FOLDER, Settings, Warehouse};
+pub use warehouse::{Appending, FOLDER, Warehouse};
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,12 @@
 //! snapshot shows them. Now and then they are flushed into files, and the manifest says both: the files, and the
 //! positions up to which they have the log. All of it blocks; it belongs on threads that may.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use keyrack_core::analytics::event::Record;
 use keyrack_core::calendar::UnixMs;
@@ -19,8 +19,7 @@ use super::file::StoredFile;
 use super::flushing;
 use super::folder::Folder;
 use super::manifest::{FileFacts, Manifest, Positions};
-use super::retention::Retention;
-use super::schema::Stored;
+use super::settings::Settings;
 use super::snapshot::{Damage, Snapshot};
 use super::tail::Tail;
 
@@ -28,36 +27,6 @@ use super::tail::Tail;
 pub const FOLDER: &str = "analytics";
 /// How a Parquet file begins and ends.
 const PARQUET: &[u8; 4] = b"PAR1";
-
-/// How much is kept, and in which portions.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Rows of the tail after which it is flushed.
-    pub flush_rows: usize,
-    /// Bytes of memory of the tail after which it is flushed.
-    pub flush_bytes: usize,
-    /// Age of the tail's oldest row after which it is flushed.
-    pub flush_after: Duration,
-    /// Bytes of memory of the tail beyond which no events are taken: they wait in the log.
-    pub most_tail_bytes: usize,
-    /// Bytes of the files of events beyond which the oldest go.
-    pub most_bytes: u64,
-    /// For how many days what is kept.
-    pub retention: Retention,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            flush_rows: 250_000,
-            flush_bytes: 96 << 20,
-            flush_after: Duration::from_secs(30),
-            most_tail_bytes: 160 << 20,
-            most_bytes: 64 << 30,
-            retention: Retention::default(),
-        }
-    }
-}
 
 /// What is stored of events, and what is not in files yet.
 #[derive(Debug)]
@@ -71,6 +40,10 @@ pub struct Warehouse {
     flush: Mutex<()>,
     /// Held by whoever compacts or removes.
     pub(super) upkeep: Mutex<()>,
+    /// When the clock was first seen to be days further than at the last removal.
+    pub(super) leapt: Mutex<Option<Instant>>,
+    /// Files in which rows of these workspaces were looked for, which keep theirs for a shorter time than others.
+    pub(super) looked_at: Mutex<HashMap<String, Vec<String>>>,
 }
 
 #[derive(Debug)]
@@ -110,6 +83,8 @@ impl Warehouse {
             state: Mutex::new(state),
             flush: Mutex::default(),
             upkeep: Mutex::default(),
+            leapt: Mutex::default(),
+            looked_at: Mutex::default(),
         })
     }
 

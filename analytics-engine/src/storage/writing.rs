@@ -6,8 +6,6 @@
 //! sorted by, so that the rows of a key are found without those of others; filters of another kind (Bloom) would take
 //! more than a byte for each row, and only ids of requests would gain from it.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Date32Type, Int64Type};
 use arrow::error::ArrowError;
@@ -205,9 +203,4 @@ pub(super) fn properties(table: Stored) -> WriterProperties {
         }
     }
     builder.build()
-}
-
-/// A column as others share it.
-pub(super) fn shared(column: impl Array + 'static) -> ArrayRef {
-    Arc::new(column)
 }
