@@ -3,6 +3,8 @@
 //! The positions that it has passed are stored with the rows that came of them, so after a kill it goes on where the
 //! rows end. The log is told what is stored, and removes it.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::clock::Clock;
 
-use crate::storage::{Fault, Warehouse};
+use crate::storage::{Fault, Progress, Shorter, Warehouse};
 
 /// Bytes of the log that are taken in at a time.
 const PORTION_BYTES: u64 = 4 << 20;
@@ -22,11 +24,12 @@ const UPKEEP: Duration = Duration::from_secs(60);
 const WARN: Duration = Duration::from_secs(60);
 
 /// Brings events from the log into a warehouse.
-#[derive(Debug)]
 pub(crate) struct Follower {
     consumer: Consumer,
     warehouse: Arc<Warehouse>,
     clock: Clock,
+    /// Asked whenever what is too old is removed.
+    shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
     /// Held by whoever reads on.
     reading: Mutex<()>,
     is_stopping: AtomicBool,
@@ -34,11 +37,17 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(consumer: Consumer, warehouse: Arc<Warehouse>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        consumer: Consumer,
+        warehouse: Arc<Warehouse>,
+        clock: Clock,
+        shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+    ) -> Self {
         Follower {
             consumer,
             warehouse,
             clock,
+            shorter,
             reading: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             stop: Default::default(),
@@ -81,6 +90,16 @@ impl Follower {
         Ok(())
     }
 
+    /// Compacts what is to be compacted, and removes what is too old or too much.
+    fn keep_in_order(&self) -> Result<(), Fault> {
+        let mut watch = |_: &Progress| {
+            if self.is_stopping.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let now = self.clock.now();
+        self.warehouse.compact(now, &mut watch)?;
+        self.warehouse.sweep(now, &(self.shorter)(), &mut watch).map(drop)
+    }
+
     /// Starts the threads that follow the log and keep the warehouse in order.
     ///
     /// # Errors
@@ -94,7 +113,7 @@ impl Follower {
         std::thread::Builder::new().name("keyrack-follow".to_owned()).spawn(follow)?;
         let follower = self.clone();
         let keep = move || follower.again_and_again(UPKEEP, "stored events cannot be kept in order", |follower| {
-            follower.warehouse.keep_in_order(follower.clock.now(), &|| follower.is_stopping.load(Ordering::Relaxed))
+            follower.keep_in_order()
         });
         std::thread::Builder::new().name("keyrack-compact".to_owned()).spawn(keep).map(drop)
     }
@@ -131,5 +150,11 @@ impl Follower {
         if let Err(fault) = self.catch_up().and_then(|()| self.flush()) {
             tracing::warn!(%fault, "the last events stay in the log until the next start");
         }
+    }
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower").field("warehouse", &self.warehouse).finish_non_exhaustive()
     }
 }

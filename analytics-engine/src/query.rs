@@ -18,6 +18,8 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _}
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use keyrack_core::analytics::log::Consumer;
+use keyrack_core::clock::Clock;
 use keyrack_core::analytics::engine::{Engine, Failure, Limits, Rows};
 use keyrack_core::analytics::sql::tree::{Checked, Query};
 
@@ -25,7 +27,8 @@ use crate::answers::Answer;
 use crate::kernels::Among;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
 use crate::plan::{FillPlanner, Planner};
-use crate::storage::Warehouse;
+use crate::following::Follower;
+use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
 use crate::tables::SnapshotTables;
 
 /// Values of a subquery after `IN`, at most.
@@ -35,6 +38,8 @@ const MOST_VALUES: usize = 1_000_000;
 #[derive(Debug)]
 pub struct Embedded {
     warehouse: Arc<Warehouse>,
+    /// What brings events from the log; `None` where somebody else appends them.
+    follower: Option<Arc<Follower>>,
     /// Begun with the first query.
     runtime: OnceLock<Running>,
     threads: usize,
@@ -60,7 +65,36 @@ impl Drop for Running {
 impl Embedded {
     /// An engine over what is stored in this warehouse, with so many threads.
     pub fn over(warehouse: Arc<Warehouse>, threads: usize) -> Self {
-        Embedded { warehouse, runtime: OnceLock::new(), threads: threads.max(1) }
+        Embedded { warehouse, follower: None, runtime: OnceLock::new(), threads: threads.max(1) }
+    }
+
+    /// The same, which follows a log and keeps the warehouse in order. `shorter` is asked for the workspaces that keep
+    /// what is stored for fewer days than others do.
+    ///
+    /// # Errors
+    /// When the system has no threads for it.
+    pub fn following(
+        warehouse: Arc<Warehouse>,
+        threads: usize,
+        consumer: Consumer,
+        clock: Clock,
+        shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+    ) -> std::io::Result<Self> {
+        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), clock, shorter));
+        follower.start()?;
+        Ok(Embedded { follower: Some(follower), ..Embedded::over(warehouse, threads) })
+    }
+
+    /// What is stored, with what the log has now.
+    async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let (follower, warehouse) = (self.follower.clone(), self.warehouse.clone());
+        let look = move || {
+            follower.map_or(Ok(()), |follower| follower.catch_up())?;
+            warehouse.snapshot()
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let fault = |fault: Fault| Failure::Unavailable(Box::new(fault));
+        looked.map_err(|ended| Failure::Unavailable(Box::new(ended)))?.map_err(fault)
     }
 
     fn running(&self) -> Result<&Running, Failure> {
@@ -82,7 +116,7 @@ impl Embedded {
         let Some(threads) = &running.threads else { return Err(Failure::Timeout) };
         let work = Work {
             statement: statement.clone(),
-            snapshot: self.warehouse.snapshot().map_err(|fault| Failure::Unavailable(Box::new(fault)))?,
+            snapshot: self.snapshot().await?,
             environment: environment(&running.cache, limits)?,
             partitions: self.threads,
             answer_bytes: limits.answer_bytes,
@@ -102,7 +136,13 @@ impl Engine for Embedded {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        let follower = self.follower.clone();
+        Box::pin(async move {
+            let Some(follower) = follower else { return };
+            if let Err(error) = tokio::task::spawn_blocking(move || follower.stop()).await {
+                tracing::warn!(%error, "the last events stay in the log until the next start");
+            }
+        })
     }
 }
 
@@ -128,7 +168,7 @@ fn environment(cache: &Arc<CacheManager>, limits: Limits) -> Result<Arc<RuntimeE
 /// One statement at work.
 struct Work {
     statement: Checked,
-    snapshot: Arc<crate::storage::Snapshot>,
+    snapshot: Arc<Snapshot>,
     environment: Arc<RuntimeEnv>,
     partitions: usize,
     answer_bytes: usize,

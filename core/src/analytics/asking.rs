@@ -78,6 +78,15 @@ impl Analytics {
         })
     }
 
+    /// Has the engine, if there is one, keep what was recorded and end.
+    pub(crate) async fn close(&self) {
+        let Some(engine) = self.asking.engine.get() else { return };
+        if let Err(error) = self.recorder.take_in(&self.clock).await {
+            tracing::warn!(%error, "the last events are not in the analytics");
+        }
+        engine.close().await;
+    }
+
     /// Has a statement of a workspace answered.
     ///
     /// # Errors
