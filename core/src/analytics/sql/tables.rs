@@ -97,6 +97,13 @@ impl ColumnKind {
     }
 }
 
+impl ColumnKind {
+    /// Whether the integers are times in Unix ms.
+    pub fn is_unix_ms(self) -> bool {
+        self == ColumnKind::UnixMs
+    }
+}
+
 impl Table {
     /// The column by which grants for one API or namespace narrow it.
     pub fn narrowed_by(&self) -> &'static str {
@@ -147,7 +154,8 @@ const OUTCOME: TableColumn = column(
     ColumnKind::Text,
     "VALID, RATE_LIMITED, EXPIRED, DISABLED, FORBIDDEN, INSUFFICIENT_PERMISSIONS or USAGE_EXCEEDED.",
 );
-const TAGS: TableColumn = column("tags", ColumnKind::Texts, "The tags of the verification, in the order they were sent.");
+const TAGS: TableColumn =
+    column("tags", ColumnKind::Texts, "The tags of the verification, in the order they were sent.");
 const COUNT: TableColumn =
     column("count", ColumnKind::Integer, "How many verifications this row stands for. Always sum it.");
 const CREDITS_SUM: TableColumn = column("spent_credits", ColumnKind::Integer, "The credits that these spent.");
