@@ -15,6 +15,11 @@ use serde::Serialize;
 #[expect(missing_docs, reason = "each variant is named after its identifier, which `path` spells out")]
 pub enum Code {
     PermissionsQuerySyntaxError,
+    InvalidAnalyticsQuery,
+    InvalidAnalyticsQueryType,
+    InvalidAnalyticsTable,
+    InvalidAnalyticsFunction,
+    QueryRangeExceedsRetention,
     RequestBodyTooLarge,
     RequestBodyUnreadable,
     RequestTimeout,
@@ -59,6 +64,11 @@ impl Code {
     /// Every code, for documentation and tests.
     pub const ALL: &'static [Code] = &[
         Code::PermissionsQuerySyntaxError,
+        Code::InvalidAnalyticsQuery,
+        Code::InvalidAnalyticsQueryType,
+        Code::InvalidAnalyticsTable,
+        Code::InvalidAnalyticsFunction,
+        Code::QueryRangeExceedsRetention,
         Code::RequestBodyTooLarge,
         Code::RequestBodyUnreadable,
         Code::RequestTimeout,
@@ -104,6 +114,15 @@ impl Code {
         match self {
             Code::PermissionsQuerySyntaxError => {
                 (400, "Bad Request", "user/bad_request/permissions_query_syntax_error")
+            }
+            Code::InvalidAnalyticsQuery => (400, "Bad Request", "user/bad_request/invalid_analytics_query"),
+            Code::InvalidAnalyticsQueryType => {
+                (400, "Bad Request", "user/bad_request/invalid_analytics_query_type")
+            }
+            Code::InvalidAnalyticsTable => (400, "Bad Request", "user/bad_request/invalid_analytics_table"),
+            Code::InvalidAnalyticsFunction => (400, "Bad Request", "user/bad_request/invalid_analytics_function"),
+            Code::QueryRangeExceedsRetention => {
+                (400, "Bad Request", "user/bad_request/query_range_exceeds_retention")
             }
             Code::RequestBodyTooLarge => {
                 (413, "Request Entity Too Large", "user/bad_request/request_body_too_large")

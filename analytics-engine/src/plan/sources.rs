@@ -176,7 +176,9 @@ fn is_of(expression: &Expression, is_sum: &dyn Fn(usize) -> bool) -> bool {
 }
 
 fn any(expression: &Expression, holds: &dyn Fn(&Expression) -> bool) -> bool {
-    holds(expression) || expression.children().into_iter().any(|child| any(child, holds))
+    let mut found = false;
+    expression.each(|one| found |= holds(one));
+    found
 }
 
 /// Whether a sum of this over parts of a row is the same as over the row.

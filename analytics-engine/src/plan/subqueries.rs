@@ -1,7 +1,6 @@
 //! Subqueries that stand for values: a set after `IN`, or one value. They refer to nothing outside, so they are
 //! answered first, the inner before the outer, and the plan of what needs them has their values as constants.
 
-use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
 use keyrack_core::analytics::sql::tree::{Body, Checked, Expression, From, Kind, Query, Select};
 
@@ -24,9 +23,6 @@ pub(crate) enum Wanted {
     /// One value.
     Value,
 }
-
-/// The values of the only column of what a subquery answered.
-pub(crate) type Values = Vec<ArrayRef>;
 
 /// All subqueries of a statement that stand for values, the inner before the outer.
 pub(crate) fn of(checked: &Checked) -> Vec<(&Query, Wanted)> {
@@ -60,9 +56,9 @@ fn in_select<'a>(select: &'a Select, found: &mut Vec<(&'a Query, Wanted)>) {
 }
 
 fn in_expression<'a>(expression: &'a Expression, found: &mut Vec<(&'a Query, Wanted)>) {
-    for child in expression.children() {
-        in_expression(child, found);
-    }
+    let mut inner = Vec::new();
+    expression.kind.inner_expressions(&mut inner);
+    inner.into_iter().for_each(|inner| in_expression(inner, found));
     let (query, wanted) = match &expression.kind {
         Kind::InQuery { query, .. } => (query, Wanted::Set),
         Kind::Scalar(query) => (query, Wanted::Value),

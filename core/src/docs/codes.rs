@@ -10,6 +10,31 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "Combine slugs with AND, OR and parentheses; `errors` names the word and its position.",
     ),
     (
+        Code::InvalidAnalyticsQuery,
+        "The SQL of an analytics query cannot be read, is too large, or asks for something that is not offered.",
+        "The detail names the place and what to write instead. The guide lists tables, columns and functions.",
+    ),
+    (
+        Code::InvalidAnalyticsQueryType,
+        "An analytics query is not a `SELECT`.",
+        "Send one `SELECT`. Analytics can only be read.",
+    ),
+    (
+        Code::InvalidAnalyticsTable,
+        "An analytics query names a table that this operation does not have.",
+        "The detail names it. Verifications and rate limits are asked with an operation each, and have tables of their own.",
+    ),
+    (
+        Code::InvalidAnalyticsFunction,
+        "An analytics query calls a function that is not allowed.",
+        "The detail names it. Use one of those that the guide lists.",
+    ),
+    (
+        Code::QueryRangeExceedsRetention,
+        "An analytics query asks for a time before the workspace's retention.",
+        "The detail says what is kept. Ask for a later `time`, or leave the bound out to get all there is.",
+    ),
+    (
         Code::RequestBodyTooLarge,
         "The body is larger than this server takes.",
         "Send less at once. Whoever runs the server can raise KEYRACK_MAX_BODY_BYTES.",

@@ -213,3 +213,100 @@ impl Period {
         }
     }
 }
+
+/// What can be called, as ClickHouse spells it. Aggregates have an `-If` form besides; see [`canonical`].
+const NAMES: &[&str] = &[
+    "abs",
+    "any",
+    "arrayFilter",
+    "arrayJoin",
+    "avg",
+    "avgMerge",
+    "ceil",
+    "coalesce",
+    "concat",
+    "count",
+    "date_trunc",
+    "endsWith",
+    "floor",
+    "formatDateTime",
+    "fromUnixTimestamp64Milli",
+    "groupArray",
+    "groupUniqArray",
+    "has",
+    "hasAll",
+    "hasAny",
+    "if",
+    "JSONExtractString",
+    "length",
+    "lower",
+    "max",
+    "median",
+    "min",
+    "now",
+    "now64",
+    "quantile",
+    "quantilesTDigestMerge",
+    "round",
+    "startsWith",
+    "substring",
+    "sum",
+    "toDate",
+    "toDateTime",
+    "toDateTime64",
+    "today",
+    "toFloat64",
+    "toInt32",
+    "toInt64",
+    "toIntervalDay",
+    "toIntervalHour",
+    "toIntervalMicrosecond",
+    "toIntervalMillisecond",
+    "toIntervalMinute",
+    "toIntervalMonth",
+    "toIntervalNanosecond",
+    "toIntervalQuarter",
+    "toIntervalSecond",
+    "toIntervalWeek",
+    "toIntervalYear",
+    "toStartOfDay",
+    "toStartOfHour",
+    "toStartOfMinute",
+    "toStartOfMonth",
+    "toStartOfQuarter",
+    "toStartOfWeek",
+    "toStartOfYear",
+    "toString",
+    "toUnixTimestamp",
+    "toUnixTimestamp64Milli",
+    "trim",
+    "uniq",
+    "uniqExact",
+    "upper",
+];
+
+/// The aggregates that have an `-If` form, which takes a condition as one more argument.
+const CONDITIONAL: &[&str] = &[
+    "anyIf",
+    "avgIf",
+    "countIf",
+    "groupArrayIf",
+    "groupUniqArrayIf",
+    "maxIf",
+    "medianIf",
+    "minIf",
+    "quantileIf",
+    "sumIf",
+    "uniqExactIf",
+    "uniqIf",
+];
+
+/// All names of functions.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    NAMES.iter().chain(CONDITIONAL).copied()
+}
+
+/// A function's name as ClickHouse spells it, from any spelling.
+pub fn canonical(name: &str) -> Option<&'static str> {
+    names().find(|known| known.eq_ignore_ascii_case(name))
+}

@@ -4,8 +4,11 @@
 //! into every read of a table. Whoever runs a query is given that tree and never the text. Nothing here knows a
 //! store or an engine, or what time it is but from who asks.
 
+mod check;
 pub mod functions;
 pub mod tables;
 pub mod tree;
 pub mod types;
 mod walk;
+
+pub use check::{Asked, check};

@@ -97,6 +97,13 @@ impl ColumnKind {
     }
 }
 
+impl ColumnKind {
+    /// Whether the integers are times in Unix ms.
+    pub fn is_unix_ms(self) -> bool {
+        self == ColumnKind::UnixMs
+    }
+}
+
 impl Table {
     /// The column by which grants for one API or namespace narrow it.
     pub fn narrowed_by(&self) -> &'static str {

@@ -38,10 +38,10 @@ pub(super) async fn answer(
     let workspace_id = caller.workspace_id();
     let workspace = keyrack.resident().workspace(workspace_id);
     let asked = Asked {
-        tables,
-        workspace_id,
+        operation: tables,
+        workspace_id: workspace_id.to_owned(),
         narrowed,
-        retention_days: workspace.and_then(|workspace| workspace.log_retention_days),
+        retention_days: workspace.and_then(|workspace| workspace.log_retention_days).unwrap_or(0),
         now: keyrack.clock().now(),
         most_rows: MOST_ROWS,
     };
