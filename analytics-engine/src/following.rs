@@ -67,7 +67,7 @@ impl Follower {
                 appending.add(&entry.record);
                 Ok(())
             });
-            let progress = read.map_err(Fault::log)?;
+            let progress = read.map_err(Fault::Log)?;
             let has_more = progress.has_more;
             appending.commit(progress.positions)?;
             self.flush_if_due()?;
@@ -93,7 +93,11 @@ impl Follower {
     /// Compacts what is to be compacted, and removes what is too old or too much.
     fn keep_in_order(&self) -> Result<(), Fault> {
         let mut watch = |_: &Progress| {
-            if self.is_stopping.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if self.is_stopping.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         let now = self.clock.now();
         self.warehouse.compact(now, &mut watch)?;
@@ -106,15 +110,19 @@ impl Follower {
     /// When the system has no thread to give.
     pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let follower = self.clone();
-        let follow = move || follower.again_and_again(LOOK, "the log of events cannot be followed", |follower| {
-            follower.catch_up()?;
-            follower.flush_if_due()
-        });
+        let follow = move || {
+            follower.again_and_again(LOOK, "the log of events cannot be followed", |follower| {
+                follower.catch_up()?;
+                follower.flush_if_due()
+            })
+        };
         std::thread::Builder::new().name("keyrack-follow".to_owned()).spawn(follow)?;
         let follower = self.clone();
-        let keep = move || follower.again_and_again(UPKEEP, "stored events cannot be kept in order", |follower| {
-            follower.keep_in_order()
-        });
+        let keep = move || {
+            follower.again_and_again(UPKEEP, "stored events cannot be kept in order", |follower| {
+                follower.keep_in_order()
+            })
+        };
         std::thread::Builder::new().name("keyrack-compact".to_owned()).spawn(keep).map(drop)
     }
 
@@ -138,7 +146,8 @@ impl Follower {
     fn waits(&self, pause: Duration) -> bool {
         let (is_over, told) = &self.stop;
         let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
-        let (is_over, _) = told.wait_timeout_while(is_over, pause, |is_over| !*is_over).unwrap_or_else(PoisonError::into_inner);
+        let (is_over, _) =
+            told.wait_timeout_while(is_over, pause, |is_over| !*is_over).unwrap_or_else(PoisonError::into_inner);
         *is_over
     }
 

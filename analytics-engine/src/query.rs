@@ -18,16 +18,16 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _}
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use keyrack_core::analytics::log::Consumer;
-use keyrack_core::clock::Clock;
 use keyrack_core::analytics::engine::{Engine, Failure, Limits, Rows};
+use keyrack_core::analytics::log::Consumer;
 use keyrack_core::analytics::sql::tree::{Checked, Query};
+use keyrack_core::clock::Clock;
 
 use crate::answers::Answer;
+use crate::following::Follower;
 use crate::kernels::Among;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
 use crate::plan::{FillPlanner, Planner};
-use crate::following::Follower;
 use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
 use crate::tables::SnapshotTables;
 

@@ -269,7 +269,9 @@ impl Recorder {
     /// As [`Recorder::take_stock`].
     pub(crate) async fn take_in(self: &Arc<Self>, clock: &Clock) -> Result<(), Error> {
         let (recorder, clock) = (self.clone(), clock.clone());
-        let look = move || drop(recorder.empty_ring(&clock));
+        let look = move || {
+            recorder.empty_ring(&clock);
+        };
         tokio::task::spawn_blocking(look).await.map_err(Error::unexpected)
     }
 

@@ -43,8 +43,8 @@ impl Operation for GetVerifications {
         let workspace_id = caller.workspace_id();
         // What is deleted, foreign or nonsense has no key space: of none there are no rows.
         let key_space = |id: String| {
-            let api = keyrack.resident().api(&id).filter(|api| api.workspace_id == workspace_id)?;
-            Some(api.key_space_id.clone())
+            let api = keyrack.resident().api(&id).filter(|api| api.stored.workspace_id == workspace_id)?;
+            Some(api.stored.key_space_id.clone())
         };
         let narrowed = api_ids.map(|ids| ids.into_iter().filter_map(key_space).collect());
         Ok(authorized.reply(answer(keyrack, caller, Tables::Verifications, narrowed, &request.query).await?))
