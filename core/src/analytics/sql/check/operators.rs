@@ -182,7 +182,9 @@ fn plain_units(operator: Arithmetic, time: Expression, amount: Expression) -> Re
         Type::Date => Unit::Day,
         Type::DateTime => Unit::Second,
         _ => {
-            return Err(said("To a time with milliseconds an interval can be added, as in `+ INTERVAL 1 SECOND`."));
+            return Err(said(
+                "To a time with milliseconds an interval can be added, as in `+ INTERVAL 1 SECOND`.",
+            ));
         }
     };
     later(operator, time, amount, unit)
