@@ -146,8 +146,7 @@ def main():
     run("USE seen")
     faults = 0
     for one in MADE["statements"]:
-        sorts, is_ordered = "group" in one["statement"].lower(), "@ordered" in one["marks"]
-        sorts = bool(re.search(r"group(Uniq)?Array", one["statement"]))
+        sorts, is_ordered = bool(re.search(r"group(Uniq)?Array", one["statement"])), "@ordered" in one["marks"]
         problems, names = [], [name for name, _ in one["columns"]]
         try:
             _, types, rows = answer(run, one["printed"], sorts, is_ordered)
@@ -156,7 +155,9 @@ def main():
                 problems.append(f"types of the printed: {types}, the tree says {said}")
             if "@only" not in one["marks"]:
                 original_names, original_types, original = answer(run, fixed_now(one["statement"]), sorts, is_ordered)
-                if [family(of) for of in original_types] != said:
+                # NULL alone is of a type that can hold nothing, and of one that can hold something here.
+                pairs = zip((family(of) for of in original_types), said, strict=True)
+                if any(theirs != ours and theirs != "Nullable(Nothing)" for theirs, ours in pairs):
                     problems.append(f"types of the original: {original_types}, the tree says {said}")
                 if original != rows:
                     problems.append(f"rows differ\n    original {original[:6]}\n    printed  {rows[:6]}")

@@ -374,7 +374,7 @@ SELECT * FROM (SELECT 1 AS x, 'a' AS y) AS a INNER JOIN (SELECT 1 AS x, 'b' AS z
 -- UNION ALL.
 SELECT outcome AS word, count() AS n FROM key_verifications_v1 GROUP BY outcome UNION ALL SELECT source, count() FROM key_verifications_v1 GROUP BY source
 
--- UNION DISTINCT of types that differ.
+-- @only UNION DISTINCT of types that differ.
 SELECT spent_credits AS a FROM key_verifications_v1 UNION DISTINCT SELECT 0.5 FROM key_verifications_v1
 
 -- EXCEPT and INTERSECT.
@@ -443,7 +443,7 @@ SELECT * FROM key_verifications_per_month_v1 ORDER BY time, key_id, outcome, tag
 -- A condition on the own workspace.
 SELECT count() AS n FROM key_verifications_v1 WHERE workspace_id = 'ws_own' OR 1 = 1
 
--- Functions in other cases.
+-- @only Functions in other cases.
 SELECT COUNTIF(outcome = 'VALID') AS a, Uniq(key_id) AS b, tostring(1) AS c, JSONEXTRACTSTRING('{"a":"b"}', 'a') AS d FROM key_verifications_v1
 
 -- @ratelimits Raw decisions by namespace.

@@ -7,6 +7,8 @@
 mod check;
 pub mod clickhouse;
 pub mod functions;
+#[cfg(test)]
+mod fuzz;
 pub mod tables;
 #[cfg(test)]
 mod tests;
