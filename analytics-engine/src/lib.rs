@@ -8,6 +8,7 @@ mod filling;
 mod following;
 mod kernels;
 mod plan;
+mod quantiles;
 mod query;
 mod states;
 pub mod storage;

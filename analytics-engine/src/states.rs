@@ -14,21 +14,31 @@ use crate::storage::digest::Digest;
 /// `avgMerge`: of states that are structs of a sum and a count.
 pub(crate) fn average_merge() -> Arc<AggregateUDF> {
     static MERGE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
-        Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Average, signature: any_one() }))
+        Arc::new(AggregateUDF::new_from_impl(Merge {
+            kind: Kind::Average,
+            name: String::new(),
+            signature: any_one(),
+        }))
     });
     Arc::clone(&MERGE)
 }
 
 /// `quantilesTDigestMerge` at these levels: of stored digests.
 pub(crate) fn digest_merge(levels: &[f64]) -> Arc<AggregateUDF> {
+    let name = format!("digest_merge {levels:?}");
     let levels = levels.iter().map(|level| level.to_bits()).collect();
-    Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Digest(levels), signature: any_one() }))
+    Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Digest(levels), name, signature: any_one() }))
 }
 
 /// One digest of many: how aggregate tables merge them.
 pub(crate) fn digest_union() -> Arc<AggregateUDF> {
-    static UNION: LazyLock<Arc<AggregateUDF>> =
-        LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(Merge { kind: Kind::Union, signature: any_one() })));
+    static UNION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+        Arc::new(AggregateUDF::new_from_impl(Merge {
+            kind: Kind::Union,
+            name: String::new(),
+            signature: any_one(),
+        }))
+    });
     Arc::clone(&UNION)
 }
 
@@ -59,6 +69,8 @@ fn any_one() -> Signature {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Merge {
     kind: Kind,
+    /// Of digests at their levels: DataFusion tells functions apart by it.
+    name: String,
     signature: Signature,
 }
 
@@ -79,7 +91,7 @@ impl AggregateUDFImpl for Merge {
     fn name(&self) -> &str {
         match self.kind {
             Kind::Average => "average_merge",
-            Kind::Digest(_) => "digest_merge",
+            Kind::Digest(_) => &self.name,
             Kind::Union => "digest_union",
         }
     }

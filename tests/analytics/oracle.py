@@ -41,7 +41,7 @@ def verification(chance, number, workspace):
         "external_id": f"user_{key % 5}" if key % 2 else "", "key_id": f"key_{key}", "region": chance.choice(["eu", "us"]),
         "source": chance.choice(["api", "api", "gateway"]), "app_id": "", "outcome": outcome, "tags": tags,
         "spent_credits": chance.choice([0, 0, 1, 2, 5]) if outcome == "VALID" else 0,
-        "latency": chance.randrange(1, 4000) / 128,
+        "latency": chance.randrange(1, 4000) / 125,
         "refused_by": ["requests"] if outcome == "RATE_LIMITED" else [], "root_key_id": "root_1",
     }
 
@@ -52,7 +52,7 @@ def decision(chance, number, workspace):
     return {
         "request_id": f"req_{number:05}", "time": time, "workspace_id": workspace, "namespace_id": f"rlns_{number % 3}",
         "namespace": ["login", "send", "odd 'name'"][number % 3], "identifier": f"user_{chance.randrange(8)}",
-        "passed": chance.random() < 0.7, "latency": chance.randrange(1, 4000) / 128, "override_id": "", "limit": limit,
+        "passed": chance.random() < 0.7, "latency": chance.randrange(1, 4000) / 125, "override_id": "", "limit": limit,
         "remaining": remaining, "reset_at": time + chance.randrange(60_000), "tokens": chance.choice([0, 1, 1, 3]),
         "root_key_id": "root_1",
     }

@@ -1,5 +1,6 @@
 //! Functions of arrays, and whether a value is in a set.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -86,7 +87,7 @@ pub(super) fn element(arrays: &ArrayRef, at: &ArrayRef, of: &Type) -> Result<Arr
 }
 
 /// A set of values, in which others are looked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Among {
     converter: Arc<RowConverter>,
     values: Arc<std::collections::HashSet<OwnedRow>>,
@@ -111,6 +112,13 @@ impl Among {
         let rows = self.converter.convert_columns(&[Arc::clone(values)])?;
         let is_in = |row: usize| self.values.contains(&rows.row(row).owned());
         Ok(Arc::new(by_row(values.len(), |row| values.is_valid(row).then(|| is_in(row)))))
+    }
+}
+
+/// By where it is: no two sets are shown alike.
+impl fmt::Debug for Among {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Among({:p})", Arc::as_ptr(&self.values))
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) enum Work {
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
     work: Work,
+    name: String,
     from: Vec<Type>,
     of: Type,
     signature: Signature,
@@ -62,7 +63,8 @@ impl Kernel {
     pub(crate) fn call(work: Work, arguments: Vec<(Expr, Type)>, of: Type) -> Expr {
         let (arguments, from): (Vec<Expr>, Vec<Type>) = arguments.into_iter().unzip();
         let signature = Signature::any(arguments.len(), Volatility::Immutable);
-        ScalarUDF::new_from_impl(Kernel { work, from, of, signature }).call(arguments)
+        let name = format!("{work:?} {from:?} {of:?}");
+        ScalarUDF::new_from_impl(Kernel { work, name, from, of, signature }).call(arguments)
     }
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -102,7 +104,7 @@ impl Kernel {
 
 impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
-        self.work == other.work && self.from == other.from && self.of == other.of
+        self.name == other.name && self.work == other.work
     }
 }
 
@@ -110,34 +112,14 @@ impl Eq for Kernel {}
 
 impl Hash for Kernel {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Kernels of one kind and type are few.
-        std::mem::discriminant(&self.work).hash(state);
-        self.of.hash(state);
+        self.name.hash(state);
     }
 }
 
 impl ScalarUDFImpl for Kernel {
+    // DataFusion tells functions apart by their names in places: equal names mean equal work.
     fn name(&self) -> &str {
-        match &self.work {
-            Work::Function(_) => "function",
-            Work::Convert => "convert",
-            Work::Compare(_) => "compare",
-            Work::Later(_) => "later",
-            Work::Among(_) => "among",
-            Work::AverageState => "average_state",
-            Work::DigestOf => "digest_of",
-            Work::NanAsNull => "nan_as_null",
-        }
-    }
-
-    /// Expressions are told apart by their names in places: equal names must mean equal work.
-    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let mut name = format!("{:?}:{}", self.work, self.of);
-        for argument in arguments {
-            name.push(',');
-            name.push_str(&argument.schema_name().to_string());
-        }
-        Ok(name)
+        &self.name
     }
 
     fn signature(&self) -> &Signature {

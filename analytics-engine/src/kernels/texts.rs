@@ -98,7 +98,12 @@ fn json_text(texts: &ArrayRef, path: &[ArrayRef]) -> ArrayRef {
             }
             value = value.get(step.value(row)).unwrap_or(&serde_json::Value::Null);
         }
-        Some(value.as_str().unwrap_or_default().to_owned())
+        Some(match value {
+            serde_json::Value::Null => String::new(),
+            serde_json::Value::String(text) => text.clone(),
+            // As JSON writes it.
+            other => other.to_string(),
+        })
     };
     Arc::new(texts.as_string_view().iter().enumerate().map(found).collect::<StringViewArray>())
 }

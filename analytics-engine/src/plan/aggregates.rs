@@ -5,7 +5,6 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
-use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
@@ -18,12 +17,13 @@ use datafusion::logical_expr::{
 };
 use keyrack_core::analytics::sql::functions::AggregateFunction;
 use keyrack_core::analytics::sql::tree::{Aggregate, Frame, Place, WindowCall};
-use keyrack_core::analytics::sql::types::Literal;
+use keyrack_core::analytics::sql::types::{Literal, Type};
 
 use super::Planner;
 use super::expression::{Scope, coalesce};
-use crate::states;
+use crate::kernels::{Kernel, Work};
 use crate::values::constant;
+use crate::{quantiles, states};
 
 /// A call of DataFusion's.
 struct Asked {
@@ -97,8 +97,9 @@ impl Planner<'_> {
                 count_udaf()
             }
             AggregateFunction::Quantile(level) => {
-                arguments.push(lit(*level));
-                approx_percentile_cont_udaf()
+                let of = aggregate.argument.iter().map(|argument| argument.of.clone());
+                arguments = arguments.into_iter().zip(of).map(as_double).collect();
+                quantiles::quantile(*level)
             }
             AggregateFunction::AverageMerge => states::average_merge(),
             AggregateFunction::QuantilesTDigestMerge(levels) => states::digest_merge(levels),
@@ -125,6 +126,13 @@ pub(super) fn valued(aggregate: &Aggregate, computed: Expr) -> Expr {
         _ => constant(&aggregate.of.default_value().unwrap_or(Literal::Null), &aggregate.of),
     };
     coalesce([computed, Expr::Literal(nothing, None)])
+}
+
+fn as_double((value, of): (Expr, Type)) -> Expr {
+    if *of.inner() == Type::Float64 {
+        return value;
+    }
+    Kernel::call(Work::Convert, vec![(value, of)], Type::Float64.nullable())
 }
 
 fn frame(frame: Frame) -> WindowFrame {
