@@ -440,7 +440,9 @@ mod tests {
         assert_eq!(gaps(&inner), [told("ws_loud", "share", share)]);
         // What cannot be written is said once it can, and so are gaps that could not be.
         std::fs::remove_dir_all(&inner).unwrap();
+        std::fs::create_dir(&inner).unwrap();
         recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 60_000)));
+        std::fs::remove_dir(&inner).unwrap();
         record(&recorder, "ws_1", 3);
         record(&recorder, "ws_2", 2);
         record(&recorder, "ws_loud", 2 * RING);
