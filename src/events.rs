@@ -37,7 +37,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             Ok(false) => {}
             Ok(true) => eprintln!("{}: its end is torn or being written", path.display()),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            // Removed meanwhile, or no file of ours: what is newer is still wanted.
+            // Removed meanwhile, as the oldest are.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // No file of ours: what is newer is still wanted.
             Err(error) => eprintln!("{}: cannot be read: {error}", path.display()),
         }
     }
