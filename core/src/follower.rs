@@ -67,7 +67,7 @@ where
             tracing::info!("following the changes of other processes again");
         }
         if let Some(error) = &failed {
-            state.metrics.change_feed_failures.add(1);
+            state.following.failures.add(1);
             if !failing {
                 tracing::warn!(%error, cause = error.cause(), "the changes of other processes cannot be read; trying again");
             }
@@ -107,7 +107,7 @@ mod tests {
         while looks.load(Ordering::SeqCst) < 4 {
             tokio::time::sleep(POLL).await;
         }
-        assert_eq!(keyrack.metrics().change_feed_failures.value(), 2);
+        assert_eq!(keyrack.state().change_feed_failures(), 2);
         assert!(state.following.age().is_some() && !keyrack.state().is_stale());
         keyrack.close().await;
         following.await.unwrap();

@@ -12,6 +12,7 @@ use foldhash::quality::RandomState;
 use tokio::sync::{Mutex, RwLock};
 
 use crate::clock::Stopwatch;
+use crate::measure::{Counter, Gauge};
 use crate::turns::Turns;
 
 /// How old the last look at others' changes may be, unless a setting says otherwise.
@@ -38,6 +39,10 @@ pub(crate) struct Following {
     is_reloading: AtomicBool,
     opened: Stopwatch,
     stale_after: Duration,
+    /// Generations that the last look found and that are not followed yet.
+    pub(crate) generations_behind: Gauge,
+    /// How often the changes of other processes could not be read.
+    pub(crate) failures: Counter,
 }
 
 /// What memory knows of a workspace.
@@ -65,6 +70,8 @@ impl Following {
             is_reloading: AtomicBool::new(false),
             opened: Stopwatch::start(),
             stale_after,
+            generations_behind: Gauge::default(),
+            failures: Counter::default(),
         };
         following.reloaded(generations);
         following

@@ -87,7 +87,7 @@ impl Keyrack {
         if let Some(vault) = &vault {
             vault.take_over(&state.store, state.clock.now()).await?;
         }
-        let credits = Credits::new(state.store.clone(), durability, state.metrics.clone());
+        let credits = Credits::new(state.store.clone(), durability);
         let analytics = Analytics::new(state.store.clone(), state.clock.clone());
         Ok(Keyrack(Arc::new(Parts {
             scheduler: Scheduler::of(&state),

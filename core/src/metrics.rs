@@ -1,4 +1,5 @@
-//! What core counts while it works, for whoever watches the program.
+//! What core counts in many places while it works, for whoever watches the program. What one service counts is the
+//! service's own.
 //!
 //! Counting is one atomic addition at the place where the thing happens: no lock, no text, no allocation
 //! (calls of assistants and runs of scheduled work, which are few, go into maps under a lock). How the numbers
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crate::calendar::UnixMs;
 use crate::keys::verdict::Verdict;
-use crate::measure::{Counter, Gauge, GroupSizes, Histogram};
+use crate::measure::{Counter, Histogram};
 
 /// How many of each are resident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,20 +66,6 @@ pub struct Metrics {
     verifications: [Counter; Verdict::ALL.len()],
     /// Of those that found nothing, how many were of a key that the root key may not verify.
     pub hidden_keys: Counter,
-    /// Credits that verifications spent.
-    pub credits_spent: Counter,
-    /// Credits that verifications asked for and keys did not have.
-    pub credits_refused: Counter,
-    /// How many deductions were committed together.
-    pub credit_groups: GroupSizes,
-    /// How long those commits took.
-    pub credit_commits: Histogram,
-    /// Groups of deductions that could not be committed.
-    pub credit_group_failures: Counter,
-    /// Generations that the last look at the change feed found and that are not followed yet.
-    pub generations_behind: Gauge,
-    /// How often the changes of other processes could not be read.
-    pub change_feed_failures: Counter,
     assistant_calls: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// How long calls of assistants took.
     pub assistant_call_durations: Histogram,

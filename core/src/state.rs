@@ -70,6 +70,16 @@ impl State {
         self.following.age()
     }
 
+    /// Generations that the last look at the change feed found and that are not followed yet.
+    pub fn generations_behind(&self) -> u64 {
+        self.following.generations_behind.value()
+    }
+
+    /// How often the changes of other processes could not be read.
+    pub fn change_feed_failures(&self) -> u64 {
+        self.following.failures.value()
+    }
+
     /// Brings memory up to what the database says of a workspace.
     pub(crate) async fn follow(&self, workspace_id: &str) -> Result<(), Error> {
         let followed = self.following.of(workspace_id);
@@ -192,7 +202,7 @@ impl State {
             }
         };
         let behind = self.following.looked(&generations);
-        self.metrics.generations_behind.set(behind.iter().map(|(_, distance)| distance).sum());
+        self.following.generations_behind.set(behind.iter().map(|(_, distance)| distance).sum());
         Ok(behind.into_iter().map(|(workspace_id, _)| workspace_id).collect())
     }
 

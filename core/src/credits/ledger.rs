@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::numbers::Numbers;
 use crate::error::{Code, Error};
-use crate::metrics::Metrics;
 use crate::resident::Key;
 use crate::shares::{Share, Shares};
 use crate::store::Store;
@@ -33,7 +33,7 @@ const GROUP: usize = 1024;
 pub(crate) struct Ledger {
     store: Store,
     durability: Durability,
-    metrics: Arc<Metrics>,
+    numbers: Arc<Numbers>,
     /// What makes the deductions, until they begin. Whoever begins them holds it.
     prepared: Mutex<Option<Debits>>,
     shared: Arc<Shared>,
@@ -105,9 +105,9 @@ struct Waiter {
 }
 
 impl Ledger {
-    pub(crate) fn new(store: Store, durability: Durability, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(store: Store, durability: Durability, numbers: Arc<Numbers>) -> Self {
         let prepared = Mutex::new(Some(store.debits(durability)));
-        Ledger { store, durability, metrics, prepared, shared: Shared::new(), running: OnceLock::new() }
+        Ledger { store, durability, numbers, prepared, shared: Shared::new(), running: OnceLock::new() }
     }
 
     /// Makes a deduction from the balance of `key` with others in a group.
@@ -172,14 +172,14 @@ impl Ledger {
     fn start(&self, debits: Debits) -> Result<Running, Error> {
         let (queue, messages) = Queue::of(QUEUE);
         let (alive, ended) = watch::channel(());
-        let (metrics, shared) = (self.metrics.clone(), self.shared.clone());
+        let (numbers, shared) = (self.numbers.clone(), self.shared.clone());
         let shares = queue.shares.clone();
-        let writer = Writer { messages, shares, metrics, is_failing: false, shared, _alive: alive };
+        let writer = Writer { messages, shares, numbers, is_failing: false, shared, _alive: alive };
         match debits {
             Debits::Sqlite(mut debits) => {
                 let thread = std::thread::Builder::new().name("credits".to_owned());
                 thread.spawn(move || writer.run_blocking(|group| debits.apply(group))).map_err(|error| {
-                    self.metrics.credit_group_failures.add(1);
+                    self.numbers.group_failures.add(1);
                     tracing::error!(%error, "there is no thread for deductions");
                     Error::new(
                         Code::ServiceUnavailable,
@@ -234,7 +234,7 @@ impl Queue {
 struct Writer {
     messages: mpsc::Receiver<Message>,
     shares: Arc<Shares>,
-    metrics: Arc<Metrics>,
+    numbers: Arc<Numbers>,
     is_failing: bool,
     shared: Arc<Shared>,
     _alive: watch::Sender<()>,
@@ -280,7 +280,7 @@ impl Writer {
         self.shared.busy_since_ms.store(IDLE, Ordering::Release);
         if step.is_err() {
             messages.clear();
-            self.metrics.credit_group_failures.add(1);
+            self.numbers.group_failures.add(1);
             tracing::error!("the ledger panicked over a group of deductions and goes on with the next");
         }
     }
@@ -303,8 +303,8 @@ impl Writer {
     fn answer(&mut self, group: &[Debit], waiters: Vec<Waiter>, applied: Result<Applied, Error>) {
         match applied {
             Ok(applied) => {
-                self.metrics.credit_groups.note(group.len() as u64);
-                self.metrics.credit_commits.note(applied.commit_took);
+                self.numbers.groups.note(group.len() as u64);
+                self.numbers.commits.note(applied.commit_took);
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!("credits can be spent again");
                 }
@@ -315,7 +315,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                self.metrics.credit_group_failures.add(1);
+                self.numbers.group_failures.add(1);
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(%error, "credits cannot be spent: every verification that costs some answers so");
                 }
@@ -333,11 +333,11 @@ impl Writer {
         let settled_on = debit.refill.map(|calendar| calendar.today);
         match outcome {
             Outcome::Made(balance) => {
-                self.metrics.credits_spent.add(debit.cost.unsigned_abs());
+                self.numbers.spent.add(debit.cost.unsigned_abs());
                 known.deducted(balance, settled_on);
             }
             Outcome::Refused(balance) => {
-                self.metrics.credits_refused.add(debit.cost.unsigned_abs());
+                self.numbers.refused.add(debit.cost.unsigned_abs());
                 known.deducted(balance, settled_on);
             }
             Outcome::Unlimited | Outcome::NoBalance => known.forget(),
@@ -420,11 +420,11 @@ mod tests {
     fn a_group_that_panics_is_counted_and_told_and_one_that_hangs_is_seen_while_the_ledger_goes_on() {
         let (queue, messages) = Queue::of(QUEUE);
         let (alive, ended) = watch::channel(());
-        let (metrics, shared) = (Arc::new(Metrics::default()), Shared::new());
+        let (numbers, shared) = (Arc::new(Numbers::default()), Shared::new());
         let writer = Writer {
             messages,
             shares: queue.shares.clone(),
-            metrics: metrics.clone(),
+            numbers: numbers.clone(),
             is_failing: false,
             shared: shared.clone(),
             _alive: alive,
@@ -442,14 +442,14 @@ mod tests {
         let told = ask(&queue).blocking_recv().map_err(|_| ());
         assert!(told.is_err(), "nobody knows what became of it: {told:?}");
         // They are told while the thread is still on its way out of the panic.
-        while metrics.credit_group_failures.value() == 0 {
+        while numbers.group_failures.value() == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
         let mut answered = ask(&queue);
         while shared.busy_for() < Duration::from_millis(20) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(metrics.credit_group_failures.value(), 1);
+        assert_eq!(numbers.group_failures.value(), 1);
         assert!(answered.try_recv().is_err(), "it hangs");
         go_on.send(()).unwrap();
         assert_eq!(answered.blocking_recv().unwrap().unwrap(), Outcome::Made(5));

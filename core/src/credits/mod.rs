@@ -2,6 +2,7 @@
 //! verifications spend them.
 
 mod ledger;
+mod numbers;
 pub mod payment;
 pub mod refill;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::ledger::Ledger;
-use crate::metrics::Metrics;
+pub use self::numbers::Numbers;
 use crate::store::{Durability, Store};
 
 /// What verifications pay with.
@@ -17,13 +18,19 @@ use crate::store::{Durability, Store};
 pub struct Credits {
     ledger: Ledger,
     store: Store,
-    metrics: Arc<Metrics>,
+    numbers: Arc<Numbers>,
 }
 
 impl Credits {
     /// Credits in this store; `durability` says when a deduction counts as committed.
-    pub(crate) fn new(store: Store, durability: Durability, metrics: Arc<Metrics>) -> Self {
-        Credits { ledger: Ledger::new(store.clone(), durability, metrics.clone()), store, metrics }
+    pub(crate) fn new(store: Store, durability: Durability) -> Self {
+        let numbers = Arc::<Numbers>::default();
+        Credits { ledger: Ledger::new(store.clone(), durability, numbers.clone()), store, numbers }
+    }
+
+    /// What is counted.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// How many deductions wait to be made.

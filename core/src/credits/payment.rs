@@ -42,7 +42,7 @@ impl Credits {
         if known.seen(today).is_some_and(|seen| seen.balance < cost)
             && let Some(refused) = self.refuse(key, known, cost, now).await?
         {
-            self.metrics.credits_refused.add(cost.unsigned_abs());
+            self.numbers.refused.add(cost.unsigned_abs());
             return Ok(refused);
         }
         let debit = Debit {

@@ -76,20 +76,21 @@ impl Shown {
         });
         let help = "Rate-limit decisions by kind of limit: of keys and identities, of namespaces, of workspaces";
         page.counters("limit_decisions", help, limits)?;
-        page.counter("credits_spent", "Credits that verifications spent", metrics.credits_spent.value())?;
+        let credits = self.keyrack.credits().numbers();
+        page.counter("credits_spent", "Credits that verifications spent", credits.spent.value())?;
         let help = "Credits that verifications asked for and keys did not have";
-        page.counter("credits_refused", help, metrics.credits_refused.value())
+        page.counter("credits_refused", help, credits.refused.value())
     }
 
     fn deductions(&self, page: &mut Page<'_>) -> fmt::Result {
         let waiting = approximate(self.keyrack.credits().waiting());
         page.gauge("credit_deductions_waiting", "Deductions of credits that wait to be made", None, waiting)?;
-        let metrics = self.keyrack.metrics();
+        let numbers = self.keyrack.credits().numbers();
         let help = "How many deductions were committed together";
-        page.sizes("credit_group_size", help, &metrics.credit_groups)?;
-        page.histogram("credit_commit_duration", "Time that those commits took", &metrics.credit_commits)?;
+        page.sizes("credit_group_size", help, &numbers.groups)?;
+        page.histogram("credit_commit_duration", "Time that those commits took", &numbers.commits)?;
         let help = "Groups of deductions that could not be committed";
-        page.counter("credit_group_failures", help, metrics.credit_group_failures.value())
+        page.counter("credit_group_failures", help, numbers.group_failures.value())
     }
 
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -104,15 +105,15 @@ impl Shown {
         let reasons =
             Reason::ALL.map(|reason| ([("reason", reason.name())], f64::from(reasons.contains(&reason))));
         page.gauges("health_reason", "1 for each thing that is wrong with the server", reasons)?;
-        let metrics = self.keyrack.metrics();
-        if let Some(age) = self.keyrack.state().change_feed_age() {
+        let state = self.keyrack.state();
+        if let Some(age) = state.change_feed_age() {
             let help = "Time since the changes of all processes were last followed";
             page.gauge("change_feed_age", help, Some(&Unit::Seconds), age.as_secs_f64())?;
         }
-        let behind = approximate(usize::try_from(metrics.generations_behind.value()).unwrap_or(usize::MAX));
+        let behind = approximate(usize::try_from(state.generations_behind()).unwrap_or(usize::MAX));
         page.gauge("change_feed_generations_behind", "Changes found and not followed yet", None, behind)?;
         let help = "How often the changes of other processes could not be read";
-        page.counter("change_feed_failures", help, metrics.change_feed_failures.value())
+        page.counter("change_feed_failures", help, state.change_feed_failures())
     }
 
     fn events(&self, page: &mut Page<'_>) -> fmt::Result {
