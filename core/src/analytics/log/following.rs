@@ -61,7 +61,9 @@ pub struct Consumer {
 
 impl Consumer {
     /// Shows the events behind these positions, those of the oldest segment first, until at least `most_bytes` of them
-    /// were shown. It holds one frame in memory.
+    /// were shown. It holds one frame in memory, which is at most 2 MiB (what a moment brought, in files of earlier
+    /// formats). To see all that this process has decided, empty the ring first
+    /// ([`Recorder::empty_ring`](crate::analytics::recorder::Recorder::empty_ring)).
     ///
     /// # Errors
     /// When the log cannot be read, and what `show` fails with. What was shown then belongs to the old positions: it will
@@ -108,7 +110,8 @@ impl Consumer {
         Ok(progress)
     }
 
-    /// Says that it needs nothing any more of what is before these positions, which it has stored.
+    /// Says that it needs nothing any more of what is before these positions, which it has stored: what it says late may
+    /// be removed as unread meanwhile.
     pub fn passed(&self, positions: &Positions) {
         let mut state = self.following.state();
         if state.consumers.get(&self.name) != Some(positions) {
@@ -587,7 +590,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
         fn each_consumer_sees_each_event_once_whatever_happens(steps in prop::collection::vec(step(), 1..150)) {
             let mut world = World::new();
