@@ -12,8 +12,8 @@ use crate::settings::{self, Flags, Settings};
 /// The command and its flags.
 pub(crate) fn command() -> Command {
     let command = Command::new("events").about(
-        "Prints the log of events (verifications, decisions on rate limits) as one JSON object per line. The \
-         oldest file comes first; in a file, the oldest event",
+        "Prints the log of events (verifications, decisions on rate limits, verifications that found no key, gaps) as \
+         one JSON object per line. The oldest file comes first; in a file, the oldest event",
     );
     settings::add_flags(command, Flags::Data)
 }
@@ -37,7 +37,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             Ok(false) => {}
             Ok(true) => eprintln!("{}: its end is torn or being written", path.display()),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            // Removed meanwhile, or no file of ours: what is newer is still wanted.
+            // Removed meanwhile, as the oldest are.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // No file of ours: what is newer is still wanted.
             Err(error) => eprintln!("{}: cannot be read: {error}", path.display()),
         }
     }

@@ -112,7 +112,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// An event as the log keeps it. Variants and members are part of the log's format: new ones go to the end,
-/// and the format's version changes with them.
+/// the format's version changes with them, and how records were before goes to `log/earlier.rs`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Record<'a> {

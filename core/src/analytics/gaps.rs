@@ -1,6 +1,6 @@
 //! Events that were lost, told apart by whose they were and why: the log keeps a record of them in their place.
 //!
-//! Whoever loses an event notes it in [`Losses`] and goes on, as it would have with an event that found a place.
+//! Whoever loses an event notes it in `Losses` and goes on, as it would have with an event that found a place.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

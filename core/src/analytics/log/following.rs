@@ -61,7 +61,9 @@ pub struct Consumer {
 
 impl Consumer {
     /// Shows the events behind these positions, those of the oldest segment first, until at least `most_bytes` of them
-    /// were shown. It holds one frame in memory.
+    /// were shown. It holds one frame in memory, which is at most 2 MiB (what a moment brought, in files of earlier
+    /// formats). To see all that this process has decided, empty the ring first
+    /// ([`Recorder::empty_ring`](crate::analytics::recorder::Recorder::empty_ring)).
     ///
     /// # Errors
     /// When the log cannot be read, and what `show` fails with. What was shown then belongs to the old positions: it will
@@ -87,23 +89,29 @@ impl Consumer {
             }
             // Asked before: what a closed segment has at its end then, is its end.
             let is_closed = self.following.is_closed(&segment, now);
-            let stretch = match read_from(&segment.path, from, left, &mut show) {
+            let mut has_failed = false;
+            let shown =
+                read_from(&segment.path, from, left, |entry| show(entry).inspect_err(|_| has_failed = true));
+            let stretch = match shown {
                 Ok(stretch) => stretch,
-                // Another process has just removed it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // Of a later version: it stays for who can read it, while there is room.
-                Err(error) if is_foreign(&error) => continue,
+                Err(error) if !has_failed && is_to_skip(&error) => continue,
                 Err(error) => return Err(error),
             };
             left = left.saturating_sub(stretch.offset.saturating_sub(from));
             progress.has_more |= stretch.end == End::Bound;
-            let is_torn_for_good = is_closed && stretch.end == End::Torn;
-            progress.positions.note(&segment, if is_torn_for_good { stretch.bytes } else { stretch.offset });
+            let mut offset = stretch.offset;
+            if is_closed && stretch.end == End::Torn {
+                let (file, bytes) = (segment.path.display(), stretch.bytes.saturating_sub(offset));
+                tracing::info!(%file, bytes, "the end of a file of events is torn, and passed over");
+                offset = stretch.bytes;
+            }
+            progress.positions.note(&segment, offset);
         }
         Ok(progress)
     }
 
-    /// Says that it needs nothing any more of what is before these positions, which it has stored.
+    /// Says that it needs nothing any more of what is before these positions, which it has stored: what it says late may
+    /// be removed as unread meanwhile.
     pub fn passed(&self, positions: &Positions) {
         let mut state = self.following.state();
         if state.consumers.get(&self.name) != Some(positions) {
@@ -113,8 +121,10 @@ impl Consumer {
     }
 }
 
-fn is_foreign(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData
+/// Whether a segment was just removed by another process, or is of a later version: then it stays for who can read it,
+/// while there is room.
+fn is_to_skip(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
 }
 
 /// Who follows the log of this process, and which segments this process has closed.
@@ -309,6 +319,21 @@ mod tests {
         reader.read(1 << 20, now(), true);
         reader.read_all(now());
         assert_eq!(reader.seen, up_to(10));
+    }
+
+    #[test]
+    fn what_a_consumer_fails_with_is_its_own_matter_and_nothing_is_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path(), 1 << 30).unwrap();
+        let mut reader = Reader::of(&log, "engine");
+        add(&mut log, "ws_1", 0, 10);
+        write(&mut log, now());
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::InvalidData, io::ErrorKind::Other] {
+            let failed = reader.consumer.read_on(&reader.positions, 1, now(), |_| Err(kind.into()));
+            assert_eq!(failed.unwrap_err().kind(), kind);
+        }
+        reader.read_all(now());
+        assert_eq!(reader.seen, [0]);
     }
 
     #[test]
@@ -565,7 +590,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
         fn each_consumer_sees_each_event_once_whatever_happens(steps in prop::collection::vec(step(), 1..150)) {
             let mut world = World::new();

@@ -101,7 +101,11 @@ impl Lane {
                 empty.insert(Open { segment, file, following: self.following.clone() })
             }
         };
-        file.write_all(&self.frames)?;
+        if let Err(error) = file.write_all(&self.frames) {
+            // What went in before it failed is lost with the rest. A file that cannot even be cut has a torn end.
+            let _ = file.set_len(segment.bytes);
+            return Err(error);
+        }
         segment.bytes += self.frames.len() as u64;
         Ok(segment.bytes - before)
     }
