@@ -12,8 +12,8 @@ use crate::settings::{self, Flags, Settings};
 /// The command and its flags.
 pub(crate) fn command() -> Command {
     let command = Command::new("events").about(
-        "Prints the log of events (verifications, decisions on rate limits) as one JSON object per line. The \
-         oldest file comes first; in a file, the oldest event",
+        "Prints the log of events (verifications, decisions on rate limits, verifications that found no key, gaps) as \
+         one JSON object per line. The oldest file comes first; in a file, the oldest event",
     );
     settings::add_flags(command, Flags::Data)
 }

@@ -195,8 +195,10 @@ impl WithKey {
         Event::Verification(Verification {
             request_id: self.caller.origin().request_id,
             time: UnixMs::new(NOW),
+            root_key_id: self.caller.principal().id().into(),
             found: self.found.clone(),
             outcome: Verdict::Valid,
+            refused_by: None,
             tags: Tags::default(),
             spent_credits: 0,
             latency: Duration::from_micros(10),

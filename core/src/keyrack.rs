@@ -107,7 +107,7 @@ impl Keyrack {
     pub async fn close(&self) {
         let Parts { state, credits, analytics, scheduler, .. } = &*self.0;
         credits.close().await;
-        analytics.recorder().stop();
+        analytics.stop().await;
         if let Err(error) = usage::write(state, analytics).await {
             tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
         }
@@ -119,6 +119,8 @@ impl Keyrack {
         }
         scheduler.stop();
         state.store.close().await;
+        // Whatever was still decided meanwhile is in the log, too.
+        analytics.recorder().empty_ring(&state.clock);
     }
 
     /// Starts what runs beside requests: events, following other processes' changes, and scheduled work.

@@ -6,6 +6,7 @@ mod bootstrap;
 mod crowds;
 mod damage;
 mod database_down;
+mod events;
 mod files;
 mod first_start;
 mod imports;

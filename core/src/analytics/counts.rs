@@ -13,7 +13,7 @@ use crate::store::usage::{Counted, Kind};
 pub struct Counts(HashMap<Counted, i64, RandomState>);
 
 impl Counts {
-    /// Counts an event.
+    /// Counts an event, if it is use.
     pub fn add(&mut self, event: &Event) {
         let counted = match event {
             Event::Verification(event) => Counted {
@@ -28,6 +28,7 @@ impl Counts {
                 kind: Kind::Ratelimit,
                 outcome: if event.passed { "PASSED" } else { "REFUSED" },
             },
+            Event::Refusal(_) => return,
         };
         *self.0.entry(counted).or_insert(0) += 1;
     }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::texts::{KeptText, TEXT_BYTES, Tags, beginning};
+use super::texts::{KeptText, RefusedBy, TEXT_BYTES, Tags, beginning};
 use crate::calendar::UnixMs;
 use crate::ids::RequestId;
 use crate::keys::verdict::Verdict;
-use crate::resident::FoundKey;
-use crate::resident::Namespace;
+use crate::resident::{FoundKey, Key, Namespace};
+
+/// Where verifications come from so far: the API.
+pub(super) const SOURCE: &str = "api";
 
 /// Something that happened. It shares what it can with the resident state: making one copies little.
 #[derive(Debug)]
 pub enum Event {
-    /// A verification that was decided. One of an unknown key is none.
+    /// A verification that was decided. One that found no key is none.
     Verification(Verification),
     /// A decision of `ratelimit.limit` or `ratelimit.multiLimit`.
     Ratelimit(Ratelimit),
+    /// A verification that found no key that the caller may know of.
+    Refusal(Refusal),
 }
 
 /// A verification that was decided.
@@ -28,10 +33,14 @@ pub struct Verification {
     pub request_id: RequestId,
     /// Unix ms.
     pub time: UnixMs,
+    /// Who asked: a root key. Copied, as the key space of a [`FoundKey`] is.
+    pub root_key_id: CompactString,
     /// The key with what it belongs to.
     pub found: FoundKey,
     /// The verdict.
     pub outcome: Verdict,
+    /// What led to it, where that is more than the verdict says.
+    pub refused_by: Option<Box<RefusedBy>>,
     /// As far as they are kept.
     pub tags: Tags,
     /// What was taken from the balance.
@@ -47,6 +56,8 @@ pub struct Ratelimit {
     pub request_id: RequestId,
     /// Unix ms.
     pub time: UnixMs,
+    /// Who asked: a root key.
+    pub root_key_id: CompactString,
     /// Where it was counted.
     pub namespace: Arc<Namespace>,
     /// Who was counted.
@@ -65,6 +76,23 @@ pub struct Ratelimit {
     pub tokens: i64,
     /// How long it took.
     pub latency: Duration,
+}
+
+/// A verification that found no key that the caller may know of. It is no use of a key, and nobody is billed for it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The request that asked.
+    pub request_id: RequestId,
+    /// Unix ms.
+    pub time: UnixMs,
+    /// The workspace of the root key, in which the key was looked for.
+    pub workspace_id: CompactString,
+    /// Who asked: a root key.
+    pub root_key_id: CompactString,
+    /// The key of that workspace which the root key may not verify; `None` when there is no such key.
+    pub hidden: Option<Arc<Key>>,
+    /// As far as they are kept.
+    pub tags: Tags,
 }
 
 /// What the log keeps of an event.
@@ -94,6 +122,12 @@ pub enum Record<'a> {
     /// A decision on a limit.
     #[serde(borrow)]
     Ratelimit(RatelimitRecord<'a>),
+    /// A verification that found no key.
+    #[serde(borrow)]
+    Refusal(RefusalRecord<'a>),
+    /// Events that are missing.
+    #[serde(borrow)]
+    Gap(GapRecord<'a>),
 }
 
 /// A verification as the log keeps it. What there is not is an empty text.
@@ -116,6 +150,17 @@ pub struct VerificationRecord<'a> {
     pub tags: Vec<&'a str>,
     pub spent_credits: i64,
     pub latency_microseconds: u64,
+    /// `api`.
+    pub source: &'a str,
+    /// Empty: there are no apps.
+    pub app_id: &'a str,
+    /// Empty: a process does not know where it runs.
+    pub region: &'a str,
+    /// The names of the limits that refused, the permission query, or the client's address.
+    #[serde(borrow)]
+    pub refused_by: Vec<&'a str>,
+    /// Who asked; empty in events of earlier formats.
+    pub root_key_id: &'a str,
 }
 
 /// A decision on a limit as the log keeps it.
@@ -140,6 +185,44 @@ pub struct RatelimitRecord<'a> {
     pub reset_at: UnixMs,
     pub tokens: i64,
     pub latency_microseconds: u64,
+    /// Who asked; empty in events of earlier formats.
+    pub root_key_id: &'a str,
+}
+
+/// A verification that found no key, as the log keeps it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the same names as a verification's")]
+pub struct RefusalRecord<'a> {
+    pub request_id: &'a str,
+    /// Unix ms.
+    pub time: UnixMs,
+    pub workspace_id: &'a str,
+    pub root_key_id: &'a str,
+    /// `UNKNOWN`: there is no such key; `HIDDEN`: there is one that the root key may not verify.
+    pub reason: &'a str,
+    /// Of a hidden key; empty otherwise.
+    pub api_id: &'a str,
+    /// Of a hidden key; empty otherwise.
+    pub key_id: &'a str,
+    #[serde(borrow)]
+    pub tags: Vec<&'a str>,
+}
+
+/// Events that are missing from the log: it says so in their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GapRecord<'a> {
+    /// Whose they were; empty where that is not known, or nobody was told apart: they may have been anybody's.
+    pub workspace_id: &'a str,
+    /// Unix ms of the first of them.
+    pub first_time: UnixMs,
+    /// Unix ms of the last of them.
+    pub last_time: UnixMs,
+    /// How many; `None` when nobody knows.
+    pub events: Option<u64>,
+    /// [`Reason::name`](super::gaps::Reason::name) of why.
+    pub reason: &'a str,
 }
 
 impl Record<'_> {
@@ -148,6 +231,8 @@ impl Record<'_> {
         match self {
             Record::Verification(record) => record.workspace_id,
             Record::Ratelimit(record) => record.workspace_id,
+            Record::Refusal(record) => record.workspace_id,
+            Record::Gap(record) => record.workspace_id,
         }
     }
 }
@@ -158,6 +243,16 @@ impl Event {
         match self {
             Event::Verification(event) => &event.found.key.place.workspace_id,
             Event::Ratelimit(event) => &event.namespace.stored.workspace_id,
+            Event::Refusal(event) => &event.workspace_id,
+        }
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> UnixMs {
+        match self {
+            Event::Verification(event) => event.time,
+            Event::Ratelimit(event) => event.time,
+            Event::Refusal(event) => event.time,
         }
     }
 
@@ -166,6 +261,7 @@ impl Event {
         match self {
             Event::Verification(event) => event.entry(),
             Event::Ratelimit(event) => event.entry(),
+            Event::Refusal(event) => event.entry(),
         }
     }
 }
@@ -175,6 +271,7 @@ impl Verification {
         let FoundKey { key, key_space_id, identity, .. } = &self.found;
         let external_id = identity.as_ref().map_or("", |identity| &identity.external_id);
         let (external_id, cut_bytes) = beginning(external_id, TEXT_BYTES);
+        let refused_by = self.refused_by.as_deref();
         let record = VerificationRecord {
             request_id: self.request_id.as_str(),
             time: self.time,
@@ -185,10 +282,16 @@ impl Verification {
             identity_id: identity.as_ref().map_or("", |identity| &identity.id),
             external_id,
             outcome: self.outcome.name(),
-            tags: self.tags.kept.iter().map(|tag| &**tag).collect(),
+            tags: texts(&self.tags.kept),
             spent_credits: self.spent_credits,
             latency_microseconds: microseconds(self.latency),
+            source: SOURCE,
+            app_id: "",
+            region: "",
+            refused_by: refused_by.map_or_else(Vec::new, |refused_by| texts(&refused_by.kept)),
+            root_key_id: &self.root_key_id,
         };
+        let cut_bytes = cut_bytes + refused_by.map_or(0, |refused_by| refused_by.cut_bytes);
         Entry { record: Record::Verification(record), cut_bytes: self.tags.cut_bytes + cut_bytes }
     }
 }
@@ -211,9 +314,31 @@ impl Ratelimit {
             reset_at: self.reset_at,
             tokens: self.tokens,
             latency_microseconds: microseconds(self.latency),
+            root_key_id: &self.root_key_id,
         };
         Entry { record: Record::Ratelimit(record), cut_bytes: self.identifier.cut_bytes + cut_bytes }
     }
+}
+
+impl Refusal {
+    fn entry(&self) -> Entry<'_> {
+        let hidden = self.hidden.as_deref();
+        let record = RefusalRecord {
+            request_id: self.request_id.as_str(),
+            time: self.time,
+            workspace_id: &self.workspace_id,
+            root_key_id: &self.root_key_id,
+            reason: if hidden.is_some() { "HIDDEN" } else { "UNKNOWN" },
+            api_id: hidden.map_or("", |key| &key.place.api_id),
+            key_id: hidden.map_or("", |key| &key.id),
+            tags: texts(&self.tags.kept),
+        };
+        Entry { record: Record::Refusal(record), cut_bytes: self.tags.cut_bytes }
+    }
+}
+
+fn texts(kept: &[Box<str>]) -> Vec<&str> {
+    kept.iter().map(|text| &**text).collect()
 }
 
 fn microseconds(duration: Duration) -> u64 {

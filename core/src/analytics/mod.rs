@@ -3,10 +3,11 @@
 //! A decision puts its event into a bounded ring and goes on ([`recorder`]); a thread of its own empties the
 //! ring many times a second into a log of files ([`log`]), and keeps what is asked for often: when each key
 //! was last used, and how much each workspace used per hour ([`counts`]). An overload or a kill loses events,
-//! never decisions; what is lost to an overload is counted.
+//! never decisions; what is lost is counted, and the log says that it is missing ([`gaps`]).
 
 pub mod counts;
 pub mod event;
+pub mod gaps;
 pub mod log;
 pub mod recorder;
 pub mod texts;
@@ -14,13 +15,18 @@ mod usage;
 pub(crate) mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use self::recorder::Recorder;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::store::Store;
+
+/// How long a stop waits for the events of decisions that are made.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// What becomes of events.
 #[derive(Debug)]
@@ -51,5 +57,15 @@ impl Analytics {
         if let Err(error) = self.recorder.start(self.clock.clone(), metrics) {
             tracing::error!(%error, "no thread for events: those of an overload will be lost");
         }
+    }
+
+    /// Waits for the events of decisions whose deductions are made, and ends the thread. What is in the ring then is
+    /// written by whoever asks for it.
+    pub(crate) async fn stop(&self) {
+        let begun = Instant::now();
+        while self.recorder.is_waiting_for_events() && begun.elapsed() < LAST_EVENTS {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.recorder.stop();
     }
 }

@@ -16,6 +16,7 @@ use foldhash::quality::RandomState;
 
 use super::counts::Counts;
 use super::event::Event;
+use super::gaps::{Gaps, Losses, Reason};
 use super::log::{Log, Lost};
 use crate::calendar::UnixMs;
 use crate::clock::Clock;
@@ -41,6 +42,10 @@ const WARN_EVERY: u32 = 6000;
 pub struct Recorder {
     ring: ArrayQueue<(Event, Share)>,
     shares: Shares,
+    /// What found no place in the ring since it was emptied last.
+    losses: Losses,
+    /// Counted by how many have it: events that are still to come.
+    due: Arc<()>,
     kept: Mutex<Kept>,
     stopping: AtomicBool,
     /// Events that were taken.
@@ -64,12 +69,32 @@ pub struct Dropped {
     pub share: Counter,
     /// They are counted as usage, but could not be written to the log.
     pub failed: Counter,
+    /// They were written, and removed before every consumer of the log had passed them, as far as anybody knows.
+    pub unread: Counter,
 }
+
+impl Dropped {
+    /// The number for a reason.
+    pub fn by(&self, reason: Reason) -> &Counter {
+        match reason {
+            Reason::Full => &self.full,
+            Reason::Share => &self.share,
+            Reason::Failed => &self.failed,
+            Reason::Unread => &self.unread,
+        }
+    }
+}
+
+/// An event that is still to come: a stop waits for it.
+#[derive(Debug)]
+pub(crate) struct Due(#[expect(dead_code, reason = "it is counted, not used")] Arc<()>);
 
 /// What was made of the events so far and is not in the store yet.
 #[derive(Debug)]
 struct Kept {
     log: Option<Log>,
+    /// What is missing from the log, which does not say so yet.
+    gaps: Gaps,
     /// Unix ms by key.
     last_used: HashMap<CompactString, UnixMs, RandomState>,
     counts: Counts,
@@ -79,7 +104,13 @@ struct Kept {
 impl Default for Kept {
     fn default() -> Self {
         // The first failure is warned of.
-        Kept { log: None, last_used: HashMap::default(), counts: Counts::default(), since_warning: WARN_EVERY }
+        Kept {
+            log: None,
+            gaps: Gaps::default(),
+            last_used: HashMap::default(),
+            counts: Counts::default(),
+            since_warning: WARN_EVERY,
+        }
     }
 }
 
@@ -88,6 +119,8 @@ impl Default for Recorder {
         Recorder {
             ring: ArrayQueue::new(RING),
             shares: Shares::of(RING),
+            losses: Losses::default(),
+            due: Arc::default(),
             kept: Mutex::default(),
             stopping: AtomicBool::new(false),
             recorded: Counter::default(),
@@ -103,16 +136,31 @@ impl Recorder {
     /// Takes an event, or drops it and counts that.
     pub fn record(&self, event: Event) {
         let Some(share) = self.shares.take(event.workspace_id(), self.ring.len()) else {
-            self.dropped.share.add(1);
+            self.drop(&event, Reason::Share);
             return;
         };
         match self.ring.push((event, share)) {
             Ok(()) => self.recorded.add(1),
-            Err((_, share)) => {
+            Err((event, share)) => {
                 self.shares.give_back(share);
-                self.dropped.full.add(1);
+                self.drop(&event, Reason::Full);
             }
         }
+    }
+
+    fn drop(&self, event: &Event, reason: Reason) {
+        self.dropped.by(reason).add(1);
+        self.losses.lose(event.workspace_id(), reason, event.time());
+    }
+
+    /// Announces an event: until this is dropped, a stop waits for it, but not for long.
+    pub(crate) fn announce(&self) -> Due {
+        Due(self.due.clone())
+    }
+
+    /// Whether an event is still to come.
+    pub(crate) fn is_waiting_for_events(&self) -> bool {
+        Arc::strong_count(&self.due) > 1
     }
 
     /// Events that wait in the ring.
@@ -154,7 +202,8 @@ impl Recorder {
         std::thread::Builder::new().name("keyrack-events".to_owned()).spawn(work).map(drop)
     }
 
-    /// Ends the thread, after which the ring is emptied by those who ask for what was made of it.
+    /// Ends the thread, after which the ring is emptied by those who ask for what was made of it, and by the program's
+    /// end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -164,7 +213,8 @@ impl Recorder {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Empties the ring into the log and what is kept, and says how many events there were.
+    /// Empties the ring into the log and what is kept, and says how many events there were. Afterwards the log has all
+    /// that was recorded before.
     pub fn empty_ring(&self, clock: &Clock) -> usize {
         let mut kept = self.kept();
         // No more than were there: decisions go on meanwhile.
@@ -173,18 +223,31 @@ impl Recorder {
             self.shares.give_back(share);
             kept.take(&event);
         }
-        let Kept { log: Some(log), since_warning, .. } = &mut *kept else { return waiting };
+        let lost = self.losses.take();
+        kept.gaps.merge(lost);
+        self.write(&mut kept, clock.now());
+        waiting
+    }
+
+    /// Writes what was added to the log, and what is missing from it.
+    fn write(&self, kept: &mut Kept, now: UnixMs) {
+        let Kept { log, gaps, since_warning, .. } = kept;
+        let gaps = std::mem::take(gaps);
+        let Some(log) = log else { return };
+        gaps.entries().for_each(|entry| log.add(&entry));
         *since_warning = since_warning.saturating_add(1);
-        if let Err(Lost { events, error }) = log.write(clock.now()) {
+        if let Err(error) = log.write(now) {
             self.failed_writes.add(1);
-            self.dropped.failed.add(events);
             if *since_warning >= WARN_EVERY {
                 tracing::warn!(%error, "events are lost: the log cannot be written");
                 *since_warning = 0;
             }
         }
+        let Lost { failed, unread, gaps } = log.take_lost();
+        self.dropped.failed.add(failed);
+        self.dropped.unread.add(unread);
         self.note_log(log);
-        waiting
+        kept.gaps = gaps;
     }
 
     /// Takes the times of last use by key that the store does not know yet.
@@ -250,9 +313,9 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analytics::event::Ratelimit;
+    use crate::analytics::event::{Ratelimit, Record, Refusal};
     use crate::analytics::log;
-    use crate::analytics::texts::KeptText;
+    use crate::analytics::texts::{KeptText, Tags};
     use crate::ids::RequestId;
     use crate::ratelimit::override_rules::OverrideRules;
     use crate::resident::Namespace;
@@ -270,6 +333,7 @@ mod tests {
         Event::Ratelimit(Ratelimit {
             request_id: RequestId::new(),
             time: UnixMs::new(NOW),
+            root_key_id: "key_root".into(),
             namespace: namespace.clone(),
             identifier: KeptText::of("ann"),
             override_id: None,
@@ -287,8 +351,36 @@ mod tests {
         (0..events).for_each(|_| recorder.record(event(&namespace)));
     }
 
+    /// Workspace, reason and number of the gaps in a log.
+    fn gaps(folder: &std::path::Path) -> Vec<(String, String, Option<u64>)> {
+        let mut gaps = Vec::new();
+        for (path, _) in log::files(folder).unwrap() {
+            let is_torn = log::read(&path, |entry| {
+                if let Record::Gap(gap) = entry.record {
+                    assert_eq!((gap.first_time, gap.last_time), (UnixMs::new(NOW), UnixMs::new(NOW)));
+                    gaps.push((gap.workspace_id.to_owned(), gap.reason.to_owned(), gap.events));
+                }
+                Ok(())
+            });
+            assert!(!is_torn.unwrap());
+        }
+        gaps.sort();
+        gaps
+    }
+
+    fn refusal(workspace_id: &str) -> Event {
+        Event::Refusal(Refusal {
+            request_id: RequestId::new(),
+            time: UnixMs::new(NOW),
+            workspace_id: workspace_id.into(),
+            root_key_id: "key_root".into(),
+            hidden: None,
+            tags: Tags::default(),
+        })
+    }
+
     fn counts(recorder: &Recorder) -> [u64; 4] {
-        let Dropped { full, share, failed } = &recorder.dropped;
+        let Dropped { full, share, failed, .. } = &recorder.dropped;
         [recorder.recorded.value(), full.value(), share.value(), failed.value()]
     }
 
@@ -331,6 +423,92 @@ mod tests {
         assert_eq!(recorder.log_age(UnixMs::new(NOW + 61_000)), Duration::from_secs(60));
         let [(_, bytes)] = log::files(&inner).unwrap().try_into().unwrap();
         assert_eq!(recorder.log_bytes.value(), bytes);
+    }
+
+    #[test]
+    fn the_log_says_what_found_no_place_and_what_could_not_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join(log::FOLDER);
+        let recorder = Recorder::default();
+        recorder.write_to(Log::open(&inner, 1 << 30).unwrap());
+        let clock = Clock::standing_at(UnixMs::new(NOW));
+        record(&recorder, "ws_loud", 2 * RING);
+        let [_, full, share, _] = counts(&recorder);
+        assert_eq!(full, 0);
+        recorder.empty_ring(&clock);
+        let told = |workspace: &str, reason: &str, events| (workspace.to_owned(), reason.to_owned(), Some(events));
+        assert_eq!(gaps(&inner), [told("ws_loud", "share", share)]);
+        // What cannot be written is said once it can, and so are gaps that could not be.
+        std::fs::remove_dir_all(&inner).unwrap();
+        std::fs::create_dir(&inner).unwrap();
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 60_000)));
+        std::fs::remove_dir(&inner).unwrap();
+        record(&recorder, "ws_1", 3);
+        record(&recorder, "ws_2", 2);
+        record(&recorder, "ws_loud", 2 * RING);
+        let [_, _, more, _] = counts(&recorder);
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 60_001)));
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 60_002)));
+        let [_, _, _, failed] = counts(&recorder);
+        std::fs::create_dir(&inner).unwrap();
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 62_000)));
+        let due = [
+            told("ws_1", "failed", 3),
+            told("ws_2", "failed", 2),
+            told("ws_loud", "failed", failed - 5),
+            told("ws_loud", "share", more - share),
+        ];
+        assert_eq!(gaps(&inner), due);
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW + 62_001)));
+        assert_eq!(gaps(&inner), due, "each is said once");
+        assert_eq!(recorder.dropped.unread.value(), 0);
+    }
+
+    #[test]
+    fn what_a_full_log_removes_unread_is_counted_and_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Recorder::default();
+        let log = Log::open(folder.path(), 1).unwrap();
+        let _consumer = log.register("engine");
+        recorder.write_to(log);
+        let clock = Clock::standing_at(UnixMs::new(NOW));
+        for _ in 0..100 {
+            record(&recorder, "ws_1", 10);
+            recorder.empty_ring(&clock);
+        }
+        recorder.empty_ring(&clock);
+        let unread = recorder.dropped.unread.value();
+        assert!((300..1000).contains(&unread), "{unread}");
+        let told: u64 = gaps(folder.path()).into_iter().filter_map(|(_, _, events)| events).sum();
+        assert!(told <= unread && told > 0, "{told} of {unread}; those of removed files go with the next ones");
+    }
+
+    #[test]
+    fn a_flood_of_verifications_that_find_no_key_costs_others_nothing_and_counts_as_no_use() {
+        let recorder = Recorder::default();
+        (0..2 * RING).for_each(|_| recorder.record(refusal("ws_loud")));
+        record(&recorder, "ws_quiet", 500);
+        let [recorded, full, share, _] = counts(&recorder);
+        assert_eq!((full, share), (0, 2 * RING as u64 + 500 - recorded), "all that are lost are the loud one's");
+        recorder.empty_ring(&Clock::standing_at(UnixMs::new(NOW)));
+        let kept = recorder.kept();
+        assert_eq!(kept.counts.iter().map(|(_, count)| count).sum::<i64>(), 500);
+        assert!(kept.last_used.is_empty());
+    }
+
+    #[test]
+    fn a_stop_knows_of_events_that_are_still_to_come() {
+        let recorder = Recorder::default();
+        let due = recorder.announce();
+        assert!(recorder.is_waiting_for_events());
+        drop(due);
+        assert!(!recorder.is_waiting_for_events());
+    }
+
+    #[test]
+    fn an_event_is_small() {
+        // The ring holds 32,768 of them, whatever they are of.
+        assert!(size_of::<Event>() <= 176, "{}", size_of::<Event>());
     }
 
     #[test]

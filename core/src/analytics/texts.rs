@@ -5,13 +5,23 @@
 
 /// Bytes of all tags of a verification together.
 pub const TAGS_BYTES: usize = 2048;
-/// Bytes of any other text: an identifier, an external id, the name of a namespace.
+/// Bytes of any other text: an identifier, an external id, the name of a namespace, and of all that refused a
+/// verification together.
 pub const TEXT_BYTES: usize = 1024;
 
 /// The tags of a verification.
 #[derive(Debug, Default)]
 pub struct Tags {
     /// As the verifier sent them, from the first one on; the last one may have lost its end.
+    pub kept: Box<[Box<str>]>,
+    /// Bytes that were cut.
+    pub cut_bytes: u64,
+}
+
+/// What refused a verification: the names of limits, a permission query, or an address.
+#[derive(Debug, Default)]
+pub struct RefusedBy {
+    /// From the first one on; the last one may have lost its end.
     pub kept: Box<[Box<str>]>,
     /// Bytes that were cut.
     pub cut_bytes: u64,
@@ -29,17 +39,16 @@ pub struct KeptText {
 impl Tags {
     /// What is kept of these.
     pub fn of<'a>(sent: impl IntoIterator<Item = &'a str>) -> Self {
-        let (mut kept, mut room, mut cut_bytes) = (Vec::new(), TAGS_BYTES, 0);
-        for tag in sent {
-            let (begin, cut) = beginning(tag, room);
-            cut_bytes += cut;
-            // Of what follows one that was cut, nothing is kept: a shorter one would look like the next.
-            room = if cut > 0 { 0 } else { room - begin.len() };
-            if !begin.is_empty() {
-                kept.push(Box::from(begin));
-            }
-        }
-        Tags { kept: kept.into(), cut_bytes }
+        let (kept, cut_bytes) = beginnings(sent, TAGS_BYTES);
+        Tags { kept, cut_bytes }
+    }
+}
+
+impl RefusedBy {
+    /// What is kept of these.
+    pub fn of<'a>(sent: impl IntoIterator<Item = &'a str>) -> Self {
+        let (kept, cut_bytes) = beginnings(sent, TEXT_BYTES);
+        RefusedBy { kept, cut_bytes }
     }
 }
 
@@ -49,6 +58,21 @@ impl KeptText {
         let (kept, cut_bytes) = beginning(sent, TEXT_BYTES);
         KeptText { kept: kept.into(), cut_bytes }
     }
+}
+
+/// What there is room for of several texts together, and how many bytes are beyond.
+fn beginnings<'a>(sent: impl IntoIterator<Item = &'a str>, bytes: usize) -> (Box<[Box<str>]>, u64) {
+    let (mut kept, mut room, mut cut_bytes) = (Vec::new(), bytes, 0);
+    for text in sent {
+        let (begin, cut) = beginning(text, room);
+        cut_bytes += cut;
+        // Of what follows one that was cut, nothing is kept: a shorter one would look like the next.
+        room = if cut > 0 { 0 } else { room - begin.len() };
+        if !begin.is_empty() {
+            kept.push(Box::from(begin));
+        }
+    }
+    (kept.into(), cut_bytes)
 }
 
 /// The longest beginning of whole characters within so many bytes, and how many bytes are beyond.
@@ -74,6 +98,14 @@ mod tests {
         assert_eq!(tags(&[&long, &long, &"y".repeat(48)]), (vec![1000, 1000, 48], 0));
         assert_eq!(tags(&[&long, &long, &long, "a"]), (vec![1000, 1000, 48], 953));
         assert_eq!(tags(&[&"🗝".repeat(513), "a"]), (vec![2048], 5));
+    }
+
+    #[test]
+    fn what_refused_has_a_bound_of_its_own() {
+        let long = "x".repeat(700);
+        let refused_by = RefusedBy::of([&*long, &*long]);
+        assert_eq!((refused_by.kept.len(), refused_by.cut_bytes), (2, 376));
+        assert_eq!(refused_by.kept[1].len(), 324);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use crate::analytics::event::{self, Event};
-use crate::analytics::recorder::Recorder;
-use crate::analytics::texts::Tags;
+use crate::analytics::recorder::{Due, Recorder};
+use crate::analytics::texts::{RefusedBy, Tags};
 use crate::calendar::UnixMs;
 use crate::credits::Credits;
 use crate::credits::payment::Payment;
@@ -46,6 +46,8 @@ pub struct Question<'a> {
 pub struct Noted {
     /// The request.
     pub request_id: RequestId,
+    /// Who asks: a root key.
+    pub root_key_id: CompactString,
     /// When it asks.
     pub at: UnixMs,
     /// As far as they are kept.
@@ -81,8 +83,10 @@ pub struct Verified {
 pub struct Unsettled {
     found: FoundKey,
     decision: Decision,
+    refused_by: Option<Box<RefusedBy>>,
     cost: Option<i64>,
     noted: Noted,
+    due: Due,
 }
 
 /// What a verification comes to without waiting.
@@ -166,11 +170,12 @@ impl Verifier<'_> {
     /// As [`Verifier::verify`], but for the store, which is not asked.
     pub fn begin(self, found: FoundKey, question: Question<'_>) -> Result<Begun, Error> {
         let decision = decide(self.counters, &found, &question)?;
+        let refused_by = refused_by(&decision, &question);
         let Question { cost, noted, .. } = question;
         Ok(if found.key.balance.is_none() {
-            Begun::Done(self.conclude(found, decision, noted))
+            Begun::Done(self.conclude(found, decision, refused_by, noted))
         } else {
-            Begun::Waits(Unsettled { found, decision, cost, noted })
+            Begun::Waits(Unsettled { found, decision, refused_by, cost, noted, due: self.recorder.announce() })
         })
     }
 
@@ -180,10 +185,11 @@ impl Verifier<'_> {
     /// # Errors
     /// 503 when the store does not answer.
     pub async fn settle(self, unsettled: Unsettled) -> Result<Verified, Error> {
-        let Unsettled { found, decision, cost, noted } = unsettled;
+        // Until the end of this, a stop waits for the event.
+        let Unsettled { found, decision, refused_by, cost, noted, due: _due } = unsettled;
         if decision.verdict != Verdict::Valid {
             let remaining = self.credits.balance(&found.key, noted.at).await?;
-            return Ok(self.conclude(found, Decision { remaining, ..decision }, noted));
+            return Ok(self.conclude(found, Decision { remaining, ..decision }, refused_by, noted));
         }
         let cost = cost.unwrap_or(1);
         let decision = match self.credits.pay(&found.key, cost, noted.at).await? {
@@ -192,25 +198,42 @@ impl Verifier<'_> {
             Payment::Refused(balance) => {
                 Decision { verdict: Verdict::UsageExceeded, remaining: Some(balance), ..decision }
             }
-            Payment::NoAccount => return Ok(self.not_found()),
+            Payment::NoAccount => return Ok(self.not_found(&found.key.place.workspace_id, None, noted)),
         };
-        Ok(self.conclude(found, decision, noted))
+        Ok(self.conclude(found, decision, None, noted))
     }
 
-    /// The verification of a text that is no key, or none that the caller may know of. There is no event of it.
-    pub fn not_found(self) -> Verified {
+    /// The verification of a text that is no key of this workspace, or one that the caller may not know of, which is
+    /// `hidden`. Its event is none of a key.
+    pub fn not_found(self, workspace_id: &str, hidden: Option<FoundKey>, noted: Noted) -> Verified {
         self.metrics.verified(Verdict::NotFound);
+        self.recorder.record(Event::Refusal(event::Refusal {
+            request_id: noted.request_id,
+            time: noted.at,
+            workspace_id: workspace_id.into(),
+            root_key_id: noted.root_key_id,
+            hidden: hidden.map(|found| found.key),
+            tags: noted.tags,
+        }));
         Verified { found: None, decision: Decision::of(Verdict::NotFound, CheckedLimits::new()) }
     }
 
     /// What was decided, counted and recorded.
-    fn conclude(self, found: FoundKey, decision: Decision, noted: Noted) -> Verified {
+    fn conclude(
+        self,
+        found: FoundKey,
+        decision: Decision,
+        refused_by: Option<Box<RefusedBy>>,
+        noted: Noted,
+    ) -> Verified {
         self.metrics.verified(decision.verdict);
         self.recorder.record(Event::Verification(event::Verification {
             request_id: noted.request_id,
             time: noted.at,
+            root_key_id: noted.root_key_id,
             found: found.clone(),
             outcome: decision.verdict,
+            refused_by,
             tags: noted.tags,
             spent_credits: decision.spent,
             latency: noted.started.elapsed(),
@@ -228,6 +251,25 @@ fn decide(counters: &MemoryCounters, found: &FoundKey, question: &Question<'_>) 
     }
     let (passed, limits) = check_limits(counters, found, question)?;
     Ok(Decision::of(if passed { Verdict::Valid } else { Verdict::RateLimited }, limits))
+}
+
+/// What refused, as far as a verdict does not say it: which limits, which permission query, which address.
+fn refused_by(decision: &Decision, question: &Question<'_>) -> Option<Box<RefusedBy>> {
+    let refused_by = match decision.verdict {
+        Verdict::RateLimited => {
+            let exceeded = decision.limits.iter().filter(|limit| limit.exceeded);
+            RefusedBy::of(exceeded.map(|limit| limit.name.as_str()))
+        }
+        Verdict::InsufficientPermissions => RefusedBy::of(question.permissions),
+        Verdict::Forbidden => {
+            let address = question.address.map(|address| address.to_string());
+            RefusedBy::of(address.as_deref())
+        }
+        Verdict::Valid | Verdict::NotFound | Verdict::UsageExceeded | Verdict::Disabled | Verdict::Expired => {
+            return None;
+        }
+    };
+    Some(Box::new(refused_by))
 }
 
 fn read_query(text: &str) -> Result<Query<'_>, Error> {

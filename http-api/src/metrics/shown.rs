@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use keyrack_core::analytics::gaps;
 use keyrack_core::health::Reason;
 use keyrack_core::keyrack::Keyrack;
 use prometheus_client::collector::Collector;
@@ -118,11 +119,10 @@ impl Shown {
     fn events(&self, page: &mut Page<'_>) -> fmt::Result {
         let recorder = self.keyrack.recorder();
         page.counter("events", "Events recorded for analytics", recorder.recorded.value())?;
-        let dropped = &recorder.dropped;
-        let dropped = [("full", &dropped.full), ("share", &dropped.share), ("failed", &dropped.failed)];
-        let dropped = dropped.map(|(reason, count)| ([("reason", reason)], count.value()));
-        let help =
-            "Events lost: there was no place, none more for their workspace, or the log could not be written";
+        let dropped =
+            gaps::Reason::ALL.map(|reason| ([("reason", reason.name())], recorder.dropped.by(reason).value()));
+        let help = "Events lost: there was no place, none more for their workspace, the log could not be written, or \
+                    was full of what was not read";
         page.counters("events_dropped", help, dropped)?;
         let help = "Portions of the log of events that could not be written and are lost";
         page.counter("event_log_failures", help, recorder.failed_writes.value())?;

@@ -6,7 +6,10 @@ use keyrack_test_harness::{Client, Server, ended};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::fixture::{WINDOW, limited_client, merged, new_api, new_identity, new_key, now, read_key, verify};
+use crate::fixture::{
+    WINDOW, limited_client, merged, new_api, new_identity, new_key, new_workspace, now, read_key, verify,
+    workspace_id,
+};
 use crate::keyrack;
 
 /// What `keyrack events` prints, once it has this many lines.
@@ -34,7 +37,9 @@ fn known(event: &Value, kind: &str) -> Value {
     assert!((now() - 60_000..=now()).contains(&time), "{time}");
     let id = members.remove("requestId").expect("an id");
     assert!(id.as_str().is_some_and(|id| id.starts_with("req_")), "{id}");
-    assert!(members.remove("latencyMicroseconds").is_some_and(|latency| latency.is_u64()));
+    assert_eq!(members.remove("latencyMicroseconds").is_some_and(|latency| latency.is_u64()), kind != "refusal");
+    let id = members.remove("rootKeyId").expect("an id");
+    assert!(id.as_str().is_some_and(|id| id.starts_with("key_")), "{id}");
     event
 }
 
@@ -50,7 +55,7 @@ async fn usage(client: &Client) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn every_decided_verification_is_an_event_and_one_of_an_unknown_key_is_none() {
+async fn every_decided_verification_is_an_event() {
     let server = keyrack().await;
     let api = new_api(&server).await;
     let identity = new_identity(&server, "customer_7", json!({})).await;
@@ -58,21 +63,79 @@ async fn every_decided_verification_is_an_event_and_one_of_an_unknown_key_is_non
     verify(&server, &key, json!({"tags": ["a", "b=1"], "credits": {"cost": 3}})).await;
     verify(&server, &key, json!({"credits": {"cost": 3}})).await;
     verify(&server, &key, json!({"permissions": "docs.read"})).await;
-    server.call("keys.verifyKey", json!({"key": "nobody_knows_this_one"})).await.expect(200);
     server.call("keys.verifyKey", json!({"key": key.key, "ratelimits": [{"name": "none"}]})).await.expect(412);
     let workspace =
         server.call("workspace.getOverview", json!({})).await.expect(200).data()["workspace"]["id"].clone();
     let space = verify(&server, &key, json!({"credits": {"cost": 0}})).await["keyspaceId"].clone();
-    let expected = [("VALID", json!(["a", "b=1"]), 3), ("USAGE_EXCEEDED", json!([]), 0)];
-    let expected =
-        expected.into_iter().chain([("INSUFFICIENT_PERMISSIONS", json!([]), 0), ("VALID", json!([]), 0)]);
-    for (event, (outcome, tags, spent)) in events(&server, 4).await.iter().zip(expected) {
+    let expected = [
+        ("VALID", json!(["a", "b=1"]), 3, json!([])),
+        ("USAGE_EXCEEDED", json!([]), 0, json!([])),
+        ("INSUFFICIENT_PERMISSIONS", json!([]), 0, json!(["docs.read"])),
+        ("VALID", json!([]), 0, json!([])),
+    ];
+    for (event, (outcome, tags, spent, refused_by)) in events(&server, 4).await.iter().zip(expected) {
         let expected = json!({
             "workspaceId": workspace, "apiId": api, "keySpaceId": space, "keyId": key.id, "identityId": identity,
             "externalId": "customer_7", "outcome": outcome, "tags": tags, "spentCredits": spent,
+            "source": "api", "appId": "", "region": "", "refusedBy": refused_by,
         });
         assert_eq!(known(event, "verification"), expected);
     }
+}
+
+#[tokio::test]
+async fn an_event_says_who_asked_and_what_refused() {
+    let server = keyrack().await;
+    let api = new_api(&server).await;
+    let limits = json!([
+        {"name": "few", "limit": 1, "duration": WINDOW, "autoApply": true},
+        {"name": "many", "limit": 100, "duration": WINDOW, "autoApply": true},
+    ]);
+    let key = new_key(&server, &api, json!({"ratelimits": limits})).await;
+    let body = json!({"permissions": ["api.*.verify_key"], "name": "gateway"});
+    let made = server.call("rootKeys.createKey", body).await.expect(200);
+    let gateway = server.with_key(&made.text_of("key"));
+    for code in ["VALID", "RATE_LIMITED"] {
+        assert_eq!(verify(&gateway, &key, json!({})).await["code"], code);
+    }
+    assert_eq!(
+        verify(&gateway, &key, json!({"permissions": "a AND b"})).await["code"],
+        "INSUFFICIENT_PERMISSIONS"
+    );
+    server.call("apis.updateApi", json!({"apiId": api, "ipWhitelist": ["203.0.113.9"]})).await.expect(200);
+    assert_eq!(verify(&gateway, &key, json!({})).await["code"], "FORBIDDEN");
+    let events = events(&server, 4).await;
+    let refused_by: Vec<&Value> = events.iter().map(|event| &event["verification"]["refusedBy"]).collect();
+    assert_eq!(refused_by, [&json!([]), &json!(["few"]), &json!(["a AND b"]), &json!(["127.0.0.1"])]);
+    assert!(events.iter().all(|event| event["verification"]["rootKeyId"] == made.text_of("keyId").as_str()));
+}
+
+#[tokio::test]
+async fn a_verification_that_finds_no_key_is_no_use_but_an_event_of_its_own_kind() {
+    let server = keyrack().await;
+    let (api, hidden_api) = (new_api(&server).await, new_api(&server).await);
+    let (key, hidden) = (new_key(&server, &api, json!({})).await, new_key(&server, &hidden_api, json!({})).await);
+    let gateway = limited_client(&server, &[&format!("api.{api}.verify_key")]).await;
+    let (_, elsewhere) = new_workspace(&server, "elsewhere").await;
+    let workspace = workspace_id(&server).await;
+    for body in [json!({"key": "nobody_knows_this_one", "tags": ["a"]}), json!({"key": hidden.key})] {
+        let answer = gateway.call("keys.verifyKey", body).await.expect(200);
+        assert_eq!(answer.data(), &json!({"valid": false, "code": "NOT_FOUND"}));
+    }
+    elsewhere.call("keys.verifyKey", json!({"key": key.key})).await.expect(200);
+    let seen: Vec<Value> = events(&server, 3).await.iter().map(|event| known(event, "refusal")).collect();
+    let unknown = |tags: Value| json!({"workspaceId": workspace, "reason": "UNKNOWN", "apiId": "", "keyId": "", "tags": tags});
+    assert_eq!(seen[0], unknown(json!(["a"])));
+    let found =
+        json!({"workspaceId": workspace, "reason": "HIDDEN", "apiId": hidden_api, "keyId": hidden.id, "tags": []});
+    assert_eq!(seen[1], found);
+    let other = &seen[2];
+    assert!(
+        other["workspaceId"] != workspace.as_str() && other["keyId"] == "",
+        "another workspace's key: {other}"
+    );
+    assert_eq!(usage(&server).await, (0, 0));
+    assert_eq!(read_key(&server, &hidden).await.get("lastUsedAt"), None);
 }
 
 #[tokio::test]

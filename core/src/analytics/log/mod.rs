@@ -1,45 +1,53 @@
-//! The log of events: files that are only appended to, closed when they are full or old, and deleted when all
-//! together are too large: the oldest of the workspace that has most (`room`).
+//! The log of events: files that are only appended to, closed when they are full or old, and deleted when all who
+//! follow the log have passed them (`following`), or when all together are too large: the oldest of the workspace that
+//! has most (`room`).
 //!
 //! Workspaces share a file, in which each may have a sixteenth; one that has more gets files of its own, at most
 //! `MOST_OWN` at a time, until an hour goes by in which it has little to say. So a flood of one workspace deletes
 //! its own events, and a thousand quiet ones have one open file.
 //!
 //! A file is named `<Unix ms of its first event>-<random>-<workspace, or "shared">.events`, so names sort by age
-//! (0.1.0 named nobody). It begins with the line `keyrack events 2`; frames follow, each being
+//! (0.1.0 named nobody). It begins with the line `keyrack events 3`; frames follow, each being
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | length of the records in bytes, little-endian |
+//! | 4 | length of the records in bytes, little-endian; at most 2 MiB |
 //! | 4 | CRC-32 (IEEE) of the records, little-endian |
 //! | length | records, one after the other, each a [`Record`] and the number of bytes cut from its texts, in the [postcard wire format] |
 //!
-//! In files of 0.1.0, which begin with `keyrack events 1`, that number is missing. A kill may leave a torn frame at
-//! the end of a file; readers stop there. Every process writes files of its own, so any number may share a folder.
+//! Files that begin with `keyrack events 2`, and those of 0.1.0, which begin with `keyrack events 1`, have fewer kinds
+//! and members (`earlier`). A kill may leave a torn frame at the end of a file; readers stop there. Every process writes
+//! files of its own, so any number may share a folder; one of them at most may have consumers.
 //!
 //! [postcard wire format]: https://postcard.jamesmunns.com/wire-format
 //! [`Record`]: super::event::Record
 
+mod earlier;
+mod following;
 mod format;
+mod lane;
 mod reading;
 mod room;
 mod segment;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
-use self::format::FRAME_HEAD;
+use self::following::Following;
+use self::lane::Lane;
 use self::segment::{Owner, Segment, segments};
 use super::event::Entry;
+use super::gaps::{Gaps, Reason};
 use crate::calendar::{HOUR_MS, MINUTE_MS, SECOND_MS, UnixMs};
 use crate::files::{create_private_folder, remove};
 
-pub use self::reading::read;
+pub use self::following::{Consumer, Positions, Progress};
+pub use self::reading::{End, Stretch, read, read_from};
 
 /// The folder of the log within the data folder.
 pub const FOLDER: &str = "events";
@@ -61,6 +69,8 @@ const RETRY_MS: i64 = SECOND_MS;
 const SEGMENT_AGE_MS: i64 = HOUR_MS;
 /// How often in ms the folder is looked at: others may write there, too.
 const SURVEY_MS: i64 = MINUTE_MS;
+/// How often in ms at most it is looked at because a consumer has passed something.
+const PASSED_MS: i64 = SECOND_MS;
 
 /// The writing end of the log.
 #[derive(Debug)]
@@ -76,6 +86,8 @@ pub struct Log {
     /// When it could not be written.
     failed_at: Option<UnixMs>,
     survey: Survey,
+    following: Arc<Following>,
+    lost: Lost,
 }
 
 /// What the last look into the folder found, brought up to date by what was written since.
@@ -89,49 +101,49 @@ struct Survey {
     written: u64,
     /// Unix ms of the oldest event.
     oldest: Option<UnixMs>,
+    /// The segments that it left, if there are consumers.
+    followed: Vec<Segment>,
 }
 
-/// Where events of one owner go.
-#[derive(Debug)]
-struct Lane {
-    owner: Owner,
-    current: Option<(Segment, File)>,
-    frame: Vec<u8>,
-    /// Events in the frame.
-    events: u64,
-    /// Unix ms at which a file was closed that the owner had filled well.
-    closed_at: Option<UnixMs>,
-}
-
-/// Events that could not be written and are lost.
-#[derive(Debug)]
+/// Events that the log lost.
+#[derive(Debug, Default)]
 pub struct Lost {
-    /// How many.
-    pub events: u64,
-    /// Why, the last time.
-    pub error: io::Error,
+    /// How many could not be written.
+    pub failed: u64,
+    /// How many were removed before every consumer had passed them, as far as anybody knows.
+    pub unread: u64,
+    /// What to write in their place.
+    pub gaps: Gaps,
 }
 
 impl Log {
-    /// A log in this folder, which is made if it is not there, of at most about `most_bytes`.
+    /// A log in this folder, which is made if it is not there, of at most about `most_bytes`. Nothing is deleted before
+    /// the first [`Log::write`], so that consumers can be registered.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
     pub fn open(folder: &Path, most_bytes: u64) -> io::Result<Self> {
         create_private_folder(folder)?;
         let most_bytes = most_bytes.max(LEAST_BYTES);
-        let mut log = Log {
+        let following = Arc::<Following>::default();
+        let found = segments(folder)?;
+        Ok(Log {
             folder: folder.to_owned(),
             most_bytes,
             segment_bytes: (most_bytes / PARTS).clamp(LEAST_SEGMENT_BYTES, MOST_SEGMENT_BYTES),
-            shared: Lane::of(Owner::Shared),
+            shared: Lane::of(Owner::Shared, None, &following),
             own: HashMap::default(),
             parts: HashMap::default(),
             failed_at: None,
-            survey: Survey::default(),
-        };
-        log.look_around(UnixMs::EPOCH)?;
-        Ok(log)
+            survey: Survey::of(UnixMs::EPOCH, &found),
+            following,
+            lost: Lost::default(),
+        })
+    }
+
+    /// A consumer of this name, which has passed nothing as far as the log knows, from now on until the process ends.
+    pub fn register(&self, name: &str) -> Consumer {
+        self.following.register(name, &self.folder)
     }
 
     /// Bytes of all files of the log.
@@ -168,7 +180,7 @@ impl Log {
         if self.own.len() < MOST_OWN
             && let Some(owner) = Owner::workspace(id)
         {
-            self.own.entry(id.into()).or_insert_with(|| Lane { closed_at, ..Lane::of(owner) });
+            self.own.entry(id.into()).or_insert_with(|| Lane::of(owner, closed_at, &self.following));
         }
     }
 
@@ -176,29 +188,37 @@ impl Log {
     ///
     /// # Errors
     /// When a file cannot be written or made. What follows goes into new files.
-    pub fn write(&mut self, now: UnixMs) -> Result<(), Lost> {
+    pub fn write(&mut self, now: UnixMs) -> io::Result<()> {
         self.close_what_is_over(now);
         let is_to_wait = self.failed_at.is_some_and(|failed| (0..RETRY_MS).contains(&now.since(failed)));
-        let mut lost: Option<Lost> = None;
+        let mut written = Ok(());
         for lane in std::iter::once(&mut self.shared).chain(self.own.values_mut()) {
             let appended = if is_to_wait { lane.give_up() } else { lane.append(&self.folder, now) };
             match appended {
                 Ok(bytes) => self.survey.wrote(bytes, now),
-                Err(one) => lost = Some(Lost { events: one.events + lost.map_or(0, |lost| lost.events), ..one }),
+                Err(error) => {
+                    self.lost.failed += lane.lose(&mut self.lost.gaps);
+                    written = Err(error);
+                }
             }
         }
-        if lost.is_some() && !is_to_wait {
+        if written.is_err() && !is_to_wait {
             self.failed_at = Some(now);
         }
         self.own.retain(|_, lane| lane.is_wanted(now));
-        if self.survey.is_due(now, self.segment_bytes)
+        if self.is_to_look_around(now)
             && let Err(error) = self.look_around(now)
         {
             tracing::warn!(%error, "old events could not be deleted");
             self.survey.at = now;
             self.survey.written = 0;
         }
-        lost.map_or(Ok(()), Err)
+        written
+    }
+
+    /// Takes what was lost since the last time.
+    pub fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
     }
 
     /// Closes files that are full or old. Whoever had much of the shared one writes its own from now on.
@@ -215,31 +235,84 @@ impl Log {
         }
     }
 
-    /// Looks into the folder: what is there, and what has to go.
+    fn is_to_look_around(&self, now: UnixMs) -> bool {
+        self.survey.is_due(now, self.segment_bytes)
+            || !(0..PASSED_MS).contains(&now.since(self.survey.at)) && self.following.take_news()
+    }
+
+    /// Looks into the folder: what is there, what every consumer has passed, and what has to go for want of room.
     fn look_around(&mut self, now: UnixMs) -> io::Result<()> {
-        let (kept, gone) = room::divide(segments(&self.folder)?, self.most_bytes);
+        let found = segments(&self.folder)?;
+        self.miss(&found, now);
+        let is_passed = |segment: &Segment| {
+            self.following.passed_of(segment) >= segment.bytes && self.following.is_closed(segment, now)
+        };
+        let (passed, wanted): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|segment| self.following.is_followed() && is_passed(segment));
+        let (kept, gone) = room::divide(wanted, self.most_bytes);
         for lane in std::iter::once(&mut self.shared).chain(self.own.values_mut()) {
             // Another process may have deleted it, too: what follows would be written into nothing.
-            let is_gone = |(current, _): &mut (Segment, File)| !kept.iter().any(|kept| kept.path == current.path);
-            if lane.current.take_if(is_gone).is_some() {
-                lane.closed_at = Some(now);
-            }
+            lane.leave_unless_in(&kept, now);
+        }
+        for segment in &passed {
+            tracing::debug!(file = %segment.path.display(), "all who follow the log of events have passed a file");
+            remove(&segment.path)?;
         }
         for segment in &gone {
             tracing::info!(file = %segment.path.display(), "the log of events is full: a file is deleted");
+            let lost = self.unread_of(segment);
             remove(&segment.path)?;
+            self.lost.unread += lost.unread;
+            self.lost.gaps.merge(lost.gaps);
         }
-        self.survey = Survey {
-            at: now,
-            bytes: kept.iter().map(|segment| segment.bytes).sum(),
-            written: 0,
-            oldest: kept.first().map(|segment| segment.began),
-        };
+        self.following.forget_all_but(&kept);
+        self.survey = Survey::of(now, &kept);
+        if self.following.is_followed() {
+            self.survey.followed = kept;
+        }
         Ok(())
+    }
+
+    /// Notes what somebody else has removed before every consumer had passed it.
+    fn miss(&mut self, found: &[Segment], now: UnixMs) {
+        for segment in std::mem::take(&mut self.survey.followed) {
+            let is_there = found.binary_search_by(|found| found.place().cmp(&segment.place())).is_ok();
+            if !is_there && self.following.passed_of(&segment) < segment.bytes {
+                tracing::warn!(file = %segment.path.display(), "somebody removed events that were not read yet");
+                self.lost.gaps.lose_some(segment.owner.id(), Reason::Unread, segment.began, now);
+            }
+        }
+    }
+
+    /// What of a segment that has to go some consumer has not passed.
+    fn unread_of(&self, segment: &Segment) -> Lost {
+        let mut lost = Lost::default();
+        let passed = self.following.passed_of(segment);
+        if passed >= segment.bytes {
+            return lost;
+        }
+        let counted = read_from(&segment.path, passed, u64::MAX, |entry| {
+            lost.unread += lost.gaps.lose_record(&entry.record, Reason::Unread);
+            Ok(())
+        });
+        if counted.is_err() {
+            lost.gaps.lose_some(segment.owner.id(), Reason::Unread, segment.began, segment.written);
+        }
+        lost
     }
 }
 
 impl Survey {
+    fn of(at: UnixMs, segments: &[Segment]) -> Self {
+        Survey {
+            at,
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            written: 0,
+            oldest: segments.first().map(|segment| segment.began),
+            followed: Vec::new(),
+        }
+    }
+
     fn wrote(&mut self, bytes: u64, now: UnixMs) {
         self.bytes += bytes;
         self.written += bytes;
@@ -250,89 +323,6 @@ impl Survey {
 
     fn is_due(&self, now: UnixMs, segment_bytes: u64) -> bool {
         self.written >= segment_bytes || !(0..SURVEY_MS).contains(&now.since(self.at))
-    }
-}
-
-impl Lane {
-    fn of(owner: Owner) -> Self {
-        Lane { owner, current: None, frame: Vec::new(), events: 0, closed_at: None }
-    }
-
-    /// Adds an event to the frame: how many bytes it takes.
-    fn add(&mut self, entry: &Entry<'_>) -> u64 {
-        if self.frame.is_empty() {
-            self.frame.extend_from_slice(&[0; FRAME_HEAD]);
-        }
-        let before = self.frame.len();
-        // Into memory, and of types that postcard knows: there is nothing that could fail.
-        if let Ok(frame) = postcard::to_extend(&(&entry.record, entry.cut_bytes), std::mem::take(&mut self.frame))
-        {
-            self.frame = frame;
-        }
-        self.events += 1;
-        self.frame.len().saturating_sub(before) as u64
-    }
-
-    /// Writes the frame: how many bytes that were, a new file's beginning included.
-    fn append(&mut self, folder: &Path, now: UnixMs) -> Result<u64, Lost> {
-        if self.frame.is_empty() {
-            return Ok(0);
-        }
-        match self.append_frame(folder, now) {
-            Ok(bytes) => {
-                self.frame.clear();
-                self.events = 0;
-                Ok(bytes)
-            }
-            Err(error) => {
-                self.current = None;
-                Err(self.lose(error))
-            }
-        }
-    }
-
-    fn append_frame(&mut self, folder: &Path, now: UnixMs) -> io::Result<u64> {
-        let (head, records) = self.frame.split_at_mut(FRAME_HEAD);
-        let length = u32::try_from(records.len()).map_err(|_| io::Error::other("a frame beyond 4 GiB"))?;
-        head[..4].copy_from_slice(&length.to_le_bytes());
-        head[4..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
-        let before = self.current.as_ref().map_or(0, |(segment, _)| segment.bytes);
-        let (segment, file) = match &mut self.current {
-            Some(current) => current,
-            empty => empty.insert(Segment::begin(folder, &self.owner, now)?),
-        };
-        file.write_all(&self.frame)?;
-        segment.bytes += self.frame.len() as u64;
-        Ok(segment.bytes - before)
-    }
-
-    /// Loses the frame because writing failed a moment ago.
-    fn give_up(&mut self) -> Result<u64, Lost> {
-        if self.frame.is_empty() {
-            return Ok(0);
-        }
-        Err(self.lose(io::Error::other("it could not be a moment ago")))
-    }
-
-    fn lose(&mut self, error: io::Error) -> Lost {
-        self.frame.clear();
-        Lost { events: std::mem::take(&mut self.events), error }
-    }
-
-    /// Closes the file that is full or old, also by a clock that was set back: how many bytes it has.
-    fn close_if_over(&mut self, now: UnixMs, segment_bytes: u64) -> Option<u64> {
-        let is_over = |(segment, _): &mut (Segment, File)| {
-            segment.bytes >= segment_bytes || !(0..SEGMENT_AGE_MS).contains(&now.since(segment.began))
-        };
-        let (segment, _) = self.current.take_if(is_over)?;
-        self.closed_at = (segment.bytes >= segment_bytes / LIGHT).then_some(now);
-        Some(segment.bytes)
-    }
-
-    /// Whether its owner still writes enough for files of its own.
-    fn is_wanted(&self, now: UnixMs) -> bool {
-        let is_recent = |closed_at| (0..SEGMENT_AGE_MS).contains(&now.since(closed_at));
-        self.current.is_some() || self.closed_at.is_some_and(is_recent)
     }
 }
 

@@ -59,7 +59,7 @@ mod tests {
             "?" => Owner::Unknown,
             id => Owner::workspace(id).unwrap(),
         };
-        Segment { began: UnixMs::new(began), path: began.to_string().into(), owner, bytes }
+        Segment { began: UnixMs::new(began), path: began.to_string().into(), owner, bytes, written: UnixMs::EPOCH }
     }
 
     fn gone(segments: &[(&str, u64)], most_bytes: u64) -> Vec<i64> {

@@ -1,8 +1,10 @@
 //! Segments of the log: files whose names say how old they are and whose events they hold.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use compact_str::CompactString;
 
@@ -35,6 +37,14 @@ impl Owner {
         let can_be_a_name = id.len() <= LONGEST_ID && id != SHARED && !id.is_empty() && id.bytes().all(is_plain);
         can_be_a_name.then(|| Owner::Workspace(id.into()))
     }
+
+    /// The id of the workspace; empty where it is not one workspace's.
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Owner::Unknown | Owner::Shared => "",
+            Owner::Workspace(id) => id,
+        }
+    }
 }
 
 /// A file of the log.
@@ -45,30 +55,40 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) owner: Owner,
     pub(super) bytes: u64,
+    /// Unix ms of the last write, by the file system's clock.
+    pub(super) written: UnixMs,
 }
 
 impl Segment {
     /// Makes a segment; one that cannot get its header is none.
     pub(super) fn begin(folder: &Path, owner: &Owner, now: UnixMs) -> io::Result<(Self, File)> {
-        let owner_name = match owner {
-            Owner::Unknown | Owner::Shared => SHARED,
-            Owner::Workspace(id) => id,
-        };
+        let owner_name = if owner.id().is_empty() { SHARED } else { owner.id() };
         let path = folder.join(format!("{:013}-{}-{owner_name}.{EXTENSION}", now.get(), RequestId::new()));
         let mut file = private(File::options().append(true).create_new(true)).open(&path)?;
         if let Err(error) = file.write_all(HEADER) {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok((Segment { began: now, path, owner: owner.clone(), bytes: HEADER.len() as u64 }, file))
+        let bytes = HEADER.len() as u64;
+        Ok((Segment { began: now, path, owner: owner.clone(), bytes, written: now }, file))
+    }
+
+    /// Its place among others: segments sort by it.
+    pub(super) fn place(&self) -> (UnixMs, &Path) {
+        (self.began, &self.path)
+    }
+
+    /// The name of its file; no two ever have one name.
+    pub(super) fn name(&self) -> &str {
+        self.path.file_name().and_then(OsStr::to_str).unwrap_or_default()
     }
 
     /// The segment of this path; `None` for a file that is none.
-    fn of(path: PathBuf, bytes: u64) -> Option<Self> {
+    fn of(path: PathBuf, bytes: u64, written: UnixMs) -> Option<Self> {
         if path.extension()? != EXTENSION {
             return None;
         }
-        let name = path.file_stem()?.to_str().unwrap_or_default();
+        let name = path.file_stem()?.to_str()?;
         let mut parts = name.splitn(3, '-');
         // Names that people gave are older than all others.
         let began = parts.next().and_then(|began| began.parse().ok()).map_or(UnixMs::EPOCH, UnixMs::new);
@@ -76,7 +96,7 @@ impl Segment {
             Some(SHARED) => Owner::Shared,
             owner => owner.and_then(Owner::workspace).unwrap_or(Owner::Unknown),
         };
-        Some(Segment { began, path, owner, bytes })
+        Some(Segment { began, path, owner, bytes, written })
     }
 }
 
@@ -86,7 +106,7 @@ pub(super) fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         match entry.metadata() {
-            Ok(metadata) => segments.extend(Segment::of(entry.path(), metadata.len())),
+            Ok(metadata) => segments.extend(Segment::of(entry.path(), metadata.len(), written(&metadata))),
             // Another process has just deleted it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -96,13 +116,19 @@ pub(super) fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
+fn written(metadata: &fs::Metadata) -> UnixMs {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_millis()).ok()).map_or(UnixMs::EPOCH, UnixMs::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_says_how_old_a_segment_is_and_whose() {
-        let parsed = |name: &str| Segment::of(name.into(), 0).map(|segment| (segment.began, segment.owner));
+        let parsed =
+            |name: &str| Segment::of(name.into(), 0, UnixMs::EPOCH).map(|segment| (segment.began, segment.owner));
         let workspace = Owner::workspace("ws_1").unwrap();
         assert_eq!(parsed("1773576000000-req_a-ws_1.events"), Some((UnixMs::new(1_773_576_000_000), workspace)));
         assert_eq!(
@@ -127,7 +153,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for owner in [Owner::Shared, Owner::workspace("ws_1").unwrap()] {
             let (begun, _) = Segment::begin(folder.path(), &owner, UnixMs::new(5)).unwrap();
-            assert!(segments(folder.path()).unwrap().contains(&begun));
+            let found =
+                segments(folder.path()).unwrap().into_iter().find(|found| found.path == begun.path).unwrap();
+            assert_eq!(Segment { written: begun.written, ..found }, begun);
         }
     }
 }

@@ -253,12 +253,18 @@ impl Operation for VerifyKey {
         let asked: Asked<'_> = request.0.read()?;
         let verifier = keyrack.verifier();
         let found = find(keyrack, caller, &asked)?;
-        let Some((authorized, found)) = found else { return Ok(not_found(keyrack, caller)) };
+        let (authorized, found) = match found {
+            Looked::Found(authorized, found) => (authorized, found),
+            Looked::Nothing(hidden) => {
+                return Ok(not_found(keyrack, caller, hidden, asked.noted(keyrack, caller, started)));
+            }
+        };
         if found.key.is_waiting() && !migration::settle(keyrack.state(), caller, &found.key, &asked.key).await? {
-            return Ok(authorized.reply(Response(verifier.not_found())));
+            let noted = asked.noted(keyrack, caller, started);
+            return Ok(authorized.reply(Response(verifier.not_found(caller.workspace_id(), None, noted))));
         }
         let limits = asked.limits();
-        let question = asked.question(keyrack, caller, &limits, started);
+        let question = asked.question(caller, &limits, asked.noted(keyrack, caller, started));
         Ok(authorized.reply(Response(verifier.verify(found, question).await?)))
     }
 
@@ -266,15 +272,18 @@ impl Operation for VerifyKey {
         let Ok(asked) = serde_json::from_str::<Asked<'_>>(body) else { return Attempt::Unclear };
         let started = Instant::now();
         let (authorized, found) = match find(keyrack, caller, &asked) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Attempt::Answered(Ok(not_found(keyrack, caller))),
+            Ok(Looked::Found(authorized, found)) => (authorized, found),
+            Ok(Looked::Nothing(hidden)) => {
+                let noted = asked.noted(keyrack, caller, started);
+                return Attempt::Answered(Ok(not_found(keyrack, caller, hidden, noted)));
+            }
             Err(error) => return Attempt::Answered(Err(error)),
         };
         if found.key.is_waiting() {
             return Attempt::Unclear;
         }
         let limits = asked.limits();
-        let question = asked.question(keyrack, caller, &limits, started);
+        let question = asked.question(caller, &limits, asked.noted(keyrack, caller, started));
         match keyrack.verifier().begin(found, question) {
             Ok(Begun::Done(verified)) => Attempt::Answered(Ok(authorized.reply(Response(verified)))),
             Ok(Begun::Waits(unsettled)) => {
@@ -291,12 +300,21 @@ impl Operation for VerifyKey {
 }
 
 /// The answer about a key that is not there, or that the caller may not verify: the same for both.
-fn not_found(keyrack: &Keyrack, caller: &Caller) -> Reply<Response> {
-    caller.authorize_to_learn_nothing().reply(Response(keyrack.verifier().not_found()))
+fn not_found(keyrack: &Keyrack, caller: &Caller, hidden: Option<FoundKey>, noted: Noted) -> Reply<Response> {
+    let verified = keyrack.verifier().not_found(caller.workspace_id(), hidden, noted);
+    caller.authorize_to_learn_nothing().reply(Response(verified))
+}
+
+/// What a look for a key came to.
+enum Looked {
+    /// A key that the caller may verify.
+    Found(Authorized, FoundKey),
+    /// None, or one of its workspace that it may not verify.
+    Nothing(Option<FoundKey>),
 }
 
 /// The key, if there is one that the caller may verify.
-fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<(Authorized, FoundKey)>, Error> {
+fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Looked, Error> {
     let key_spaces = asked.keyspaces.as_ref();
     let is_wanted = |id: &str| key_spaces.is_none_or(|wanted| wanted.0.iter().any(|wanted| **wanted == *id));
     let (workspace_id, text) = (caller.workspace_id(), &*asked.key);
@@ -304,15 +322,17 @@ fn find(keyrack: &Keyrack, caller: &Caller, asked: &Asked<'_>) -> Result<Option<
     if let (None, Some(migration_id)) = (&found, &asked.migration_id) {
         found = migration::find_waiting(keyrack.resident(), workspace_id, text, migration_id)?;
     }
-    let Some(found) = found.filter(|found| is_wanted(&found.key_space_id)) else { return Ok(None) };
+    let Some(found) = found.filter(|found| is_wanted(&found.key_space_id)) else {
+        return Ok(Looked::Nothing(None));
+    };
     let scope =
         [("apiId", &*found.key.place.api_id), ("keySpaceId", &found.key_space_id), ("keyId", &found.key.id)];
     if let Ok(authorized) = caller.authorize(const { &VerifyKey::ABOUT.rule }, &scope) {
-        return Ok(Some((authorized, found)));
+        return Ok(Looked::Found(authorized, found));
     }
     keyrack.metrics().hidden_keys.add(1);
     keyrack.refusals().warn_of_hidden_key(keyrack.clock().now(), caller);
-    Ok(None)
+    Ok(Looked::Nothing(Some(found)))
 }
 
 impl<'a> Asked<'a> {
@@ -320,21 +340,19 @@ impl<'a> Asked<'a> {
         self.ratelimits.iter().flat_map(|limits| &limits.0).map(LimitRequest::asked).collect()
     }
 
-    fn question(
-        &'a self,
-        keyrack: &Keyrack,
-        caller: &Caller,
-        limits: &'a [AskedLimit<'a>],
-        started: Instant,
-    ) -> Question<'a> {
+    fn noted(&self, keyrack: &Keyrack, caller: &Caller, started: Instant) -> Noted {
         let tags = Tags::of(self.tags.iter().flat_map(|tags| &tags.0).map(|tag| &**tag));
         let (request_id, at) = (caller.origin().request_id, keyrack.clock().now());
+        Noted { request_id, root_key_id: caller.principal().id().into(), at, tags, started }
+    }
+
+    fn question(&'a self, caller: &Caller, limits: &'a [AskedLimit<'a>], noted: Noted) -> Question<'a> {
         Question {
             permissions: self.permissions.as_deref(),
             cost: self.credits.as_ref().map(|credits| credits.cost.0),
             limits,
             address: caller.origin().address,
-            noted: Noted { request_id, at, tags, started },
+            noted,
         }
     }
 }

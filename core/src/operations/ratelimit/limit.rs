@@ -172,6 +172,7 @@ impl Asked<'_> {
         keyrack.recorder().record(Event::Ratelimit(event::Ratelimit {
             request_id: caller.origin().request_id,
             time: decided.time,
+            root_key_id: caller.principal().id().into(),
             namespace: namespace.clone(),
             identifier: KeptText::of(&self.identifier),
             override_id: decided.override_id.clone(),
