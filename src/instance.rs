@@ -200,6 +200,8 @@ pub(crate) fn start_background_work(settings: &Settings, keyrack: &Keyrack) -> a
     if bytes > 0 {
         let folder = settings.get(&settings::DATA_DIR)?.join(log::FOLDER);
         let log = Log::open(&folder, bytes).with_context(|| format!("cannot create {}", folder.display()))?;
+        #[cfg(feature = "analytics-engine")]
+        crate::analytics::start(settings, keyrack, &log)?;
         keyrack.recorder().write_to(log);
     }
     keyrack.start_background_work(settings.retention()?);

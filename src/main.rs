@@ -4,6 +4,8 @@
 //! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself,
 //! `events` on the log beside it, `backup`, `restore` and `copy` on all of it.
 
+#[cfg(feature = "analytics-engine")]
+mod analytics;
 mod api;
 mod archive;
 mod audit;

@@ -1,3 +1,17 @@
 //! Analytics in the program itself: events of Keyrack in Parquet files, and DataFusion over them.
+//!
+//! [`storage`] keeps the events; `plan` makes plans of checked statements, `kernels` and `states` are the functions of the
+//! dialect, `tables` gives the rows of the public tables, and `query` runs a plan within its limits.
 
+mod answers;
+mod filling;
+mod following;
+mod kernels;
+mod plan;
+mod query;
+mod states;
 pub mod storage;
+mod tables;
+mod values;
+
+pub use query::Embedded;

@@ -275,6 +275,20 @@ impl Caller {
         }
     }
 
+    /// Checks the main rule of an operation that is about everything, or about as much of it as the caller may see:
+    /// `None` when the rule holds for all things, else the ids for which it holds.
+    ///
+    /// # Errors
+    /// As [`Caller::authorize`] when it holds for no id at all.
+    pub fn authorize_for_some(&self, rule: &Rule) -> Result<(Authorized, Option<Vec<String>>), Error> {
+        let refused = match self.authorize(rule, &[]) {
+            Ok(authorized) => return Ok((authorized, None)),
+            Err(refused) => refused,
+        };
+        let ids = rule.main.map(|main| main.ids_held(self.principal.grants())).unwrap_or_default();
+        if ids.is_empty() { Err(refused) } else { Ok((Authorized(()), Some(ids))) }
+    }
+
     /// Checks the conditional requirement `name` of a rule.
     ///
     /// # Errors

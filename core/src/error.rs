@@ -15,10 +15,20 @@ use serde::Serialize;
 #[expect(missing_docs, reason = "each variant is named after its identifier, which `path` spells out")]
 pub enum Code {
     PermissionsQuerySyntaxError,
+    InvalidAnalyticsQuery,
+    InvalidAnalyticsQueryType,
+    InvalidAnalyticsTable,
+    InvalidAnalyticsFunction,
+    QueryRangeExceedsRetention,
     RequestBodyTooLarge,
     RequestBodyUnreadable,
     RequestTimeout,
     WorkspaceRateLimited,
+    QueryExecutionTimeout,
+    QueryMemoryLimitExceeded,
+    QueryQuotaExceeded,
+    AnalyticsNotConfigured,
+    AnalyticsConnectionFailed,
     CredentialMissing,
     CredentialMalformed,
     RootKeyNotFound,
@@ -54,10 +64,20 @@ impl Code {
     /// Every code, for documentation and tests.
     pub const ALL: &'static [Code] = &[
         Code::PermissionsQuerySyntaxError,
+        Code::InvalidAnalyticsQuery,
+        Code::InvalidAnalyticsQueryType,
+        Code::InvalidAnalyticsTable,
+        Code::InvalidAnalyticsFunction,
+        Code::QueryRangeExceedsRetention,
         Code::RequestBodyTooLarge,
         Code::RequestBodyUnreadable,
         Code::RequestTimeout,
         Code::WorkspaceRateLimited,
+        Code::QueryExecutionTimeout,
+        Code::QueryMemoryLimitExceeded,
+        Code::QueryQuotaExceeded,
+        Code::AnalyticsNotConfigured,
+        Code::AnalyticsConnectionFailed,
         Code::CredentialMissing,
         Code::CredentialMalformed,
         Code::RootKeyNotFound,
@@ -95,6 +115,15 @@ impl Code {
             Code::PermissionsQuerySyntaxError => {
                 (400, "Bad Request", "user/bad_request/permissions_query_syntax_error")
             }
+            Code::InvalidAnalyticsQuery => (400, "Bad Request", "user/bad_request/invalid_analytics_query"),
+            Code::InvalidAnalyticsQueryType => {
+                (400, "Bad Request", "user/bad_request/invalid_analytics_query_type")
+            }
+            Code::InvalidAnalyticsTable => (400, "Bad Request", "user/bad_request/invalid_analytics_table"),
+            Code::InvalidAnalyticsFunction => (400, "Bad Request", "user/bad_request/invalid_analytics_function"),
+            Code::QueryRangeExceedsRetention => {
+                (400, "Bad Request", "user/bad_request/query_range_exceeds_retention")
+            }
             Code::RequestBodyTooLarge => {
                 (413, "Request Entity Too Large", "user/bad_request/request_body_too_large")
             }
@@ -102,6 +131,17 @@ impl Code {
             Code::RequestTimeout => (408, "Request Timeout", "user/bad_request/request_timeout"),
             Code::WorkspaceRateLimited => {
                 (429, "Too Many Requests", "user/too_many_requests/workspace_rate_limited")
+            }
+            Code::QueryExecutionTimeout => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_execution_timeout")
+            }
+            Code::QueryMemoryLimitExceeded => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_memory_limit_exceeded")
+            }
+            Code::QueryQuotaExceeded => (429, "Too Many Requests", "user/too_many_requests/query_quota_exceeded"),
+            Code::AnalyticsNotConfigured => (412, "Precondition Failed", "unkey/data/analytics_not_configured"),
+            Code::AnalyticsConnectionFailed => {
+                (503, "Service Unavailable", "unkey/data/analytics_connection_failed")
             }
             Code::CredentialMissing => (401, "Unauthorized", "unkey/authentication/missing"),
             Code::CredentialMalformed => (401, "Unauthorized", "unkey/authentication/malformed"),

@@ -108,6 +108,7 @@ impl Keyrack {
         let Parts { state, credits, analytics, scheduler, .. } = &*self.0;
         credits.close().await;
         analytics.stop().await;
+        analytics.close().await;
         if let Err(error) = usage::write(state, analytics).await {
             tracing::warn!(%error, "the last uses of root keys, or hourly counts, could not be written");
         }

@@ -127,6 +127,31 @@ settings! {
         "Size of the log of events in the data folder; beyond, the oldest of the workspace with most of them go; 0: no \
          log",
     );
+    ANALYTICS_BYTES: Setting<u64> = Setting::new(
+        "analytics-bytes", "BYTES", For::Data, Is("10737418240"), values::analytics_bytes,
+        "Size of the stored events in the data folder; beyond, single events go before their time, the oldest of the \
+         workspace with most of them first, and never sums per day and month; 0: no analytics",
+    );
+    ANALYTICS_RAW_DAYS: Setting<u32> = Setting::new(
+        "analytics-raw-days", "DAYS", For::Data, Is("90"), values::kept_days,
+        "How long single verifications are kept for analytics, and so what is counted from them per minute and hour",
+    );
+    ANALYTICS_DAY_DAYS: Setting<u32> = Setting::new(
+        "analytics-day-days", "DAYS", For::Data, Is("365"), values::kept_days,
+        "How long sums of verifications per day are kept",
+    );
+    ANALYTICS_MONTH_DAYS: Setting<u32> = Setting::new(
+        "analytics-month-days", "DAYS", For::Data, Is("1096"), values::kept_days,
+        "How long sums per month are kept, of verifications and of rate-limit decisions",
+    );
+    ANALYTICS_RATELIMIT_RAW_DAYS: Setting<u32> = Setting::new(
+        "analytics-ratelimit-raw-days", "DAYS", For::Data, Is("30"), values::kept_days,
+        "How long single rate-limit decisions are kept for analytics",
+    );
+    ANALYTICS_RATELIMIT_DAY_DAYS: Setting<u32> = Setting::new(
+        "analytics-ratelimit-day-days", "DAYS", For::Data, Is("100"), values::kept_days,
+        "How long sums of rate-limit decisions per day are kept",
+    );
     CREDITS_DURABILITY: Setting<Durability> = Setting::new(
         "credits-durability", "full|normal", For::Running, Is("full"), values::durability,
         "When spent credits are acknowledged: `full`: on disk; `normal`: faster, a power cut may lose the last",

@@ -18,6 +18,9 @@ use super::hosts;
 
 /// A smaller log of events would be all beginnings.
 const MIN_EVENT_LOG_BYTES: u64 = 16 << 10;
+const MIN_ANALYTICS_BYTES: u64 = 16 << 20;
+/// A hundred years.
+const MOST_KEPT_DAYS: u32 = 36_500;
 const MAX_EVENT_LOG_BYTES: u64 = 1 << 50;
 /// A root key travels in a header, and heads are bounded.
 const LONGEST_ROOT_KEY: usize = 1024;
@@ -81,6 +84,21 @@ pub(super) fn event_log_bytes(text: &str) -> Result<u64, String> {
         .ok()
         .filter(is_meant)
         .ok_or_else(|| format!("must be 0 or a whole number from {MIN_EVENT_LOG_BYTES} to {MAX_EVENT_LOG_BYTES}"))
+}
+
+/// 0 or a size in which days of events have a place.
+pub(super) fn analytics_bytes(text: &str) -> Result<u64, String> {
+    let is_meant = |bytes: &u64| *bytes == 0 || (MIN_ANALYTICS_BYTES..=MAX_EVENT_LOG_BYTES).contains(bytes);
+    text.parse()
+        .ok()
+        .filter(is_meant)
+        .ok_or_else(|| format!("must be 0 or a whole number from {MIN_ANALYTICS_BYTES} to {MAX_EVENT_LOG_BYTES}"))
+}
+
+/// Days for which something is kept.
+pub(super) fn kept_days(text: &str) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| (1..=MOST_KEPT_DAYS).contains(days));
+    days.ok_or_else(|| format!("must be a number of days from 1 to {MOST_KEPT_DAYS}"))
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

@@ -133,6 +133,11 @@ impl Digest {
         rest.is_empty().then_some(Digest { centroids })
     }
 
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.centroids.capacity() * size_of::<Centroid>()
+    }
+
     fn push(&mut self, centroid: Centroid) {
         if self.centroids.len() >= MOST {
             self.compress(IN_MEMORY);

@@ -39,6 +39,9 @@ pub enum Fault {
     /// Rows do not fit together, which is a mistake of the program.
     #[error("rows do not fit together: {0}")]
     Rows(#[from] ArrowError),
+    /// The log of events cannot be read.
+    #[error("the log of events cannot be read: {0}")]
+    Log(#[source] io::Error),
     /// Memory for events that are in no file yet is used up, because they cannot be written.
     #[error("no more events are taken: those that came before cannot be written")]
     Full,

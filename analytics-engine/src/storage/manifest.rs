@@ -6,7 +6,7 @@
 //!
 //! Its first line is `keyrack analytics <version> <CRC-32 (IEEE) of the rest, hexadecimal>`; the rest is JSON.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,7 @@ const MAGIC: &str = "keyrack analytics";
 /// Of the manifest, and of the tables it speaks of.
 const VERSION: u32 = 1;
 
-/// How far each segment of the log was read: bytes by the segment's file name.
-pub type Positions = BTreeMap<String, u64>;
+pub use keyrack_core::analytics::log::Positions;
 
 /// What there is at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

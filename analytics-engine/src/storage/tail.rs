@@ -5,7 +5,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
-use keyrack_core::analytics::event::{RatelimitRecord, Record, VerificationRecord};
+use keyrack_core::analytics::event::{GapRecord, RatelimitRecord, Record, RefusalRecord, VerificationRecord};
 
 use super::columns::Columns;
 use super::manifest::Positions;
@@ -56,6 +56,8 @@ impl Tail {
         match record {
             Record::Verification(record) => add_verification(&mut self.columns[0], record),
             Record::Ratelimit(record) => add_ratelimit(&mut self.columns[1], record),
+            Record::Refusal(record) => add_refusal(&mut self.columns[2], record),
+            Record::Gap(record) => add_gap(&mut self.columns[3], record),
         }
     }
 
@@ -166,9 +168,9 @@ fn add_verification(columns: &mut Columns, record: &VerificationRecord<'_>) {
     let mut row = columns.row();
     row.text(record.request_id).integer(record.time.get()).text(record.workspace_id).text(record.key_space_id);
     row.text(record.key_id).text(record.identity_id).text(record.external_id);
-    row.text("").text("api").text("").text(record.outcome);
+    row.text(record.region).text(record.source).text(record.app_id).text(record.outcome);
     row.texts(record.tags.iter().copied()).integer(record.spent_credits).float(ms(record.latency_microseconds));
-    row.text(record.api_id).texts([]).text("");
+    row.text(record.api_id).texts(record.refused_by.iter().copied()).text(record.root_key_id);
 }
 
 fn add_ratelimit(columns: &mut Columns, record: &RatelimitRecord<'_>) {
@@ -179,7 +181,22 @@ fn add_ratelimit(columns: &mut Columns, record: &RatelimitRecord<'_>) {
         .float(ms(record.latency_microseconds))
         .text(record.override_id);
     row.unsigned(at_least_zero(record.limit)).unsigned(at_least_zero(record.remaining));
-    row.integer(record.reset_at.get()).unsigned(at_least_zero(record.tokens)).text(record.namespace).text("");
+    row.integer(record.reset_at.get())
+        .unsigned(at_least_zero(record.tokens))
+        .text(record.namespace)
+        .text(record.root_key_id);
+}
+
+fn add_refusal(columns: &mut Columns, record: &RefusalRecord<'_>) {
+    let mut row = columns.row();
+    row.text(record.request_id).integer(record.time.get()).text(record.workspace_id).text(record.root_key_id);
+    row.text(record.reason).text(record.api_id).text(record.key_id).texts(record.tags.iter().copied());
+}
+
+fn add_gap(columns: &mut Columns, record: &GapRecord<'_>) {
+    let mut row = columns.row();
+    row.integer(record.first_time.get()).integer(record.last_time.get()).text(record.workspace_id);
+    row.unsigned(record.events).text(record.reason);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "285 years are 2^53 microseconds")]

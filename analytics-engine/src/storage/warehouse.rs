@@ -93,6 +93,11 @@ impl Warehouse {
         self.state().tail.positions.clone()
     }
 
+    /// How far of the log the files have the events: what is before is needed no more.
+    pub fn stored_positions(&self) -> Positions {
+        self.manifest().positions.clone()
+    }
+
     /// Begins to append events. Nobody sees them, and a kill loses nothing, until [`Appending::commit`].
     ///
     /// # Errors

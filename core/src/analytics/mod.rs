@@ -5,11 +5,15 @@
 //! was last used, and how much each workspace used per hour ([`counts`]). An overload or a kill loses events,
 //! never decisions; what is lost is counted, and the log says that it is missing ([`gaps`]).
 
+mod asking;
 pub mod counts;
+pub mod engine;
 pub mod event;
 pub mod gaps;
 pub mod log;
+pub mod quota;
 pub mod recorder;
+pub mod sql;
 pub mod texts;
 mod usage;
 pub(crate) mod writing;
@@ -20,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use self::asking::Asking;
 use self::recorder::Recorder;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -32,6 +37,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Analytics {
     recorder: Arc<Recorder>,
+    asking: Asking,
     store: Store,
     clock: Clock,
     /// Held while hourly counts move from memory to the store.
@@ -43,8 +49,8 @@ pub struct Analytics {
 impl Analytics {
     /// Analytics of decisions on what is in this store.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        let recorder = Arc::default();
-        Analytics { recorder, store, clock, hourly_counts: Mutex::default(), key_uses: Mutex::default() }
+        let (recorder, asking) = (Arc::default(), Asking::default());
+        Analytics { recorder, asking, store, clock, hourly_counts: Mutex::default(), key_uses: Mutex::default() }
     }
 
     /// Where decisions put their events.

@@ -263,6 +263,18 @@ impl Recorder {
         }
     }
 
+    /// Empties the ring, so that consumers of the log find what was recorded before.
+    ///
+    /// # Errors
+    /// As [`Recorder::take_stock`].
+    pub(crate) async fn take_in(self: &Arc<Self>, clock: &Clock) -> Result<(), Error> {
+        let (recorder, clock) = (self.clone(), clock.clone());
+        let look = move || {
+            recorder.empty_ring(&clock);
+        };
+        tokio::task::spawn_blocking(look).await.map_err(Error::unexpected)
+    }
+
     /// Empties the ring, and gives the counts that the store does not know yet.
     ///
     /// # Errors

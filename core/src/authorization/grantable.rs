@@ -13,9 +13,7 @@ use super::{Expression, Rule};
 const WORKSPACE: &str = "{workspaceId}";
 /// Tuples that no rule asks for yet and that root keys may have for what is to come, or for another service with the
 /// same wire.
-const FORESEEN: [&str; 10] = [
-    "api.*.read_analytics",
-    "ratelimit.*.read_analytics",
+const FORESEEN: [&str; 8] = [
     "ratelimit.*.update_namespace",
     "ratelimit.*.list_overrides",
     "rbac.*.remove_role_from_key",

@@ -75,6 +75,15 @@ impl Grants {
                 .any(|(held_resource, _, held_action)| held_resource == resource && held_action == action)
     }
 
+    /// The ids of things of a resource for which an action is held one by one, such as `api` and `read_analytics`.
+    pub(super) fn ids(&self, resource: &str, action: &str) -> Vec<&str> {
+        let tuples = self.texts.iter().filter_map(|text| split_tuple(text));
+        let held = tuples.filter(|(of, id, does)| *of == resource && *does == action && *id != "*");
+        let mut ids: Vec<&str> = held.map(|(_, id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Whether a caller with these permissions may hand out `permission`: nobody gives more than they hold.
     pub fn covers(&self, permission: &str) -> bool {
         self.holds(permission)

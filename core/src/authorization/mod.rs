@@ -131,6 +131,21 @@ impl Expression {
         }
     }
 
+    /// The ids that `grants` name one by one where this has a placeholder in a tuple (`api.{apiId}.read_analytics`).
+    pub fn ids_held(&self, grants: &Grants) -> Vec<String> {
+        match self {
+            Expression::Leg(leg) => match grants::split_tuple(leg) {
+                Some((resource, id, action)) if id.starts_with('{') => {
+                    grants.ids(resource, action).into_iter().map(str::to_owned).collect()
+                }
+                _ => Vec::new(),
+            },
+            Expression::Any(legs) | Expression::All(legs) => {
+                legs.iter().flat_map(|leg| leg.ids_held(grants)).collect()
+            }
+        }
+    }
+
     /// The sentence that names what `grants` lack, never what they hold; `None` when they suffice.
     ///
     /// A conjunction names its first refused part. Alternatives are listed whole, in the rule's order.

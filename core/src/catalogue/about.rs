@@ -139,6 +139,7 @@ impl Toolset {
     /// Where the operations of a namespace belong that say nothing else: what is not known administers the server.
     fn of_namespace(namespace: &str) -> Toolset {
         match namespace {
+            "analytics" => Toolset::Analytics,
             "docs" => Toolset::Context,
             "apis" => Toolset::Apis,
             "keys" => Toolset::Keys,

@@ -10,6 +10,31 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "Combine slugs with AND, OR and parentheses; `errors` names the word and its position.",
     ),
     (
+        Code::InvalidAnalyticsQuery,
+        "The SQL of an analytics query cannot be read, is too large, or asks for something that is not offered.",
+        "The detail names the place and what to write instead. The guide lists tables, columns and functions.",
+    ),
+    (
+        Code::InvalidAnalyticsQueryType,
+        "An analytics query is not a `SELECT`.",
+        "Send one `SELECT`. Analytics can only be read.",
+    ),
+    (
+        Code::InvalidAnalyticsTable,
+        "An analytics query names a table that this operation does not have.",
+        "The detail names it. Verifications and rate limits are asked with an operation each, and have tables of their own.",
+    ),
+    (
+        Code::InvalidAnalyticsFunction,
+        "An analytics query calls a function that is not allowed.",
+        "The detail names it. Use one of those that the guide lists.",
+    ),
+    (
+        Code::QueryRangeExceedsRetention,
+        "An analytics query asks for a time before the workspace's retention.",
+        "The detail says what is kept. Ask for a later `time`, or leave the bound out to get all there is.",
+    ),
+    (
         Code::RequestBodyTooLarge,
         "The body is larger than this server takes.",
         "Send less at once. Whoever runs the server can raise KEYRACK_MAX_BODY_BYTES.",
@@ -28,6 +53,31 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         Code::WorkspaceRateLimited,
         "The workspace, or a root key over MCP, made more requests this minute than it may.",
         "Wait as long as `Retry-After` says, and spread requests out. An operator can raise the limit.",
+    ),
+    (
+        Code::QueryExecutionTimeout,
+        "An analytics query ran for longer than a query may, or waited for others that long.",
+        "Ask for a shorter time, or use a table per hour, day or month.",
+    ),
+    (
+        Code::QueryMemoryLimitExceeded,
+        "An analytics query needs more memory than a query may use, or its answer is larger than 4 MiB.",
+        "Select fewer columns, add a LIMIT, group by fewer things, or ask for a shorter time.",
+    ),
+    (
+        Code::QueryQuotaExceeded,
+        "The workspace has used up its analytics queries, or their time, of this hour.",
+        "Wait as long as `Retry-After` says; one query with GROUP BY replaces many.",
+    ),
+    (
+        Code::AnalyticsNotConfigured,
+        "This server keeps no analytics.",
+        "Whoever runs the server builds it with the engine and sets KEYRACK_EVENT_LOG_BYTES above 0.",
+    ),
+    (
+        Code::AnalyticsConnectionFailed,
+        "The analytics engine does not answer.",
+        "Try again shortly; the server's log has the reason.",
     ),
     (
         Code::CredentialMissing,

@@ -1,5 +1,6 @@
 //! Every operation: one folder per namespace, one file per operation.
 
+pub mod analytics;
 pub mod apis;
 pub mod audit;
 mod derived;
@@ -19,6 +20,8 @@ use crate::catalogue::Visitor;
 
 /// Shows every operation to a visitor, by namespace and name.
 pub fn each<V: Visitor>(visitor: &mut V) {
+    visitor.operation::<analytics::GetRatelimits>();
+    visitor.operation::<analytics::GetVerifications>();
     visitor.operation::<apis::CreateApi>();
     visitor.operation::<apis::DeleteApi>();
     visitor.operation::<apis::GetApi>();

@@ -129,6 +129,12 @@ impl Resident {
         self.workspaces.pin().get(id).cloned()
     }
 
+    /// The workspaces that keep logs and events for a limited number of days only, with that number.
+    pub fn log_retentions(&self) -> Vec<(String, i64)> {
+        let workspaces = self.workspaces.pin();
+        workspaces.iter().filter_map(|(id, workspace)| Some((id.clone(), workspace.log_retention_days?))).collect()
+    }
+
     /// What `look` sees of a workspace. Every request asks, so nothing is shared that all would have to count.
     pub fn look_at_workspace<T>(&self, id: &str, look: impl FnOnce(&Workspace) -> T) -> Option<T> {
         self.workspaces.pin().get(id).map(|workspace| look(workspace))

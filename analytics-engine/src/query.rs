@@ -1,0 +1,287 @@
+//! Running a statement within its limits, on threads of its own.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::error::ArrowError;
+use datafusion::catalog::Session;
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::execution::cache::cache_manager::CacheManager;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
+use datafusion::prelude::SessionConfig;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use keyrack_core::analytics::engine::{Engine, Failure, Limits, Rows};
+use keyrack_core::analytics::log::Consumer;
+use keyrack_core::analytics::sql::tree::{Checked, Query};
+use keyrack_core::clock::Clock;
+
+use crate::answers::Answer;
+use crate::following::Follower;
+use crate::kernels::Among;
+use crate::plan::subqueries::{self, Answer as Value, Wanted};
+use crate::plan::{FillPlanner, Planner};
+use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
+use crate::tables::SnapshotTables;
+
+/// Values of a subquery after `IN`, at most.
+const MOST_VALUES: usize = 1_000_000;
+
+/// The engine in the program.
+#[derive(Debug)]
+pub struct Embedded {
+    warehouse: Arc<Warehouse>,
+    /// What brings events from the log; `None` where somebody else appends them.
+    follower: Option<Arc<Follower>>,
+    /// Begun with the first query.
+    runtime: OnceLock<Running>,
+    threads: usize,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// `None` once it is shut down.
+    threads: Option<tokio::runtime::Runtime>,
+    /// What is known of files, for all queries.
+    cache: Arc<CacheManager>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be dropped by a task of another runtime, which must not wait.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Embedded {
+    /// An engine over what is stored in this warehouse, with so many threads.
+    pub fn over(warehouse: Arc<Warehouse>, threads: usize) -> Self {
+        Embedded { warehouse, follower: None, runtime: OnceLock::new(), threads: threads.max(1) }
+    }
+
+    /// The same, which follows a log and keeps the warehouse in order. `shorter` is asked for the workspaces that keep
+    /// what is stored for fewer days than others do.
+    ///
+    /// # Errors
+    /// When the system has no threads for it.
+    pub fn following(
+        warehouse: Arc<Warehouse>,
+        threads: usize,
+        consumer: Consumer,
+        clock: Clock,
+        shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+    ) -> std::io::Result<Self> {
+        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), clock, shorter));
+        follower.start()?;
+        Ok(Embedded { follower: Some(follower), ..Embedded::over(warehouse, threads) })
+    }
+
+    /// What is stored, with what the log has now.
+    async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let (follower, warehouse) = (self.follower.clone(), self.warehouse.clone());
+        let look = move || {
+            follower.map_or(Ok(()), |follower| follower.catch_up())?;
+            warehouse.snapshot()
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let fault = |fault: Fault| Failure::Unavailable(Box::new(fault));
+        looked.map_err(|ended| Failure::Unavailable(Box::new(ended)))?.map_err(fault)
+    }
+
+    fn running(&self) -> Result<&Running, Failure> {
+        if let Some(running) = self.runtime.get() {
+            return Ok(running);
+        }
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(self.threads)
+            .thread_name("keyrack-analytics")
+            .enable_time()
+            .build()
+            .map_err(|error| Failure::Unavailable(Box::new(error)))?;
+        let cache = RuntimeEnvBuilder::new().build().map_err(unavailable)?.cache_manager;
+        Ok(self.runtime.get_or_init(|| Running { threads: Some(threads), cache }))
+    }
+
+    async fn answer(&self, statement: &Checked, limits: Limits) -> Result<Rows, Failure> {
+        let running = self.running()?;
+        let Some(threads) = &running.threads else { return Err(Failure::Timeout) };
+        let work = Work {
+            statement: statement.clone(),
+            snapshot: self.snapshot().await?,
+            environment: environment(&running.cache, limits)?,
+            partitions: self.threads,
+            answer_bytes: limits.answer_bytes,
+        };
+        // Whoever stops waiting stops the work.
+        let mut running = AbortOnDrop(threads.spawn(work.run()));
+        match tokio::time::timeout(limits.time, &mut running.0).await {
+            Ok(ended) => ended.unwrap_or_else(|ended| Err(Failure::Unavailable(Box::new(ended)))),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+}
+
+impl Engine for Embedded {
+    fn query<'a>(&'a self, statement: &'a Checked, limits: Limits) -> BoxFuture<'a, Result<Rows, Failure>> {
+        Box::pin(self.answer(statement, limits))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        let follower = self.follower.clone();
+        Box::pin(async move {
+            let Some(follower) = follower else { return };
+            if let Err(error) = tokio::task::spawn_blocking(move || follower.stop()).await {
+                tracing::warn!(%error, "the last events stay in the log until the next start");
+            }
+        })
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<Result<Rows, Failure>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What one query may use: memory of its own, no disk, and what all know of files.
+fn environment(cache: &Arc<CacheManager>, limits: Limits) -> Result<Arc<RuntimeEnv>, Failure> {
+    let mut environment = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build()
+        .map_err(unavailable)?;
+    environment.cache_manager = Arc::clone(cache);
+    Ok(Arc::new(environment))
+}
+
+/// One statement at work.
+struct Work {
+    statement: Checked,
+    snapshot: Arc<Snapshot>,
+    environment: Arc<RuntimeEnv>,
+    partitions: usize,
+    answer_bytes: usize,
+}
+
+impl Work {
+    async fn run(self) -> Result<Rows, Failure> {
+        let session = session(Arc::clone(&self.environment), self.partitions);
+        let tables = SnapshotTables::of(Arc::clone(&self.snapshot));
+        let mut planner = Planner::new(&self.statement, &tables);
+        for (query, wanted) in subqueries::of(&self.statement) {
+            let value = value_of(&session, &planner, query, wanted).await?;
+            planner.answers.insert(std::ptr::from_ref(query).addr(), value);
+        }
+        let plan = planner.statement().map_err(failed)?;
+        drop(planner);
+        let columns = self.statement.columns().iter().map(|column| (column.name.clone(), column.of.clone()));
+        let mut answer = Answer::of(columns, self.answer_bytes);
+        let mut rows = stream(&session, &plan).await?;
+        while let Some(batch) = rows.next().await {
+            answer.take(&batch.map_err(failed)?)?;
+        }
+        let columns = self.statement.columns().iter().map(|column| column.name.clone()).collect();
+        Ok(Rows { columns, rows: answer.rows })
+    }
+}
+
+async fn stream(
+    session: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<datafusion::execution::SendableRecordBatchStream, Failure> {
+    let plan = session.optimize(plan).map_err(failed)?;
+    let plan: Arc<dyn ExecutionPlan> =
+        session.query_planner().create_physical_plan(&plan, session).await.map_err(failed)?;
+    execute_stream(plan, Arc::new(TaskContext::from(session))).map_err(failed)
+}
+
+/// What a subquery that stands for a value or a set comes to.
+async fn value_of(
+    session: &SessionState,
+    planner: &Planner<'_>,
+    query: &Query,
+    wanted: Wanted,
+) -> Result<Value, Failure> {
+    let plan = planner.query(query).and_then(|planned| planned.plan.build()).map_err(failed)?;
+    let held = plan.schema().field(0).data_type().clone();
+    let mut rows = stream(session, &plan).await?;
+    let (mut values, mut count) = (Vec::new(), 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(failed)?;
+        count += batch.num_rows();
+        if count > MOST_VALUES {
+            return Err(Failure::Memory);
+        }
+        values.push(Arc::clone(batch.column(0)));
+    }
+    match wanted {
+        Wanted::Set => Ok(Value::Set(Among::of(&values, &held).map_err(failed)?)),
+        Wanted::Value if count > 1 => {
+            Err(Failure::Statement("a subquery that stands for one value has several rows".to_owned()))
+        }
+        Wanted::Value => {
+            let first = values.iter().find(|values| !values.is_empty());
+            let value = first
+                .map_or_else(|| ScalarValue::try_from(&held), |values| ScalarValue::try_from_array(values, 0));
+            Ok(Value::Value(value.map_err(failed)?))
+        }
+    }
+}
+
+fn session(environment: Arc<RuntimeEnv>, partitions: usize) -> SessionState {
+    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(false);
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    config.options_mut().execution.parquet.reorder_filters = true;
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment)
+        .with_query_planner(Arc::new(WithFill))
+        .build()
+}
+
+/// DataFusion's planner, which knows `WITH FILL` besides.
+#[derive(Debug)]
+struct WithFill;
+
+#[async_trait::async_trait]
+impl QueryPlanner for WithFill {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FillPlanner)]);
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+fn unavailable(error: DataFusionError) -> Failure {
+    Failure::Unavailable(Box::new(error))
+}
+
+/// What a caller may know of an error.
+fn failed(error: DataFusionError) -> Failure {
+    let told = match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => return Failure::Memory,
+        DataFusionError::NotImplemented(what) => format!("this is not supported: {what}"),
+        DataFusionError::Execution(what) => what.clone(),
+        DataFusionError::ArrowError(error, _) => match &**error {
+            ArrowError::DivideByZero => "a division by zero".to_owned(),
+            ArrowError::ComputeError(what) => what.clone(),
+            _ => return Failure::Unavailable(error.to_string().into()),
+        },
+        _ => return Failure::Unavailable(Box::new(error)),
+    };
+    Failure::Statement(told)
+}

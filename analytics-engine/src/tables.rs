@@ -1,0 +1,317 @@
+//! The rows of the public tables, from a snapshot of what is stored.
+//!
+//! The filter of the rows that a caller may see stands right above every scan, and files that cannot have such rows are
+//! not even opened. Tables per minute and hour are computed from raw rows; those per day and month are what is stored
+//! of them, and raw rows that are not counted there yet.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::memory::DataSourceExec;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, cast, col, lit, when,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
+use keyrack_core::analytics::sql::functions::{Function, Period};
+use keyrack_core::analytics::sql::tables::{Grain, Table, Tables as Whose};
+use keyrack_core::analytics::sql::tree::{Read, RowFilter};
+use keyrack_core::analytics::sql::types::Type;
+
+use crate::kernels::{Kernel, Work};
+use crate::plan::{Rows, Tables};
+use crate::states;
+use crate::storage::{Snapshot, Stored, StoredFile};
+
+/// Days are seconds times this.
+const DAY_MS: i64 = 86_400_000;
+/// What is summed of latencies, beside the columns that everybody sees.
+const LATENCY_SUM: &str = "latency_sum";
+const LATENCY_DIGEST: &str = "latency_digest";
+
+/// The tables of a snapshot.
+#[derive(Debug)]
+pub(crate) struct SnapshotTables {
+    snapshot: Arc<Snapshot>,
+}
+
+impl SnapshotTables {
+    /// Those of this snapshot, which has to be held while plans of them run.
+    pub(crate) fn of(snapshot: Arc<Snapshot>) -> Self {
+        SnapshotTables { snapshot }
+    }
+}
+
+impl Tables for SnapshotTables {
+    fn read(&self, read: &Read, rows: Rows) -> Result<LogicalPlan> {
+        let (table, filter) = (read.table(), read.filter());
+        let reading = Reading { snapshot: &self.snapshot, table, filter };
+        let plan = match table.grain {
+            Grain::Raw => reading.raw(self.snapshot.files(reading.events()).to_vec())?,
+            Grain::Minute | Grain::Hour | Grain::Day | Grain::Month => reading.summed(rows)?,
+        };
+        plan.project(table.columns.iter().map(|column| col(column.name)))?.build()
+    }
+}
+
+/// One read of a table.
+struct Reading<'a> {
+    snapshot: &'a Snapshot,
+    table: &'static Table,
+    filter: &'a RowFilter,
+}
+
+impl Reading<'_> {
+    /// The table of the events that it is about.
+    fn events(&self) -> Stored {
+        match self.table.tables {
+            Whose::Verifications => Stored::Verifications,
+            Whose::Ratelimits => Stored::Ratelimits,
+        }
+    }
+
+    /// The table of sums that has its rows, if there is one.
+    fn sums(&self) -> Option<Stored> {
+        match (self.table.tables, self.table.grain) {
+            (Whose::Verifications, Grain::Day) => Some(Stored::VerificationsPerDay),
+            (Whose::Verifications, Grain::Month) => Some(Stored::VerificationsPerMonth),
+            (Whose::Ratelimits, Grain::Day) => Some(Stored::RatelimitsPerDay),
+            (Whose::Ratelimits, Grain::Month) => Some(Stored::RatelimitsPerMonth),
+            _ => None,
+        }
+    }
+
+    /// Events of these files and those of the tail.
+    fn raw(&self, files: Vec<Arc<StoredFile>>) -> Result<LogicalPlanBuilder> {
+        self.scan(self.events(), files, self.snapshot.tail(self.events()).to_vec())
+    }
+
+    fn scan(
+        &self,
+        stored: Stored,
+        files: Vec<Arc<StoredFile>>,
+        tail: Vec<arrow::array::RecordBatch>,
+    ) -> Result<LogicalPlanBuilder> {
+        let earliest = self.filter.earliest;
+        let is_seen = |file: &Arc<StoredFile>| {
+            file.may_have(&self.filter.workspace_id)
+                && earliest.is_none_or(|earliest| file.last_time() >= earliest)
+        };
+        let files = files.into_iter().filter(is_seen).collect();
+        let scan = Scan { schema: Arc::clone(stored.schema()), files, tail };
+        let rows = LogicalPlanBuilder::scan(stored.name(), provider_as_source(Arc::new(scan)), None)?;
+        let mut rows = rows.filter(col("workspace_id").eq(text(&self.filter.workspace_id)))?;
+        if let Some(narrowed) = &self.filter.narrowed {
+            let of_these = narrowed.iter().map(|id| text(id)).collect();
+            rows = rows.filter(col(self.table.narrowed_by()).in_list(of_these, false))?;
+        }
+        if let Some(earliest) = earliest {
+            let is_date = stored.schema().field_with_name("time")?.data_type() == &DataType::Date32;
+            let bound = if is_date {
+                let days = earliest.get().div_euclid(DAY_MS);
+                ScalarValue::Date32(Some(i32::try_from(days).unwrap_or(i32::MAX)))
+            } else {
+                ScalarValue::Int64(Some(earliest.get()))
+            };
+            rows = rows.filter(col("time").gt_eq(Expr::Literal(bound, None)))?;
+        }
+        Ok(rows)
+    }
+
+    /// Rows per minute, hour, day or month.
+    fn summed(&self, rows: Rows) -> Result<LogicalPlanBuilder> {
+        let mut parts = match self.sums() {
+            None => self.parts_of_raw(self.snapshot.files(self.events()).to_vec())?,
+            Some(stored) => {
+                let uncounted = self.snapshot.uncounted(stored);
+                let raw = self.parts_of_raw(uncounted.raw.into_iter().cloned().collect())?;
+                let days = uncounted.days.into_iter().cloned().collect::<Vec<_>>();
+                let mut parts =
+                    raw.union(self.parts_of_sums(stored, self.snapshot.files(stored).to_vec())?.build()?)?;
+                if !days.is_empty() {
+                    parts = parts.union(self.parts_of_sums(per_day(stored), days)?.build()?)?;
+                }
+                parts
+            }
+        };
+        if rows == Rows::Whole {
+            parts = self.whole(parts)?;
+        }
+        let count = self.count();
+        let average = Kernel::call(
+            Work::AverageState,
+            vec![(col(LATENCY_SUM), Type::Float64), (col(count), Type::Int64)],
+            Type::State(keyrack_core::analytics::sql::types::State::Average),
+        );
+        let columns = self.table.columns.iter().map(|column| match column.name {
+            "latency_avg" => average.clone().alias("latency_avg"),
+            "latency_p75" | "latency_p99" => col(LATENCY_DIGEST).alias(column.name),
+            name => col(name),
+        });
+        parts.project(columns)
+    }
+
+    /// The column that counts events.
+    fn count(&self) -> &'static str {
+        match self.table.tables {
+            Whose::Verifications => "count",
+            Whose::Ratelimits => "total",
+        }
+    }
+
+    /// Its columns by which rows are told apart, `time` aside.
+    fn dimensions(&self) -> impl Iterator<Item = &'static str> {
+        let is_told_apart = |name: &&str| *name != "time" && !SUMS.contains(name) && !name.starts_with("latency_");
+        self.table.columns.iter().map(|column| column.name).filter(is_told_apart)
+    }
+
+    /// Its columns that are sums.
+    fn summed_columns(&self) -> impl Iterator<Item = &'static str> {
+        self.table.columns.iter().map(|column| column.name).filter(|name| SUMS.contains(name))
+    }
+
+    /// Each event as a part of a row.
+    fn parts_of_raw(&self, files: Vec<Arc<StoredFile>>) -> Result<LogicalPlanBuilder> {
+        let one_if = |passed: Expr, value: Expr| when(passed, value).otherwise(lit(0_i64));
+        let mut columns = vec![self.time(col("time"), &Type::DateTime64).alias("time")];
+        columns.extend(self.dimensions().map(col));
+        for name in self.summed_columns() {
+            let tokens = || cast(col("tokens"), DataType::Int64);
+            columns.push(match name {
+                "count" | "total" => lit(1_i64).alias(name),
+                "passed" => one_if(col("passed"), lit(1_i64))?.alias(name),
+                "total_tokens" => tokens().alias(name),
+                "passed_tokens" => one_if(col("passed"), tokens())?.alias(name),
+                name => col(name),
+            });
+        }
+        columns.push(col("latency").alias(LATENCY_SUM));
+        let state = Type::State(keyrack_core::analytics::sql::types::State::Quantile75);
+        columns.push(
+            Kernel::call(Work::DigestOf, vec![(col("latency"), Type::Float64)], state).alias(LATENCY_DIGEST),
+        );
+        self.raw(files)?.project(columns)
+    }
+
+    /// Stored sums, as parts of rows.
+    fn parts_of_sums(&self, stored: Stored, files: Vec<Arc<StoredFile>>) -> Result<LogicalPlanBuilder> {
+        let day = cast(cast(col("time"), DataType::Int32), DataType::Int64);
+        let mut columns = vec![self.time(day, &Type::Date).alias("time")];
+        columns.extend(self.dimensions().chain(self.summed_columns()).map(col));
+        columns.extend([col(LATENCY_SUM), col(LATENCY_DIGEST)]);
+        self.scan(stored, files, Vec::new())?.project(columns)
+    }
+
+    /// The beginning of the minute, hour, day or month of a time of this type.
+    fn time(&self, time: Expr, of: &Type) -> Expr {
+        let (period, made) = match self.table.grain {
+            Grain::Raw | Grain::Minute => (Period::Minute, Type::DateTime),
+            Grain::Hour => (Period::Hour, Type::DateTime),
+            Grain::Day => (Period::Day, Type::Date),
+            Grain::Month => (Period::Month, Type::Date),
+        };
+        Kernel::call(Work::Function(Function::StartOf(period)), vec![(time, of.clone())], made)
+    }
+
+    /// One row of each combination.
+    fn whole(&self, parts: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+        let keys = std::iter::once("time").chain(self.dimensions()).map(col);
+        let sums = self.summed_columns().chain([LATENCY_SUM]).map(|name| sum(col(name)).alias(name));
+        let digest = states::digest_union().call(vec![col(LATENCY_DIGEST)]).alias(LATENCY_DIGEST);
+        parts.aggregate(keys, sums.chain([digest]))
+    }
+}
+
+const SUMS: [&str; 6] = ["count", "spent_credits", "passed", "total", "total_tokens", "passed_tokens"];
+
+/// The table per day that one per month is made of.
+fn per_day(stored: Stored) -> Stored {
+    match stored {
+        Stored::RatelimitsPerMonth => Stored::RatelimitsPerDay,
+        _ => Stored::VerificationsPerDay,
+    }
+}
+
+fn text(value: &str) -> Expr {
+    Expr::Literal(ScalarValue::Utf8View(Some(value.to_owned())), None)
+}
+
+/// Files and batches of one table.
+#[derive(Debug)]
+struct Scan {
+    schema: SchemaRef,
+    files: Vec<Arc<StoredFile>>,
+    tail: Vec<arrow::array::RecordBatch>,
+}
+
+#[async_trait]
+impl TableProvider for Scan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// They choose what is read of a file; rows are looked at again above.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut source = ParquetSource::new(Arc::clone(&self.schema));
+        if let Some(filter) = conjunction(filters.to_vec()) {
+            let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+            source = source.with_predicate(session.create_physical_expr(filter, &schema)?);
+        }
+        let source = Arc::new(source.with_pushdown_filters(true).with_reorder_filters(true));
+        let files = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+            .with_file_groups(self.groups(session.config().target_partitions()))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        let files: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(files);
+        if self.tail.is_empty() {
+            return Ok(files);
+        }
+        let tail = MemorySourceConfig::try_new(
+            std::slice::from_ref(&self.tail),
+            Arc::clone(&self.schema),
+            projection.cloned(),
+        )?;
+        let tail = DataSourceExec::from_data_source(tail);
+        if self.files.is_empty() { Ok(tail) } else { UnionExec::try_new(vec![files, tail]) }
+    }
+}
+
+impl Scan {
+    /// Its files in so many groups of about one size.
+    fn groups(&self, most: usize) -> Vec<FileGroup> {
+        let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); most.max(1)];
+        for file in &self.files {
+            let path = file.path().to_string_lossy().into_owned();
+            if let Some((bytes, files)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+                files.push(PartitionedFile::new(path, file.bytes()));
+                *bytes += file.bytes();
+            }
+        }
+        groups.into_iter().map(|(_, files)| FileGroup::new(files)).filter(|group| !group.is_empty()).collect()
+    }
+}

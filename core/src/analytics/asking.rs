@@ -1,0 +1,156 @@
+//! Asking the engine: who may ask how much, and what its failures mean to callers.
+//!
+//! A workspace has one question answered at a time, and all workspaces together [`AT_A_TIME`]; those who wait for their
+//! turn wait within the time of their question. What this process recorded before a question is in its answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use foldhash::quality::RandomState;
+use tokio::sync::Semaphore;
+
+use super::Analytics;
+use super::engine::{Engine, Failure, Limits, Rows};
+use super::quota::{Quota, UsedUp};
+use super::sql::tree::Checked;
+use crate::error::{Code, Error};
+use crate::turns::{Place, Turns};
+
+/// Questions that are answered at a time.
+const AT_A_TIME: usize = 2;
+/// What a question may take.
+const LIMITS: Limits = Limits { time: Duration::from_secs(10), memory_bytes: 1 << 30, answer_bytes: 4 << 20 };
+
+/// Who asks.
+#[derive(Debug)]
+pub(super) struct Asking {
+    engine: OnceLock<Arc<dyn Engine>>,
+    room: Semaphore,
+    workspaces: Mutex<HashMap<CompactString, Arc<Asker>, RandomState>>,
+}
+
+/// A workspace that has asked.
+#[derive(Debug)]
+struct Asker {
+    turns: Turns<()>,
+    quota: Mutex<Quota>,
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Asking { engine: OnceLock::new(), room: Semaphore::new(AT_A_TIME), workspaces: Mutex::default() }
+    }
+}
+
+impl Asking {
+    fn asker(&self, workspace_id: &str) -> Arc<Asker> {
+        let mut workspaces = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asker) = workspaces.get(workspace_id) {
+            return asker.clone();
+        }
+        let asker = Arc::new(Asker { turns: Turns::of(()), quota: Mutex::default() });
+        workspaces.insert(workspace_id.into(), asker.clone());
+        asker
+    }
+}
+
+impl Analytics {
+    /// Has this engine answer questions from now on. The first one stays.
+    pub fn answer_with(&self, engine: Arc<dyn Engine>) {
+        if self.asking.engine.set(engine).is_err() {
+            tracing::warn!("there is an engine of analytics already; the other one is not used");
+        }
+    }
+
+    /// Whether questions can be asked.
+    ///
+    /// # Errors
+    /// 412 when the server has no engine.
+    pub fn engine(&self) -> Result<&Arc<dyn Engine>, Error> {
+        self.asking.engine.get().ok_or_else(|| {
+            Error::new(
+                Code::AnalyticsNotConfigured,
+                "This server keeps no analytics: it was built without the engine, or its log of events is switched \
+                 off. Whoever runs it can set KEYRACK_EVENT_LOG_BYTES above 0.",
+            )
+        })
+    }
+
+    /// Has the engine, if there is one, keep what was recorded and end.
+    pub(crate) async fn close(&self) {
+        let Some(engine) = self.asking.engine.get() else { return };
+        if let Err(error) = self.recorder.take_in(&self.clock).await {
+            tracing::warn!(%error, "the last events are not in the analytics");
+        }
+        engine.close().await;
+    }
+
+    /// Has a statement of a workspace answered.
+    ///
+    /// # Errors
+    /// 412 without an engine, 422 for a statement that takes too much, 429 when the workspace has asked enough this
+    /// hour, 400 for what cannot be computed, 503 when the engine does not answer.
+    pub async fn ask(&self, workspace_id: &str, statement: &Checked) -> Result<Rows, Error> {
+        let engine = self.engine()?;
+        let asker = self.asking.asker(workspace_id);
+        let counted = asker.quota.lock().unwrap_or_else(PoisonError::into_inner).begin(self.clock.now());
+        counted.map_err(|UsedUp { retry_after_seconds }| {
+            Error::new(
+                Code::QueryQuotaExceeded,
+                "This workspace has used up its analytics queries of this hour. Wait as long as `Retry-After` says, \
+                 and ask for more at once: one query with GROUP BY instead of many.",
+            )
+            .retry_after(retry_after_seconds)
+        })?;
+        let asked = Instant::now();
+        let waiting = async {
+            let turn = asker.turns.take(Place::Line).await.ok()?;
+            Some((turn, self.asking.room.acquire().await.ok()?))
+        };
+        let Ok(Some(_turn)) = tokio::time::timeout(LIMITS.time, waiting).await else {
+            return Err(Error::new(
+                Code::QueryExecutionTimeout,
+                "Other analytics queries of this server were not done within 10 seconds, so this one was not begun. \
+                 Try again shortly.",
+            ));
+        };
+        self.recorder.take_in(&self.clock).await?;
+        let limits = Limits { time: LIMITS.time.saturating_sub(asked.elapsed()), ..LIMITS };
+        let began = Instant::now();
+        let answered = engine.query(statement, limits).await;
+        let took = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        asker.quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
+        answered.map_err(refused)
+    }
+}
+
+/// What a failure of an engine is to who asked.
+fn refused(failure: Failure) -> Error {
+    match failure {
+        Failure::Timeout => Error::new(
+            Code::QueryExecutionTimeout,
+            "The query ran for 10 seconds and was stopped. Ask for a shorter time (`time >= …`), or use a table per \
+             hour, day or month.",
+        ),
+        Failure::Memory => Error::new(
+            Code::QueryMemoryLimitExceeded,
+            "The query needs more memory than a query may use. Group by fewer things, ask for a shorter time, or use \
+             `uniq` instead of `uniqExact`.",
+        ),
+        Failure::Answer => Error::new(
+            Code::QueryMemoryLimitExceeded,
+            "The answer is larger than 4 MiB. Select fewer columns, add a LIMIT, or sum rows up with GROUP BY.",
+        ),
+        Failure::Statement(what) => {
+            Error::new(Code::InvalidAnalyticsQuery, format!("The query cannot be computed: {what}."))
+        }
+        Failure::Unavailable(cause) => Error::new(
+            Code::AnalyticsConnectionFailed,
+            "The analytics engine does not answer at the moment. Try again shortly.",
+        )
+        .retry_after(1)
+        .caused_by(cause),
+    }
+}

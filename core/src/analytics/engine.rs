@@ -1,0 +1,59 @@
+//! What answers checked statements: one engine is in the program, others are servers of their own.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::sql::tree::Checked;
+
+/// What answers checked statements over the events that were recorded.
+pub trait Engine: Debug + Send + Sync {
+    /// Answers a statement; what this process recorded before is in the answer.
+    fn query<'a>(&'a self, statement: &'a Checked, limits: Limits) -> BoxFuture<'a, Result<Rows, Failure>>;
+
+    /// Keeps what it has and ends its work. Nothing is asked of it afterwards.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a statement may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may run.
+    pub time: Duration,
+    /// Bytes of memory for what it has to remember.
+    pub memory_bytes: usize,
+    /// Bytes of the answer as JSON.
+    pub answer_bytes: usize,
+}
+
+/// The rows of an answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rows {
+    /// The names of the columns, in the order of the statement.
+    pub columns: Vec<String>,
+    /// A value for each column: integers and doubles as numbers (NaN and infinities as null), times as RFC 3339 in UTC.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// Why a statement was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It ran for longer than it may.
+    #[error("it took too long")]
+    Timeout,
+    /// It needed more memory than it may.
+    #[error("it needs too much memory")]
+    Memory,
+    /// The answer is larger than it may be.
+    #[error("the answer is too large")]
+    Answer,
+    /// The statement cannot be computed: a text that is no number, a division of integers by 0, something that this
+    /// engine does not do. What was wrong, in words that show nothing of what is inside.
+    #[error("{0}")]
+    Statement(String),
+    /// The engine is not there.
+    #[error("the analytics engine is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
