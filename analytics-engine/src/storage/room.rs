@@ -23,7 +23,7 @@ use super::writing::{RowWriter, texts, times};
 /// As many share at least what no workspace has much of.
 const SHARERS: u64 = 16;
 /// The reason of gaps that this makes.
-pub const REMOVED: &str = "REMOVED";
+pub const REMOVED: &str = "removed";
 
 /// Whose rows go.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
