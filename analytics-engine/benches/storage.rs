@@ -10,22 +10,35 @@
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use keyrack_analytics_engine::storage::{Positions, Settings, Shorter, Stored, Warehouse, to_the_end};
 use keyrack_core::analytics::event::{Record, VerificationRecord};
 use keyrack_core::calendar::{DAY_MS, UnixMs};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 const EVENTS: u64 = 10_000_000;
 const DAYS: i64 = 30;
 const KEYS: usize = 50_000;
 /// Events that are taken from the log at once: those of ten milliseconds at 300,000 a second.
-const PORTION: u64 = 3000;
+const PORTION: usize = 3000;
 /// 2026-06-01 UTC, in Unix ms.
 const BEGIN: i64 = 1_780_272_000_000;
 const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const ROOT_KEYS: [&str; 3] = ["key_11aVbNmQwErTyUiPaS", "key_11DfGhJkLzXcVbNmQw", "key_11ErTyUiPaSdFgHjKz"];
+const PATHS: [&str; 8] = [
+    "path=/v1/letters",
+    "path=/v1/letters/{id}",
+    "path=/v1/parcels",
+    "path=/v1/parcels/{id}/labels",
+    "path=/v1/rates",
+    "path=/v1/addresses/check",
+    "path=/v1/webhooks",
+    "path=/v1/account",
+];
 const OUTCOMES: [&str; 6] =
     ["VALID", "RATE_LIMITED", "USAGE_EXCEEDED", "EXPIRED", "DISABLED", "INSUFFICIENT_PERMISSIONS"];
 
@@ -84,54 +97,60 @@ fn memory(name: &str) -> u64 {
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap_or(0) * 1024
 }
 
+/// What this thread had of a processor.
+fn cpu_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 /// Does a stage: how long it took, and how much memory.
 fn stage<T>(name: &str, events: u64, work: impl FnOnce() -> T) -> T {
     // Linux: the most begins anew.
     let _ = fs::write("/proc/self/clear_refs", "5");
-    let (before, began) = (memory("VmRSS:"), Instant::now());
+    let (before, began, cpu) = (memory("VmRSS:"), Instant::now(), cpu_seconds());
     let done = work();
-    let (seconds, most) = (began.elapsed().as_secs_f64(), memory("VmHWM:").saturating_sub(before));
-    let (per_second, mib) = (events as f64 / seconds, most >> 20);
-    println!("{name:34} {per_second:>12.0} events/s {seconds:>8.1} s {mib:>6} MiB more");
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (per_second, mib) = (events as f64 / seconds, memory("VmHWM:").saturating_sub(before) >> 20);
+    println!("{name:20} {per_second:>10.0} events/s {seconds:>6.1} s {cpu:>6.1} s of CPU {mib:>5} MiB more");
     done
 }
 
+/// Makes an event, and gives it away.
+fn make(keys: &[Key], dice: &mut Dice, part: f64, take: impl FnOnce(&Record<'_>)) {
+    let at_key = dice.skewed(keys.len());
+    let Key([workspace_id, api_id, key_space_id, key_id, identity_id, external_id]) = &keys[at_key];
+    let mut request_id = String::with_capacity(20);
+    request_id.push_str("req_");
+    dice.base58(&mut request_id, 16);
+    let outcome = if dice.part() < 0.93 { 0 } else { 1 + dice.skewed(OUTCOMES.len() - 1) };
+    let plan = ["plan=free", "plan=pro"][at_key % 2];
+    take(&Record::Verification(VerificationRecord {
+        request_id: &request_id,
+        time: UnixMs::new(BEGIN + (part * (DAYS * DAY_MS) as f64) as i64),
+        workspace_id,
+        api_id,
+        key_space_id,
+        key_id,
+        identity_id,
+        external_id,
+        outcome: OUTCOMES[outcome],
+        tags: vec![PATHS[dice.skewed(PATHS.len())], plan],
+        spent_credits: i64::from(outcome == 0),
+        latency_microseconds: (60.0 * (1.0 - dice.part()).powf(-0.4)) as u64,
+        source: "api",
+        app_id: "",
+        region: "",
+        refused_by: if outcome == 1 { vec!["requests"] } else { Vec::new() },
+        root_key_id: ROOT_KEYS[at_key % ROOT_KEYS.len()],
+    }));
+}
+
 fn append(warehouse: &Warehouse, keys: &[Key], dice: &mut Dice, events: u64) {
-    let tags: Vec<String> = (0..20).map(|at| format!("path=/v1/route/{at}")).collect();
-    let mut request_id = String::new();
-    let mut passed = 0;
-    while passed < events {
+    for begin in (0..events).step_by(PORTION) {
         let mut appending = warehouse.appending().expect("room in memory");
-        for at in passed..(passed + PORTION).min(events) {
-            let at_key = dice.skewed(keys.len());
-            let Key([workspace_id, api_id, key_space_id, key_id, identity_id, external_id]) = &keys[at_key];
-            request_id.clear();
-            request_id.push_str("req_");
-            dice.base58(&mut request_id, 16);
-            let outcome = if dice.part() < 0.93 { 0 } else { 1 + dice.skewed(OUTCOMES.len() - 1) };
-            let path = tags[dice.skewed(tags.len())].as_str();
-            let plan = ["plan=free", "plan=pro"][at_key % 2];
-            appending.add(&Record::Verification(VerificationRecord {
-                request_id: &request_id,
-                time: UnixMs::new(BEGIN + (at as i128 * i128::from(DAYS * DAY_MS) / i128::from(events)) as i64),
-                workspace_id,
-                api_id,
-                key_space_id,
-                key_id,
-                identity_id,
-                external_id,
-                outcome: OUTCOMES[outcome],
-                tags: vec![path, plan],
-                spent_credits: i64::from(outcome == 0),
-                latency_microseconds: (60.0 * (1.0 - dice.part()).powf(-0.4)) as u64,
-                source: "api",
-                app_id: "",
-                region: "",
-                refused_by: if outcome == 1 { vec!["requests"] } else { Vec::new() },
-                root_key_id: ROOT_KEYS[at_key % ROOT_KEYS.len()],
-            }));
+        for at in begin..(begin + PORTION as u64).min(events) {
+            make(keys, dice, at as f64 / events as f64, |record| appending.add(record));
         }
-        passed = (passed + PORTION).min(events);
         appending.commit(Positions::default()).expect("rows that fit");
         if warehouse.is_flush_due() {
             warehouse.flush().expect("a disk with room");
@@ -157,6 +176,23 @@ fn sizes(warehouse: &Warehouse, events: u64) {
     }
 }
 
+/// What each column of the events takes.
+fn columns(warehouse: &Warehouse) {
+    let snapshot = warehouse.snapshot().expect("rows that fit");
+    let (mut rows, mut columns) = (0, BTreeMap::<String, i64>::new());
+    for file in snapshot.files(Stored::Verifications) {
+        let opened = fs::File::open(file.path()).expect("a file that is there");
+        let reader = SerializedFileReader::new(opened).expect("a Parquet file");
+        rows += file.rows();
+        for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
+            *columns.entry(column.column_path().string()).or_default() += column.compressed_size();
+        }
+    }
+    for (name, bytes) in columns {
+        println!("        {name:24} {:>7.2} bytes/row", bytes as f64 / rows as f64);
+    }
+}
+
 fn main() {
     let events = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(EVENTS);
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -164,6 +200,10 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = Settings { flush_after: Duration::from_secs(3600), ..Settings::default() };
     let warehouse = Warehouse::open(folder.path(), settings).expect("a folder of its own");
+    let mut bare = Dice(1);
+    stage("make events", events, || {
+        (0..events).for_each(|_| make(&keys, &mut bare, 0.0, |record| drop(black_box(record))))
+    });
     stage("append and flush", events, || append(&warehouse, &keys, &mut dice, events));
     sizes(&warehouse, events);
     let end = UnixMs::new(BEGIN + DAYS * DAY_MS);
@@ -171,6 +211,7 @@ fn main() {
         warehouse.compact(end.plus(DAY_MS / 2), &mut to_the_end).expect("a disk with room")
     });
     sizes(&warehouse, events);
+    columns(&warehouse);
     let later = end.plus(DAY_MS);
     stage("sweep", events, || warehouse.sweep(later, &Shorter::new(), &mut to_the_end).expect("a disk with room"));
 }
