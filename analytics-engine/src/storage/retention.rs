@@ -78,10 +78,11 @@ impl Warehouse {
 
     fn remove_old_files(&self, now: UnixMs, removed: &mut Removed) -> Result<(), Fault> {
         let today = DayNumber::of(now);
-        let is_old = |file: &Arc<StoredFile>| {
-            file.is_counted() && last_day(file) < today.before(self.settings.retention.days(file.table()))
-        };
-        let old: Vec<_> = self.files().into_iter().filter(is_old).collect();
+        let is_old =
+            |file: &Arc<StoredFile>| last_day(file) < today.before(self.settings.retention.days(file.table()));
+        let counted = self.files().into_iter().filter(|file| file.is_counted());
+        // What cannot be read will never be counted.
+        let old: Vec<_> = counted.chain(self.damaged_files()).filter(is_old).collect();
         for files in old.chunks(FILES_AT_ONCE) {
             self.change(Change { removed: files.to_vec(), ..Change::default() })?;
             removed.files += files.len() as u64;
@@ -105,16 +106,29 @@ impl Warehouse {
             if ids.is_empty() || !self.is_news(&file, &ids) {
                 continue;
             }
-            let is_over = |workspace: &str| ids.contains(&workspace);
-            if !has_any(&file, &is_over)? {
-                continue;
+            if let Err(fault) = self.remove_rows_of(&ids, &file, removed, watch) {
+                self.leave_out_damaged(std::slice::from_ref(&file), fault)?;
             }
-            let mut made = Made::of(self);
-            let rows = self.without(&file, &is_over, &mut made, watch)?;
-            self.change(Change { added: made.take(), removed: vec![file], ..Change::default() })?;
-            removed.files += 1;
-            removed.rows += rows;
         }
+        Ok(())
+    }
+
+    fn remove_rows_of(
+        &self,
+        ids: &[&str],
+        file: &Arc<StoredFile>,
+        removed: &mut Removed,
+        watch: Watch<'_>,
+    ) -> Result<(), Fault> {
+        let is_over = |workspace: &str| ids.contains(&workspace);
+        if !has_any(file, &is_over)? {
+            return Ok(());
+        }
+        let mut made = Made::of(self);
+        let rows = self.without(file, &is_over, &mut made, watch)?;
+        self.change(Change { added: made.take(), removed: vec![file.clone()], ..Change::default() })?;
+        removed.files += 1;
+        removed.rows += rows;
         Ok(())
     }
 

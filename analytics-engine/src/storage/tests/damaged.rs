@@ -44,6 +44,17 @@ fn files_that_are_missing_or_cut_off_are_said_by_name_and_the_rest_is_served() {
     assert_sums(&snapshot, &left);
     drop((warehouse, snapshot));
 
+    // What cannot be read goes with its day.
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let warehouse = open(copy.path());
+    warehouse.sweep(day_after(200), &Shorter::new(), &mut to_the_end).unwrap();
+    assert_eq!(warehouse.snapshot().unwrap().damaged(), []);
+    drop(warehouse);
+
     // What comes back is served again, and counted.
     fs::write(&paths[1], &whole).unwrap();
     let warehouse = open(folder.path());
@@ -72,7 +83,7 @@ fn a_full_disk_leaves_what_was_there() {
     };
     for room in [0, 100, 5000] {
         warehouse.folder.room.store(room, Ordering::Relaxed);
-        assert!(warehouse.flush().is_err());
+        assert!(warehouse.flush().is_err() && !warehouse.is_flush_due());
         assert_all_is_there();
         assert_eq!(parquet_files(), 2);
     }
