@@ -1,6 +1,6 @@
 //! A select, in the order of its members.
 
-use datafusion::common::Result;
+use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col};
 use keyrack_core::analytics::sql::tree::{Grouping, Kind, Query, Select};
 
@@ -69,20 +69,24 @@ impl Planner<'_> {
         if select.windows.is_empty() {
             return Ok(rows);
         }
-        let mut calls = Vec::new();
-        for window in &select.windows {
-            calls.push(self.window(window, scope)?.alias(self.fresh()));
-        }
+        let calls =
+            select.windows.iter().map(|window| self.window(window, scope)).collect::<Result<Vec<Expr>>>()?;
         let before: Vec<Expr> = rows.schema().columns().into_iter().map(Expr::Column).collect();
-        let names: Vec<String> = calls.iter().map(|call| call.schema_name().to_string()).collect();
-        let rows = LogicalPlanBuilder::window_plan(rows.build()?, calls)?;
+        // DataFusion wants them bare and gives them names of its own; equal ones are one.
+        let computed: Vec<Expr> =
+            calls.iter().map(|call| Expr::Column(Column::from_name(call.schema_name().to_string()))).collect();
+        let mut different = calls;
+        different.sort_by_key(|call| call.schema_name().to_string());
+        different.dedup();
+        let rows = LogicalPlanBuilder::new(LogicalPlanBuilder::window_plan(rows.build()?, different)?);
+        scope.windows = select.windows.iter().map(|_| self.fresh()).collect();
         let valued = select
             .windows
             .iter()
-            .zip(&names)
-            .map(|(window, name)| aggregates::valued(&window.aggregate, col(name.as_str())).alias(name));
-        scope.windows.clone_from(&names);
-        LogicalPlanBuilder::new(rows).project(before.into_iter().chain(valued))
+            .zip(computed)
+            .zip(&scope.windows)
+            .map(|((window, computed), name)| aggregates::valued(&window.aggregate, computed).alias(name));
+        rows.project(before.into_iter().chain(valued))
     }
 
     fn projected(

@@ -5,8 +5,13 @@
 //! store or an engine, or what time it is but from who asks.
 
 mod check;
+pub mod clickhouse;
 pub mod functions;
+#[cfg(test)]
+mod fuzz;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 pub mod types;
 mod walk;

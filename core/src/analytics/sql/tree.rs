@@ -359,7 +359,7 @@ pub enum Kind {
     Window(usize),
     /// The column of the projection of this index.
     Output(usize),
-    /// The parameter of the lambda with this number. Numbers are unique in a statement.
+    /// The parameter of the lambda around with this number: how many lambdas are around that one.
     Parameter(usize),
     /// The value in the type of this expression. See [`super::types`] for what each pair of types means.
     Convert(Box<Expression>),
@@ -470,7 +470,7 @@ pub enum Kind {
     ArrayFilter {
         /// The array.
         array: Box<Expression>,
-        /// The lambda's number.
+        /// The lambda's number; see [`Kind::Parameter`].
         parameter: usize,
         /// A condition over [`Kind::Parameter`] of that number and whatever may stand where this stands.
         condition: Box<Expression>,

@@ -346,13 +346,14 @@ impl Builder<'_> {
         let Type::Array(of) = array_value.of.clone() else {
             return Err(wrong_type("arrayFilter", "a lambda and an array", &array_value.of, array));
         };
-        let number = self.parameters;
-        self.parameters += 1;
+        let number = self.lambdas;
+        self.lambdas += 1;
         let place = scope.place;
         scope.place = super::scope::Place::row("a lambda");
         scope.parameters.push((parameter.name.value.as_str(), number, *of));
         let condition = self.condition(scope, body);
         scope.parameters.pop();
+        self.lambdas -= 1;
         scope.place = place;
         let of = array_value.of.clone();
         let kind =

@@ -82,7 +82,9 @@ impl Builder<'_> {
             Expr::Substring { expr, substring_from: Some(from), substring_for, special: _, shorthand: _ } => {
                 self.substring(scope, expr, from, substring_for.as_deref())
             }
-            Expr::Trim { trim_where, trim_what: None, expr, trim_characters: None } => {
+            Expr::Trim { trim_where, trim_what, expr, trim_characters: None }
+                if is_space(trim_what.as_deref()) =>
+            {
                 let (leading, trailing) = match trim_where {
                     None | Some(TrimWhereField::Both) => (true, true),
                     Some(TrimWhereField::Leading) => (true, false),
@@ -387,6 +389,15 @@ fn literal(value: &Value) -> Result<Expression, Error> {
             )));
         }
     }))
+}
+
+/// Whether what is trimmed is nothing but a space, if it is said.
+fn is_space(written: Option<&Expr>) -> bool {
+    match written {
+        None => true,
+        Some(Expr::Value(value)) => value.value == Value::SingleQuotedString(" ".to_owned()),
+        Some(_) => false,
+    }
 }
 
 /// Whether every `\` of a pattern means what it means everywhere.

@@ -29,7 +29,8 @@ pub(super) struct Builder<'a> {
     pub(super) columns: usize,
     built: usize,
     depth: usize,
-    pub(super) parameters: usize,
+    /// How many lambdas are around what is being built.
+    pub(super) lambdas: usize,
     /// Names that the queries around know: of columns and sources.
     pub(super) enclosing: Vec<Vec<String>>,
 }
@@ -45,7 +46,7 @@ pub(super) fn build(statement: &Written, asked: &Asked) -> Result<Checked, Error
         columns: 0,
         built: 0,
         depth: 0,
-        parameters: 0,
+        lambdas: 0,
         enclosing: Vec::new(),
     };
     let query = builder.query(statement)?;

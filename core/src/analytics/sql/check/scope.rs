@@ -1,7 +1,8 @@
 //! What names mean in a select: lambda parameters, aliases, columns, in this order.
 //!
 //! An alias may be used anywhere in its select, also in the expressions of others. While the expression of an alias is
-//! built, its name means the column inside: `sum(count) AS count`. A qualified name always means a column.
+//! built, its name means the column inside: `sum(count) AS count`; and so does that of an aggregate where none can stand. A
+//! qualified name always means a column.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use sqlparser::ast::{Expr, Ident};
 use super::super::tree::{Aggregate, Column, Expression, Kind, WindowCall};
 use super::super::types::Type;
 use super::query::Builder;
+use super::survey::has_aggregate;
 use super::{excerpt, nearest, refused};
 use crate::error::Error;
 
@@ -150,6 +152,7 @@ impl Builder<'_> {
         }
         if let Some(expression) = scope.aliases.get(name).copied()
             && !scope.resolving.contains(&name)
+            && !self.means_column(scope, name, expression)?
         {
             return self.alias(scope, name, expression);
         }
@@ -157,6 +160,12 @@ impl Builder<'_> {
             return Ok(column);
         }
         Err(self.unknown_column(scope, name))
+    }
+
+    /// Whether a name means a column although it is an alias too: where an aggregate cannot stand, the alias of one means
+    /// nothing. ClickHouse refuses those.
+    fn means_column(&self, scope: &Scope<'_>, name: &str, expression: &Expr) -> Result<bool, Error> {
+        Ok(!scope.place.aggregates && has_aggregate(expression) && scope.find(name)?.is_some())
     }
 
     /// The expression that an alias stands for.

@@ -42,6 +42,21 @@ pub(super) fn check(statement: &Query, tables: Tables) -> Result<(), Error> {
     allowed_functions(&nodes)
 }
 
+/// Whether an expression has an aggregate in it, subqueries apart.
+pub(super) fn has_aggregate(written: &Expr) -> bool {
+    let mut waiting = vec![Node::Expression(written)];
+    while let Some(node) = waiting.pop() {
+        let Node::Expression(expression) = node else { continue };
+        if let Expr::Function(Function { name, over: None, .. }) = expression
+            && functions::canonical(&name.to_string()).is_some_and(super::aggregates::is_aggregate)
+        {
+            return true;
+        }
+        of_expression(expression, &mut waiting);
+    }
+    false
+}
+
 /// The `WHERE` of every select.
 pub(super) fn filters(statement: &Query) -> Vec<&Expr> {
     let nodes = list(statement).unwrap_or_default();
