@@ -202,7 +202,7 @@ fn main() {
     let warehouse = Warehouse::open(folder.path(), settings).expect("a folder of its own");
     let mut bare = Dice(1);
     stage("make events", events, || {
-        (0..events).for_each(|_| make(&keys, &mut bare, 0.0, |record| drop(black_box(record))))
+        (0..events).for_each(|_| make(&keys, &mut bare, 0.0, |record| _ = black_box(record)))
     });
     stage("append and flush", events, || append(&warehouse, &keys, &mut dice, events));
     sizes(&warehouse, events);

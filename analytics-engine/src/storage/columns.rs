@@ -170,3 +170,18 @@ impl Row<'_> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_do_not_fit_are_noticed() {
+        let mut columns = Columns::of(Stored::Gaps);
+        columns.row().integer(1).integer(2).text("ws_1").unsigned(None).text("full");
+        assert_eq!(columns.finish().unwrap().num_rows(), 1);
+        columns.row().integer(1).text("ws_1").integer(2).unsigned(None).text("full");
+        assert!(columns.finish().is_err());
+        assert_eq!(columns.rows(), 0);
+    }
+}

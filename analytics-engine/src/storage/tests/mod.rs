@@ -1,5 +1,6 @@
 //! What is stored against what was appended.
 
+mod at_once;
 mod damaged;
 mod killed;
 mod model;
