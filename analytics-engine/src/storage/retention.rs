@@ -3,8 +3,8 @@
 //! Files go as wholes, a day's or a month's. What a workspace keeps for a shorter time than others is taken out of files
 //! that have rows of others, too. Nothing goes that the next coarser table does not have yet.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -98,16 +98,18 @@ impl Warehouse {
         removed: &mut Removed,
         watch: Watch<'_>,
     ) -> Result<(), Fault> {
-        let today = DayNumber::of(now);
-        for file in self.files().into_iter().filter(|file| file.is_counted() && file.table() != Stored::Gaps) {
-            let is_old =
-                |(id, days): &(&String, &u32)| last_day(&file) < today.before(**days) && file.may_have(id);
+        let (today, files) = (DayNumber::of(now), self.files());
+        let names: HashSet<&str> = files.iter().map(|file| file.name()).collect();
+        self.looked_at().retain(|name, _| names.contains(name.as_str()));
+        for file in files.iter().filter(|file| file.is_counted() && file.table() != Stored::Gaps) {
+            let is_old = |(id, days): &(&String, &u32)| last_day(file) < today.before(**days) && file.may_have(id);
             let ids: Vec<&str> = shorter.iter().filter(is_old).map(|(id, _)| id.as_str()).collect();
-            if ids.is_empty() || !self.is_news(&file, &ids) {
+            if ids.is_empty() || !self.is_news(file, &ids) {
                 continue;
             }
-            if let Err(fault) = self.remove_rows_of(&ids, &file, removed, watch) {
-                self.leave_out_damaged(std::slice::from_ref(&file), fault)?;
+            if let Err(fault) = self.remove_rows_of(&ids, file, removed, watch) {
+                self.looked_at().remove(file.name());
+                self.leave_out_damaged(std::slice::from_ref(file), fault)?;
             }
         }
         Ok(())
@@ -134,10 +136,13 @@ impl Warehouse {
 
     /// Whether a file was not looked at for these workspaces before.
     fn is_news(&self, file: &StoredFile, ids: &[&str]) -> bool {
-        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         ids.sort_unstable();
-        looked_at.insert(file.name().to_owned(), ids.clone()).is_none_or(|before| before != ids)
+        self.looked_at().insert(file.name().to_owned(), ids.clone()).is_none_or(|before| before != ids)
+    }
+
+    fn looked_at(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the rows of a file without those of some workspaces into another one: how many are missing.

@@ -75,6 +75,8 @@ fn a_workspace_may_keep_less_than_others() {
     let all = four_days(folder.path());
     let warehouse = open(folder.path());
     let (now, shorter) = (day_after(6), Shorter::from([("ws_2".to_owned(), 4), ("ws_none".to_owned(), 1)]));
+    let ended = warehouse.sweep(now, &shorter, &mut |_| std::ops::ControlFlow::Break(()));
+    assert!(matches!(ended, Err(Fault::Stopped)), "and begun again");
     let removed = warehouse.sweep(now, &shorter, &mut to_the_end).unwrap();
     let is_kept = |fact: &&Fact| {
         fact.workspace() == "ws_1" || DayNumber::of(UnixMs::new(fact.time)) >= DayNumber::of(now).before(4)

@@ -6,8 +6,12 @@ use keyrack_core::clock::Clock;
 
 use super::*;
 
-/// A file of the log as 0.2 wrote it.
-const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/events/format-2.events");
+/// Folders of logs that earlier versions wrote: that of 0.1.0, and of the format after it.
+const EARLIER: [&str; 2] = ["0.1.0/sqlite/events", "events"];
+
+fn fixture(folder: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(folder)
+}
 
 /// Takes in what the log has, in small portions.
 fn follow(warehouse: &Warehouse, log: &Log, now: UnixMs) {
@@ -35,11 +39,19 @@ fn rows(snapshot: &Snapshot) -> [usize; Stored::RAW.len()] {
 }
 
 #[test]
-fn a_log_of_an_earlier_version_is_taken_over_once() {
+fn logs_of_earlier_versions_are_taken_over_once() {
+    for earlier in EARLIER {
+        take_over(&fixture(earlier));
+    }
+}
+
+fn take_over(earlier: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let (old, now) = (folder.path().join("events"), Clock::system().now());
     std::fs::create_dir(&old).unwrap();
-    std::fs::copy(FORMAT_2, old.join("1773576000000-req_a-shared.events")).unwrap();
+    for (path, _) in files(earlier).unwrap() {
+        std::fs::copy(&path, old.join(path.file_name().unwrap())).unwrap();
+    }
     let mut expected = [0; 4];
     read(&files(&old).unwrap()[0].0, |entry| {
         expected[match entry.record {
