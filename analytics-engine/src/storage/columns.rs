@@ -11,8 +11,8 @@ use arrow::error::ArrowError;
 
 use super::schema::Stored;
 
-/// The one text of which no two rows have the same.
-const UNIQUE: &str = "request_id";
+/// Texts of which there are so many that to look for an equal one costs more than to keep it once more.
+const MANY: [&str; 5] = ["request_id", "key_id", "identity_id", "external_id", "identifier"];
 
 /// Rows of a table that are being collected.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Columns {
 impl Column {
     fn of(field: &Field) -> Self {
         match field.data_type() {
-            DataType::Utf8View if field.name() == UNIQUE => Column::Text(StringViewBuilder::new()),
+            DataType::Utf8View if MANY.contains(&field.name().as_str()) => Column::Text(StringViewBuilder::new()),
             DataType::Utf8View => Column::Text(shared()),
             DataType::List(_) => Column::Texts(ListBuilder::new(shared())),
             DataType::UInt64 => Column::Unsigned(UInt64Builder::new()),
@@ -168,5 +168,20 @@ impl Row<'_> {
             builder.append_value(value);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_do_not_fit_are_noticed() {
+        let mut columns = Columns::of(Stored::Gaps);
+        columns.row().integer(1).integer(2).text("ws_1").unsigned(None).text("full");
+        assert_eq!(columns.finish().unwrap().num_rows(), 1);
+        columns.row().integer(1).text("ws_1").integer(2).unsigned(None).text("full");
+        assert!(columns.finish().is_err());
+        assert_eq!(columns.rows(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use arrow::array::{Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{Array as _, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::interleave_record_batch;
 use arrow::error::ArrowError;
 use foldhash::quality::RandomState;
@@ -88,28 +88,30 @@ fn sort(table: Stored, batches: &[RecordBatch]) -> Result<Vec<Place>, ArrowError
         places.extend((0..).zip(times.values()).map(place));
     }
     for (at, name) in table.sorted_by().iter().enumerate() {
-        let columns: Vec<&StringViewArray> =
-            batches.iter().map(|batch| texts(batch, name)).collect::<Result<_, _>>()?;
-        let ranks = ranks(&columns);
-        for place in &mut places {
-            let text = columns[place.batch as usize].value(place.row as usize);
-            place.ranks[at] = ranks.get(text).copied().unwrap_or_default();
+        let columns = batches.iter().map(|batch| texts(batch, name)).collect::<Result<Vec<_>, _>>()?;
+        for (place, rank) in places.iter_mut().zip(ranks(&columns)) {
+            place.ranks[at] = rank;
         }
     }
     places.sort_unstable();
     Ok(places)
 }
 
-/// The texts of columns, numbered in their order.
-fn ranks<'a>(columns: &[&'a StringViewArray]) -> HashMap<&'a str, u32, RandomState> {
-    let mut ranks: HashMap<&str, u32, RandomState> = HashMap::default();
-    for text in columns.iter().flat_map(|column| column.iter().flatten()) {
-        ranks.entry(text).or_default();
+/// For each row of columns, the place of its text among all of them in their order.
+fn ranks(columns: &[&StringViewArray]) -> impl Iterator<Item = u32> {
+    // Numbered as they come first, and then once more.
+    let mut numbers: HashMap<&str, u32, RandomState> = HashMap::default();
+    let mut rows: Vec<u32> = Vec::with_capacity(columns.iter().map(|column| column.len()).sum());
+    for text in columns.iter().flat_map(|column| column.iter()) {
+        // Fewer than rows, of which a tail has some hundred thousand.
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        rows.push(*numbers.entry(text.unwrap_or_default()).or_insert(next));
     }
-    let mut sorted: Vec<&str> = ranks.keys().copied().collect();
+    let mut sorted: Vec<(&str, u32)> = numbers.into_iter().collect();
     sorted.sort_unstable();
-    for (rank, text) in (0..).zip(sorted) {
-        ranks.insert(text, rank);
+    let mut ranks = vec![0; sorted.len()];
+    for (rank, (_, number)) in (0..).zip(sorted) {
+        ranks[number as usize] = rank;
     }
-    ranks
+    rows.into_iter().map(move |number| ranks[number as usize])
 }

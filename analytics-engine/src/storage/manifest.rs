@@ -139,7 +139,7 @@ mod tests {
             counted: false,
             heaviest: vec![("ws_1".to_owned(), 1)],
         };
-        let positions = Positions::from([("1-shared.events".to_owned(), 17)]);
+        let positions = serde_json::from_str(r#"{"1-shared.events": 17}"#).unwrap();
         Manifest { positions, swept: UnixMs::new(3), files: vec![file] }
     }
 

@@ -62,8 +62,14 @@ impl<'a, 'b> Told<'a, 'b> {
         }
     }
 
+    /// Says that it is done.
     pub(super) fn end(&self) {
         let (Progress { table, day, rows, .. }, files) = (self.progress, self.files.len());
-        tracing::debug!(%table, %day, rows, files, took = ?self.began.elapsed(), "files of events were compacted");
+        let took = self.began.elapsed();
+        if took >= TELL_EVERY {
+            tracing::info!(%table, %day, rows, files, ?took, "files of events were compacted");
+        } else {
+            tracing::debug!(%table, %day, rows, files, ?took, "files of events were compacted");
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! Files go as wholes, a day's or a month's. What a workspace keeps for a shorter time than others is taken out of files
 //! that have rows of others, too. Nothing goes that the next coarser table does not have yet.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -78,10 +78,11 @@ impl Warehouse {
 
     fn remove_old_files(&self, now: UnixMs, removed: &mut Removed) -> Result<(), Fault> {
         let today = DayNumber::of(now);
-        let is_old = |file: &Arc<StoredFile>| {
-            file.is_counted() && last_day(file) < today.before(self.settings.retention.days(file.table()))
-        };
-        let old: Vec<_> = self.files().into_iter().filter(is_old).collect();
+        let is_old =
+            |file: &Arc<StoredFile>| last_day(file) < today.before(self.settings.retention.days(file.table()));
+        let counted = self.files().into_iter().filter(|file| file.is_counted());
+        // What cannot be read will never be counted.
+        let old: Vec<_> = counted.chain(self.damaged_files()).filter(is_old).collect();
         for files in old.chunks(FILES_AT_ONCE) {
             self.change(Change { removed: files.to_vec(), ..Change::default() })?;
             removed.files += files.len() as u64;
@@ -97,33 +98,51 @@ impl Warehouse {
         removed: &mut Removed,
         watch: Watch<'_>,
     ) -> Result<(), Fault> {
-        let today = DayNumber::of(now);
-        for file in self.files().into_iter().filter(|file| file.is_counted() && file.table() != Stored::Gaps) {
-            let is_old =
-                |(id, days): &(&String, &u32)| last_day(&file) < today.before(**days) && file.may_have(id);
+        let (today, files) = (DayNumber::of(now), self.files());
+        let names: HashSet<&str> = files.iter().map(|file| file.name()).collect();
+        self.looked_at().retain(|name, _| names.contains(name.as_str()));
+        for file in files.iter().filter(|file| file.is_counted() && file.table() != Stored::Gaps) {
+            let is_old = |(id, days): &(&String, &u32)| last_day(file) < today.before(**days) && file.may_have(id);
             let ids: Vec<&str> = shorter.iter().filter(is_old).map(|(id, _)| id.as_str()).collect();
-            if ids.is_empty() || !self.is_news(&file, &ids) {
+            if ids.is_empty() || !self.is_news(file, &ids) {
                 continue;
             }
-            let is_over = |workspace: &str| ids.contains(&workspace);
-            if !has_any(&file, &is_over)? {
-                continue;
+            if let Err(fault) = self.remove_rows_of(&ids, file, removed, watch) {
+                self.looked_at().remove(file.name());
+                self.leave_out_damaged(std::slice::from_ref(file), fault)?;
             }
-            let mut made = Made::of(self);
-            let rows = self.without(&file, &is_over, &mut made, watch)?;
-            self.change(Change { added: made.take(), removed: vec![file], ..Change::default() })?;
-            removed.files += 1;
-            removed.rows += rows;
         }
+        Ok(())
+    }
+
+    fn remove_rows_of(
+        &self,
+        ids: &[&str],
+        file: &Arc<StoredFile>,
+        removed: &mut Removed,
+        watch: Watch<'_>,
+    ) -> Result<(), Fault> {
+        let is_over = |workspace: &str| ids.contains(&workspace);
+        if !has_any(file, &is_over)? {
+            return Ok(());
+        }
+        let mut made = Made::of(self);
+        let rows = self.without(file, &is_over, &mut made, watch)?;
+        self.change(Change { added: made.take(), removed: vec![file.clone()], ..Change::default() })?;
+        removed.files += 1;
+        removed.rows += rows;
         Ok(())
     }
 
     /// Whether a file was not looked at for these workspaces before.
     fn is_news(&self, file: &StoredFile, ids: &[&str]) -> bool {
-        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         ids.sort_unstable();
-        looked_at.insert(file.name().to_owned(), ids.clone()).is_none_or(|before| before != ids)
+        self.looked_at().insert(file.name().to_owned(), ids.clone()).is_none_or(|before| before != ids)
+    }
+
+    fn looked_at(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the rows of a file without those of some workspaces into another one: how many are missing.

@@ -23,7 +23,7 @@ use super::writing::{RowWriter, texts, times};
 /// As many share at least what no workspace has much of.
 const SHARERS: u64 = 16;
 /// The reason of gaps that this makes.
-pub const REMOVED: &str = "REMOVED";
+pub const REMOVED: &str = "removed";
 
 /// Whose rows go.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,11 +53,15 @@ impl Warehouse {
             }
             let Some((whose, file)) = heaviest(&files) else { return Ok(()) };
             tracing::info!(file = file.name(), bytes, "there is no room for all events: some of the oldest go");
-            if file.is_counted() {
-                self.remove(&whose, &file, removed, watch)?;
+            let alone = std::slice::from_ref(&file);
+            let done = if file.is_counted() {
+                self.remove(&whose, &file, removed, watch)
             } else {
                 // Its day is not over. Its sums have to be stored first.
-                self.rewrite(std::slice::from_ref(&file), true, sums_of(file.table()), watch)?;
+                self.rewrite(alone, true, sums_of(file.table()), watch)
+            };
+            if let Err(fault) = done {
+                self.leave_out_damaged(alone, fault)?;
             }
         }
     }

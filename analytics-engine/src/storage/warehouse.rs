@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use keyrack_core::analytics::event::Record;
 use keyrack_core::calendar::UnixMs;
@@ -25,6 +25,8 @@ use super::tail::Tail;
 
 /// Its folder within the data folder.
 pub const FOLDER: &str = "analytics";
+/// How long a tail that could not be written is left alone.
+const RETRY: Duration = Duration::from_secs(5);
 /// How a Parquet file begins and ends.
 const PARQUET: &[u8; 4] = b"PAR1";
 
@@ -50,6 +52,8 @@ pub struct Warehouse {
 struct State {
     tail: Tail,
     files: Vec<Arc<StoredFile>>,
+    /// When the tail could not be flushed the last time, unless it could since.
+    failed_at: Option<Instant>,
 }
 
 /// What changes in the manifest at once.
@@ -75,7 +79,7 @@ impl Warehouse {
         let manifest = Manifest::load(path)?;
         folder.keep_only(&manifest.names().collect::<HashSet<&str>>())?;
         let files = manifest.files.iter().map(|facts| Arc::new(looked_at(path, facts.clone()))).collect();
-        let state = State { tail: Tail::after(manifest.positions.clone()), files };
+        let state = State { tail: Tail::after(manifest.positions.clone()), files, failed_at: None };
         Ok(Warehouse {
             settings,
             folder,
@@ -110,9 +114,13 @@ impl Warehouse {
         Ok(Appending { state })
     }
 
-    /// Whether there is so much in the tail, or for so long, that it should be flushed.
+    /// Whether there is so much in the tail, or for so long, that it should be flushed; not right after it could not be.
     pub fn is_flush_due(&self) -> bool {
-        let tail = &self.state().tail;
+        let state = self.state();
+        if state.failed_at.is_some_and(|at| at.elapsed() < RETRY) {
+            return false;
+        }
+        let tail = &state.tail;
         let is_old = tail.began().is_some_and(|began| began.elapsed() >= self.settings.flush_after);
         is_old || tail.rows() >= self.settings.flush_rows || tail.memory() >= self.settings.flush_bytes
     }
@@ -133,8 +141,10 @@ impl Warehouse {
             self.change(Change { added, flushed: Some(positions), ..Change::default() })?;
             Ok(rows)
         });
+        let mut state = self.state();
+        state.failed_at = written.is_err().then(Instant::now);
         if written.is_err() {
-            self.state().tail.stay();
+            state.tail.stay();
         }
         written
     }
@@ -178,6 +188,11 @@ impl Warehouse {
     /// The files that can be read.
     pub(super) fn files(&self) -> Vec<Arc<StoredFile>> {
         self.state().files.iter().filter(|file| file.damage().is_none()).cloned().collect()
+    }
+
+    /// The files that cannot be read.
+    pub(super) fn damaged_files(&self) -> Vec<Arc<StoredFile>> {
+        self.state().files.iter().filter(|file| file.damage().is_some()).cloned().collect()
     }
 
     /// When what is too old was removed the last time.

@@ -27,6 +27,9 @@ const GROUP_ROWS: usize = 1 << 18;
 const PAGE_ROWS: usize = 1 << 13;
 /// Bytes of a dictionary at most: 80,000 ids.
 const DICTIONARY_BYTES: usize = 2 << 20;
+/// Columns whose least and greatest values are kept for each row group, besides those that rows are sorted by. Those of
+/// others would be the same everywhere, and cost as much as a look at each value.
+const OFTEN_ASKED: [&str; 5] = ["api_id", "key_space_id", "namespace_id", "outcome", "last_time"];
 /// Workspaces of which a file says how much they have.
 const HEAVIEST: usize = 16;
 
@@ -179,7 +182,10 @@ pub(super) fn properties(table: Stored) -> WriterProperties {
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_statistics_enabled(EnabledStatistics::Chunk);
+        .set_statistics_enabled(EnabledStatistics::None);
+    for name in OFTEN_ASKED {
+        builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::Chunk);
+    }
     for name in table.sorted_by().iter().chain(&["time"]) {
         builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::Page);
     }
@@ -188,16 +194,12 @@ pub(super) fn properties(table: Stored) -> WriterProperties {
             (name @ "request_id", _) => {
                 builder = builder
                     .set_column_dictionary_enabled(path(name), false)
-                    .set_column_encoding(path(name), Encoding::DELTA_BYTE_ARRAY)
-                    .set_column_statistics_enabled(path(name), EnabledStatistics::None);
+                    .set_column_encoding(path(name), Encoding::DELTA_BYTE_ARRAY);
             }
             (name @ ("time" | "last_time" | "reset_at"), DataType::Int64) => {
                 builder = builder
                     .set_column_dictionary_enabled(path(name), false)
                     .set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
-            }
-            (name, DataType::BinaryView) => {
-                builder = builder.set_column_statistics_enabled(path(name), EnabledStatistics::None);
             }
             _ => {}
         }

@@ -1,1 +1,146 @@
-//! later
+//! Files that are not as they should be, and disks that are full.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+fn some(numbers: std::ops::Range<u64>) -> Vec<Fact> {
+    numbers.map(|number| Fact { number, time: BEGIN + number.cast_signed() * 1000 }).collect()
+}
+
+#[test]
+fn files_that_are_missing_or_cut_off_are_said_by_name_and_the_rest_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = open(folder.path());
+    for round in 0..4 {
+        append(&warehouse, &some(round * 100..round * 100 + 100));
+        warehouse.flush().unwrap();
+    }
+    let files: Vec<_> = warehouse.snapshot().unwrap().files(Stored::Verifications).to_vec();
+    let paths: Vec<_> = files.iter().map(|file| file.path().to_owned()).collect();
+    drop((warehouse, files));
+    let whole = fs::read(&paths[1]).unwrap();
+    fs::remove_file(&paths[0]).unwrap();
+    fs::write(&paths[1], &whole[..whole.len() - 10]).unwrap();
+    // One that looks well from outside.
+    let mut garbled = fs::read(&paths[2]).unwrap();
+    let middle = garbled.len() / 2;
+    garbled[4..middle].fill(0xaa);
+    fs::write(&paths[2], &garbled).unwrap();
+
+    let warehouse = open(folder.path());
+    let snapshot = warehouse.snapshot().unwrap();
+    let names: Vec<_> = snapshot.damaged().iter().map(|damage| folder.path().join(&damage.name)).collect();
+    assert_eq!(names, paths[..2]);
+    assert!(snapshot.damaged()[1].because.contains("bytes instead of"));
+    // Compaction finds the third, and does the rest.
+    warehouse.compact(day_after(2), &mut to_the_end).unwrap();
+    let snapshot = warehouse.snapshot().unwrap();
+    assert_eq!(snapshot.damaged().len(), 3);
+    let left = facts(&snapshot);
+    assert!(some(300..400).iter().all(|fact| left.contains(fact)));
+    assert!(!left.iter().any(|fact| fact.is_verification() && fact.number < 300));
+    assert_sums(&snapshot, &left);
+    drop((warehouse, snapshot));
+
+    // What cannot be read goes with its day.
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let warehouse = open(copy.path());
+    warehouse.sweep(day_after(200), &Shorter::new(), &mut to_the_end).unwrap();
+    assert_eq!(warehouse.snapshot().unwrap().damaged(), []);
+    drop(warehouse);
+
+    // What comes back is served again, and counted.
+    fs::write(&paths[1], &whole).unwrap();
+    let warehouse = open(folder.path());
+    warehouse.compact(day_after(2), &mut to_the_end).unwrap();
+    let snapshot = warehouse.snapshot().unwrap();
+    let left = facts(&snapshot);
+    assert!(some(100..200).iter().all(|fact| left.contains(fact)));
+    assert_sums(&snapshot, &left);
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = open(folder.path());
+    append(&warehouse, &some(0..500));
+    warehouse.flush().unwrap();
+    append(&warehouse, &some(500..1000));
+    let parquet_files = || {
+        let is_parquet = |path: &Path| path.extension().is_some_and(|extension| extension == "parquet");
+        fs::read_dir(folder.path()).unwrap().filter(|entry| is_parquet(&entry.as_ref().unwrap().path())).count()
+    };
+    let assert_all_is_there = || {
+        let snapshot = warehouse.snapshot().unwrap();
+        assert_eq!(facts(&snapshot), some(0..1000));
+        assert_sums(&snapshot, &some(0..1000));
+    };
+    for room in [0, 100, 5000] {
+        warehouse.folder.room.store(room, Ordering::Relaxed);
+        assert!(warehouse.flush().is_err() && !warehouse.is_flush_due());
+        assert_all_is_there();
+        assert_eq!(parquet_files(), 2);
+    }
+    // The manifest cannot be replaced while something stands in its way.
+    warehouse.folder.room.store(u64::MAX, Ordering::Relaxed);
+    let in_the_way = folder.path().join("manifest.new");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(warehouse.flush().is_err());
+    assert_all_is_there();
+    assert_eq!(parquet_files(), 2);
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(warehouse.flush().unwrap(), 500);
+    for room in [0, 5000, 20_000] {
+        warehouse.folder.room.store(room, Ordering::Relaxed);
+        assert!(warehouse.compact(day_after(2), &mut to_the_end).is_err());
+        assert_all_is_there();
+        assert_eq!(parquet_files(), 4);
+    }
+    warehouse.folder.room.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(warehouse.compact(day_after(2), &mut to_the_end).unwrap().days, 2);
+    assert_all_is_there();
+}
+
+#[test]
+fn events_that_cannot_be_written_wait_in_the_log_once_memory_is_used_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { most_tail_bytes: 1 << 20, ..Settings::default() };
+    let warehouse = Warehouse::open(folder.path(), settings).unwrap();
+    let mut number = 0;
+    let full = loop {
+        match warehouse.appending() {
+            Ok(appending) => drop(appending),
+            Err(fault) => break fault,
+        }
+        append(&warehouse, &some(number..number + 1000));
+        number += 1000;
+    };
+    assert!(matches!(full, Fault::Full) && number > 1000, "{number}");
+    warehouse.flush().unwrap();
+    append(&warehouse, &some(number..number + 1));
+    assert_eq!(facts(&warehouse.snapshot().unwrap()).len() as u64, number + 1);
+}
+
+#[test]
+fn work_that_is_ended_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = open(folder.path());
+    append(&warehouse, &some(0..1000));
+    warehouse.flush().unwrap();
+    let mut calls = 0;
+    let mut watch = |progress: &Progress| {
+        calls += 1;
+        assert!(progress.rows <= progress.of && progress.day.to_string() == "2024-02-28");
+        std::ops::ControlFlow::Break(())
+    };
+    assert!(matches!(warehouse.compact(day_after(2), &mut watch), Err(Fault::Stopped)));
+    assert_eq!(calls, 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "two files, the manifest and the lock");
+    assert_sums(&warehouse.snapshot().unwrap(), &some(0..1000));
+}

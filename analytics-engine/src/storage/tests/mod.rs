@@ -1,10 +1,12 @@
 //! What is stored against what was appended.
 
+mod at_once;
 mod damaged;
 mod killed;
 mod model;
 mod removed;
 mod sorted;
+mod taken_over;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,6 +63,10 @@ impl Fact {
         TAGS[(self.number / 2 % TAGS.len() as u64) as usize]
     }
 
+    fn refused_by(&self) -> Vec<&'static str> {
+        if self.outcome() == "RATE_LIMITED" { vec!["per_minute", "per_day"] } else { vec![] }
+    }
+
     fn passed(&self) -> bool {
         self.number.is_multiple_of(2)
     }
@@ -89,6 +95,11 @@ impl Fact {
                 tags: self.tags().to_vec(),
                 spent_credits: self.cost(),
                 latency_microseconds: self.latency(),
+                source: "api",
+                app_id: "",
+                region: "",
+                refused_by: self.refused_by(),
+                root_key_id: "key_root",
             })
         } else {
             Record::Ratelimit(RatelimitRecord {
@@ -105,6 +116,7 @@ impl Fact {
                 reset_at: UnixMs::new(self.time),
                 tokens: self.cost(),
                 latency_microseconds: self.latency(),
+                root_key_id: "key_root",
             })
         };
         appending.add(&record);
@@ -266,7 +278,7 @@ fn facts_of(batch: &RecordBatch) -> Vec<Fact> {
     let fact = |row: usize| {
         let number = text("request_id", row).strip_prefix("req_").unwrap().parse().unwrap();
         let fact = Fact { number, time: integer("time", row) };
-        assert_eq!(text("workspace_id", row), fact.workspace());
+        assert_eq!([text("workspace_id", row), text("root_key_id", row)], [fact.workspace(), "key_root"]);
         let latency = batch.column_by_name("latency").unwrap().as_primitive::<Float64Type>().value(row);
         assert_eq!((latency * 1000.0).round() as u64, fact.latency());
         if fact.is_verification() {
@@ -277,6 +289,8 @@ fn facts_of(batch: &RecordBatch) -> Vec<Fact> {
             );
             let tags = batch.column_by_name("tags").unwrap().as_list::<i32>().value(row);
             assert!(tags.as_string_view().iter().flatten().eq(fact.tags().iter().copied()));
+            let refused_by = batch.column_by_name("refused_by").unwrap().as_list::<i32>().value(row);
+            assert!(refused_by.as_string_view().iter().flatten().eq(fact.refused_by()));
         } else {
             assert_eq!([text("identifier", row), text("namespace_id", row)], [fact.key(), fact.api().to_owned()]);
             assert_eq!((integer("tokens", row), integer("reset_at", row)), (fact.cost(), fact.time));
@@ -305,12 +319,16 @@ fn append(warehouse: &Warehouse, facts: &[Fact]) {
     let passed = passed(warehouse) + facts.len() as u64;
     let mut appending = warehouse.appending().unwrap();
     facts.iter().for_each(|fact| fact.append(&mut appending));
-    appending.commit(Positions::from([("log".to_owned(), passed)])).unwrap();
+    appending.commit(positions(passed)).unwrap();
+}
+
+fn positions(passed: u64) -> Positions {
+    serde_json::from_value(serde_json::json!({ "log": passed })).unwrap()
 }
 
 /// How far the log was read.
 fn passed(warehouse: &Warehouse) -> u64 {
-    warehouse.positions().get("log").copied().unwrap_or(0)
+    serde_json::to_value(warehouse.positions()).unwrap()["log"].as_u64().unwrap_or(0)
 }
 
 fn open(folder: &Path) -> Warehouse {
