@@ -14,6 +14,7 @@ mod grouping;
 mod names;
 mod operators;
 mod ordering;
+mod parts;
 mod query;
 mod retention;
 mod scope;
@@ -95,6 +96,14 @@ fn refused(detail: impl Into<String>) -> Error {
 /// The refusal of something that has a name and is not offered.
 fn not_offered(what: &str) -> Error {
     refused(format!("{what} is not offered here. Leave it out, or say it in another way."))
+}
+
+/// Refuses the first of these that is there.
+fn refuse_any(unknown: &[(bool, &str)]) -> Result<(), Error> {
+    match unknown.iter().find(|(is_there, _)| *is_there) {
+        Some((_, what)) => Err(not_offered(what)),
+        None => Ok(()),
+    }
 }
 
 /// A piece of the caller's query as an error shows it.
