@@ -24,11 +24,7 @@ pub enum Code {
     RequestBodyUnreadable,
     RequestTimeout,
     WorkspaceRateLimited,
-    QueryExecutionTimeout,
-    QueryMemoryLimitExceeded,
     QueryQuotaExceeded,
-    AnalyticsNotConfigured,
-    AnalyticsConnectionFailed,
     CredentialMissing,
     CredentialMalformed,
     RootKeyNotFound,
@@ -53,10 +49,15 @@ pub enum Code {
     RatelimitNamespaceGone,
     InvalidInput,
     PreconditionFailed,
+    AnalyticsNotConfigured,
     ProtectedResource,
     RouteNotFound,
     MethodNotAllowed,
+    QueryExecutionTimeout,
+    QueryMemoryLimitExceeded,
+    QueryRowsLimitExceeded,
     ServiceUnavailable,
+    AnalyticsConnectionFailed,
     UnexpectedError,
 }
 
@@ -73,11 +74,7 @@ impl Code {
         Code::RequestBodyUnreadable,
         Code::RequestTimeout,
         Code::WorkspaceRateLimited,
-        Code::QueryExecutionTimeout,
-        Code::QueryMemoryLimitExceeded,
         Code::QueryQuotaExceeded,
-        Code::AnalyticsNotConfigured,
-        Code::AnalyticsConnectionFailed,
         Code::CredentialMissing,
         Code::CredentialMalformed,
         Code::RootKeyNotFound,
@@ -102,10 +99,15 @@ impl Code {
         Code::RatelimitNamespaceGone,
         Code::InvalidInput,
         Code::PreconditionFailed,
+        Code::AnalyticsNotConfigured,
         Code::ProtectedResource,
         Code::RouteNotFound,
         Code::MethodNotAllowed,
+        Code::QueryExecutionTimeout,
+        Code::QueryMemoryLimitExceeded,
+        Code::QueryRowsLimitExceeded,
         Code::ServiceUnavailable,
+        Code::AnalyticsConnectionFailed,
         Code::UnexpectedError,
     ];
 
@@ -131,17 +133,6 @@ impl Code {
             Code::RequestTimeout => (408, "Request Timeout", "user/bad_request/request_timeout"),
             Code::WorkspaceRateLimited => {
                 (429, "Too Many Requests", "user/too_many_requests/workspace_rate_limited")
-            }
-            Code::QueryExecutionTimeout => {
-                (422, "Unprocessable Entity", "user/unprocessable_entity/query_execution_timeout")
-            }
-            Code::QueryMemoryLimitExceeded => {
-                (422, "Unprocessable Entity", "user/unprocessable_entity/query_memory_limit_exceeded")
-            }
-            Code::QueryQuotaExceeded => (429, "Too Many Requests", "user/too_many_requests/query_quota_exceeded"),
-            Code::AnalyticsNotConfigured => (412, "Precondition Failed", "unkey/data/analytics_not_configured"),
-            Code::AnalyticsConnectionFailed => {
-                (503, "Service Unavailable", "unkey/data/analytics_connection_failed")
             }
             Code::CredentialMissing => (401, "Unauthorized", "unkey/authentication/missing"),
             Code::CredentialMalformed => (401, "Unauthorized", "unkey/authentication/malformed"),
@@ -175,6 +166,20 @@ impl Code {
             Code::RouteNotFound => (404, "Not Found", "unkey/application/route_not_found"),
             Code::MethodNotAllowed => (405, "Method Not Allowed", "unkey/application/method_not_allowed"),
             Code::ServiceUnavailable => (503, "Service Unavailable", "unkey/application/service_unavailable"),
+            Code::AnalyticsNotConfigured => (412, "Precondition Failed", "unkey/data/analytics_not_configured"),
+            Code::AnalyticsConnectionFailed => {
+                (503, "Service Unavailable", "unkey/data/analytics_connection_failed")
+            }
+            Code::QueryQuotaExceeded => (429, "Too Many Requests", "user/too_many_requests/query_quota_exceeded"),
+            Code::QueryExecutionTimeout => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_execution_timeout")
+            }
+            Code::QueryMemoryLimitExceeded => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_memory_limit_exceeded")
+            }
+            Code::QueryRowsLimitExceeded => {
+                (422, "Unprocessable Entity", "user/unprocessable_entity/query_rows_limit_exceeded")
+            }
             Code::UnexpectedError => (500, "Internal Server Error", "unkey/application/unexpected_error"),
         }
     }

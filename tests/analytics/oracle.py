@@ -153,18 +153,18 @@ def main():
             said = [family(of) for _, of in one["columns"]]
             if [family(of) for of in types] != said:
                 problems.append(f"types of the printed: {types}, the tree says {said}")
-            if "@only" not in one["marks"]:
-                original_names, original_types, original = answer(run, fixed_now(one["statement"]), sorts, is_ordered)
+            meant = re.search(r"^-- means: (.*)$", one["statement"], re.MULTILINE)
+            if meant or "@only" not in one["marks"]:
+                asked = meant.group(1) if meant else one["statement"]
+                original_names, original_types, original = answer(run, fixed_now(asked), sorts, is_ordered)
                 # NULL alone is of a type that can hold nothing, and of one that can hold something here.
                 pairs = zip((family(of) for of in original_types), said, strict=True)
                 if any(theirs != ours and theirs != "Nullable(Nothing)" for theirs, ours in pairs):
                     problems.append(f"types of the original: {original_types}, the tree says {said}")
                 if original != rows:
                     problems.append(f"rows differ\n    original {original[:6]}\n    printed  {rows[:6]}")
-                if original_names != names and "now" not in one["statement"]:
+                if original_names != names and not meant and "now" not in one["statement"]:
                     problems.append(f"names of the original: {original_names}, the tree says {names}")
-            elif "-v" in sys.argv:
-                print(f"only here: {one['statement']}\n    {rows[:3]}")
         except Exception as error:  # chdb raises whatever ClickHouse says
             problems.append(str(error)[:600])
         if problems:

@@ -1,6 +1,6 @@
 -- Statements of analytics, separated by empty lines. The first line says what each is about; marks after it:
 -- @ratelimits: of `analytics.getRatelimits`. @only: ClickHouse itself refuses it or means something else by it.
--- @ordered: rows come in this order.
+-- @ordered: rows come in this order. A line `-- means:` has what ClickHouse is asked instead.
 
 -- Counts verifications.
 SELECT COUNT(*) as total FROM key_verifications_v1
@@ -63,18 +63,22 @@ FROM key_verifications_v1 -- every one of them
 GROUP BY outcome ORDER BY outcome
 
 -- @only The time of a raw table beside a DateTime: both are instants.
+-- means: SELECT count() AS n FROM key_verifications_v1 WHERE time >= toUnixTimestamp64Milli(toDateTime64(now() - INTERVAL 7 DAY, 3))
 SELECT count() AS n FROM key_verifications_v1 WHERE time >= now() - INTERVAL 7 DAY
 
 -- The same in milliseconds.
 SELECT count() AS n FROM key_verifications_v1 WHERE time >= toUnixTimestamp64Milli(now64() - INTERVAL 7 DAY)
 
 -- @only The time of an aggregate beside milliseconds.
+-- means: SELECT SUM(count) AS n FROM key_verifications_per_hour_v1 WHERE time >= toDateTime(1795348800)
 SELECT SUM(count) AS n FROM key_verifications_per_hour_v1 WHERE time >= 1795348800000
 
 -- @only The time of a day beside milliseconds that are within a day.
+-- means: SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE toUnixTimestamp(toDateTime(time)) * 1000 > 1795348800001 AND toUnixTimestamp(toDateTime(time)) * 1000 < 1795910400000
 SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE time > 1795348800001 AND time < 1795910400000
 
 -- @only A text beside the time of a raw table.
+-- means: SELECT count() AS n FROM key_verifications_v1 WHERE fromUnixTimestamp64Milli(time) >= '2026-11-20' AND fromUnixTimestamp64Milli(time) < '2026-11-28 12:00:00'
 SELECT count() AS n FROM key_verifications_v1 WHERE time >= '2026-11-20' AND time < '2026-11-28 12:00:00'
 
 -- A text beside a DateTime.
@@ -84,6 +88,7 @@ SELECT SUM(count) AS n FROM key_verifications_per_hour_v1 WHERE time >= '2026-11
 SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE time = '2026-11-20'
 
 -- @only A text with a time of day beside a Date.
+-- means: SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE toDateTime(time) >= '2026-11-20 10:00:00'
 SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE time >= '2026-11-20 10:00:00'
 
 -- A Date beside a DateTime.
@@ -96,6 +101,7 @@ SELECT SUM(count) AS n FROM key_verifications_per_hour_v1 WHERE time >= today() 
 SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE time BETWEEN '2026-11-10' AND '2026-11-20'
 
 -- @only BETWEEN of a raw time.
+-- means: SELECT count() AS n FROM key_verifications_v1 WHERE fromUnixTimestamp64Milli(time) BETWEEN now() - INTERVAL 14 DAY AND now() - INTERVAL 7 DAY
 SELECT count() AS n FROM key_verifications_v1 WHERE time BETWEEN now() - INTERVAL 14 DAY AND now() - INTERVAL 7 DAY
 
 -- NOT BETWEEN of numbers.
@@ -105,6 +111,7 @@ SELECT count() AS n FROM key_verifications_v1 WHERE spent_credits NOT BETWEEN 1 
 SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE time IN ('2026-11-10', '2026-11-11')
 
 -- @only Periods of the raw time, which is in milliseconds.
+-- means: SELECT toStartOfDay(fromUnixTimestamp64Milli(time)) AS day, count() AS n FROM key_verifications_v1 GROUP BY day
 SELECT toStartOfDay(time) AS day, count() AS n FROM key_verifications_v1 GROUP BY day ORDER BY day
 
 -- Periods of the raw time, converted.
@@ -123,6 +130,7 @@ SELECT DISTINCT toStartOfMinute(t) AS a, toStartOfHour(t) AS b, toStartOfDay(t) 
 SELECT DISTINCT date_trunc('minute', time) AS a, date_trunc('hour', time) AS b, date_trunc('day', time) AS c, date_trunc('week', time) AS d, date_trunc('month', time) AS e, date_trunc('quarter', time) AS f, date_trunc('year', time) AS g FROM key_verifications_per_minute_v1 ORDER BY a
 
 -- @only date_trunc of a second of a DateTime64, which is a DateTime here.
+-- means: SELECT toDateTime(1795955696) AS s FROM key_verifications_v1 LIMIT 1
 SELECT date_trunc('second', fromUnixTimestamp64Milli(1795955696789)) AS s FROM key_verifications_v1 LIMIT 1
 
 -- Formats of times.
@@ -135,6 +143,7 @@ SELECT DISTINCT toString(time) AS a, toString(toDate(time)) AS b, toString(toDat
 SELECT DISTINCT toDate(time) AS a, toDateTime(toDate(time)) AS b, toDateTime64(time, 3) AS c, toUnixTimestamp(time) AS d, toUnixTimestamp64Milli(toDateTime64(time, 3)) AS e FROM key_verifications_per_hour_v1 ORDER BY a, b, c, d LIMIT 5
 
 -- @only Conversions of the raw time.
+-- means: SELECT toDate(fromUnixTimestamp64Milli(time)) AS a, toDateTime(fromUnixTimestamp64Milli(time)) AS b FROM key_verifications_v1 ORDER BY request_id LIMIT 3
 SELECT toDate(time) AS a, toDateTime(time) AS b FROM key_verifications_v1 ORDER BY request_id LIMIT 3
 
 -- Seconds of the raw time.
@@ -165,6 +174,7 @@ SELECT max(time) - min(time) AS days FROM key_verifications_per_day_v1
 SELECT now() - 3600 AS a, today() - 7 AS b FROM key_verifications_v1 LIMIT 1
 
 -- @only An interval beside the raw time.
+-- means: SELECT fromUnixTimestamp64Milli(max(time)) + INTERVAL 1 DAY AS a FROM key_verifications_v1
 SELECT max(time) + INTERVAL 1 DAY AS a FROM key_verifications_v1
 
 -- Numbers: precedence and types.
@@ -363,6 +373,7 @@ SELECT count() AS n FROM (SELECT DISTINCT outcome FROM key_verifications_v1) AS 
 SELECT count() AS n FROM key_verifications_v1 AS a INNER JOIN key_verifications_v1 AS b ON a.request_id = b.request_id LEFT JOIN key_verifications_per_day_v1 AS c ON b.key_id = c.key_id AND b.outcome = c.outcome
 
 -- @only In a condition the alias of an aggregate means the column.
+-- means: SELECT outcome, SUM(count) AS n FROM key_verifications_per_day_v1 WHERE count > 1 GROUP BY outcome
 SELECT outcome, SUM(count) AS count FROM key_verifications_per_day_v1 WHERE count > 1 GROUP BY outcome ORDER BY outcome
 
 -- Everything of a join.
@@ -375,6 +386,7 @@ SELECT * FROM (SELECT 1 AS x, 'a' AS y) AS a INNER JOIN (SELECT 1 AS x, 'b' AS z
 SELECT outcome AS word, count() AS n FROM key_verifications_v1 GROUP BY outcome UNION ALL SELECT source, count() FROM key_verifications_v1 GROUP BY source
 
 -- @only UNION DISTINCT of types that differ.
+-- means: SELECT toFloat64(spent_credits) AS a FROM key_verifications_v1 UNION DISTINCT SELECT 0.5 FROM key_verifications_v1
 SELECT spent_credits AS a FROM key_verifications_v1 UNION DISTINCT SELECT 0.5 FROM key_verifications_v1
 
 -- EXCEPT and INTERSECT.
@@ -393,6 +405,7 @@ SELECT * FROM (SELECT outcome AS word, count() AS n FROM key_verifications_v1 GR
 WITH a AS (SELECT key_id, count() AS n FROM key_verifications_v1 GROUP BY key_id), b AS (SELECT max(n) AS most FROM a) SELECT a.key_id AS key_id FROM a INNER JOIN b ON a.n = b.most ORDER BY key_id
 
 -- @only A named query in a subquery, in any case.
+-- means: SELECT count() AS n FROM key_verifications_v1
 SELECT n FROM (WITH Inner_Query AS (SELECT count() AS n FROM key_verifications_v1) SELECT n FROM inner_query)
 
 -- @ordered A running sum.
@@ -438,12 +451,14 @@ SELECT count() AS n FROM key_verifications_v1 PREWHERE outcome = 'VALID' WHERE s
 SELECT * FROM key_verifications_v1 ORDER BY request_id LIMIT 2
 
 -- @only Everything of an aggregate, which leaves its states out.
+-- means: SELECT * EXCEPT (latency_avg, latency_p75, latency_p99) FROM key_verifications_per_month_v1 ORDER BY time, key_id, outcome, tags[1] LIMIT 2
 SELECT * FROM key_verifications_per_month_v1 ORDER BY time, key_id, outcome, tags[1] LIMIT 2
 
 -- A condition on the own workspace.
 SELECT count() AS n FROM key_verifications_v1 WHERE workspace_id = 'ws_own' OR 1 = 1
 
 -- @only Functions in other cases.
+-- means: SELECT countIf(outcome = 'VALID') AS a, uniq(key_id) AS b, toString(1) AS c, JSONExtractString('{"a":"b"}', 'a') AS d FROM key_verifications_v1
 SELECT COUNTIF(outcome = 'VALID') AS a, Uniq(key_id) AS b, tostring(1) AS c, JSONEXTRACTSTRING('{"a":"b"}', 'a') AS d FROM key_verifications_v1
 
 -- @ratelimits Raw decisions by namespace.
@@ -462,6 +477,7 @@ SELECT sum(tokens) AS a, max(limit) AS b, min(remaining) AS c, sum(limit - remai
 SELECT `limit` AS l, count() AS n FROM ratelimits_v1 WHERE `limit` > 0 GROUP BY l ORDER BY l
 
 -- @ratelimits @only Aggregates of decisions; inside of an aggregate the alias of one means the column.
+-- means: SELECT time, SUM(r.total) AS a, SUM(r.passed) AS b, SUM(r.total) - SUM(r.passed) AS c, SUM(total_tokens) AS t, SUM(passed_tokens) AS p FROM ratelimits_per_hour_v1 AS r GROUP BY time
 SELECT time, SUM(total) AS total, SUM(passed) AS passed, SUM(total) - SUM(passed) AS blocked, SUM(total_tokens) AS t, SUM(passed_tokens) AS p FROM ratelimits_per_hour_v1 GROUP BY time ORDER BY time
 
 -- @ratelimits Is this limit too low.

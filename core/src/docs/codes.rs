@@ -35,6 +35,36 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "The detail says what is kept. Ask for a later `time`, or leave the bound out to get all there is.",
     ),
     (
+        Code::AnalyticsNotConfigured,
+        "Analytics are switched off on this server.",
+        "Whoever runs the server can switch them on.",
+    ),
+    (
+        Code::AnalyticsConnectionFailed,
+        "The store of analytics does not answer.",
+        "Try again after a moment. Whoever runs the server finds the reason in its log.",
+    ),
+    (
+        Code::QueryQuotaExceeded,
+        "The workspace has asked as many analytics queries this hour as it may, or for as many seconds.",
+        "Wait as long as `Retry-After` says. Ask the tables per hour or day, which answer faster.",
+    ),
+    (
+        Code::QueryExecutionTimeout,
+        "The analytics query ran for longer than a query may.",
+        "Add a bound of `time`, or ask a table per hour or day instead of the raw one.",
+    ),
+    (
+        Code::QueryMemoryLimitExceeded,
+        "The analytics query needed more memory than a query may, or its answer is too large.",
+        "Group by fewer columns, add a bound of `time` or a `LIMIT`, or ask a table per hour or day.",
+    ),
+    (
+        Code::QueryRowsLimitExceeded,
+        "The analytics query gives more rows than an answer may have.",
+        "Add a `LIMIT` or a `GROUP BY`.",
+    ),
+    (
         Code::RequestBodyTooLarge,
         "The body is larger than this server takes.",
         "Send less at once. Whoever runs the server can raise KEYRACK_MAX_BODY_BYTES.",
@@ -53,31 +83,6 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         Code::WorkspaceRateLimited,
         "The workspace, or a root key over MCP, made more requests this minute than it may.",
         "Wait as long as `Retry-After` says, and spread requests out. An operator can raise the limit.",
-    ),
-    (
-        Code::QueryExecutionTimeout,
-        "An analytics query ran for longer than a query may, or waited for others that long.",
-        "Ask for a shorter time, or use a table per hour, day or month.",
-    ),
-    (
-        Code::QueryMemoryLimitExceeded,
-        "An analytics query needs more memory than a query may use, or its answer is larger than 4 MiB.",
-        "Select fewer columns, add a LIMIT, group by fewer things, or ask for a shorter time.",
-    ),
-    (
-        Code::QueryQuotaExceeded,
-        "The workspace has used up its analytics queries, or their time, of this hour.",
-        "Wait as long as `Retry-After` says; one query with GROUP BY replaces many.",
-    ),
-    (
-        Code::AnalyticsNotConfigured,
-        "This server keeps no analytics.",
-        "Whoever runs the server builds it with the engine and sets KEYRACK_EVENT_LOG_BYTES above 0.",
-    ),
-    (
-        Code::AnalyticsConnectionFailed,
-        "The analytics engine does not answer.",
-        "Try again shortly; the server's log has the reason.",
     ),
     (
         Code::CredentialMissing,

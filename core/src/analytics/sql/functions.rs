@@ -214,6 +214,28 @@ impl Period {
     }
 }
 
+impl FormatPiece {
+    /// Each piece that has a code of its own, with the letter after `%`.
+    pub const ALL: [(char, FormatPiece); 16] = [
+        ('Y', FormatPiece::Year),
+        ('y', FormatPiece::ShortYear),
+        ('m', FormatPiece::Month),
+        ('d', FormatPiece::Day),
+        ('e', FormatPiece::SpacedDay),
+        ('j', FormatPiece::DayOfYear),
+        ('u', FormatPiece::Weekday),
+        ('w', FormatPiece::SundayWeekday),
+        ('a', FormatPiece::WeekdayName),
+        ('b', FormatPiece::MonthName),
+        ('Q', FormatPiece::Quarter),
+        ('H', FormatPiece::Hour),
+        ('I', FormatPiece::TwelveHour),
+        ('p', FormatPiece::HalfOfDay),
+        ('i', FormatPiece::Minute),
+        ('S', FormatPiece::Second),
+    ];
+}
+
 /// What can be called, as ClickHouse spells it. Aggregates have an `-If` form besides; see [`canonical`].
 const NAMES: &[&str] = &[
     "abs",
@@ -309,4 +331,10 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 /// A function's name as ClickHouse spells it, from any spelling.
 pub fn canonical(name: &str) -> Option<&'static str> {
     names().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a canonical name is an aggregate's.
+pub fn is_aggregate(name: &str) -> bool {
+    let has_conditional = |base: &str| CONDITIONAL.iter().any(|known| known.strip_suffix("If") == Some(base));
+    CONDITIONAL.contains(&name) || has_conditional(name) || matches!(name, "avgMerge" | "quantilesTDigestMerge")
 }

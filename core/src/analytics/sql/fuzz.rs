@@ -85,7 +85,7 @@ const COLUMNS: [&str; 12] = [
     "a",
     "latency_avg",
 ];
-const FUNCTIONS: [&str; 22] = [
+const FUNCTIONS: [&str; 38] = [
     "count",
     "sum",
     "avg",
@@ -95,19 +95,51 @@ const FUNCTIONS: [&str; 22] = [
     "uniq",
     "uniqExact",
     "groupArray",
+    "groupUniqArray",
+    "median",
     "lower",
+    "upper",
     "length",
+    "trim",
     "toString",
     "toDate",
     "toDateTime",
+    "toStartOfMinute",
     "toStartOfHour",
+    "toStartOfDay",
+    "toStartOfWeek",
+    "toStartOfMonth",
+    "toStartOfYear",
+    "toInt32",
     "toInt64",
+    "toFloat64",
     "abs",
     "round",
+    "floor",
+    "ceil",
     "arrayJoin",
     "avgMerge",
     "toUnixTimestamp64Milli",
+    "toUnixTimestamp",
+    "fromUnixTimestamp64Milli",
     "coalesce",
+    "concat",
+];
+const PAIRS: [&str; 14] = [
+    "startsWith",
+    "endsWith",
+    "has",
+    "hasAny",
+    "hasAll",
+    "sumIf",
+    "avgIf",
+    "maxIf",
+    "countIf",
+    "coalesce",
+    "concat",
+    "substring",
+    "round",
+    "uniqIf",
 ];
 const OPERATORS: [&str; 14] = ["+", "-", "*", "/", "%", "=", "!=", "<", ">=", "AND", "OR", "||", "LIKE", "IN"];
 const CONSTANTS: [&str; 12] = [
@@ -141,7 +173,7 @@ impl Grammar<'_> {
             return if is_column { self.one(&COLUMNS) } else { self.one(&CONSTANTS) };
         }
         let depth = depth - 1;
-        match self.chance.below(16) {
+        match self.chance.below(22) {
             0..=4 => format!("{}({})", self.one(&FUNCTIONS), self.expression(depth)),
             5..=8 => format!("({} {} {})", self.expression(depth), self.one(&OPERATORS), self.expression(depth)),
             9 => format!("if({}, {}, {})", self.expression(depth), self.expression(depth), self.expression(depth)),
@@ -169,6 +201,28 @@ impl Grammar<'_> {
                 self.expression(depth).replace("key_id", "x"),
                 self.one(&["tags", "[1, 2]"])
             ),
+            15 | 16 => {
+                format!("{}({}, {})", self.one(&PAIRS), self.expression(depth), self.expression(depth))
+            }
+            17 => format!(
+                "{}::{}",
+                self.expression(depth),
+                self.one(&["String", "Int64", "Float64", "Date", "DateTime"])
+            ),
+            18 => format!(
+                "date_trunc('{}', {})",
+                self.one(&["hour", "day", "week", "month"]),
+                self.expression(depth)
+            ),
+            19 => format!("formatDateTime({}, '%Y-%m-%d %H:%i')", self.expression(depth)),
+            20 => format!(
+                "{}({}) OVER (PARTITION BY {} ORDER BY {})",
+                self.one(&["sum", "count", "max", "avg"]),
+                self.expression(depth),
+                self.expression(depth),
+                self.one(&["time", "key_id", "1"])
+            ),
+            _ if self.chance.once_in(2) => format!("{} IN ({})", self.expression(depth), self.select(depth)),
             _ => format!("({})", self.select(depth)),
         }
     }
@@ -201,11 +255,14 @@ impl Grammar<'_> {
         if self.chance.once_in(3) {
             text += &format!(" GROUP BY {}", self.expression(depth.min(1)));
         }
+        if self.chance.once_in(8) {
+            text += &format!(" HAVING {}", self.expression(depth));
+        }
         if self.chance.once_in(4) {
             text += &format!(" ORDER BY {}", self.one(&["1", "a DESC", "b", "time"]));
         }
         if self.chance.once_in(6) {
-            text += " LIMIT 5";
+            text += if self.chance.once_in(3) { " LIMIT 2 BY a" } else { " LIMIT 5" };
         }
         if depth > 0 && self.chance.once_in(8) {
             text += &format!(" UNION ALL {}", self.select(depth - 1));

@@ -47,13 +47,6 @@ fn plain(name: &str) -> Option<Plain> {
     PLAIN.iter().find(|(known, _)| *known == name).map(|(_, plain)| *plain)
 }
 
-/// Whether a canonical name is an aggregate's.
-pub(super) fn is_aggregate(name: &str) -> bool {
-    plain(name).is_some()
-        || name.strip_suffix("If").is_some_and(|base| plain(base).is_some())
-        || matches!(name, "avgMerge" | "quantilesTDigestMerge")
-}
-
 impl Builder<'_> {
     /// A call of an aggregate.
     pub(super) fn aggregate<'q>(&mut self, scope: &mut Scope<'q>, call: &Call<'q>) -> Result<Expression, Error> {

@@ -8,8 +8,7 @@ use sqlparser::ast::{
 use super::super::functions::{self, Function, Period};
 use super::super::tree::{Expression, Kind};
 use super::super::types::{Literal, Type, Unit};
-use super::converting::{alike, all_alike, convert, wrong_type};
-use super::expression::branches;
+use super::converting::{alike, all_alike, branches, convert, wrong_type};
 use super::query::Builder;
 use super::scope::Scope;
 use super::times::call;
@@ -94,7 +93,7 @@ impl Builder<'_> {
     /// A call of whatever function.
     pub(super) fn call<'q>(&mut self, scope: &mut Scope<'q>, written: &'q Written) -> Result<Expression, Error> {
         let call = Call::of(written)?;
-        if super::aggregates::is_aggregate(call.name) {
+        if functions::is_aggregate(call.name) {
             return self.aggregate(scope, &call);
         }
         if !call.parameters.is_empty()
@@ -110,7 +109,7 @@ impl Builder<'_> {
         }
         if let Some(unit) = call.name.strip_prefix("toInterval").and_then(Unit::named) {
             let [amount] = call.exactly()?;
-            return self.to_interval(scope, unit, amount);
+            return self.interval_of(scope, unit, amount);
         }
         match call.name {
             "arrayFilter" => self.array_filter(scope, &call),

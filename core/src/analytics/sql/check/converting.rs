@@ -148,6 +148,13 @@ pub(super) fn all_alike(expressions: Vec<Expression>) -> Result<(Vec<Expression>
     Ok((converted, of))
 }
 
+/// The value of the first condition that holds; the last value where none does.
+pub(super) fn branches(conditions: Vec<Expression>, values: Vec<Expression>) -> Result<Expression, Error> {
+    let (mut values, of) = all_alike(values)?;
+    let otherwise = Box::new(values.pop().unwrap_or_else(|| Expression::literal(Literal::Null)));
+    Ok(Expression { kind: Kind::Case { branches: conditions.into_iter().zip(values).collect(), otherwise }, of })
+}
+
 fn no_supertype(left: &Type, right: &Type) -> Error {
     refused(format!(
         "A value of type {left} and one of type {right} have no type in common. Convert one of them, for example with \

@@ -9,7 +9,7 @@ use super::super::functions::Function;
 use super::super::tree::{Expression, Kind};
 use super::super::types::{Literal, Type};
 use super::constants;
-use super::converting::{all_alike, convert};
+use super::converting::{all_alike, branches, convert};
 use super::query::Builder;
 use super::scope::Scope;
 use super::{excerpt, not_offered, refused};
@@ -409,11 +409,4 @@ fn is_pattern(pattern: &str) -> bool {
         }
     }
     true
-}
-
-/// The value of the first condition that holds; the last value where none does.
-pub(super) fn branches(conditions: Vec<Expression>, values: Vec<Expression>) -> Result<Expression, Error> {
-    let (mut values, of) = all_alike(values)?;
-    let otherwise = Box::new(values.pop().unwrap_or_else(|| Expression::literal(Literal::Null)));
-    Ok(Expression { kind: Kind::Case { branches: conditions.into_iter().zip(values).collect(), otherwise }, of })
 }

@@ -47,8 +47,8 @@ impl Grouped<'_, '_> {
         None
     }
 
-    fn boxed(&self, expression: Box<Expression>) -> Result<Box<Expression>, Error> {
-        Ok(Box::new(self.over_groups(*expression)?))
+    fn boxed(&self, expression: Expression) -> Result<Box<Expression>, Error> {
+        Ok(Box::new(self.over_groups(expression)?))
     }
 
     fn each(&self, expressions: Vec<Expression>) -> Result<Vec<Expression>, Error> {
@@ -70,37 +70,44 @@ impl Grouped<'_, '_> {
             | Kind::Output(_)
             | Kind::Parameter(_)
             | Kind::Scalar(_) => kind,
-            Kind::Convert(inner) => Kind::Convert(self.boxed(inner)?),
+            Kind::Convert(inner) => Kind::Convert(self.boxed(*inner)?),
             Kind::Arithmetic { operator, left, right } => {
-                Kind::Arithmetic { operator, left: self.boxed(left)?, right: self.boxed(right)? }
+                Kind::Arithmetic { operator, left: self.boxed(*left)?, right: self.boxed(*right)? }
             }
             Kind::Later { time, amount, unit } => {
-                Kind::Later { time: self.boxed(time)?, amount: self.boxed(amount)?, unit }
+                Kind::Later { time: self.boxed(*time)?, amount: self.boxed(*amount)?, unit }
             }
-            Kind::Elapsed { left, right } => Kind::Elapsed { left: self.boxed(left)?, right: self.boxed(right)? },
+            Kind::Elapsed { left, right } => {
+                Kind::Elapsed { left: self.boxed(*left)?, right: self.boxed(*right)? }
+            }
             Kind::Comparison { operator, left, right } => {
-                Kind::Comparison { operator, left: self.boxed(left)?, right: self.boxed(right)? }
+                Kind::Comparison { operator, left: self.boxed(*left)?, right: self.boxed(*right)? }
             }
-            Kind::Range { value, low, high, negated } => {
-                Kind::Range { value: self.boxed(value)?, low: self.boxed(low)?, high: self.boxed(high)?, negated }
-            }
+            Kind::Range { value, low, high, negated } => Kind::Range {
+                value: self.boxed(*value)?,
+                low: self.boxed(*low)?,
+                high: self.boxed(*high)?,
+                negated,
+            },
             Kind::And(parts) => Kind::And(self.each(parts)?),
             Kind::Or(parts) => Kind::Or(self.each(parts)?),
-            Kind::Not(inner) => Kind::Not(self.boxed(inner)?),
-            Kind::IsNull { value, negated } => Kind::IsNull { value: self.boxed(value)?, negated },
+            Kind::Not(inner) => Kind::Not(self.boxed(*inner)?),
+            Kind::IsNull { value, negated } => Kind::IsNull { value: self.boxed(*value)?, negated },
             Kind::Like { value, pattern, negated, ignores_case } => {
-                Kind::Like { value: self.boxed(value)?, pattern, negated, ignores_case }
+                Kind::Like { value: self.boxed(*value)?, pattern, negated, ignores_case }
             }
-            Kind::InList { value, list, negated } => Kind::InList { value: self.boxed(value)?, list, negated },
-            Kind::InQuery { value, query, negated } => Kind::InQuery { value: self.boxed(value)?, query, negated },
+            Kind::InList { value, list, negated } => Kind::InList { value: self.boxed(*value)?, list, negated },
+            Kind::InQuery { value, query, negated } => {
+                Kind::InQuery { value: self.boxed(*value)?, query, negated }
+            }
             Kind::Case { branches, otherwise } => {
                 let branch = |(condition, value)| Ok((self.over_groups(condition)?, self.over_groups(value)?));
                 let branches = branches.into_iter().map(branch).collect::<Result<_, Error>>()?;
-                Kind::Case { branches, otherwise: self.boxed(otherwise)? }
+                Kind::Case { branches, otherwise: self.boxed(*otherwise)? }
             }
             Kind::Array(elements) => Kind::Array(self.each(elements)?),
             Kind::ArrayFilter { array, parameter, condition } => {
-                Kind::ArrayFilter { array: self.boxed(array)?, parameter, condition: self.boxed(condition)? }
+                Kind::ArrayFilter { array: self.boxed(*array)?, parameter, condition: self.boxed(*condition)? }
             }
             Kind::Function { function, arguments } => {
                 Kind::Function { function, arguments: self.each(arguments)? }

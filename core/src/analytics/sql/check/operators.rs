@@ -41,8 +41,8 @@ impl Builder<'_> {
             (self.expression(scope, left)?.into_value(), self.expression(scope, right)?.into_value());
         let time = with_time(scope, arithmetic, built_left, built_right);
         match time {
-            Ok(result) => result,
-            Err((built_left, built_right)) => numbers(arithmetic, built_left, built_right),
+            Handled::WithTime(result) => result,
+            Handled::Not(built_left, built_right) => numbers(arithmetic, built_left, built_right),
         }
         .map_err(|error| match error {
             Refusal::Types => refused(format!(
@@ -135,22 +135,28 @@ fn numbers(operator: Arithmetic, left: Expression, right: Expression) -> Result<
     Ok(Expression { kind: Kind::Arithmetic { operator, left, right }, of })
 }
 
-type Handled = Result<Result<Expression, Refusal>, (Expression, Expression)>;
+/// What became of an operator.
+enum Handled {
+    /// A time takes part.
+    WithTime(Result<Expression, Refusal>),
+    /// None does.
+    Not(Expression, Expression),
+}
 
-/// An operator where a time takes part; the operands otherwise.
+/// An operator of times, if it is one.
 fn with_time(scope: &Scope<'_>, operator: Arithmetic, left: Expression, right: Expression) -> Handled {
     let is_interval = |it: &Expression| matches!(it.of, Type::Interval(_));
     if is_interval(&left) || is_interval(&right) {
-        return Ok(with_interval(scope, operator, left, right));
+        return Handled::WithTime(with_interval(scope, operator, left, right));
     }
     if !left.of.is_time() && !right.of.is_time() {
-        return Err((left, right));
+        return Handled::Not(left, right);
     }
     let is_sum = matches!(operator, Arithmetic::Add | Arithmetic::Subtract);
     if !is_sum {
-        return Ok(Err(Refusal::Types));
+        return Handled::WithTime(Err(Refusal::Types));
     }
-    Ok(match (left.of.is_time(), right.of.is_time()) {
+    Handled::WithTime(match (left.of.is_time(), right.of.is_time()) {
         (true, true) if operator == Arithmetic::Subtract => elapsed(left, right),
         (true, false) if scope.is_unix_ms(&right) => Err(said(MIXED)),
         (false, true) if scope.is_unix_ms(&left) => Err(said(MIXED)),

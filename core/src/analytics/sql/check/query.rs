@@ -5,9 +5,9 @@ use sqlparser::ast::{Query as Written, SetExpr, SetOperator, SetQuantifier, With
 use super::super::tree::{
     Body, Checked, Column, Combination, Expression, From, Kind, Named, Query, Select, Source,
 };
-use super::super::types::Type;
+use super::super::types::{Literal, Type};
 use super::converting::{convert, supertype};
-use super::{Asked, not_offered, refused};
+use super::{Asked, not_offered, refuse_any, refused};
 use crate::error::Error;
 
 /// How many expressions are built at most. Aliases stand for expressions, which are built wherever they are used.
@@ -50,14 +50,37 @@ pub(super) fn build(statement: &Written, asked: &Asked) -> Result<Checked, Error
         enclosing: Vec::new(),
     };
     let query = builder.query(statement)?;
-    if let Some(state) = query.columns.iter().find(|column| matches!(column.of, Type::State(_))) {
+    let checked = Checked { named: builder.named, query: clamped(query, asked.most_rows) };
+    bound_constants(&checked)?;
+    if let Some(state) = checked.query.columns.iter().find(|column| matches!(column.of, Type::State(_))) {
         return Err(refused(format!(
             "`{}` is a state, which is no value. Read it with `avgMerge(latency_avg)`, `quantilesTDigestMerge(0.75)(latency_p75)` or \
              `quantilesTDigestMerge(0.99)(latency_p99)`.",
             state.name.replace('`', "")
         )));
     }
-    Ok(Checked { named: builder.named, query: clamped(query, asked.most_rows) })
+    Ok(checked)
+}
+
+/// Refuses constants that no `Int64` holds beside values that are one: they would be other numbers there.
+fn bound_constants(checked: &Checked) -> Result<(), Error> {
+    let mut too_large = None;
+    for expression in checked.selects().into_iter().flat_map(Select::expressions) {
+        expression.each(|inner| {
+            if let Kind::Convert(value) = &inner.kind
+                && let Kind::Literal(Literal::UInt64(number)) = &value.kind
+                && *inner.of.inner() == Type::Int64
+            {
+                too_large = Some(*number);
+            }
+        });
+    }
+    match too_large {
+        None => Ok(()),
+        Some(number) => Err(refused(format!(
+            "The number {number} is too large for what it is used with, which is an `Int64`."
+        ))),
+    }
 }
 
 /// The query with at most so many rows.
@@ -206,7 +229,7 @@ impl Builder<'_> {
             (format_clause.is_some(), "`FORMAT`"),
             (!pipe_operators.is_empty(), "A pipe"),
         ];
-        super::select::refuse_any(&unknown)?;
+        refuse_any(&unknown)?;
         match &**body {
             SetExpr::Select(select) => self.select(select, order_by.as_ref(), limit_clause.as_ref()),
             SetExpr::Query(inner) if order_by.is_none() && limit_clause.is_none() => self.query(inner),

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 
 use super::Asked;
 use super::constants;
-use super::survey::filters;
+use super::parts::filters;
 use crate::calendar::{DAY_MS, UnixMs};
 use crate::error::{Code, Error};
 

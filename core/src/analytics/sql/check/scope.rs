@@ -10,8 +10,8 @@ use sqlparser::ast::{Expr, Ident};
 
 use super::super::tree::{Aggregate, Column, Expression, Kind, WindowCall};
 use super::super::types::Type;
+use super::parts::has_aggregate;
 use super::query::Builder;
-use super::survey::has_aggregate;
 use super::{excerpt, nearest, refused};
 use crate::error::Error;
 

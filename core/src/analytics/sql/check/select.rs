@@ -15,16 +15,8 @@ use super::ordering::{no_position, position};
 use super::query::Builder;
 use super::scope::{Place, Scope};
 use super::survey::bound_columns;
-use super::{excerpt, not_offered, refused};
+use super::{excerpt, not_offered, refuse_any, refused};
 use crate::error::Error;
-
-/// Refuses the first of these that is there.
-pub(super) fn refuse_any(unknown: &[(bool, &str)]) -> Result<(), Error> {
-    match unknown.iter().find(|(is_there, _)| *is_there) {
-        Some((_, what)) => Err(not_offered(what)),
-        None => Ok(()),
-    }
-}
 
 /// The clauses of a select that mean something here.
 struct Clauses<'q> {

@@ -14,34 +14,6 @@ use super::survey::unknown_table;
 use super::{excerpt, not_offered, refused};
 use crate::error::Error;
 
-/// The condition of a join, where it has one.
-pub(super) fn constraint(operator: &JoinOperator) -> Option<&Expr> {
-    use JoinOperator as J;
-    let constraint = match operator {
-        J::Join(constraint)
-        | J::Inner(constraint)
-        | J::Left(constraint)
-        | J::LeftOuter(constraint)
-        | J::Right(constraint)
-        | J::RightOuter(constraint)
-        | J::FullOuter(constraint)
-        | J::CrossJoin(constraint)
-        | J::Semi(constraint)
-        | J::LeftSemi(constraint)
-        | J::RightSemi(constraint)
-        | J::Anti(constraint)
-        | J::LeftAnti(constraint)
-        | J::RightAnti(constraint)
-        | J::AsOf { match_condition: _, constraint }
-        | J::StraightJoin(constraint) => constraint,
-        J::CrossApply | J::OuterApply | J::ArrayJoin | J::LeftArrayJoin | J::InnerArrayJoin => return None,
-    };
-    match constraint {
-        JoinConstraint::On(condition) => Some(condition),
-        _ => None,
-    }
-}
-
 fn kind_of(operator: &JoinOperator) -> Result<(JoinKind, &JoinConstraint), Error> {
     use JoinOperator as J;
     Ok(match operator {

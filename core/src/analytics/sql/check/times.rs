@@ -60,7 +60,7 @@ impl Builder<'_> {
     }
 
     /// `toIntervalDay(7)`.
-    pub(super) fn to_interval<'q>(
+    pub(super) fn interval_of<'q>(
         &mut self,
         scope: &mut Scope<'q>,
         unit: Unit,
@@ -244,26 +244,4 @@ fn of_code(code: char) -> Option<Vec<FormatPiece>> {
         'R' => vec![P::Hour, between(":"), P::Minute],
         _ => vec![P::ALL.into_iter().find(|(known, _)| *known == code)?.1],
     })
-}
-
-impl FormatPiece {
-    /// Each piece that is one code, with its letter.
-    pub(in super::super) const ALL: [(char, FormatPiece); 16] = [
-        ('Y', FormatPiece::Year),
-        ('y', FormatPiece::ShortYear),
-        ('m', FormatPiece::Month),
-        ('d', FormatPiece::Day),
-        ('e', FormatPiece::SpacedDay),
-        ('j', FormatPiece::DayOfYear),
-        ('u', FormatPiece::Weekday),
-        ('w', FormatPiece::SundayWeekday),
-        ('a', FormatPiece::WeekdayName),
-        ('b', FormatPiece::MonthName),
-        ('Q', FormatPiece::Quarter),
-        ('H', FormatPiece::Hour),
-        ('I', FormatPiece::TwelveHour),
-        ('p', FormatPiece::HalfOfDay),
-        ('i', FormatPiece::Minute),
-        ('S', FormatPiece::Second),
-    ];
 }
