@@ -7,6 +7,8 @@ mod answers;
 mod filling;
 mod following;
 mod kernels;
+#[cfg(test)]
+mod oracle;
 mod plan;
 mod quantiles;
 mod query;

@@ -36,6 +36,7 @@ pub(super) struct Scope {
 
 impl Planner<'_> {
     /// An expression.
+    #[expect(clippy::too_many_lines, reason = "one arm per kind of expression")]
     pub(super) fn expression(&self, expression: &Expression, scope: &Scope) -> Result<Expr> {
         let of = &expression.of;
         Ok(match &expression.kind {

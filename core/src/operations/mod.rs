@@ -19,6 +19,7 @@ pub use derived::{grantable, index, pages};
 use crate::catalogue::Visitor;
 
 /// Shows every operation to a visitor, by namespace and name.
+#[expect(clippy::too_many_lines, reason = "one line per operation")]
 pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<analytics::GetRatelimits>();
     visitor.operation::<analytics::GetVerifications>();

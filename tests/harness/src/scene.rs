@@ -39,6 +39,7 @@ pub async fn scene(server: &Server, operation: &str) -> Scene {
 pub async fn scene_in(server: &Server, client: &Client, operation: &str) -> Scene {
     let mut made = Made::new(client).await;
     let body = match operation.split_once('.') {
+        Some(("analytics", action)) => made.analytics(client, action).await,
         Some(("apis", action)) => made.apis(action),
         Some(("keys", action)) => made.keys(server, client, action).await,
         Some(("identities", action)) => made.identities(client, action).await,
@@ -87,6 +88,19 @@ impl Made {
             ("apiId", api),
         ]);
         Made { ids, key, unique }
+    }
+
+    async fn analytics(&mut self, client: &Client, action: &str) -> Value {
+        let api_id = self.ids["apiId"].clone();
+        self.ids.insert("anyApiId", api_id);
+        let limited = json!({"namespace": self.unique, "identifier": "ann", "limit": 5, "duration": 60_000});
+        client.call("ratelimit.limit", limited).await.expect(200);
+        let found = client.call("ratelimit.listNamespaces", json!({"search": self.unique})).await.expect(200);
+        self.ids.insert("anyNamespaceId", text(&found.data()[0]["id"]));
+        match action {
+            "getRatelimits" => json!({"query": "SELECT count() AS n FROM ratelimits_v1"}),
+            _ => json!({"query": "SELECT count() AS n FROM key_verifications_v1"}),
+        }
     }
 
     fn apis(&self, action: &str) -> Value {

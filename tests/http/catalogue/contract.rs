@@ -11,7 +11,7 @@ use crate::catalogue::responses;
 use crate::program;
 
 /// Namespaces of the contract that do not exist yet.
-const LATER: [&str; 2] = ["analytics.", "portal."];
+const LATER: [&str; 1] = ["portal."];
 
 async fn openapi() -> Value {
     let server = program().start().await;

@@ -25,7 +25,7 @@ impl Operation for GetRatelimits {
         example: r#"{"query": "SELECT identifier, SUM(total) - SUM(passed) AS refused FROM ratelimits_per_hour_v1 WHERE time >= now() - INTERVAL 1 DAY GROUP BY identifier ORDER BY refused DESC LIMIT 10"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("ratelimit.*.read_analytics"),
-            Expression::Leg("ratelimit.{namespaceId}.read_analytics"),
+            Expression::Leg("ratelimit.{anyNamespaceId}.read_analytics"),
         ])),
         errors: CODES,
         assistants: Assistants {

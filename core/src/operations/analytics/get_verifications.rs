@@ -25,7 +25,7 @@ impl Operation for GetVerifications {
         example: r#"{"query": "SELECT outcome, SUM(count) AS total FROM key_verifications_per_day_v1 WHERE time >= now() - INTERVAL 7 DAY GROUP BY outcome ORDER BY total DESC"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("api.*.read_analytics"),
-            Expression::Leg("api.{apiId}.read_analytics"),
+            Expression::Leg("api.{anyApiId}.read_analytics"),
         ])),
         errors: CODES,
         assistants: Assistants {

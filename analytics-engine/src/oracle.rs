@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_analytics_engine::Embedded;
-use keyrack_analytics_engine::storage::{Settings, Warehouse};
 use keyrack_core::analytics::engine::{Engine as _, Limits, Rows};
 use keyrack_core::analytics::event::{RatelimitRecord, Record, VerificationRecord};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::analytics::sql::{Asked, check};
 use keyrack_core::calendar::UnixMs;
 use serde_json::Value;
+
+use crate::Embedded;
+use crate::storage::{Settings, Warehouse};
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 16 << 20 };
 
