@@ -28,8 +28,8 @@ const NEXT_SIZE: u64 = 8;
 const SMALLEST: u64 = 1 << 13;
 /// Files that are read at once: their dictionaries and pages are in memory. Tests have more than theirs.
 const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
-/// Rows of a file at most.
-const MOST_ROWS: u64 = 1 << 24;
+/// Rows of a file, about, at most. Tests have more than theirs.
+const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
 /// How long after its end a day or month is over: what was decided at midnight is in the files by then.
 const GRACE_MS: i64 = HOUR_MS;
 /// What was done.
