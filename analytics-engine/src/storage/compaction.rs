@@ -12,8 +12,7 @@ use keyrack_core::calendar::{HOUR_MS, UnixMs};
 
 use super::days::DayNumber;
 use super::fault::Fault;
-use super::file::StoredFile;
-use super::manifest::FileFacts;
+use super::file::{Made, StoredFile};
 use super::progress::{Told, Watch};
 use super::reading::Merge;
 use super::schema::{MadeOf, Stored};
@@ -29,8 +28,8 @@ const NEXT_SIZE: u64 = 8;
 const SMALLEST: u64 = 1 << 13;
 /// Files that are read at once: their dictionaries and pages are in memory. Tests have more than theirs.
 const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
-/// Rows of a file at most.
-const MOST_ROWS: u64 = 1 << 24;
+/// Rows of a file, about, at most. Tests have more than theirs.
+const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
 /// How long after its end a day or month is over: what was decided at midnight is in the files by then.
 const GRACE_MS: i64 = HOUR_MS;
 /// What was done.
@@ -106,7 +105,7 @@ impl Warehouse {
         let (table, day) = (first.table(), first.day());
         let mut told = Told::begin(table, day, files, watch);
         let mut sums: Vec<Sums<'_>> = sums.iter().map(|table| Sums::of(&self.folder, *table, day)).collect();
-        let mut made = Made::of(self);
+        let mut made = Made::in_folder(self.folder.path());
         let mut merge = Merge::of(files)?;
         let mut writer = RowWriter::begin(&self.folder, table, day)?;
         while let Some(batch) = merge.portion()? {
@@ -142,7 +141,7 @@ impl Warehouse {
             }
             told.tell(batch.num_rows())?;
         }
-        let mut made = Made::of(self);
+        let mut made = Made::in_folder(self.folder.path());
         for sums in sums {
             made.files.extend(sums.finish()?);
         }
@@ -164,29 +163,6 @@ impl Warehouse {
             }
             None => Err(fault),
         }
-    }
-}
-
-/// Files that were made for a change that is still to come; without it they are removed.
-pub(super) struct Made<'a> {
-    warehouse: &'a Warehouse,
-    pub(super) files: Vec<FileFacts>,
-}
-
-impl<'a> Made<'a> {
-    pub(super) fn of(warehouse: &'a Warehouse) -> Self {
-        Made { warehouse, files: Vec::new() }
-    }
-
-    pub(super) fn take(&mut self) -> Vec<FileFacts> {
-        std::mem::take(&mut self.files)
-    }
-}
-
-impl Drop for Made<'_> {
-    fn drop(&mut self) {
-        let folder = self.warehouse.folder.path();
-        self.files.drain(..).for_each(|facts| StoredFile::new(folder, facts).is_over());
     }
 }
 

@@ -121,3 +121,28 @@ impl Drop for OnDisk {
         }
     }
 }
+
+/// Files that were made for a change that is still to come; without it they are removed.
+#[derive(Debug)]
+pub(super) struct Made<'a> {
+    folder: &'a Path,
+    pub(super) files: Vec<FileFacts>,
+}
+
+impl<'a> Made<'a> {
+    /// None yet.
+    pub(super) fn in_folder(folder: &'a Path) -> Self {
+        Made { folder, files: Vec::new() }
+    }
+
+    /// Takes them: the change is about to be made.
+    pub(super) fn take(&mut self) -> Vec<FileFacts> {
+        std::mem::take(&mut self.files)
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        self.files.drain(..).for_each(|facts| StoredFile::new(self.folder, facts).is_over());
+    }
+}

@@ -11,6 +11,7 @@ use keyrack_core::calendar::UnixMs;
 
 use super::days::DayNumber;
 use super::fault::Fault;
+use super::file::Made;
 use super::folder::Folder;
 use super::manifest::FileFacts;
 use super::schema::Stored;
@@ -34,17 +35,17 @@ struct Place {
 
 /// Writes rows of the raw tables: the facts of the files, which are on disk.
 pub(super) fn write(folder: &Folder, batches: &Batches) -> Result<Vec<FileFacts>, Fault> {
-    let mut files = Vec::new();
+    let mut made = Made::in_folder(folder.path());
     for (table, batches) in Stored::RAW.into_iter().zip(batches) {
         if batches.is_empty() {
             continue;
         }
         let places = sort(table, batches)?;
         for range in days(&places) {
-            files.push(write_day(folder, table, batches, &places[range])?);
+            made.files.push(write_day(folder, table, batches, &places[range])?);
         }
     }
-    Ok(files)
+    Ok(made.take())
 }
 
 fn write_day(

@@ -11,10 +11,9 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use keyrack_core::calendar::{DAY_MS, HOUR_MS, UnixMs};
 
-use super::compaction::Made;
 use super::days::DayNumber;
 use super::fault::Fault;
-use super::file::StoredFile;
+use super::file::{Made, StoredFile};
 use super::progress::{Told, Watch};
 use super::reading::{PORTION, Reading};
 use super::schema::{MadeOf, Stored};
@@ -126,7 +125,7 @@ impl Warehouse {
         if !has_any(file, &is_over)? {
             return Ok(());
         }
-        let mut made = Made::of(self);
+        let mut made = Made::in_folder(self.folder.path());
         let rows = self.without(file, &is_over, &mut made, watch)?;
         self.change(Change { added: made.take(), removed: vec![file.clone()], ..Change::default() })?;
         removed.files += 1;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::columns::Columns;
-use super::compaction::{Made, sums_of};
+use super::compaction::sums_of;
 use super::fault::Fault;
-use super::file::StoredFile;
+use super::file::{Made, StoredFile};
 use super::progress::Watch;
 use super::reading::{PORTION, Reading};
 use super::retention::Removed;
@@ -78,7 +78,7 @@ impl Warehouse {
             Whose::Workspace(workspace) => workspace == id,
             Whose::Others => !named(id),
         };
-        let mut made = Made::of(self);
+        let mut made = Made::in_folder(self.folder.path());
         let gaps = gaps(file, &is_over)?;
         let rows = self.without(file, &is_over, &mut made, watch)?;
         if !gaps.is_empty() {

@@ -15,6 +15,7 @@ use super::columns::Columns;
 use super::days::DayNumber;
 use super::digest::Digest;
 use super::fault::Fault;
+use super::file::Made;
 use super::folder::Folder;
 use super::manifest::FileFacts;
 use super::reading::PORTION;
@@ -35,7 +36,7 @@ pub(super) struct Sums<'a> {
     common: Vec<u8>,
     columns: Columns,
     writer: Option<RowWriter<'a>>,
-    files: Vec<FileFacts>,
+    made: Made<'a>,
 }
 
 /// What a table of sums is made of, read from its schema.
@@ -80,7 +81,7 @@ impl<'a> Sums<'a> {
             common: Vec::new(),
             columns: Columns::of(table),
             writer: None,
-            files: Vec::new(),
+            made: Made::in_folder(folder.path()),
         }
     }
 
@@ -110,7 +111,7 @@ impl<'a> Sums<'a> {
     pub(super) fn finish(mut self) -> Result<Vec<FileFacts>, Fault> {
         self.write_sums(false)?;
         self.end_file()?;
-        Ok(self.files)
+        Ok(self.made.take())
     }
 
     /// The value of the column `time`.
@@ -161,7 +162,7 @@ impl<'a> Sums<'a> {
         }
         if let Some(writer) = self.writer.take() {
             let is_last = !matches!(self.table, Stored::VerificationsPerDay | Stored::RatelimitsPerDay);
-            self.files.push(writer.finish(is_last)?);
+            self.made.files.push(writer.finish(is_last)?);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use keyrack_core::analytics::event::Record;
 use keyrack_core::calendar::UnixMs;
 
 use super::fault::Fault;
-use super::file::StoredFile;
+use super::file::{Made, StoredFile};
 use super::flushing;
 use super::folder::Folder;
 use super::manifest::{FileFacts, Manifest, Positions};
@@ -238,7 +238,7 @@ impl Warehouse {
     fn forget(&self, manifest: &Manifest, added: &[FileFacts]) {
         let path = self.folder.path();
         if Manifest::load(path).is_ok_and(|on_disk| on_disk == *manifest) {
-            added.iter().for_each(|facts| StoredFile::new(path, facts.clone()).is_over());
+            Made::in_folder(path).files.extend_from_slice(added);
         }
     }
 
