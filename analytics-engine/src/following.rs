@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::clock::Clock;
 
+use crate::background;
 use crate::storage::{Fault, Progress, Shorter, Warehouse};
 
 /// Bytes of the log that are taken in at a time.
@@ -54,15 +55,20 @@ impl Follower {
         }
     }
 
-    /// Takes in all that the log has now.
+    /// Takes in all that the log has now. Where there is no more room for events that cannot be written to files, the rest
+    /// waits in the log.
     ///
     /// # Errors
-    /// When the log cannot be read, or the warehouse takes nothing any more.
+    /// When the log cannot be read.
     pub(crate) fn catch_up(&self) -> Result<(), Fault> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let positions = self.warehouse.positions();
-            let mut appending = self.warehouse.appending()?;
+            let mut appending = match self.warehouse.appending() {
+                Ok(appending) => appending,
+                Err(Fault::Full) => return Ok(()),
+                Err(fault) => return Err(fault),
+            };
             let read = self.consumer.read_on(&positions, PORTION_BYTES, self.clock.now(), |entry| {
                 appending.add(&entry.record);
                 Ok(())
@@ -70,18 +76,16 @@ impl Follower {
             let progress = read.map_err(Fault::Log)?;
             let has_more = progress.has_more;
             appending.commit(progress.positions)?;
-            self.flush_if_due()?;
             if !has_more {
                 return Ok(());
             }
         }
     }
 
-    fn flush_if_due(&self) -> Result<(), Fault> {
-        if self.warehouse.is_flush_due() {
-            self.flush()?;
-        }
-        Ok(())
+    /// Takes in what the log has, and writes what was taken in to files as often as that is due.
+    fn follow(&self) -> Result<(), Fault> {
+        self.catch_up()?;
+        if self.warehouse.is_flush_due() { self.flush() } else { Ok(()) }
     }
 
     fn flush(&self) -> Result<(), Fault> {
@@ -111,17 +115,13 @@ impl Follower {
     pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let follower = self.clone();
         let follow = move || {
-            follower.again_and_again(LOOK, "the log of events cannot be followed", |follower| {
-                follower.catch_up()?;
-                follower.flush_if_due()
-            })
+            follower.again_and_again(LOOK, "the log of events cannot be followed", Follower::follow);
         };
         std::thread::Builder::new().name("keyrack-follow".to_owned()).spawn(follow)?;
         let follower = self.clone();
         let keep = move || {
-            follower.again_and_again(UPKEEP, "stored events cannot be kept in order", |follower| {
-                follower.keep_in_order()
-            })
+            background::give_way();
+            follower.again_and_again(UPKEEP, "stored events cannot be kept in order", Follower::keep_in_order);
         };
         std::thread::Builder::new().name("keyrack-compact".to_owned()).spawn(keep).map(drop)
     }

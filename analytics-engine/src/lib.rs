@@ -4,6 +4,7 @@
 //! dialect, `tables` gives the rows of the public tables, and `query` runs a plan within its limits.
 
 mod answers;
+mod background;
 mod filling;
 mod following;
 mod kernels;

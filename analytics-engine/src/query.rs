@@ -24,6 +24,7 @@ use keyrack_core::analytics::sql::tree::{Checked, Query};
 use keyrack_core::clock::Clock;
 
 use crate::answers::Answer;
+use crate::background;
 use crate::following::Follower;
 use crate::kernels::Among;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
@@ -104,6 +105,7 @@ impl Embedded {
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(self.threads)
             .thread_name("keyrack-analytics")
+            .on_thread_start(background::give_way)
             .enable_time()
             .build()
             .map_err(|error| Failure::Unavailable(Box::new(error)))?;
