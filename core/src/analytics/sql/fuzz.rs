@@ -6,7 +6,7 @@ use keyrack_test_harness::fuzz::{Chance, rounds};
 
 use super::tables::{Table, Tables};
 use super::tests::{asked, statements, stored};
-use super::{Asked, check, clickhouse};
+use super::{Asked, check, clickhouse, soundness};
 
 /// How long a check may take, in a build for tests and on a busy machine.
 const LONGEST: Duration = Duration::from_millis(500);
@@ -34,6 +34,7 @@ fn check_text(text: &str, operation: Tables) -> bool {
         assert!(filter.workspace_id == asked.workspace_id && filter.narrowed == asked.narrowed, "{text}");
         assert!(filter.earliest.is_some(), "{text}");
     }
+    soundness::check(&checked, text);
     let printed = clickhouse::print(&checked, &stored);
     let again = check(text, &asked).map(|again| clickhouse::print(&again, &stored));
     assert_eq!(again.ok().as_ref(), Some(&printed), "{text}");

@@ -202,7 +202,7 @@ impl Builder<'_> {
             InTarget::List(list) => self.in_list(scope, value, list, negated),
             InTarget::Subquery(query) => {
                 let query = self.inner(scope, query)?;
-                self.in_query(scope, value, query, negated)
+                self.in_query(value, query, negated)
             }
             InTarget::Unnest(_) | InTarget::Table { .. } => Err(not_offered("`IN` of a table")),
         }
