@@ -485,3 +485,12 @@ SELECT identifier, sum(total) AS asked, sum(total) - sum(passed) AS refused, rou
 
 -- @ratelimits Latency of a month.
 SELECT time, round(avgMerge(latency_avg), 6) AS latency FROM ratelimits_per_month_v1 GROUP BY time ORDER BY time
+
+-- Integers, constants of time and lists that stand beside an alias of a day.
+SELECT toDate(time) AS day, SUM(count) AS n FROM key_verifications_per_hour_v1 WHERE day IN ('2026-11-10', '2026-11-12') AND day BETWEEN '2026-11-01' AND today() GROUP BY day ORDER BY day
+
+-- Nothing but a constant of one group, which nobody may forget.
+SELECT if(1 = 0, max(latency), 7) AS a FROM key_verifications_v1
+
+-- @ratelimits A Bool among conditions makes a Bool of all.
+SELECT DISTINCT passed AND tokens >= 0 AS a, tokens >= 0 AND limit > 0 AS b FROM ratelimits_v1 ORDER BY a

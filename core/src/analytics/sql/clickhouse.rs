@@ -154,8 +154,14 @@ impl Printer<'_> {
                 self.push(" GROUP BY ");
                 self.separated(", ", 0..grouping.keys.len(), |printer, index| printer.push(&around.key(index)));
             }
+            // ClickHouse computes constants first, and forgets that there was an aggregate where none is left.
+            let is_kept = !grouping.keys.is_empty()
+                || select.projection.iter().any(|column| matches!(column.kind, Kind::Aggregate(_)));
+            if !is_kept {
+                self.push(" HAVING count() >= 0");
+            }
             if let Some(having) = &grouping.having {
-                self.push(" HAVING ");
+                self.push(if is_kept { " HAVING " } else { " AND " });
                 self.expression(around, having);
             }
         }

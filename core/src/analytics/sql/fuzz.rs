@@ -6,10 +6,24 @@ use keyrack_test_harness::fuzz::{Chance, rounds};
 
 use super::tables::{Table, Tables};
 use super::tests::{asked, statements, stored};
-use super::{Asked, check, clickhouse};
+use super::tree::Checked;
+use super::{Asked, check, clickhouse, soundness};
+use crate::error::Error;
 
-/// How long a check may take, in a build for tests and on a busy machine.
-const LONGEST: Duration = Duration::from_millis(500);
+/// How long a check may take in a build for tests.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// What a check says. One that takes too long is tried again: on a busy machine others may have had their turn in between.
+fn in_time(text: &str, asked: &Asked) -> Result<Checked, Error> {
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let checked = check(text, asked);
+        if begun.elapsed() < LONGEST {
+            return checked;
+        }
+    }
+    panic!("it takes longer than {LONGEST:?}: {text}");
+}
 
 /// Checks a text; whatever is accepted is isolated, printed the same each time, and each table of it has its filter.
 fn check_text(text: &str, operation: Tables) -> bool {
@@ -19,9 +33,7 @@ fn check_text(text: &str, operation: Tables) -> bool {
         retention_days: 30,
         ..asked(operation)
     };
-    let begun = Instant::now();
-    let checked = check(text, &asked);
-    assert!(begun.elapsed() < LONGEST, "{:?}: {text}", begun.elapsed());
+    let checked = in_time(text, &asked);
     let checked = match checked {
         Ok(checked) => checked,
         Err(error) => {
@@ -34,6 +46,7 @@ fn check_text(text: &str, operation: Tables) -> bool {
         assert!(filter.workspace_id == asked.workspace_id && filter.narrowed == asked.narrowed, "{text}");
         assert!(filter.earliest.is_some(), "{text}");
     }
+    soundness::check(&checked, text);
     let printed = clickhouse::print(&checked, &stored);
     let again = check(text, &asked).map(|again| clickhouse::print(&again, &stored));
     assert_eq!(again.ok().as_ref(), Some(&printed), "{text}");

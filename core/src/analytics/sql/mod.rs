@@ -9,6 +9,8 @@ pub mod clickhouse;
 pub mod functions;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod soundness;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::tables::{Table, Tables};
 use super::tree::{Checked, RowFilter};
-use super::{Asked, check, clickhouse};
+use super::{Asked, check, clickhouse, soundness};
 use crate::calendar::UnixMs;
 use crate::error::{Code, Error};
 
@@ -73,13 +73,15 @@ fn every_shared_statement_is_printed_for_clickhouse_as_it_was() {
     let mut refused = Vec::new();
     for statement in statements() {
         match check(&statement.text, &asked(statement.tables())) {
-            Ok(checked) => printed.push(json!({
+            Ok(checked) => printed.push({
+                soundness::check(&checked, &statement.text);
+                json!({
                 "about": statement.about,
                 "marks": statement.marks,
                 "statement": statement.text,
                 "columns": checked.columns().iter().map(|column| json!([column.name, column.of.to_string()])).collect::<Vec<_>>(),
                 "printed": clickhouse::print(&checked, &stored),
-            })),
+            })}),
             Err(error) => refused.push(format!("{}: {}", statement.text, error.detail())),
         }
     }

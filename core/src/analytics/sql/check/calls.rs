@@ -273,15 +273,13 @@ impl Builder<'_> {
     fn coalesce<'q>(&mut self, scope: &mut Scope<'q>, written: &Call<'q>) -> Result<Expression, Error> {
         let mut values = Vec::with_capacity(written.arguments.len());
         for argument in &written.arguments {
-            let value = self.value(scope, argument)?;
-            let is_last = !value.of.is_nullable();
-            if value.of != Type::Null {
-                values.push(value);
-            }
-            if is_last {
-                break;
-            }
+            values.push(self.value(scope, argument)?);
         }
+        // What follows a value that is never NULL is never looked at.
+        if let Some(last) = values.iter().position(|value| !value.of.is_nullable()) {
+            values.truncate(last + 1);
+        }
+        values.retain(|value| value.of != Type::Null);
         let ends_in_value = values.last().is_some_and(|value| !value.of.is_nullable());
         let (mut arguments, mut of) = all_alike(values)?;
         if ends_in_value {

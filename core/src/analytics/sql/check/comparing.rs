@@ -84,7 +84,7 @@ impl Builder<'_> {
     pub(super) fn in_list<'q>(
         &mut self,
         scope: &mut Scope<'q>,
-        mut value: Expression,
+        value: Expression,
         written: &'q [Expr],
         negated: bool,
     ) -> Result<Expression, Error> {
@@ -92,48 +92,36 @@ impl Builder<'_> {
             [Expr::Array(array)] => &array.elem[..],
             list => list,
         };
+        let of = value.of.inner().clone();
         let mut list = Vec::with_capacity(written.len());
         for item in written {
             // Nothing of the select can be used in it.
             let mut nothing = Scope::new();
             let built = self.value(&mut nothing, item).map_err(|_| not_constant(item))?;
-            let (looked_at, item_value) = comparable(scope, value.clone(), built)?;
-            let literal = match item_value.kind {
-                Kind::Literal(Literal::Null) => continue,
-                Kind::Literal(literal) => literal,
+            let (looked_at, constant) = comparable(scope, value.clone(), built)?;
+            match constant.kind {
+                Kind::Literal(Literal::Null) => {}
+                Kind::Literal(_) if looked_at.of.is_time() && *looked_at.of.inner() != of => {
+                    return Err(refused(format!(
+                        "{} is no {of}, so that nothing can be equal to it. Compare with `>=` and `<` instead.",
+                        excerpt(item)
+                    )));
+                }
+                Kind::Literal(literal) => list.extend(same_value(literal, &of)?),
                 _ => return Err(not_constant(item)),
-            };
-            list.push((looked_at, literal));
-        }
-        // The finest type that an item needed.
-        for (looked_at, _) in &list {
-            let finer = supertype(&value.of, &looked_at.of);
-            if looked_at.of != value.of && finer.as_ref() == Some(&looked_at.of)
-                || looked_at.of.inner() == &Type::Int64 && value.of.is_time()
-            {
-                value = looked_at.clone();
             }
         }
-        let of = value.of.inner().clone();
-        let mut constants = Vec::with_capacity(list.len());
-        for (_, literal) in list {
-            constants.extend(same_value(literal, &of)?);
-        }
         let is_nullable = value.of.is_nullable();
-        Ok(Expression::question(Kind::InList { value: Box::new(value), list: constants, negated }, is_nullable))
+        Ok(Expression::question(Kind::InList { value: Box::new(value), list, negated }, is_nullable))
     }
 
     /// `IN` of a subquery.
-    pub(super) fn in_query(
-        &self,
-        scope: &Scope<'_>,
-        value: Expression,
-        query: Query,
-        negated: bool,
-    ) -> Result<Expression, Error> {
+    pub(super) fn in_query(&self, value: Expression, query: Query, negated: bool) -> Result<Expression, Error> {
         let column = query.columns.first().ok_or_else(|| refused("The subquery of `IN` has no column."))?;
+        let is_bool = |of: &Type| *of.inner() == Type::Bool;
         if column.of.is_time() != value.of.is_time()
-            || scope.is_unix_ms(&value) != column.is_unix_ms && column.of.is_time()
+            || (column.of.is_time() && column.of.inner() != value.of.inner())
+            || is_bool(&column.of) != is_bool(&value.of)
         {
             return Err(refused(format!(
                 "On the left of `IN` is a value of type {}, and the subquery gives {}. Convert one of them.",

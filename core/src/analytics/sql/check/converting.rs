@@ -28,7 +28,10 @@ impl Expression {
             | Kind::Like { .. }
             | Kind::InList { .. }
             | Kind::InQuery { .. } => true,
-            Kind::And(parts) | Kind::Or(parts) => parts.iter().any(Expression::is_question),
+            // One Bool among them makes the whole one; NULL is none.
+            Kind::And(parts) | Kind::Or(parts) => {
+                parts.iter().all(|part| part.is_question() || part.kind == Kind::Literal(Literal::Null))
+            }
             Kind::Not(inner) => inner.is_question(),
             Kind::Function { function, .. } => {
                 matches!(function, EndsWith | Has | HasAll | HasAny | StartsWith)

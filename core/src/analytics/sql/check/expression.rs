@@ -71,7 +71,20 @@ impl Builder<'_> {
             Expr::ILike { negated, any: false, expr, pattern, escape_char: None } => {
                 self.like(scope, expr, pattern, *negated, true)
             }
-            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+            Expr::Cast {
+                kind: kind @ (CastKind::Cast | CastKind::DoubleColon),
+                expr,
+                data_type,
+                format: None,
+            } => {
+                let is_number = matches!(&**expr, Expr::Value(value) if matches!(value.value, Value::Number(..)));
+                if is_number
+                    && *kind == CastKind::DoubleColon
+                    && !matches!(data_type, DataType::Int64 | DataType::Float64)
+                {
+                    // ClickHouse reads the digits as a text there.
+                    return Err(refused(format!("{} is not clear. Write `CAST(… AS …)`.", excerpt(written))));
+                }
                 self.cast(scope, expr, data_type)
             }
             Expr::Interval(interval) => self.interval(scope, interval),
@@ -202,7 +215,7 @@ impl Builder<'_> {
             InTarget::List(list) => self.in_list(scope, value, list, negated),
             InTarget::Subquery(query) => {
                 let query = self.inner(scope, query)?;
-                self.in_query(scope, value, query, negated)
+                self.in_query(value, query, negated)
             }
             InTarget::Unnest(_) | InTarget::Table { .. } => Err(not_offered("`IN` of a table")),
         }
