@@ -84,7 +84,7 @@ impl Sample {
         }
     }
 
-    /// Takes another sample in: each kept value comes from either in proportion to what it stands for.
+    /// Takes another sample in: as if values were drawn from all that the two stand for, without putting one back.
     fn merge(&mut self, mut others: Vec<f64>, others_seen: u64) {
         if self.values.len() + others.len() <= KEPT {
             self.values.append(&mut others);
@@ -95,7 +95,7 @@ impl Sample {
                     others.is_empty() || (!mine.is_empty() && self.below(left[0] + left[1]) < left[0]);
                 let (from, left) =
                     if takes_mine { (&mut mine, &mut left[0]) } else { (&mut others, &mut left[1]) };
-                *left = left.saturating_sub(*left / from.len() as u64);
+                *left = left.saturating_sub(1);
                 let place = usize::try_from(below(&mut self.chance, from.len() as u64)).unwrap_or(0);
                 self.values.push(from.swap_remove(place));
             }

@@ -55,7 +55,6 @@ pub enum Code {
     MethodNotAllowed,
     QueryExecutionTimeout,
     QueryMemoryLimitExceeded,
-    QueryRowsLimitExceeded,
     ServiceUnavailable,
     AnalyticsConnectionFailed,
     UnexpectedError,
@@ -105,7 +104,6 @@ impl Code {
         Code::MethodNotAllowed,
         Code::QueryExecutionTimeout,
         Code::QueryMemoryLimitExceeded,
-        Code::QueryRowsLimitExceeded,
         Code::ServiceUnavailable,
         Code::AnalyticsConnectionFailed,
         Code::UnexpectedError,
@@ -177,9 +175,6 @@ impl Code {
             }
             Code::QueryMemoryLimitExceeded => {
                 (422, "Unprocessable Entity", "user/unprocessable_entity/query_memory_limit_exceeded")
-            }
-            Code::QueryRowsLimitExceeded => {
-                (422, "Unprocessable Entity", "user/unprocessable_entity/query_rows_limit_exceeded")
             }
             Code::UnexpectedError => (500, "Internal Server Error", "unkey/application/unexpected_error"),
         }

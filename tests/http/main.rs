@@ -4,6 +4,7 @@
 //! contract (by [`catalogue::responses::check`]).
 
 mod access;
+mod analytics;
 mod catalogue;
 mod changes;
 mod concurrency;

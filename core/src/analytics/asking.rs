@@ -154,3 +154,85 @@ fn refused(failure: Failure) -> Error {
         .caused_by(cause),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::analytics::sql::tables::Tables;
+    use crate::analytics::sql::{Asked, check};
+    use crate::calendar::{HOUR_MS, UnixMs};
+    use crate::clock::Clock;
+    use crate::keyrack::Keyrack;
+    use crate::store::Location;
+
+    /// Fails as it is told, in turn.
+    #[derive(Debug)]
+    struct Failing(Mutex<Vec<Failure>>);
+
+    impl Engine for Failing {
+        fn query<'a>(&'a self, _: &'a Checked, limits: Limits) -> BoxFuture<'a, Result<Rows, Failure>> {
+            assert!(limits.time <= LIMITS.time && limits.answer_bytes == 4 << 20);
+            let next = self.0.lock().unwrap().pop();
+            Box::pin(async move { next.map_or(Ok(Rows::default()), Err) })
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    fn statement() -> Checked {
+        let asked = Asked {
+            operation: Tables::Verifications,
+            workspace_id: "ws_1".to_owned(),
+            narrowed: None,
+            retention_days: 0,
+            now: UnixMs::EPOCH,
+            most_rows: 10,
+        };
+        check("SELECT count() AS n FROM key_verifications_v1", &asked).unwrap()
+    }
+
+    async fn code(keyrack: &Keyrack, workspace_id: &str) -> Option<Code> {
+        keyrack.analytics().ask(workspace_id, &statement()).await.err().map(|error| error.code())
+    }
+
+    #[tokio::test]
+    async fn each_failure_of_an_engine_has_its_code_and_a_quota_is_a_workspaces_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("keyrack.db"));
+        let clock = Clock::standing_at(UnixMs::new(500 * HOUR_MS));
+        let keyrack = Keyrack::open(&location, clock).await.unwrap();
+        assert_eq!(code(&keyrack, "ws_1").await, Some(Code::AnalyticsNotConfigured));
+        let failures = vec![
+            Failure::Unavailable("it is away".into()),
+            Failure::Statement("a division by zero".to_owned()),
+            Failure::Answer,
+            Failure::Memory,
+            Failure::Timeout,
+        ];
+        let asked = failures.len();
+        keyrack.analytics().answer_with(Arc::new(Failing(Mutex::new(failures))));
+        let mut codes = Vec::new();
+        for _ in 0..asked {
+            codes.extend(code(&keyrack, "ws_1").await);
+        }
+        let expected = [
+            Code::QueryExecutionTimeout,
+            Code::QueryMemoryLimitExceeded,
+            Code::QueryMemoryLimitExceeded,
+            Code::InvalidAnalyticsQuery,
+            Code::AnalyticsConnectionFailed,
+        ];
+        assert_eq!(codes, expected);
+        for _ in asked..1000 {
+            assert_eq!(code(&keyrack, "ws_1").await, None);
+        }
+        let refused = keyrack.analytics().ask("ws_1", &statement()).await.unwrap_err();
+        assert_eq!((refused.code(), refused.retry_after_seconds()), (Code::QueryQuotaExceeded, Some(3601)));
+        assert_eq!(code(&keyrack, "ws_2").await, None);
+        keyrack.close().await;
+    }
+}

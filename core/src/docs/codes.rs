@@ -60,11 +60,6 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
         "Group by fewer columns, add a bound of `time` or a `LIMIT`, or ask a table per hour or day.",
     ),
     (
-        Code::QueryRowsLimitExceeded,
-        "The analytics query gives more rows than an answer may have.",
-        "Add a `LIMIT` or a `GROUP BY`.",
-    ),
-    (
         Code::RequestBodyTooLarge,
         "The body is larger than this server takes.",
         "Send less at once. Whoever runs the server can raise KEYRACK_MAX_BODY_BYTES.",

@@ -209,7 +209,7 @@ mod tests {
             ("key_not_found", "/docs/errors/unkey/data/key_not_found"),
             ("insufficient permissions", "/docs/errors/unkey/authorization/insufficient_permissions"),
             ("namespace gone", "/docs/errors/unkey/data/ratelimit_namespace_gone"),
-            ("429", "/docs/errors/user/too_many_requests/workspace_rate_limited"),
+            ("429 this minute", "/docs/errors/user/too_many_requests/workspace_rate_limited"),
         ] {
             let found = index().search(query, 3, Reader::Anyone);
             let paths: Vec<&str> = found.iter().map(|page| page.path.as_str()).collect();

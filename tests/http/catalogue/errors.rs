@@ -8,12 +8,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::catalogue::responses;
-use crate::fixture::{WINDOW, limited_client, merged, new_api, new_key, new_workspace};
+use crate::fixture::{WINDOW, limited_client, merged, new_api, new_key, new_workspace, workspace_id};
 use crate::{keyrack, program};
 
 /// Codes that no HTTP request can be made to meet.
-const ELSEWHERE: [(&str, &str); 1] =
-    [("user/bad_request/request_timeout", "of calls of assistants that are abandoned: mcp-server/src/call.rs")];
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("user/bad_request/request_timeout", "of calls of assistants that are abandoned: mcp-server/src/call.rs"),
+    ("unkey/data/analytics_connection_failed", "of an engine that fails: core/src/analytics/asking.rs"),
+    (
+        "user/unprocessable_entity/query_execution_timeout",
+        "of an engine that is slow: core/src/analytics/asking.rs",
+    ),
+    ("user/unprocessable_entity/query_memory_limit_exceeded", "of large answers: core/src/analytics/asking.rs"),
+    ("user/too_many_requests/query_quota_exceeded", "after a thousand queries: core/src/analytics/asking.rs"),
+];
 
 /// Requests of a caller who may do everything: each refused, with things that are there.
 async fn refused_requests(server: &Server) -> Vec<(&'static str, Value)> {
@@ -98,6 +106,23 @@ async fn strange_requests(server: &Server) -> Vec<Answer> {
     answers
 }
 
+/// Analytics that are refused, also of a server without them.
+async fn refused_queries(server: &Server) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for query in [
+        "SELECT",
+        "DROP TABLE key_verifications_v1",
+        "SELECT 1 AS a FROM system.one",
+        "SELECT sleep(1) AS a FROM key_verifications_v1",
+        "SELECT count() AS n FROM key_verifications_v1 WHERE time > 0",
+    ] {
+        answers.push(server.call("analytics.getVerifications", json!({"query": query})).await);
+    }
+    let without = program().env("KEYRACK_EVENT_LOG_BYTES", "0").start().await;
+    answers.push(without.call("analytics.getVerifications", json!({"query": "SELECT 1 AS a"})).await);
+    answers
+}
+
 /// The codes that have a page, as the list of all pages links them.
 async fn documented_codes(server: &Server) -> BTreeSet<String> {
     let index = server.get("/docs").await.expect(200).text;
@@ -114,6 +139,10 @@ async fn every_code_can_be_met() {
     }
     met.extend(refused_callers(&server).await.iter().map(Answer::code));
     met.extend(strange_requests(&server).await.iter().map(Answer::code));
+    let workspace = workspace_id(&server).await;
+    let kept = json!({"workspaceId": workspace, "logRetentionDays": 7});
+    server.call("workspace.updateWorkspace", kept).await.expect(200);
+    met.extend(refused_queries(&server).await.iter().map(Answer::code));
     let mut database = Database::of(&server).await;
     for fault in [Fault::AuditLog, Fault::Commit] {
         database.break_at(fault).await;
