@@ -1,6 +1,8 @@
 //! The engine of analytics in this program: where it keeps events, for how long, and how much of them.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,8 +11,11 @@ use keyrack_analytics_engine::storage::{self, Kept, Retention, Warehouse};
 use keyrack_core::analytics::log::Log;
 use keyrack_core::keyrack::Keyrack;
 
+use crate::archive::{ANALYTICS, Writer};
 use crate::settings::{self, Settings};
 
+/// Where the stored events of one moment are while a backup is made of them.
+const MOMENT: &str = ".analytics-of-a-backup";
 /// What the engine is called among those who follow the log of events.
 const CONSUMER: &str = "engine";
 
@@ -57,4 +62,20 @@ pub(crate) fn start(settings: &Settings, keyrack: &Keyrack, log: &Log) -> anyhow
     let engine = Embedded::following(warehouse, threads, consumer, keyrack.clock().clone(), Box::new(shorter));
     keyrack.analytics().answer_with(Arc::new(engine.context("the system has no threads for analytics")?));
     Ok(())
+}
+
+/// Adds what is stored of events to a backup, while a server goes on: in words.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn save(data_folder: &Path, writer: &mut Writer) -> anyhow::Result<String> {
+    let moment = data_folder.join(MOMENT);
+    let names = storage::link_moment(&data_folder.join(storage::FOLDER), &moment)?;
+    for name in &names {
+        let path = moment.join(name);
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        writer.add(&format!("{ANALYTICS}{name}"), file)?;
+    }
+    storage::remove_moment(&moment)?;
+    Ok(format!("{} files of analytics", names.len()))
 }

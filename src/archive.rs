@@ -2,8 +2,8 @@
 //!
 //! `manifest.json` holds the version that wrote it, the engine, the time, where each workspace stood, and name, size
 //! and SHA-256 of every other member. It comes last because it is known last, and so an archive that was cut off has
-//! none. The others are `database.sqlite`, `root-key`, `ratelimit-counters` and `events/<name>.events`, as far as they
-//! were there.
+//! none. The others are `database.sqlite`, `root-key`, `ratelimit-counters`, `events/<name>.events`, and of analytics
+//! `analytics/manifest` and the files that it names, as far as they were there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,6 +22,8 @@ use keyrack_core::calendar::UnixMs;
 pub(crate) const DATABASE: &str = "database.sqlite";
 /// The folder of the events, with a slash.
 pub(crate) const EVENTS: &str = "events/";
+/// The folder of stored events, with a slash.
+pub(crate) const ANALYTICS: &str = "analytics/";
 /// What the name of an archive that is being written ends in.
 pub(crate) const UNFINISHED: &str = ".unfinished";
 const MANIFEST: &str = "manifest.json";

@@ -146,6 +146,9 @@ fn add_files(folder: &Path, writer: &mut Writer) -> anyhow::Result<String> {
         }
     }
     words.push(format!("{events} files of events"));
+    // After the log: what is taken from it meanwhile is in both, and counts once.
+    #[cfg(feature = "analytics-engine")]
+    words.push(crate::analytics::save(folder, writer)?);
     Ok(words.join(", "))
 }
 

@@ -17,7 +17,7 @@ use keyrack_core::files;
 use keyrack_core::ratelimit::counters::saved::{self, CountersFile};
 use keyrack_core::store::{Location, Store, file, snapshot};
 
-use crate::archive::{self, DATABASE, EVENTS, Manifest};
+use crate::archive::{self, ANALYTICS, DATABASE, EVENTS, Manifest};
 use crate::audit;
 use crate::exit;
 use crate::instance::{self, ROOT_KEY_FILE, told};
@@ -88,6 +88,7 @@ async fn restore(
     yes: bool,
 ) -> anyhow::Result<ExitCode> {
     files::create_private_folder(&staged.folder.join(log::FOLDER))?;
+    files::create_private_folder(&staged.folder.join(ANALYTICS))?;
     let manifest = archive::extract(path, |name| staged.place(name))?;
     let has_database = manifest.members.contains_key(DATABASE);
     match location {
@@ -141,6 +142,10 @@ impl Staged {
         if let Some(name) = name.strip_prefix(EVENTS) {
             let is_plain = name.ends_with(".events") && !name.contains(['/', '\\']);
             return is_plain.then(|| self.folder.join(log::FOLDER).join(name));
+        }
+        if let Some(name) = name.strip_prefix(ANALYTICS) {
+            let is_plain = (name.ends_with(".parquet") || name == "manifest") && !name.contains(['/', '\\']);
+            return is_plain.then(|| self.folder.join(ANALYTICS).join(name));
         }
         match name {
             DATABASE => Some(self.database.clone()),
@@ -239,6 +244,15 @@ fn put_files(staged: &Staged, folder: &Path, ending: &str) -> anyhow::Result<()>
         if place.exists() {
             rename(&place, &files::beside(&place, ending))?;
         }
+        rename(&new, &place)?;
+    }
+    // Of another moment than the log that was put back it would count events twice: it goes also where a backup has none.
+    let analytics = ANALYTICS.trim_end_matches('/');
+    let (new, place) = (staged.folder.join(analytics), folder.join(analytics));
+    if place.exists() {
+        rename(&place, &files::beside(&place, ending))?;
+    }
+    if new.exists() {
         rename(&new, &place)?;
     }
     let (new, place) = (staged.folder.join(saved::FILE), folder.join(saved::FILE));

@@ -95,6 +95,18 @@ async fn code(server: &Server, key: &str) -> Value {
     server.call("keys.verifyKey", body).await.expect(200).data()["code"].clone()
 }
 
+/// Verifications of a key in the analytics, each of which is there once.
+async fn recorded(server: &Server, key_id: &str) -> i64 {
+    let query = format!(
+        "SELECT toInt64(count()) AS n, toInt64(uniqExact(request_id)) AS different FROM key_verifications_v1 \
+         WHERE key_id = '{key_id}'"
+    );
+    let row =
+        server.call("analytics.getVerifications", json!({"query": query})).await.expect(200).data()[0].clone();
+    assert_eq!(row["n"], row["different"]);
+    row["n"].as_i64().expect("a number")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_taken_under_load_has_everything_that_was_acknowledged_before_it_began() {
     let server = program().start().await;
@@ -109,6 +121,8 @@ async fn a_backup_taken_under_load_has_everything_that_was_acknowledged_before_i
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("backup");
     let name = file.to_str().expect("text").to_owned();
+    // A query has the events taken over from the log, from which they may be gone later.
+    let recorded_before = recorded(&server, &load.metered_id).await;
     let spent_before = load.spent.load(Ordering::SeqCst);
     let (program, line) = (server.program().clone(), name.clone());
     let saved = tokio::task::spawn_blocking(move || run(&program, &["backup", &line])).await.expect("it runs");
@@ -132,6 +146,8 @@ async fn a_backup_taken_under_load_has_everything_that_was_acknowledged_before_i
     for key in &acknowledged {
         assert_eq!(code(&restored, key).await, "VALID");
     }
+    let recorded = recorded(&restored, &load.metered_id).await;
+    assert!((recorded_before..=asked_after).contains(&recorded), "{recorded_before} {recorded} {asked_after}");
     let left = balance(&restored, &load.metered_id).await;
     assert!((BALANCE - asked_after..=BALANCE - spent_before).contains(&left), "{left} left of {BALANCE}");
     let root_key = fs::read_to_string(restored.data_dir().join("root-key")).expect("the root key");

@@ -19,7 +19,7 @@ use super::days::DayNumber;
 use super::fault::Fault;
 use super::schema::Stored;
 
-const NAME: &str = "manifest";
+pub(super) const NAME: &str = "manifest";
 /// What the first line begins with.
 const MAGIC: &str = "keyrack analytics";
 /// Of the manifest, and of the tables it speaks of.
