@@ -34,7 +34,7 @@ pub(crate) fn command() -> Command {
         .value_parser(value_parser!(PathBuf))
         .help("The backup to make; it must not exist");
     add_flags(Command::new("backup"), Flags::Data)
-        .about("Saves database, root-key file, events and counters in one file; servers go on meanwhile")
+        .about("Saves database, root-key file, events, analytics and counters in one file; servers go on meanwhile")
         .after_help(
             "The backup is of one moment, and readable by you alone: it holds the root key. It is a tar archive, checked \
              before it gets its name; making it needs room for the database twice. The master key and the settings are \

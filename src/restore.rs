@@ -189,7 +189,7 @@ fn tell(manifest: &Manifest, location: &Location) -> anyhow::Result<()> {
     eprintln!("The backup was made {time} by Keyrack {}.", manifest.version);
     let Location::Sqlite(path) = location else {
         eprintln!(
-            "Root-key file, events and counters are put back. The database is PostgreSQL's: restore that itself."
+            "Root-key file, events, analytics and counters are put back. The database is PostgreSQL's: restore that itself."
         );
         return Ok(());
     };

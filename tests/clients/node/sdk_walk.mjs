@@ -312,6 +312,20 @@ const ratelimits = {
   },
 };
 
+const analytics = {
+  "analytics.getVerifications": async ({ unkey, known }) => {
+    const query = `SELECT outcome, SUM(count) AS n FROM key_verifications_per_day_v1 WHERE key_id = '${known.keyId}' GROUP BY outcome`;
+    const { data } = await unkey.analytics.getVerifications({ query });
+    const counts = Object.fromEntries(data.map((row) => [row.outcome, row.n]));
+    assert.ok(counts.VALID > 0 && counts.RATE_LIMITED === 1 && counts.INSUFFICIENT_PERMISSIONS === 1, JSON.stringify(counts));
+  },
+  "analytics.getRatelimits": async ({ unkey }) => {
+    const query = "SELECT namespace, SUM(total) AS n FROM ratelimits_per_hour_v1 WHERE namespace = 'email' GROUP BY namespace";
+    const { data } = await unkey.analytics.getRatelimits({ query });
+    assert.ok(data.length === 1 && data[0].n > 2, JSON.stringify(data));
+  },
+};
+
 const deletions = {
   "permissions.deleteRole": async ({ unkey, known }) => {
     assert.deepEqual((await unkey.permissions.deleteRole({ role: known.writer.id })).data, {});
@@ -346,5 +360,6 @@ export const steps = {
   ...links,
   ...changes,
   ...ratelimits,
+  ...analytics,
   ...deletions,
 };

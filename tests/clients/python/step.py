@@ -56,7 +56,8 @@ def plain(model: Any) -> Any:
     """What an answer of the SDK stands for, named as on the wire."""
     if isinstance(model, list):
         return [plain(one) for one in model]
-    return model.model_dump(mode="json", by_alias=True)
+    # Rows of analytics have no class.
+    return model if isinstance(model, dict) else model.model_dump(mode="json", by_alias=True)
 
 
 def data(method: str, **arguments):

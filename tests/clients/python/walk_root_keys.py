@@ -77,6 +77,21 @@ def _(_known):
     same(usage["breakdowns"], {"byEnvironment": [], "byApp": []})
 
 
+@step("analytics.getVerifications")
+def _(_known):
+    query = "SELECT outcome, SUM(count) AS n FROM key_verifications_per_day_v1 GROUP BY outcome"
+    rows = yield from data("analytics.get_verifications", query=query)
+    counts = {row["outcome"]: row["n"] for row in rows}
+    assert counts["VALID"] > 0 and "NOT_FOUND" not in counts, counts
+
+
+@step("analytics.getRatelimits")
+def _(_known):
+    query = "SELECT namespace, SUM(total) AS n FROM ratelimits_per_hour_v1 WHERE namespace = 'email' GROUP BY namespace"
+    rows = yield from data("analytics.get_ratelimits", query=query)
+    assert len(rows) == 1 and rows[0]["n"] > 2, rows
+
+
 def client_of(known, root_key: str) -> Unkey:
     """A client with another root key."""
     return Unkey(server_url=known.server_url, root_key=root_key)
