@@ -5,6 +5,8 @@
 
 mod answers;
 mod background;
+#[cfg(test)]
+mod depth;
 mod filling;
 mod following;
 mod kernels;

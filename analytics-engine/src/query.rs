@@ -22,6 +22,7 @@ use keyrack_core::analytics::engine::{Engine, Failure, Limits, Rows};
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::analytics::sql::tree::{Checked, Query};
 use keyrack_core::clock::Clock;
+use tokio::sync::Semaphore;
 
 use crate::answers::Answer;
 use crate::background;
@@ -32,6 +33,11 @@ use crate::plan::{FillPlanner, Planner};
 use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
 use crate::tables::SnapshotTables;
 
+/// Bytes of stack of a thread that plans and runs statements: plans are gone through from level to level, and a statement may
+/// nest as deep as the guard lets it. What is not used of it takes no memory.
+const STACK_BYTES: usize = 64 << 20;
+/// Statements at work at a time.
+const AT_A_TIME: usize = 2;
 /// Values of a subquery after `IN`, at most.
 const MOST_VALUES: usize = 1_000_000;
 
@@ -44,6 +50,8 @@ pub struct Embedded {
     /// Begun with the first query.
     runtime: OnceLock<Running>,
     threads: usize,
+    /// Held by statements until their work has ended, also by those that nobody waits for any more.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -66,7 +74,13 @@ impl Drop for Running {
 impl Embedded {
     /// An engine over what is stored in this warehouse, with so many threads.
     pub fn over(warehouse: Arc<Warehouse>, threads: usize) -> Self {
-        Embedded { warehouse, follower: None, runtime: OnceLock::new(), threads: threads.max(1) }
+        Embedded {
+            warehouse,
+            follower: None,
+            runtime: OnceLock::new(),
+            threads: threads.max(1),
+            room: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
     }
 
     /// The same, which follows a log and keeps the warehouse in order. `shorter` is asked for the workspaces that keep
@@ -105,6 +119,7 @@ impl Embedded {
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(self.threads)
             .thread_name("keyrack-analytics")
+            .thread_stack_size(STACK_BYTES)
             .on_thread_start(background::give_way)
             .enable_time()
             .build()
@@ -123,12 +138,23 @@ impl Embedded {
             partitions: self.threads,
             answer_bytes: limits.answer_bytes,
         };
-        // Whoever stops waiting stops the work.
-        let mut running = AbortOnDrop(threads.spawn(work.run()));
-        match tokio::time::timeout(limits.time, &mut running.0).await {
-            Ok(ended) => ended.unwrap_or_else(|ended| Err(Failure::Unavailable(Box::new(ended)))),
-            Err(_) => Err(Failure::Timeout),
-        }
+        let answered = async {
+            let room = self
+                .room
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(|closed| Failure::Unavailable(Box::new(closed)))?;
+            let work = async move {
+                let answer = work.run().await;
+                drop(room);
+                answer
+            };
+            // Whoever stops waiting stops the work.
+            let mut running = AbortOnDrop(threads.spawn(work));
+            (&mut running.0).await.unwrap_or_else(|ended| Err(Failure::Unavailable(Box::new(ended))))
+        };
+        tokio::time::timeout(limits.time, answered).await.unwrap_or(Err(Failure::Timeout))
     }
 }
 

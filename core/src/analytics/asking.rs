@@ -1,7 +1,7 @@
 //! Asking the engine: who may ask how much, and what its failures mean to callers.
 //!
-//! A workspace has one question answered at a time, and all workspaces together [`AT_A_TIME`]; those who wait for their
-//! turn wait within the time of their question. What this process recorded before a question is in its answer.
+//! A workspace has one question answered at a time, and waits for its turn within the time of its question; how many
+//! workspaces have theirs answered at once is up to the engine. What this process recorded before a question is in its answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
-use tokio::sync::Semaphore;
 
 use super::Analytics;
 use super::engine::{Engine, Failure, Limits, Rows};
@@ -18,16 +17,13 @@ use super::sql::tree::Checked;
 use crate::error::{Code, Error};
 use crate::turns::{Place, Turns};
 
-/// Questions that are answered at a time.
-const AT_A_TIME: usize = 2;
 /// What a question may take.
 const LIMITS: Limits = Limits { time: Duration::from_secs(10), memory_bytes: 1 << 30, answer_bytes: 4 << 20 };
 
 /// Who asks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Asking {
     engine: OnceLock<Arc<dyn Engine>>,
-    room: Semaphore,
     workspaces: Mutex<HashMap<CompactString, Arc<Asker>, RandomState>>,
 }
 
@@ -36,12 +32,6 @@ pub(super) struct Asking {
 struct Asker {
     turns: Turns<()>,
     quota: Mutex<Quota>,
-}
-
-impl Default for Asking {
-    fn default() -> Self {
-        Asking { engine: OnceLock::new(), room: Semaphore::new(AT_A_TIME), workspaces: Mutex::default() }
-    }
 }
 
 impl Asking {
@@ -105,14 +95,10 @@ impl Analytics {
             .retry_after(retry_after_seconds)
         })?;
         let asked = Instant::now();
-        let waiting = async {
-            let turn = asker.turns.take(Place::Line).await.ok()?;
-            Some((turn, self.asking.room.acquire().await.ok()?))
-        };
-        let Ok(Some(_turn)) = tokio::time::timeout(LIMITS.time, waiting).await else {
+        let Ok(Ok(_turn)) = tokio::time::timeout(LIMITS.time, asker.turns.take(Place::Line)).await else {
             return Err(Error::new(
                 Code::QueryExecutionTimeout,
-                "Other analytics queries of this server were not done within 10 seconds, so this one was not begun. \
+                "Other analytics queries of this workspace were not done within 10 seconds, so this one was not begun. \
                  Try again shortly.",
             ));
         };
