@@ -28,9 +28,10 @@ use keyrack_core::analytics::sql::functions::{Function, Period};
 use keyrack_core::analytics::sql::tables::{Grain, Table, Tables as Whose};
 use keyrack_core::analytics::sql::tree::{Read, RowFilter};
 use keyrack_core::analytics::sql::types::Type;
+use keyrack_core::calendar::UnixMs;
 
 use crate::kernels::{Kernel, Work};
-use crate::plan::{Rows, Tables};
+use crate::plan::{Bounds, Rows, Tables};
 use crate::states;
 use crate::storage::{Snapshot, Stored, StoredFile};
 
@@ -54,9 +55,9 @@ impl SnapshotTables {
 }
 
 impl Tables for SnapshotTables {
-    fn read(&self, read: &Read, rows: Rows) -> Result<LogicalPlan> {
+    fn read(&self, read: &Read, rows: Rows, bounds: Bounds) -> Result<LogicalPlan> {
         let (table, filter) = (read.table(), read.filter());
-        let reading = Reading { snapshot: &self.snapshot, table, filter };
+        let reading = Reading { snapshot: &self.snapshot, table, filter, bounds };
         let plan = match table.grain {
             Grain::Raw => reading.raw(self.snapshot.files(reading.events()).to_vec())?,
             Grain::Minute | Grain::Hour | Grain::Day | Grain::Month => reading.summed(rows)?,
@@ -70,6 +71,7 @@ struct Reading<'a> {
     snapshot: &'a Snapshot,
     table: &'static Table,
     filter: &'a RowFilter,
+    bounds: Bounds,
 }
 
 impl Reading<'_> {
@@ -103,10 +105,14 @@ impl Reading<'_> {
         files: Vec<Arc<StoredFile>>,
         tail: Vec<arrow::array::RecordBatch>,
     ) -> Result<LogicalPlanBuilder> {
-        let earliest = self.filter.earliest;
+        let Bounds { to, from } = self.bounds;
+        let from = from.max(self.filter.earliest.map(UnixMs::get));
+        // A row of a day or month is at its beginning, and so may be before the bound that is within it.
+        let length = stored.length_ms();
         let is_seen = |file: &Arc<StoredFile>| {
             file.may_have(&self.filter.workspace_id)
-                && earliest.is_none_or(|earliest| file.last_time() >= earliest)
+                && from.is_none_or(|from| file.last_time().get().saturating_add(length) >= from)
+                && to.is_none_or(|to| file.first_time().get() <= to)
         };
         let files = files.into_iter().filter(is_seen).collect();
         let scan = Scan { schema: Arc::clone(stored.schema()), files, tail };
@@ -116,15 +122,20 @@ impl Reading<'_> {
             let of_these = narrowed.iter().map(|id| text(id)).collect();
             rows = rows.filter(col(self.table.narrowed_by()).in_list(of_these, false))?;
         }
-        if let Some(earliest) = earliest {
-            let is_date = stored.schema().field_with_name("time")?.data_type() == &DataType::Date32;
-            let bound = if is_date {
-                let days = earliest.get().div_euclid(DAY_MS);
-                ScalarValue::Date32(Some(i32::try_from(days).unwrap_or(i32::MAX)))
-            } else {
-                ScalarValue::Int64(Some(earliest.get()))
-            };
-            rows = rows.filter(col("time").gt_eq(Expr::Literal(bound, None)))?;
+        let is_date = stored.schema().field_with_name("time")?.data_type() == &DataType::Date32;
+        let bound = |ms: i64| {
+            let days = i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(if ms < 0 { i32::MIN } else { i32::MAX });
+            let bound = if is_date { ScalarValue::Date32(Some(days)) } else { ScalarValue::Int64(Some(ms)) };
+            Expr::Literal(bound, None)
+        };
+        if let Some(earliest) = self.filter.earliest {
+            rows = rows.filter(col("time").gt_eq(bound(earliest.get())))?;
+        }
+        if let Some(from) = from {
+            rows = rows.filter(col("time").gt_eq(bound(from.saturating_sub(length))))?;
+        }
+        if let Some(to) = to {
+            rows = rows.filter(col("time").lt_eq(bound(to)))?;
         }
         Ok(rows)
     }

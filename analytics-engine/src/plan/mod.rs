@@ -4,6 +4,7 @@
 //! Subqueries that stand for values are answered before what needs them is planned ([`subqueries`]).
 
 mod aggregates;
+mod bounds;
 mod combined;
 mod expression;
 mod fill;
@@ -19,6 +20,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col};
 use keyrack_core::analytics::sql::tree::{Body, Checked, Query, Read};
 
+pub(crate) use self::bounds::Bounds;
 pub(crate) use self::fill::FillPlanner;
 use self::subqueries::Answer;
 
@@ -33,8 +35,9 @@ pub(crate) enum Rows {
 
 /// Where the rows of public tables come from.
 pub(crate) trait Tables: Sync {
-    /// A plan of the rows of a table that may be seen, with all its columns under their names.
-    fn read(&self, read: &Read, rows: Rows) -> Result<LogicalPlan>;
+    /// A plan of the rows of a table that may be seen, with all its columns under their names. Rows of events beyond the
+    /// bounds may be left out.
+    fn read(&self, read: &Read, rows: Rows, bounds: Bounds) -> Result<LogicalPlan>;
 }
 
 /// Makes plans of the queries of one statement.

@@ -14,20 +14,22 @@ use crate::values::constant;
 impl Planner<'_> {
     /// The rows of all sources, joined; the scope knows their columns.
     pub(super) fn sources(&self, select: &Select, rows: Rows, scope: &mut Scope) -> Result<LogicalPlanBuilder> {
-        let mut sources = select.sources.iter();
-        let Some(first) = sources.next() else { return Ok(LogicalPlanBuilder::empty(true)) };
-        let Planned { plan: mut joined, columns } = self.source(first, rows)?;
+        if select.sources.is_empty() {
+            return Ok(LogicalPlanBuilder::empty(true));
+        }
+        let Planned { plan: mut joined, columns } = self.source(select, 0, rows)?;
         scope.sources.push(columns);
-        for at in 0..sources.len() {
+        for at in 0..select.joins.len() {
             joined = self.join(joined, select, at, scope)?;
         }
         Ok(joined)
     }
 
-    fn source(&self, source: &Source, rows: Rows) -> Result<Planned> {
+    fn source(&self, select: &Select, at: usize, rows: Rows) -> Result<Planned> {
+        let source = &select.sources[at];
         let planned = match &source.from {
             From::Table(read) => {
-                let plan = LogicalPlanBuilder::new(self.tables.read(read, rows)?);
+                let plan = LogicalPlanBuilder::new(self.tables.read(read, rows, self.bounds(select, at))?);
                 let columns = source.columns.iter().map(|column| column.name.clone()).collect();
                 Planned { plan, columns }
             }
@@ -45,7 +47,7 @@ impl Planner<'_> {
         scope: &mut Scope,
     ) -> Result<LogicalPlanBuilder> {
         let join = &select.joins[at];
-        let right = self.source(&select.sources[at + 1], Rows::Whole)?;
+        let right = self.source(select, at + 1, Rows::Whole)?;
         scope.sources.push(right.columns);
         let of_side = |expressions: &mut dyn Iterator<Item = &Expression>| -> Result<Vec<Expr>> {
             expressions.map(|expression| self.expression(expression, scope)).collect()

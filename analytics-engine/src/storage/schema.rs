@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use keyrack_core::calendar::{DAY_MS, HOUR_MS};
 use serde::{Deserialize, Serialize};
 
 /// A table that has files.
@@ -83,6 +84,16 @@ impl Stored {
     /// Its place in [`Stored::ALL`].
     pub(super) fn place(self) -> usize {
         self as usize
+    }
+
+    /// How much later than the `time` of a row an event in it may be, in ms.
+    pub fn length_ms(self) -> i64 {
+        match self {
+            Stored::VerificationsPerDay | Stored::RatelimitsPerDay => DAY_MS,
+            Stored::VerificationsPerMonth | Stored::RatelimitsPerMonth => 31 * DAY_MS,
+            Stored::VerificationsPerHour | Stored::RatelimitsPerHour => HOUR_MS,
+            Stored::Verifications | Stored::Ratelimits | Stored::Refusals | Stored::Gaps => 0,
+        }
     }
 
     /// What its rows are made of.
