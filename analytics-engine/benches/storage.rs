@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p keyrack-analytics-engine --bench storage             # ten million events
 //! cargo bench -p keyrack-analytics-engine --bench storage -- 1000000  # as many as that
+//! cargo bench -p keyrack-analytics-engine --bench storage -- 1000000 /tmp/events    # left there, for `queries`
 //! ```
 //!
 //! The events are verifications of thirty days and 50,000 keys of twenty workspaces, few of which have most, with ids as
@@ -13,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use keyrack_analytics_engine::storage::{Positions, Settings, Shorter, Stored, Warehouse, to_the_end};
@@ -197,9 +199,11 @@ fn main() {
     let events = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(EVENTS);
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let keys = keys(&mut dice);
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let is_folder = |argument: &String| !argument.starts_with('-') && argument.parse::<u64>().is_err();
+    let folder = std::env::args().skip(1).find(is_folder).map_or(temporary.path().to_owned(), PathBuf::from);
     let settings = Settings { flush_after: Duration::from_secs(3600), ..Settings::default() };
-    let warehouse = Warehouse::open(folder.path(), settings).expect("a folder of its own");
+    let warehouse = Warehouse::open(&folder, settings).expect("a folder of its own");
     let mut bare = Dice(1);
     stage("make events", events, || {
         (0..events).for_each(|_| make(&keys, &mut bare, 0.0, |record| _ = black_box(record)))

@@ -92,6 +92,11 @@ impl StoredFile {
         (self.facts.first_workspace.as_str()..=self.facts.last_workspace.as_str()).contains(&workspace_id)
     }
 
+    /// The workspaces with most of its rows, and how many these are.
+    pub fn heaviest(&self) -> &[(String, u64)] {
+        &self.facts.heaviest
+    }
+
     /// Whether the coarser tables made of it have its rows.
     pub fn is_counted(&self) -> bool {
         self.facts.counted
