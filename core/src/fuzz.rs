@@ -7,11 +7,13 @@ use crate::Code;
 use crate::calendar::UnixMs;
 use crate::catalogue::{Operation, Visitor, body_schema, read_body, request_schema};
 use crate::json;
+use crate::keys::address_list::AddressList;
 use crate::operations;
 use crate::operations::keys::VerifyKey;
 use crate::operations::ratelimit::Limit;
 use crate::ratelimit::override_rules::{OverrideRule, OverrideRules};
 use crate::rbac::query::Query;
+use crate::schema::ADDRESS_OR_NETWORK;
 
 /// An operation as fuzzing sees it.
 struct Target {
@@ -31,7 +33,9 @@ struct Targets(Vec<Target>);
 impl Visitor for Targets {
     fn operation<O: Operation>(&mut self) {
         let schema = body_schema::<O>().as_value();
-        let oracle = jsonschema::options().should_validate_formats(false).build(schema).unwrap();
+        let is_address = |text: &str| AddressList::is_entry(text);
+        let options = jsonschema::options().should_validate_formats(true);
+        let oracle = options.with_format(ADDRESS_OR_NETWORK, is_address).build(schema).unwrap();
         self.0.push(Target {
             name: O::ABOUT.name,
             schema,
