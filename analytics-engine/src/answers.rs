@@ -7,6 +7,9 @@ use keyrack_core::analytics::sql::types::Type;
 use keyrack_core::calendar::UnixMs;
 use serde_json::Value;
 
+/// Bytes that a batch may have on top, for buffers that are larger than what is in them.
+const SLACK_BYTES: usize = 4 << 20;
+
 /// Rows that are taken in until they are too large.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -31,6 +34,10 @@ impl Answer {
     /// # Errors
     /// When the answer is too large with them.
     pub(crate) fn take(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        // Arrow takes no more than JSON, but for numbers of few digits.
+        if batch.get_array_memory_size() / 8 > self.left_bytes + SLACK_BYTES {
+            return Err(Failure::Answer);
+        }
         for row in 0..batch.num_rows() {
             let values: Vec<Value> =
                 self.types.iter().zip(batch.columns()).map(|(of, column)| value(column, row, of)).collect();

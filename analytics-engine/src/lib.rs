@@ -7,8 +7,11 @@ mod answers;
 mod background;
 #[cfg(test)]
 mod depth;
+mod fence;
 mod filling;
 mod following;
+#[cfg(test)]
+mod hostile;
 mod kernels;
 #[cfg(test)]
 mod oracle;

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::error::ArrowError;
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::cache::cache_manager::CacheManager;
 use datafusion::execution::context::QueryPlanner;
@@ -13,6 +14,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
@@ -40,6 +42,8 @@ const STACK_BYTES: usize = 64 << 20;
 const AT_A_TIME: usize = 2;
 /// Values of a subquery after `IN`, at most.
 const MOST_VALUES: usize = 1_000_000;
+/// Bytes of memory of these.
+const MOST_VALUE_BYTES: usize = 128 << 20;
 
 /// The engine in the program.
 #[derive(Debug)]
@@ -131,20 +135,13 @@ impl Embedded {
     async fn answer(&self, statement: &Checked, limits: Limits) -> Result<Rows, Failure> {
         let running = self.running()?;
         let Some(threads) = &running.threads else { return Err(Failure::Timeout) };
-        let work = Work {
-            statement: statement.clone(),
-            snapshot: self.snapshot().await?,
-            environment: environment(&running.cache, limits)?,
-            partitions: self.threads,
-            answer_bytes: limits.answer_bytes,
-        };
+        let environment = environment(&running.cache, limits)?;
         let answered = async {
-            let room = self
-                .room
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|closed| Failure::Unavailable(Box::new(closed)))?;
+            let snapshot = self.snapshot().await?;
+            let closed = |closed| Failure::Unavailable(Box::new(closed));
+            let room = self.room.clone().acquire_owned().await.map_err(closed)?;
+            let (statement, partitions, answer_bytes) = (statement.clone(), self.threads, limits.answer_bytes);
+            let work = Work { statement, snapshot, environment, partitions, answer_bytes };
             let work = async move {
                 let answer = work.run().await;
                 drop(room);
@@ -229,9 +226,22 @@ async fn stream(
     plan: &LogicalPlan,
 ) -> Result<datafusion::execution::SendableRecordBatchStream, Failure> {
     let plan = session.optimize(plan).map_err(failed)?;
-    let plan: Arc<dyn ExecutionPlan> =
-        session.query_planner().create_physical_plan(&plan, session).await.map_err(failed)?;
+    let plan = session.query_planner().create_physical_plan(&plan, session).await.map_err(failed)?;
+    let plan = interruptible(plan).map_err(failed)?;
     execute_stream(plan, Arc::new(TaskContext::from(session))).map_err(failed)
+}
+
+/// A plan whose steps give way to others, and so can be ended: those that make many rows of few do not on their own.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    let wrap = |step: Arc<dyn ExecutionPlan>| {
+        let is_cooperative = step.name() == "CooperativeExec";
+        Ok(if is_cooperative { Transformed::no(step) } else { Transformed::yes(cooperative(step)) })
+    };
+    plan.transform_up(wrap).map(|transformed| transformed.data)
+}
+
+fn cooperative(step: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    Arc::new(CooperativeExec::new(step))
 }
 
 /// What a subquery that stands for a value or a set comes to.
@@ -244,11 +254,12 @@ async fn value_of(
     let plan = planner.query(query).and_then(|planned| planned.plan.build()).map_err(failed)?;
     let held = plan.schema().field(0).data_type().clone();
     let mut rows = stream(session, &plan).await?;
-    let (mut values, mut count) = (Vec::new(), 0);
+    let (mut values, mut count, mut bytes) = (Vec::new(), 0, 0);
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(failed)?;
         count += batch.num_rows();
-        if count > MOST_VALUES {
+        bytes += batch.get_array_memory_size();
+        if count > MOST_VALUES || bytes > MOST_VALUE_BYTES {
             return Err(Failure::Memory);
         }
         values.push(Arc::clone(batch.column(0)));

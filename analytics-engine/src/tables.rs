@@ -1,7 +1,7 @@
 //! The rows of the public tables, from a snapshot of what is stored.
 //!
-//! The filter of the rows that a caller may see stands right above every scan, and files that cannot have such rows are
-//! not even opened. Tables per minute and hour are computed from raw rows; those per day and month are what is stored
+//! The rows that a caller may see are chosen right where they are read, behind a [`Fence`], and files that cannot have such
+//! rows are not even opened. Tables per minute and hour are computed from raw rows; those per day and month are what is stored
 //! of them, and raw rows that are not counted there yet.
 
 use std::sync::Arc;
@@ -17,12 +17,14 @@ use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::expr_fn::sum;
-use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, cast, col, lit, when,
+    BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, cast,
+    col, lit, when,
 };
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use keyrack_core::analytics::sql::functions::{Function, Period};
 use keyrack_core::analytics::sql::tables::{Grain, Table, Tables as Whose};
@@ -30,6 +32,7 @@ use keyrack_core::analytics::sql::tree::{Read, RowFilter};
 use keyrack_core::analytics::sql::types::Type;
 use keyrack_core::calendar::UnixMs;
 
+use crate::fence::Fence;
 use crate::kernels::{Kernel, Work};
 use crate::plan::{Bounds, Rows, Tables};
 use crate::states;
@@ -115,29 +118,23 @@ impl Reading<'_> {
                 && to.is_none_or(|to| file.first_time().get() <= to)
         };
         let files = files.into_iter().filter(is_seen).collect();
-        let scan = Scan { schema: Arc::clone(stored.schema()), files, tail };
-        let rows = LogicalPlanBuilder::scan(stored.name(), provider_as_source(Arc::new(scan)), None)?;
-        let mut rows = rows.filter(col("workspace_id").eq(text(&self.filter.workspace_id)))?;
-        if let Some(narrowed) = &self.filter.narrowed {
-            let of_these = narrowed.iter().map(|id| text(id)).collect();
-            rows = rows.filter(col(self.table.narrowed_by()).in_list(of_these, false))?;
-        }
         let is_date = stored.schema().field_with_name("time")?.data_type() == &DataType::Date32;
         let bound = |ms: i64| {
             let days = i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(if ms < 0 { i32::MIN } else { i32::MAX });
             let bound = if is_date { ScalarValue::Date32(Some(days)) } else { ScalarValue::Int64(Some(ms)) };
             Expr::Literal(bound, None)
         };
-        if let Some(earliest) = self.filter.earliest {
-            rows = rows.filter(col("time").gt_eq(bound(earliest.get())))?;
+        let mut seen = vec![col("workspace_id").eq(text(&self.filter.workspace_id))];
+        if let Some(narrowed) = &self.filter.narrowed {
+            let of_these = narrowed.iter().map(|id| text(id)).collect();
+            seen.push(col(self.table.narrowed_by()).in_list(of_these, false));
         }
-        if let Some(from) = from {
-            rows = rows.filter(col("time").gt_eq(bound(from.saturating_sub(length))))?;
-        }
-        if let Some(to) = to {
-            rows = rows.filter(col("time").lt_eq(bound(to)))?;
-        }
-        Ok(rows)
+        seen.extend(self.filter.earliest.map(|earliest| col("time").gt_eq(bound(earliest.get()))));
+        seen.extend(from.map(|from| col("time").gt_eq(bound(from.saturating_sub(length)))));
+        seen.extend(to.map(|to| col("time").lt_eq(bound(to))));
+        let seen = seen.into_iter().reduce(Expr::and).unwrap_or_else(|| lit(false));
+        let scan = Scan { schema: Arc::clone(stored.schema()), files, tail, seen };
+        LogicalPlanBuilder::scan(stored.name(), provider_as_source(Arc::new(scan)), None)
     }
 
     /// Rows per minute, hour, day or month.
@@ -156,6 +153,11 @@ impl Reading<'_> {
                 parts
             }
         };
+        // A month that began before what is kept is not shown, though days of it are kept.
+        if let Some(earliest) = self.filter.earliest {
+            let unit = if matches!(self.table.grain, Grain::Day | Grain::Month) { DAY_MS } else { 1000 };
+            parts = parts.filter(col("time").gt_eq(lit(earliest.get().div_euclid(unit))))?;
+        }
         if rows == Rows::Whole {
             parts = self.whole(parts)?;
         }
@@ -258,12 +260,14 @@ fn text(value: &str) -> Expr {
     Expr::Literal(ScalarValue::Utf8View(Some(value.to_owned())), None)
 }
 
-/// Files and batches of one table.
+/// Files and batches of one table, and which of their rows may be seen.
 #[derive(Debug)]
 struct Scan {
     schema: SchemaRef,
     files: Vec<Arc<StoredFile>>,
     tail: Vec<arrow::array::RecordBatch>,
+    /// Of columns and constants, so that it cannot fail.
+    seen: Expr,
 }
 
 #[async_trait]
@@ -276,9 +280,13 @@ impl TableProvider for Scan {
         TableType::Base
     }
 
-    /// They choose what is read of a file; rows are looked at again above.
+    /// Those that cannot fail choose what is read of a file; rows are looked at again above. Others stay behind the fence.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let supports = |filter: &&Expr| match cannot_fail(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(supports).collect())
     }
 
     async fn scan(
@@ -286,21 +294,59 @@ impl TableProvider for Scan {
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        limit: Option<usize>,
+        _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() && self.tail.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
-        let mut source = ParquetSource::new(Arc::clone(&self.schema));
-        if let Some(filter) = conjunction(filters.to_vec()) {
-            let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-            source = source.with_predicate(session.create_physical_expr(filter, &schema)?);
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let wanted = filters.iter().filter(|filter| cannot_fail(filter)).cloned();
+        let seen = wanted.fold(self.seen.clone(), Expr::and);
+        // What is answered, and what it is chosen by.
+        let mut columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let answered = columns.len();
+        for column in seen.column_refs() {
+            let index = self.schema.index_of(&column.name)?;
+            if !columns.contains(&index) {
+                columns.push(index);
+            }
         }
+        let rows = self.rows(session, &columns, session.create_physical_expr(seen.clone(), &schema)?)?;
+        let read = DFSchema::try_from(rows.schema())?;
+        let chosen = FilterExecBuilder::new(session.create_physical_expr(seen, &read)?, rows);
+        let chosen = chosen.apply_projection(Some((0..answered).collect()))?.build()?;
+        Ok(Arc::new(Fence::around(Arc::new(chosen))))
+    }
+}
+
+/// Whether a condition is of columns and constants alone, compared.
+fn cannot_fail(filter: &Expr) -> bool {
+    let is_plain = |one: &Expr| matches!(one, Expr::Column(_) | Expr::Literal(..));
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            cannot_fail(left) && cannot_fail(right)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            op.supports_propagation() && is_plain(left) && is_plain(right)
+        }
+        Expr::InList(list) => is_plain(&list.expr) && list.list.iter().all(is_plain),
+        _ => false,
+    }
+}
+
+impl Scan {
+    /// These columns of the rows that are stored; files are read as far as they may have such as `seen` chooses.
+    fn rows(
+        &self,
+        session: &dyn Session,
+        columns: &[usize],
+        seen: Arc<dyn PhysicalExpr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = ParquetSource::new(Arc::clone(&self.schema)).with_predicate(seen);
         let source = Arc::new(source.with_pushdown_filters(true).with_reorder_filters(true));
         let files = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
             .with_file_groups(self.groups(session.config().target_partitions()))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
+            .with_projection_indices(Some(columns.to_vec()))?
             .build();
         let files: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(files);
         if self.tail.is_empty() {
@@ -309,14 +355,12 @@ impl TableProvider for Scan {
         let tail = MemorySourceConfig::try_new(
             std::slice::from_ref(&self.tail),
             Arc::clone(&self.schema),
-            projection.cloned(),
+            Some(columns.to_vec()),
         )?;
         let tail = DataSourceExec::from_data_source(tail);
         if self.files.is_empty() { Ok(tail) } else { UnionExec::try_new(vec![files, tail]) }
     }
-}
 
-impl Scan {
     /// Its files in so many groups of about one size.
     fn groups(&self, most: usize) -> Vec<FileGroup> {
         let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); most.max(1)];

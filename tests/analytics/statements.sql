@@ -494,3 +494,9 @@ SELECT if(1 = 0, max(latency), 7) AS a FROM key_verifications_v1
 
 -- @ratelimits A Bool among conditions makes a Bool of all.
 SELECT DISTINCT passed AND tokens >= 0 AS a, tokens >= 0 AND limit > 0 AS b FROM ratelimits_v1 ORDER BY a
+
+-- Backslashes in texts and patterns.
+SELECT countIf(outcome LIKE 'VAL\%') AS a, countIf('axb' LIKE 'a\%b') AS b, countIf('a%b' LIKE 'a\%b') AS c, length('a\%b') AS d, max('a\zb') AS e, max('a\x41b\'') AS f, countIf(outcome LIKE 'VAL%') AS g FROM key_verifications_v1
+
+-- About how many of doubles, of truth values and of arrays.
+SELECT uniq(latency) > 100 AS a, uniq(outcome = 'VALID') AS b, uniq(tags) > 5 AS c FROM key_verifications_v1

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, StringViewArray, UInt64Array};
 use arrow::datatypes::Int64Type;
-use datafusion::common::{Result, not_impl_err};
+use datafusion::common::{Result, not_impl_err, resources_err};
 use keyrack_core::analytics::sql::functions::Function;
+
+/// Bytes of the texts that are put together at once, those of some thousand rows.
+const MOST_BYTES: usize = 32 << 20;
 
 /// A function of texts.
 pub(super) fn apply(function: &Function, arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -24,7 +27,7 @@ pub(super) fn apply(function: &Function, arguments: &[ArrayRef]) -> Result<Array
         }
         (Function::StartsWith, [text, other]) => compare(text, other, |text, other| text.starts_with(other)),
         (Function::EndsWith, [text, other]) => compare(text, other, |text, other| text.ends_with(other)),
-        (Function::Concat, parts) => concat(parts),
+        (Function::Concat, parts) => concat(parts)?,
         (Function::Substring, [text, from, rest @ ..]) => substring(text, from, rest.first()),
         (Function::JsonExtractString, [text, path @ ..]) => json_text(text, path),
         (function, _) => return not_impl_err!("{function:?}"),
@@ -40,9 +43,14 @@ fn compare(texts: &ArrayRef, others: &ArrayRef, holds: impl Fn(&str, &str) -> bo
     Arc::new(pairs.map(|(text, other)| Some(holds(text?, other?))).collect::<BooleanArray>())
 }
 
-fn concat(parts: &[ArrayRef]) -> ArrayRef {
+fn concat(parts: &[ArrayRef]) -> Result<ArrayRef> {
     let rows = parts.first().map_or(0, |part| part.len());
     let texts: Vec<&StringViewArray> = parts.iter().map(|part| part.as_string_view()).collect();
+    // Before any of them is made.
+    let bytes = |part: &StringViewArray| part.iter().flatten().map(str::len).sum::<usize>();
+    if texts.iter().map(|part| bytes(part)).sum::<usize>() > MOST_BYTES {
+        return resources_err!("texts that grow beyond all bounds");
+    }
     let whole = |row: usize| {
         texts.iter().all(|part| part.is_valid(row)).then(|| {
             texts.iter().fold(String::new(), |mut whole, part| {
@@ -51,7 +59,7 @@ fn concat(parts: &[ArrayRef]) -> ArrayRef {
             })
         })
     };
-    Arc::new((0..rows).map(whole).collect::<StringViewArray>())
+    Ok(Arc::new((0..rows).map(whole).collect::<StringViewArray>()))
 }
 
 fn substring(texts: &ArrayRef, from: &ArrayRef, length: Option<&ArrayRef>) -> ArrayRef {

@@ -88,9 +88,11 @@ impl Planner<'_> {
                 distinct = true;
                 array_agg_udaf()
             }
+            // The sketch knows no doubles, truth values or arrays: those are counted exactly.
             AggregateFunction::ApproximateUnique => {
-                distinct = false;
-                approx_distinct_udaf()
+                let of = aggregate.argument.as_ref().map(|argument| argument.of.inner());
+                distinct = !matches!(of, Some(of) if of.is_integer() || of.is_time() || *of == Type::String);
+                if distinct { count_udaf() } else { approx_distinct_udaf() }
             }
             AggregateFunction::ExactUnique => {
                 distinct = true;
@@ -113,10 +115,9 @@ impl Planner<'_> {
 pub(super) fn valued(aggregate: &Aggregate, computed: Expr) -> Expr {
     use AggregateFunction as Function;
     let computed = match aggregate.function {
-        Function::Count | Function::ExactUnique => {
+        Function::Count | Function::ExactUnique | Function::ApproximateUnique => {
             return datafusion::logical_expr::cast(computed, arrow::datatypes::DataType::UInt64);
         }
-        Function::ApproximateUnique => return computed,
         _ => computed,
     };
     let nothing = match aggregate.function {

@@ -11,6 +11,9 @@ impl Planner<'_> {
     /// The rows of two queries combined, under the names of the left.
     pub(super) fn combined(&self, combination: Combination, left: &Query, right: &Query) -> Result<Planned> {
         let (left, right) = (self.query(left)?, self.query(right)?);
+        for (own, name) in right.columns.iter().zip(&left.columns) {
+            self.weighs(name, self.weight_of(own).max(self.weight_of(name)));
+        }
         // One has the names of the other.
         let renamed = right.columns.iter().zip(&left.columns).map(|(own, name)| col(own.as_str()).alias(name));
         let right = right.plan.clone().project(renamed)?;

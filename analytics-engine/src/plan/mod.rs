@@ -12,8 +12,10 @@ mod ordering;
 mod select;
 mod sources;
 pub(crate) mod subqueries;
+mod weights;
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::Result;
@@ -47,6 +49,8 @@ pub(crate) struct Planner<'a> {
     /// By the address of the subquery in the tree, which lives as long as this.
     pub(crate) answers: HashMap<usize, Answer>,
     names: AtomicUsize,
+    /// Of columns, by their names: see [`weights`].
+    weights: Mutex<HashMap<String, u64>>,
 }
 
 /// A plan, with the names of its columns.
@@ -65,7 +69,7 @@ impl Planned {
 impl<'a> Planner<'a> {
     /// Plans of the queries of this statement over these tables.
     pub(crate) fn new(checked: &'a Checked, tables: &'a dyn Tables) -> Self {
-        Planner { checked, tables, answers: HashMap::new(), names: AtomicUsize::new(0) }
+        Planner { checked, tables, answers: HashMap::new(), names: AtomicUsize::new(0), weights: Mutex::default() }
     }
 
     /// The plan of a query, its columns in order under names of their own.
@@ -89,6 +93,9 @@ impl<'a> Planner<'a> {
     /// The same rows under names of their own.
     fn renamed(&self, planned: Planned) -> Result<Planned> {
         let columns: Vec<String> = planned.columns.iter().map(|_| self.fresh()).collect();
+        for (old, new) in planned.columns.iter().zip(&columns) {
+            self.weighs(new, self.weight_of(old));
+        }
         let renamed = planned.all().into_iter().zip(&columns).map(|(column, name)| column.alias(name));
         Ok(Planned { plan: planned.plan.clone().project(renamed)?, columns })
     }

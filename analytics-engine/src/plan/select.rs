@@ -14,6 +14,7 @@ impl Planner<'_> {
         let mut rows = self.sources(select, sources::rows_of(select), &mut scope)?;
         rows = self.unfolded(rows, &select.array_joins, &mut scope)?;
         if let Some(filter) = &select.filter {
+            self.weight(filter, &scope)?;
             rows = rows.filter(self.expression(filter, &scope)?)?;
         }
         if let Some(grouping) = &select.grouping {
@@ -31,8 +32,14 @@ impl Planner<'_> {
     ) -> Result<LogicalPlanBuilder> {
         let keys: Vec<(Expr, String)> =
             self.all(&grouping.keys, scope)?.into_iter().map(|key| (key, self.fresh())).collect();
+        for (key, (_, name)) in grouping.keys.iter().zip(&keys) {
+            self.weighs(name, self.weight(key, scope)?);
+        }
         let mut computed = Vec::new();
         for aggregate in &grouping.aggregates {
+            for part in aggregate.argument.iter().chain(&aggregate.condition) {
+                self.weight(part, scope)?;
+            }
             computed.push((self.aggregate(aggregate, scope)?, self.fresh()));
         }
         let named = |pairs: &[(Expr, String)]| -> Vec<Expr> {
@@ -55,7 +62,10 @@ impl Planner<'_> {
         let rows = if keys_and_values(grouping) { rows.project(columns)? } else { rows };
         scope.aggregates = computed.into_iter().map(|(_, name)| name).collect();
         match &grouping.having {
-            Some(having) => rows.filter(self.expression(having, scope)?),
+            Some(having) => {
+                self.weight(having, scope)?;
+                rows.filter(self.expression(having, scope)?)
+            }
             None => Ok(rows),
         }
     }
@@ -97,6 +107,9 @@ impl Planner<'_> {
         scope: &mut Scope,
     ) -> Result<Planned> {
         let outputs: Vec<String> = select.projection.iter().map(|_| self.fresh()).collect();
+        for (value, name) in select.projection.iter().zip(&outputs) {
+            self.weighs(name, self.weight(value, scope)?);
+        }
         let mut columns: Vec<Expr> = self.all(&select.projection, scope)?;
         columns = columns.into_iter().zip(&outputs).map(|(value, name)| value.alias(name)).collect();
         scope.outputs.clone_from(&outputs);

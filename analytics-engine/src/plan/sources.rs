@@ -54,6 +54,9 @@ impl Planner<'_> {
         };
         let left_keys = of_side(&mut join.equal.iter().map(|(left, _)| left))?;
         let right_keys = of_side(&mut join.equal.iter().map(|(_, right)| right))?;
+        for part in join.equal.iter().flat_map(|(left, right)| [left, right]).chain(&join.condition) {
+            self.weight(part, scope)?;
+        }
         let condition = join.condition.as_ref().map(|one| self.expression(one, scope)).transpose()?;
         // What is true in each row of a side tells rows that were there from those that the join fills up.
         let (left_there, right_there) = (self.fresh(), self.fresh());
@@ -95,6 +98,7 @@ impl Planner<'_> {
         let mut unfolded = rows;
         for array in arrays {
             let name = self.fresh();
+            self.weight(array, scope)?;
             let array = self.expression(array, scope)?.alias(&name);
             unfolded = with_column(unfolded, array)?;
             let options = UnnestOptions::new().with_preserve_nulls(false);

@@ -26,7 +26,7 @@ impl Default for Settings {
         Settings {
             flush_rows: 250_000,
             flush_bytes: 96 << 20,
-            flush_after: Duration::from_secs(30),
+            flush_after: Duration::from_secs(10),
             most_tail_bytes: 160 << 20,
             most_bytes: 64 << 30,
             retention: Retention::default(),

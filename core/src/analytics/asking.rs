@@ -62,8 +62,9 @@ impl Analytics {
         self.asking.engine.get().ok_or_else(|| {
             Error::new(
                 Code::AnalyticsNotConfigured,
-                "This server keeps no analytics: it was built without the engine, or its log of events is switched \
-                 off. Whoever runs it can set KEYRACK_EVENT_LOG_BYTES above 0.",
+                "This process answers no analytics: it was built without the engine, its log of events or its analytics \
+                 are switched off (KEYRACK_EVENT_LOG_BYTES, KEYRACK_ANALYTICS_BYTES), or another process of the same \
+                 data folder has them. Its log says which.",
             )
         })
     }
@@ -104,11 +105,22 @@ impl Analytics {
         };
         self.recorder.take_in(&self.clock).await?;
         let limits = Limits { time: LIMITS.time.saturating_sub(asked.elapsed()), ..LIMITS };
-        let began = Instant::now();
-        let answered = engine.query(statement, limits).await;
-        let took = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        asker.quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
-        answered.map_err(refused)
+        // Also when whoever asks leaves before.
+        let _charged = Charged { asker: &asker, began: Instant::now() };
+        engine.query(statement, limits).await.map_err(refused)
+    }
+}
+
+/// A question that is being answered: how long it takes is counted when it ends.
+struct Charged<'a> {
+    asker: &'a Asker,
+    began: Instant,
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        let took = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.asker.quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
     }
 }
 

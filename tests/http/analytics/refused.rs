@@ -23,6 +23,7 @@ async fn a_query_that_is_no_query_says_what_is_wrong_with_it() {
     ] {
         let answer = asked(&server, query).await;
         assert_eq!((answer.status, answer.code()), (400, format!("user/bad_request/{code}")), "{query}");
+        assert_eq!(answer.error()["errors"][0]["location"], "body.query", "{query}");
         let detail = answer.error()["detail"].as_str().unwrap_or_default().to_owned();
         assert!(detail.contains(named), "{query}: {detail}");
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::analytics::engine::Rows;
 use crate::analytics::sql::tables::Tables;
 use crate::analytics::sql::{self, Asked};
+use crate::error::Fault;
 use crate::{Caller, Error, Keyrack};
 
 /// Rows of an answer at most.
@@ -16,7 +17,7 @@ const MOST_ROWS: u64 = 10_000_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Request {
     /// One `SELECT` in the dialect of ClickHouse, at most 16384 bytes.
-    #[schemars(length(max = 65_536))]
+    #[schemars(length(max = 32_768))]
     pub(super) query: String,
 }
 
@@ -45,8 +46,20 @@ pub(super) async fn answer(
         now: keyrack.clock().now(),
         most_rows: MOST_ROWS,
     };
-    let statement = sql::check(query, &asked)?;
-    let Rows { columns, rows } = keyrack.analytics().ask(workspace_id, &statement).await?;
+    let statement = sql::check(query, &asked).map_err(at_the_query)?;
+    let answered = keyrack.analytics().ask(workspace_id, &statement).await;
+    let Rows { columns, rows } = answered.map_err(at_the_query)?;
     let named = |row: Vec<Value>| Row(columns.iter().cloned().zip(row).collect());
     Ok(rows.into_iter().map(named).collect())
+}
+
+/// An error of the statement says where it stands in the request.
+fn at_the_query(error: Error) -> Error {
+    if error.code().status() != 400 {
+        return error;
+    }
+    let message = error.detail().trim_end_matches('.').to_owned();
+    let fix = "Send one `SELECT` that the message allows, over the tables of this operation's documentation.";
+    let (location, fix) = ("body.query".to_owned(), Some(fix.to_owned()));
+    error.with_faults(vec![Fault { location, message, fix }])
 }

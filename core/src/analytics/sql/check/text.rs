@@ -7,9 +7,9 @@ use sqlparser::ast::{Query, Statement};
 use sqlparser::dialect::ClickHouseDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::refused;
+use super::{literals, refused};
 use crate::error::{Code, Error};
 
 /// How many bytes a statement has at most.
@@ -32,8 +32,7 @@ pub(super) fn read(text: &str) -> Result<Query, Error> {
         )));
     }
     let dialect = ClickHouseDialect {};
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
-    let tokens = tokens.map_err(|error| unreadable(&error.to_string()))?;
+    let tokens = literals::tokens(text).map_err(|error| unreadable(&error.to_string()))?;
     bound_chains(&tokens)?;
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEEPEST).with_tokens_with_locations(tokens);
     let statements = parser.parse_statements().map_err(|error| match error {
