@@ -10,7 +10,7 @@ use keyrack_core::analytics::sql::{Asked, check};
 use keyrack_core::calendar::{DAY_MS, UnixMs};
 
 use crate::Embedded;
-use crate::storage::{Settings, Warehouse, to_the_end};
+use crate::storage::{Settings, Stored, Warehouse, to_the_end};
 
 /// 2026-11-29T12:00:00Z
 const NOW: i64 = 1_795_953_600_000;
@@ -174,4 +174,39 @@ async fn levels_that_build_on_each_other_are_refused_before_they_are_planned() {
         assert!(matches!(answer, Ok(_) | Err(Failure::Statement(_) | Failure::Memory)), "{answer:?}");
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_left_out_and_the_rest_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Arc::new(Warehouse::open(folder.path(), Settings::default()).unwrap());
+    append(&warehouse, 600);
+    warehouse.flush().unwrap();
+    append(&warehouse, 60);
+    warehouse.flush().unwrap();
+    let engine = Embedded::over(warehouse.clone(), 2);
+    let count = "SELECT toInt64(count()) AS n, sum(length(request_id)) > 0 AS is_read FROM key_verifications_v1";
+    let whole = ask(&engine, count, LIMITS).await.unwrap();
+    let snapshot = warehouse.snapshot().unwrap();
+    let largest =
+        snapshot.files(Stored::Verifications).iter().max_by_key(|file| (file.last_time(), file.rows())).unwrap();
+    let mut bytes = std::fs::read(largest.path()).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[8..middle].fill(0xff);
+    std::fs::write(largest.path(), bytes).unwrap();
+    drop(snapshot);
+    // What is known of files is known to the engine that read them.
+    let engine = Embedded::over(warehouse, 2);
+    let began = Instant::now();
+    let rest = loop {
+        match ask(&engine, count, LIMITS).await {
+            Ok(rows) => break rows,
+            Err(Failure::Unavailable(_)) if began.elapsed() < Duration::from_secs(20) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let number = |rows: &Rows| rows.rows[0][0].as_i64().unwrap();
+    assert!(number(&rest) > 0 && number(&rest) < number(&whole), "{rest:?} of {whole:?}");
 }

@@ -1,6 +1,7 @@
 //! Running a statement within its limits, on threads of its own.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use arrow::error::ArrowError;
 use datafusion::catalog::Session;
@@ -40,6 +41,8 @@ use crate::tables::SnapshotTables;
 const STACK_BYTES: usize = 64 << 20;
 /// Statements at work at a time.
 const AT_A_TIME: usize = 2;
+/// Between two looks at all files.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Values of a subquery after `IN`, at most.
 const MOST_VALUES: usize = 1_000_000;
 /// Bytes of memory of these.
@@ -56,6 +59,8 @@ pub struct Embedded {
     threads: usize,
     /// Held by statements until their work has ended, also by those that nobody waits for any more.
     room: Arc<Semaphore>,
+    /// When files were looked through the last time.
+    looked: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -84,6 +89,7 @@ impl Embedded {
             runtime: OnceLock::new(),
             threads: threads.max(1),
             room: Arc::new(Semaphore::new(AT_A_TIME)),
+            looked: Mutex::default(),
         }
     }
 
@@ -151,7 +157,25 @@ impl Embedded {
             let mut running = AbortOnDrop(threads.spawn(work));
             (&mut running.0).await.unwrap_or_else(|ended| Err(Failure::Unavailable(Box::new(ended))))
         };
-        tokio::time::timeout(limits.time, answered).await.unwrap_or(Err(Failure::Timeout))
+        let answer = tokio::time::timeout(limits.time, answered).await.unwrap_or(Err(Failure::Timeout));
+        if matches!(answer, Err(Failure::Unavailable(_))) {
+            self.look_for_damage();
+        }
+        answer
+    }
+
+    /// Looks beside other work for a file that cannot be read, at most once a minute: the next question goes without it.
+    fn look_for_damage(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return;
+        }
+        *looked = Some(Instant::now());
+        let warehouse = self.warehouse.clone();
+        tokio::task::spawn_blocking(move || match warehouse.snapshot() {
+            Ok(snapshot) => drop(warehouse.look_through(&snapshot)),
+            Err(fault) => tracing::warn!(%fault, "stored events cannot be looked through"),
+        });
     }
 }
 

@@ -18,6 +18,7 @@ mod fault;
 mod file;
 mod flushing;
 mod folder;
+mod looking;
 mod manifest;
 mod moment;
 mod progress;

@@ -17,7 +17,7 @@ const MOST_ROWS: u64 = 10_000_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Request {
     /// One `SELECT` in the dialect of ClickHouse, at most 16384 bytes.
-    #[schemars(length(max = 32_768))]
+    #[schemars(length(max = 20_000))]
     pub(super) query: String,
 }
 
