@@ -38,7 +38,7 @@ use crate::plan::{Bounds, Rows, Tables};
 use crate::states;
 use crate::storage::{Snapshot, Stored, StoredFile};
 
-/// Days are seconds times this.
+/// A day in ms.
 const DAY_MS: i64 = 86_400_000;
 /// What is summed of latencies, beside the columns that everybody sees.
 const LATENCY_SUM: &str = "latency_sum";

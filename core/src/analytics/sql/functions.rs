@@ -32,7 +32,8 @@ pub enum Function {
     StartsWith,
     /// `endsWith(String, String)`.
     EndsWith,
-    /// `JSONExtractString(String, String…)`: the text at this path of members in a JSON text; empty where there is no text.
+    /// `JSONExtractString(String, String…)`: the text at this path of members in a JSON text, of what is no
+    /// text its JSON; empty where there is nothing.
     JsonExtractString,
     /// `round(number)`: to so many decimals; a half of a `Float64` to the even neighbour, of an integer away from 0. Of the
     /// type of its argument.
@@ -113,7 +114,7 @@ pub enum FormatPiece {
     Month,
     /// `%d`: 01 to 31.
     Day,
-    /// `%e`: the day, padded with a space.
+    /// `%e`: the day, 1 to 31.
     SpacedDay,
     /// `%j`: the day of the year, 001 to 366.
     DayOfYear,
