@@ -54,6 +54,9 @@ pub(crate) struct Followed {
     /// The turn to change the workspace. Its row in the database is the lock; this keeps those who wait for it
     /// from holding a connection each, and lets workspaces take turns.
     pub(crate) turns: Turns<()>,
+    /// Held by the one request that makes what many want at the same moment, such as the namespace of a first call;
+    /// the others wait, find it made, and ask for no turn.
+    pub(crate) making: Mutex<()>,
     /// The generation that memory has; changed under `memory` only.
     known: AtomicI64,
     /// Since when memory is known to be behind, in ms since the start; [`NEVER`] when it is not.
@@ -206,6 +209,7 @@ impl Followed {
         Followed {
             memory: Mutex::default(),
             turns: Turns::of(()),
+            making: Mutex::default(),
             known: AtomicI64::new(generation),
             behind_since_ms: AtomicU64::new(NEVER),
         }

@@ -179,6 +179,29 @@ async fn a_line_of_changes_is_bounded_and_does_not_put_off_the_end_of_the_root_k
 }
 
 #[tokio::test]
+async fn the_first_calls_on_a_new_namespace_all_wait_for_the_one_that_makes_it() {
+    // More than may wait for a turn to change the workspace.
+    const CALLS: usize = 400;
+    let server = program().env("KEYRACK_STALE_SECONDS", "600").start().await;
+    let workspace = Workspace::new(&server, "tenant").await;
+    let mut database = Database::of(&server).await;
+    database.execute("BEGIN IMMEDIATE").await;
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        let (owner, body) = (
+            workspace.owner.clone(),
+            json!({"namespace": "new", "identifier": "user", "limit": 1000, "duration": 60_000}),
+        );
+        calls.spawn(async move { owner.call("ratelimit.limit", body).await });
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    database.execute("ROLLBACK").await;
+    for answer in calls.join_all().await {
+        answer.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn who_leaves_keeps_no_place_in_the_line_of_changes() {
     const LINE: usize = 100;
     let server = program().env("KEYRACK_STALE_SECONDS", "600").start().await;

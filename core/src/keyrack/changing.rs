@@ -25,6 +25,26 @@ impl Keyrack {
         Mutation::begin_first(self.state(), caller).await
     }
 
+    /// Waits until no other request of the caller's workspace makes what many want at the same moment; it is alone
+    /// while `f` runs.
+    ///
+    /// # Errors
+    /// 503 when others take too long, and those of `f`.
+    pub(crate) async fn alone<T>(
+        &self,
+        caller: &Caller,
+        f: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let followed = self.state().following.of(caller.workspace_id());
+        let waiting = async {
+            tokio::time::timeout(self.store().longest_turn(), followed.making.lock()).await.map_err(|_| {
+                Error::database_unavailable("others of this workspace were making the same for too long")
+            })
+        };
+        let _alone = caller.unless_gone(waiting).await?;
+        f.await
+    }
+
     /// Begins a change of a workspace by someone who is no caller, such as the program itself.
     ///
     /// # Errors

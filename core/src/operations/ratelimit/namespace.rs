@@ -27,13 +27,22 @@ pub(super) async fn find_or_create<O: Operation>(
     names: &[&str],
 ) -> Result<Vec<Arc<Namespace>>, Error> {
     let resident = |name: &str| keyrack.resident().namespace(caller.workspace_id(), name);
-    let unseen: BTreeSet<&str> = names.iter().copied().filter(|name| resident(name).is_none()).collect();
-    if !unseen.is_empty() {
-        let missing = read_unseen(keyrack, caller, unseen).await?;
-        if !missing.is_empty() {
+    let unseen = || names.iter().copied().filter(|name| resident(name).is_none()).collect::<BTreeSet<&str>>();
+    if !unseen().is_empty() {
+        // A new namespace begins with many calls at once: one of them makes it.
+        let making = async {
+            let unseen = unseen();
+            if unseen.is_empty() {
+                return Ok(());
+            }
+            let missing = read_unseen(keyrack, caller, unseen).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
             caller.authorize_also(&O::ABOUT.rule, CREATE, &[])?;
-            create(keyrack, caller, missing).await?;
-        }
+            create(keyrack, caller, missing).await
+        };
+        keyrack.alone(caller, making).await?;
     }
     let found: Option<Vec<_>> = names.iter().map(|name| resident(name)).collect();
     found.ok_or_else(|| Error::unexpected("a namespace was created and is not there"))
