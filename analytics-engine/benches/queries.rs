@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use keyrack_analytics_engine::Embedded;
 use keyrack_analytics_engine::storage::{Settings, Stored, Warehouse};
-use keyrack_core::analytics::engine::{Engine as _, Limits};
+use keyrack_core::analytics::engine::{Engine as _, Lane, Limits};
 use keyrack_core::analytics::sql::tables::{Table, Tables};
 use keyrack_core::analytics::sql::tree::Checked;
 use keyrack_core::analytics::sql::{Asked, check, clickhouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 64 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 64 << 20, lane: Lane::Questions };
 const TIMES: usize = 7;
 
 /// Questions, by name. `{key}` is the key with most events, `{end}` the last event.
@@ -101,6 +101,7 @@ fn checked(statement: &str, subject: &Subject) -> Checked {
         retention_days: 0,
         now: keyrack_core::calendar::UnixMs::new(subject.end),
         most_rows: 10_000_000,
+        reports: false,
     };
     check(&statement, &asked).expect("a statement that can be checked")
 }

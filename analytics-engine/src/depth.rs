@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_core::analytics::engine::{Engine as _, Failure, Limits};
+use keyrack_core::analytics::engine::{Engine as _, Failure, Lane, Limits};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::analytics::sql::{Asked, check};
 use keyrack_core::calendar::UnixMs;
@@ -11,7 +11,7 @@ use keyrack_core::calendar::UnixMs;
 use crate::Embedded;
 use crate::storage::{Settings, Warehouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(2), memory_bytes: 64 << 20, answer_bytes: 4 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(2), memory_bytes: 64 << 20, answer_bytes: 4 << 20, lane: Lane::Questions };
 
 /// A shape of statements, by how deep or wide it is.
 type Shape = (&'static str, fn(usize) -> String);
@@ -68,6 +68,7 @@ async fn statements_as_deep_as_the_guard_lets_them_be_are_answered_or_refused() 
                 retention_days: 0,
                 now: UnixMs::new(1_795_955_696_789),
                 most_rows: 1000,
+                reports: false,
             };
             let Ok(checked) = check(&statement(depth), &asked) else { continue };
             accepted = depth;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyrack_core::analytics::engine::{Engine as _, Failure, Limits, Rows};
+use keyrack_core::analytics::engine::{Engine as _, Failure, Lane, Limits, Rows};
 use keyrack_core::analytics::event::{Record, VerificationRecord};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::analytics::sql::{Asked, check};
@@ -14,7 +14,7 @@ use crate::storage::{Settings, Stored, Warehouse, to_the_end};
 
 /// 2026-11-29T12:00:00Z
 const NOW: i64 = 1_795_953_600_000;
-const LIMITS: Limits = Limits { time: Duration::from_secs(30), memory_bytes: 256 << 20, answer_bytes: 4 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(30), memory_bytes: 256 << 20, answer_bytes: 4 << 20, lane: Lane::Questions };
 
 /// A third of the events are a workspace's own, with a number as the external id; those of another one, of another API
 /// and from before what is kept have none.
@@ -60,6 +60,7 @@ fn asked() -> Asked {
         retention_days: 10,
         now: UnixMs::new(NOW),
         most_rows: 10_000,
+        reports: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_core::analytics::engine::{Engine as _, Limits, Rows};
+use keyrack_core::analytics::engine::{Engine as _, Lane, Limits, Rows};
 use keyrack_core::analytics::event::{RatelimitRecord, Record, VerificationRecord};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::analytics::sql::{Asked, check};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::Embedded;
 use crate::storage::{Settings, Warehouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 16 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 16 << 20, lane: Lane::Questions };
 
 fn recorded() -> Value {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/analytics/answers.json"));
@@ -108,6 +108,7 @@ impl Recorded<'_> {
             retention_days: 0,
             now: UnixMs::new(now),
             most_rows: 10_000_000,
+            reports: false,
         }
     }
 

@@ -21,8 +21,9 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _}
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use keyrack_core::analytics::engine::{Engine, Failure, Limits, Rows};
+use keyrack_core::analytics::engine::{Engine, Failure, Lane, Limits, Rows};
 use keyrack_core::analytics::log::Consumer;
+use keyrack_core::analytics::sql::tables::Table;
 use keyrack_core::analytics::sql::tree::{Checked, Query};
 use keyrack_core::clock::Clock;
 use tokio::sync::Semaphore;
@@ -34,12 +35,12 @@ use crate::kernels::Among;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
 use crate::plan::{FillPlanner, Planner};
 use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
-use crate::tables::SnapshotTables;
+use crate::tables::{self, SnapshotTables};
 
 /// Bytes of stack of a thread that plans and runs statements: plans are gone through from level to level, and a statement may
 /// nest as deep as the guard lets it. What is not used of it takes no memory.
 const STACK_BYTES: usize = 64 << 20;
-/// Statements at work at a time.
+/// Statements of a lane at work at a time.
 const AT_A_TIME: usize = 2;
 /// Between two looks at all files.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -58,7 +59,9 @@ pub struct Embedded {
     runtime: OnceLock<Running>,
     threads: usize,
     /// Held by statements until their work has ended, also by those that nobody waits for any more.
-    room: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
+    /// The same for reports.
+    reports: Arc<Semaphore>,
     /// When files were looked through the last time.
     looked: Mutex<Option<Instant>>,
 }
@@ -88,7 +91,8 @@ impl Embedded {
             follower: None,
             runtime: OnceLock::new(),
             threads: threads.max(1),
-            room: Arc::new(Semaphore::new(AT_A_TIME)),
+            questions: Arc::new(Semaphore::new(AT_A_TIME)),
+            reports: Arc::new(Semaphore::new(AT_A_TIME)),
             looked: Mutex::default(),
         }
     }
@@ -145,7 +149,11 @@ impl Embedded {
         let answered = async {
             let snapshot = self.snapshot().await?;
             let closed = |closed| Failure::Unavailable(Box::new(closed));
-            let room = self.room.clone().acquire_owned().await.map_err(closed)?;
+            let lane = match limits.lane {
+                Lane::Questions => &self.questions,
+                Lane::Reports => &self.reports,
+            };
+            let room = lane.clone().acquire_owned().await.map_err(closed)?;
             let (statement, partitions, answer_bytes) = (statement.clone(), self.threads, limits.answer_bytes);
             let work = Work { statement, snapshot, environment, partitions, answer_bytes };
             let work = async move {
@@ -182,6 +190,10 @@ impl Embedded {
 impl Engine for Embedded {
     fn query<'a>(&'a self, statement: &'a Checked, limits: Limits) -> BoxFuture<'a, Result<Rows, Failure>> {
         Box::pin(self.answer(statement, limits))
+    }
+
+    fn kept_days(&self, table: &Table) -> Option<u32> {
+        Some(self.warehouse.kept_days(tables::stored(table)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -16,7 +16,7 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::provider_as_source;
-use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, cast,
     col, lit, when,
@@ -27,7 +27,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use keyrack_core::analytics::sql::functions::{Function, Period};
-use keyrack_core::analytics::sql::tables::{Grain, Table, Tables as Whose};
+use keyrack_core::analytics::sql::tables::{Grain, Of, Role, Table, Tables as Whose};
 use keyrack_core::analytics::sql::tree::{Read, RowFilter};
 use keyrack_core::analytics::sql::types::Type;
 use keyrack_core::calendar::UnixMs;
@@ -65,7 +65,35 @@ impl Tables for SnapshotTables {
             Grain::Raw => reading.raw(self.snapshot.files(reading.events()).to_vec())?,
             Grain::Minute | Grain::Hour | Grain::Day | Grain::Month => reading.summed(rows)?,
         };
-        plan.project(table.columns.iter().map(|column| col(column.name)))?.build()
+        let columns = table.columns.iter().map(|column| shown(column.name, table.of));
+        plan.project(columns.collect::<Result<Vec<_>>>()?)?.build()
+    }
+}
+
+/// What is stored of a table: its sums, or the events that it is counted from.
+pub(crate) fn stored(table: &Table) -> Stored {
+    sums(table).unwrap_or_else(|| events(table))
+}
+
+/// The events that a table is about.
+fn events(table: &Table) -> Stored {
+    match (table.of, table.tables) {
+        (Of::Gaps, _) => Stored::Gaps,
+        (Of::Events | Of::Scopes, Whose::Verifications) => Stored::Verifications,
+        (Of::Events | Of::Scopes, Whose::Ratelimits) => Stored::Ratelimits,
+    }
+}
+
+/// The stored sums that have a table's rows, if there are any.
+fn sums(table: &Table) -> Option<Stored> {
+    match (table.tables, table.of, table.grain) {
+        (Whose::Verifications, Of::Scopes, _) => Some(Stored::VerificationsPerHour),
+        (Whose::Ratelimits, Of::Scopes, _) => Some(Stored::RatelimitsPerHour),
+        (Whose::Verifications, _, Grain::Day) => Some(Stored::VerificationsPerDay),
+        (Whose::Verifications, _, Grain::Month) => Some(Stored::VerificationsPerMonth),
+        (Whose::Ratelimits, _, Grain::Day) => Some(Stored::RatelimitsPerDay),
+        (Whose::Ratelimits, _, Grain::Month) => Some(Stored::RatelimitsPerMonth),
+        _ => None,
     }
 }
 
@@ -80,21 +108,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// The table of the events that it is about.
     fn events(&self) -> Stored {
-        match self.table.tables {
-            Whose::Verifications => Stored::Verifications,
-            Whose::Ratelimits => Stored::Ratelimits,
-        }
-    }
-
-    /// The table of sums that has its rows, if there is one.
-    fn sums(&self) -> Option<Stored> {
-        match (self.table.tables, self.table.grain) {
-            (Whose::Verifications, Grain::Day) => Some(Stored::VerificationsPerDay),
-            (Whose::Verifications, Grain::Month) => Some(Stored::VerificationsPerMonth),
-            (Whose::Ratelimits, Grain::Day) => Some(Stored::RatelimitsPerDay),
-            (Whose::Ratelimits, Grain::Month) => Some(Stored::RatelimitsPerMonth),
-            _ => None,
-        }
+        events(self.table)
     }
 
     /// Events of these files and those of the tail.
@@ -125,9 +139,9 @@ impl Reading<'_> {
             Expr::Literal(bound, None)
         };
         let mut seen = vec![col("workspace_id").eq(text(&self.filter.workspace_id))];
-        if let Some(narrowed) = &self.filter.narrowed {
+        if let Some((narrowed, by)) = self.filter.narrowed.as_ref().zip(self.table.narrowed_by()) {
             let of_these = narrowed.iter().map(|id| text(id)).collect();
-            seen.push(col(self.table.narrowed_by()).in_list(of_these, false));
+            seen.push(col(by).in_list(of_these, false));
         }
         seen.extend(self.filter.earliest.map(|earliest| col("time").gt_eq(bound(earliest.get()))));
         seen.extend(from.map(|from| col("time").gt_eq(bound(from.saturating_sub(length)))));
@@ -139,7 +153,7 @@ impl Reading<'_> {
 
     /// Rows per minute, hour, day or month.
     fn summed(&self, rows: Rows) -> Result<LogicalPlanBuilder> {
-        let mut parts = match self.sums() {
+        let mut parts = match sums(self.table) {
             None => self.parts_of_raw(self.snapshot.files(self.events()).to_vec())?,
             Some(stored) => {
                 let uncounted = self.snapshot.uncounted(stored);
@@ -185,13 +199,13 @@ impl Reading<'_> {
 
     /// Its columns by which rows are told apart, `time` aside.
     fn dimensions(&self) -> impl Iterator<Item = &'static str> {
-        let is_told_apart = |name: &&str| *name != "time" && !SUMS.contains(name) && !name.starts_with("latency_");
-        self.table.columns.iter().map(|column| column.name).filter(is_told_apart)
+        self.columns(Role::Apart).filter(|name| *name != "time")
     }
 
-    /// Its columns that are sums.
-    fn summed_columns(&self) -> impl Iterator<Item = &'static str> {
-        self.table.columns.iter().map(|column| column.name).filter(|name| SUMS.contains(name))
+    /// Its columns of this role.
+    fn columns(&self, role: Role) -> impl Iterator<Item = &'static str> {
+        let columns = self.table.columns.iter().filter(move |column| column.role == role);
+        columns.map(|column| column.name)
     }
 
     /// Each event as a part of a row.
@@ -199,7 +213,7 @@ impl Reading<'_> {
         let one_if = |passed: Expr, value: Expr| when(passed, value).otherwise(lit(0_i64));
         let mut columns = vec![self.time(col("time"), &Type::DateTime64).alias("time")];
         columns.extend(self.dimensions().map(col));
-        for name in self.summed_columns() {
+        for name in self.columns(Role::Sum) {
             let tokens = || cast(col("tokens"), DataType::Int64);
             columns.push(match name {
                 "count" | "total" => lit(1_i64).alias(name),
@@ -209,6 +223,7 @@ impl Reading<'_> {
                 name => col(name),
             });
         }
+        columns.extend(self.columns(Role::Latest).map(|name| col("time").alias(name)));
         columns.push(col("latency").alias(LATENCY_SUM));
         let state = Type::State(keyrack_core::analytics::sql::types::State::Quantile75);
         columns.push(
@@ -219,9 +234,18 @@ impl Reading<'_> {
 
     /// Stored sums, as parts of rows.
     fn parts_of_sums(&self, stored: Stored, files: Vec<Arc<StoredFile>>) -> Result<LogicalPlanBuilder> {
-        let day = cast(cast(col("time"), DataType::Int32), DataType::Int64);
-        let mut columns = vec![self.time(day, &Type::Date).alias("time")];
-        columns.extend(self.dimensions().chain(self.summed_columns()).map(col));
+        let time = match self.table.of {
+            Of::Scopes => self.time(col("time"), &Type::DateTime64),
+            Of::Events | Of::Gaps => {
+                self.time(cast(cast(col("time"), DataType::Int32), DataType::Int64), &Type::Date)
+            }
+        };
+        let mut columns = vec![time.alias("time")];
+        columns.extend(self.dimensions().map(col));
+        for name in self.columns(Role::Sum) {
+            columns.push(if stored == Stored::RatelimitsPerHour { of_outcomes(name)? } else { col(name) });
+        }
+        columns.extend(self.columns(Role::Latest).map(col));
         columns.extend([col(LATENCY_SUM), col(LATENCY_DIGEST)]);
         self.scan(stored, files, Vec::new())?.project(columns)
     }
@@ -240,13 +264,31 @@ impl Reading<'_> {
     /// One row of each combination.
     fn whole(&self, parts: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
         let keys = std::iter::once("time").chain(self.dimensions()).map(col);
-        let sums = self.summed_columns().chain([LATENCY_SUM]).map(|name| sum(col(name)).alias(name));
+        let sums = self.columns(Role::Sum).chain([LATENCY_SUM]).map(|name| sum(col(name)).alias(name));
+        let sums = sums.chain(self.columns(Role::Latest).map(|name| max(col(name)).alias(name)));
         let digest = states::digest_union().call(vec![col(LATENCY_DIGEST)]).alias(LATENCY_DIGEST);
         parts.aggregate(keys, sums.chain([digest]))
     }
 }
 
-const SUMS: [&str; 6] = ["count", "spent_credits", "passed", "total", "total_tokens", "passed_tokens"];
+/// A column as the table has it: of gaps nobody may know how many events are missing.
+fn shown(name: &'static str, of: Of) -> Result<Expr> {
+    Ok(match (of, name) {
+        (Of::Gaps, "events") => when(col(name).is_null(), lit(0_u64)).otherwise(col(name))?.alias(name),
+        _ => col(name),
+    })
+}
+
+/// A sum of decisions on limits, of rows that have them by outcome.
+fn of_outcomes(name: &'static str) -> Result<Expr> {
+    let passed = |sum: &str| when(col("outcome").eq(text("PASSED")), col(sum)).otherwise(lit(0_i64));
+    Ok(match name {
+        "passed" => passed("count")?.alias(name),
+        "passed_tokens" => passed("total_tokens")?.alias(name),
+        "total" => col("count").alias(name),
+        name => col(name),
+    })
+}
 
 /// The table per day that one per month is made of.
 fn per_day(stored: Stored) -> Stored {

@@ -97,8 +97,14 @@ impl Day {
         self.0
     }
 
-    fn plus(self, days: i64) -> Day {
-        Day(self.0 + days)
+    /// Its first moment.
+    pub fn start(self) -> UnixMs {
+        UnixMs(self.0.saturating_mul(DAY_MS))
+    }
+
+    /// So many days later.
+    pub fn plus(self, days: i64) -> Day {
+        Day(self.0.saturating_add(days))
     }
 
     fn date(self) -> Date {

@@ -184,6 +184,7 @@ mod tests {
             retention_days: 0,
             now: UnixMs::new(NOW),
             most_rows: 10,
+            reports: false,
         };
         let checked = check(&format!("SELECT 1 AS a FROM {from_and_where}"), &asked).unwrap();
         let Body::Select(select) = &checked.query.body else { panic!("no select") };

@@ -3,7 +3,7 @@
 use datafusion::common::{Column as Name, Result, UnnestOptions};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder, col, lit, when};
 use keyrack_core::analytics::sql::functions::{AggregateFunction, Arithmetic};
-use keyrack_core::analytics::sql::tables::Grain;
+use keyrack_core::analytics::sql::tables::{Grain, Role};
 use keyrack_core::analytics::sql::tree::{Aggregate, Column, Expression, From, JoinKind, Kind, Select, Source};
 use keyrack_core::analytics::sql::types::Literal;
 
@@ -133,11 +133,11 @@ pub(super) fn with_column(rows: LogicalPlanBuilder, column: Expr) -> Result<Logi
 
 /// What a select wants of an aggregate table: parts of its rows do where only sums of them are asked for.
 pub(super) fn rows_of(select: &Select) -> Rows {
-    let [Source { from: From::Table(read), columns }] = select.sources.as_slice() else { return Rows::Whole };
+    let [Source { from: From::Table(read), .. }] = select.sources.as_slice() else { return Rows::Whole };
     let Some(grouping) = select.grouping.as_ref().filter(|_| read.table().grain != Grain::Raw) else {
         return Rows::Whole;
     };
-    let is_sum = |column: usize| SUMS.contains(&columns[column].name.as_str());
+    let is_sum = |column: usize| matches!(read.table().columns[column].role, Role::Sum | Role::State);
     let tells_apart = |expression: &Expression| !any(expression, &|one| is_of(one, &is_sum));
     let sums = |aggregate: &Aggregate| {
         let argument = aggregate.argument.as_ref();
@@ -163,19 +163,6 @@ pub(super) fn rows_of(select: &Select) -> Rows {
     let before = select.filter.iter().chain(&select.array_joins).chain(&grouping.keys).all(tells_apart);
     if before && grouping.aggregates.iter().all(sums) { Rows::Parts } else { Rows::Whole }
 }
-
-/// Columns of the aggregate tables that say how many, how much or how long.
-const SUMS: [&str; 9] = [
-    "count",
-    "spent_credits",
-    "passed",
-    "total",
-    "total_tokens",
-    "passed_tokens",
-    "latency_avg",
-    "latency_p75",
-    "latency_p99",
-];
 
 fn is_of(expression: &Expression, is_sum: &dyn Fn(usize) -> bool) -> bool {
     matches!(expression.kind, Kind::Column { column, .. } if is_sum(column))

@@ -69,6 +69,11 @@ pub(super) struct Change {
 }
 
 impl Warehouse {
+    /// For how many days a table is kept.
+    pub fn kept_days(&self, table: Stored) -> u32 {
+        self.settings.retention.days(table)
+    }
+
     /// Opens the warehouse of a folder, which is made if it is not there. What a kill left is removed; files that are
     /// missing or cut off are said by name and left out.
     ///

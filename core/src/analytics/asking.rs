@@ -11,14 +11,15 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use super::Analytics;
-use super::engine::{Engine, Failure, Limits, Rows};
+use super::engine::{Engine, Failure, Lane, Limits, Rows};
 use super::quota::{Quota, UsedUp};
 use super::sql::tree::Checked;
 use crate::error::{Code, Error};
 use crate::turns::{Place, Turns};
 
 /// What a question may take.
-const LIMITS: Limits = Limits { time: Duration::from_secs(10), memory_bytes: 1 << 30, answer_bytes: 4 << 20 };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(10), memory_bytes: 1 << 30, answer_bytes: 4 << 20, lane: Lane::Questions };
 
 /// Who asks.
 #[derive(Debug, Default)]
@@ -29,18 +30,20 @@ pub(super) struct Asking {
 
 /// A workspace that has asked.
 #[derive(Debug)]
-struct Asker {
+pub(super) struct Asker {
     turns: Turns<()>,
     quota: Mutex<Quota>,
+    /// Of reports, which do not wait behind statements.
+    pub(super) reports: Turns<()>,
 }
 
 impl Asking {
-    fn asker(&self, workspace_id: &str) -> Arc<Asker> {
+    pub(super) fn asker(&self, workspace_id: &str) -> Arc<Asker> {
         let mut workspaces = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asker) = workspaces.get(workspace_id) {
             return asker.clone();
         }
-        let asker = Arc::new(Asker { turns: Turns::of(()), quota: Mutex::default() });
+        let asker = Arc::new(Asker { turns: Turns::of(()), quota: Mutex::default(), reports: Turns::of(()) });
         workspaces.insert(workspace_id.into(), asker.clone());
         asker
     }
@@ -153,12 +156,28 @@ fn refused(failure: Failure) -> Error {
     }
 }
 
+/// The same for a report, whose reader wrote no query.
+pub(super) fn failed_report(failure: Failure) -> Error {
+    match failure {
+        Failure::Timeout | Failure::Memory | Failure::Answer => Error::new(
+            match failure {
+                Failure::Timeout => Code::QueryExecutionTimeout,
+                _ => Code::QueryMemoryLimitExceeded,
+            },
+            "The report takes more than one may take. Ask for a shorter time, for a larger `bucket`, or for one API, key \
+             or namespace.",
+        ),
+        Failure::Statement(what) => Error::unexpected(what),
+        Failure::Unavailable(_) => refused(failure),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::analytics::sql::tables::Tables;
+    use crate::analytics::sql::tables::{Table, Tables};
     use crate::analytics::sql::{Asked, check};
     use crate::calendar::{HOUR_MS, UnixMs};
     use crate::clock::Clock;
@@ -176,6 +195,10 @@ mod tests {
             Box::pin(async move { next.map_or(Ok(Rows::default()), Err) })
         }
 
+        fn kept_days(&self, _: &Table) -> Option<u32> {
+            None
+        }
+
         fn close(&self) -> BoxFuture<'_, ()> {
             Box::pin(async {})
         }
@@ -189,6 +212,7 @@ mod tests {
             retention_days: 0,
             now: UnixMs::EPOCH,
             most_rows: 10,
+            reports: false,
         };
         check("SELECT count() AS n FROM key_verifications_v1", &asked).unwrap()
     }

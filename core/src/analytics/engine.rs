@@ -6,12 +6,16 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use super::sql::tables::Table;
 use super::sql::tree::Checked;
 
 /// What answers checked statements over the events that were recorded.
 pub trait Engine: Debug + Send + Sync {
     /// Answers a statement; what this process recorded before is in the answer.
     fn query<'a>(&'a self, statement: &'a Checked, limits: Limits) -> BoxFuture<'a, Result<Rows, Failure>>;
+
+    /// For how many days it keeps what a table has; `None` for ever.
+    fn kept_days(&self, table: &Table) -> Option<u32>;
 
     /// Keeps what it has and ends its work. Nothing is asked of it afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -26,6 +30,17 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Bytes of the answer as JSON.
     pub answer_bytes: usize,
+    /// Beside which others it runs.
+    pub lane: Lane,
+}
+
+/// Statements of one lane wait for each other, and not for those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Those that callers sent, which may take long.
+    Questions,
+    /// Those of this server's own reports.
+    Reports,
 }
 
 /// The rows of an answer.

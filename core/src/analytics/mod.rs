@@ -13,6 +13,7 @@ pub mod gaps;
 pub mod log;
 pub mod quota;
 pub mod recorder;
+pub mod reports;
 pub mod sql;
 pub mod texts;
 mod usage;

@@ -28,8 +28,9 @@ pub enum Tool {
 /// A list that is read page by page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct List {
-    /// The member of an item that, sent as `cursor`, makes that item the first of a page.
-    pub id: &'static str,
+    /// The member of an item that, sent as `cursor`, makes that item the first of a page; `None` where only the page
+    /// before says where one starts.
+    pub id: Option<&'static str>,
 }
 
 /// What assistants are shown of an operation.

@@ -22,7 +22,10 @@ use crate::catalogue::Visitor;
 #[expect(clippy::too_many_lines, reason = "one line per operation")]
 pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<analytics::GetRatelimits>();
+    visitor.operation::<analytics::GetUsage>();
     visitor.operation::<analytics::GetVerifications>();
+    visitor.operation::<analytics::ListRatelimits>();
+    visitor.operation::<analytics::ListVerifications>();
     visitor.operation::<apis::CreateApi>();
     visitor.operation::<apis::DeleteApi>();
     visitor.operation::<apis::GetApi>();

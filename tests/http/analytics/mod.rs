@@ -3,6 +3,7 @@
 mod refused;
 mod rights;
 mod truth;
+mod usage;
 
 use keyrack_test_harness::Client;
 use serde_json::{Value, json};

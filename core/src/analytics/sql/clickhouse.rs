@@ -266,11 +266,11 @@ impl Printer<'_> {
     fn row_filter(&mut self, read: &Read) {
         let RowFilter { workspace_id, narrowed, earliest } = read.filter();
         self.push(&format!("`workspace_id` = {}", quoted(workspace_id)));
-        match narrowed.as_deref() {
+        match narrowed.as_deref().zip(read.table().narrowed_by()) {
             None => {}
-            Some([]) => self.push(" AND 0"),
-            Some(ids) => {
-                self.push(&format!(" AND {} IN (", backquoted(read.table().narrowed_by())));
+            Some(([], _)) => self.push(" AND 0"),
+            Some((ids, by)) => {
+                self.push(&format!(" AND {} IN (", backquoted(by)));
                 self.separated(", ", ids, |printer, id| printer.push(&quoted(id)));
                 self.push(")");
             }

@@ -1,7 +1,7 @@
 //! The public tables: names, columns and types, said once.
 //!
 //! The checker resolves names against them, the documentation is made of them, and whoever stores events gives each
-//! column as it is written here.
+//! column as it is written here. Beside them stand the tables that only reports read ([`Table::inner`]).
 
 use super::types::{State, Type};
 
@@ -14,7 +14,7 @@ pub enum Tables {
     Ratelimits,
 }
 
-/// A public table.
+/// A table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name, case-sensitive.
@@ -27,6 +27,19 @@ pub struct Table {
     pub grain: Grain,
     /// Its columns, in the order of `SELECT *`.
     pub columns: &'static [TableColumn],
+    /// What it is made of.
+    pub of: Of,
+}
+
+/// What the rows of a table are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Events, each with all that is known of it.
+    Events,
+    /// Events of which only the API or namespace, the outcome and the hour are told apart: few rows, kept as sums.
+    Scopes,
+    /// Records of events that are missing.
+    Gaps,
 }
 
 /// How long a time a row of a table is about, and with it the type of `time`.
@@ -53,6 +66,21 @@ pub struct TableColumn {
     pub kind: ColumnKind,
     /// What they mean.
     pub meaning: &'static str,
+    /// What becomes of them when rows are put together.
+    pub role: Role,
+}
+
+/// What becomes of a column's values when rows of a table per minute, hour, day or month are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// They tell rows apart.
+    Apart,
+    /// They are added.
+    Sum,
+    /// The latest one stays.
+    Latest,
+    /// They are states, which are merged.
+    State,
 }
 
 /// The types that columns of tables have.
@@ -105,11 +133,13 @@ impl ColumnKind {
 }
 
 impl Table {
-    /// The column by which grants for one API or namespace narrow it.
-    pub fn narrowed_by(&self) -> &'static str {
-        match self.tables {
-            Tables::Verifications => "key_space_id",
-            Tables::Ratelimits => "namespace_id",
+    /// The column by which grants for one API or namespace narrow it; `None` where rows are about the whole workspace.
+    pub fn narrowed_by(&self) -> Option<&'static str> {
+        match (self.of, self.tables) {
+            (Of::Events, Tables::Verifications) => Some("key_space_id"),
+            (Of::Scopes, Tables::Verifications) => Some("api_id"),
+            (Of::Events | Of::Scopes, Tables::Ratelimits) => Some("namespace_id"),
+            (Of::Gaps, _) => None,
         }
     }
 
@@ -121,14 +151,28 @@ impl Table {
         }
     }
 
-    /// The table of this name, which is case-sensitive.
+    /// The tables that only reports of this server read, and no statement that somebody sends.
+    pub fn inner(of: Tables) -> &'static [Table] {
+        match of {
+            Tables::Verifications => &inner::VERIFICATIONS,
+            Tables::Ratelimits => &inner::RATELIMITS,
+        }
+    }
+
+    /// The public table of this name, which is case-sensitive.
     pub fn named(of: Tables, name: &str) -> Option<&'static Table> {
         Table::all(of).iter().find(|table| table.name == name)
     }
 }
 
 const fn column(name: &'static str, kind: ColumnKind, meaning: &'static str) -> TableColumn {
-    TableColumn { name, kind, meaning }
+    let role = if let ColumnKind::State(_) = kind { Role::State } else { Role::Apart };
+    TableColumn { name, kind, meaning, role }
+}
+
+/// A column of sums.
+const fn sum(name: &'static str, meaning: &'static str) -> TableColumn {
+    TableColumn { role: Role::Sum, ..column(name, ColumnKind::Integer, meaning) }
 }
 
 const REQUEST_ID: TableColumn =
@@ -156,9 +200,12 @@ const OUTCOME: TableColumn = column(
 );
 const TAGS: TableColumn =
     column("tags", ColumnKind::Texts, "The tags of the verification, in the order they were sent.");
-const COUNT: TableColumn =
-    column("count", ColumnKind::Integer, "How many verifications this row stands for. Always sum it.");
-const CREDITS_SUM: TableColumn = column("spent_credits", ColumnKind::Integer, "The credits that these spent.");
+const COUNT: TableColumn = sum("count", "How many verifications this row stands for. Always sum it.");
+const CREDITS_SUM: TableColumn = sum("spent_credits", "The credits that these spent.");
+const PASSED: TableColumn = sum("passed", "How many of the decisions passed.");
+const TOTAL: TableColumn = sum("total", "How many decisions this row stands for. Always sum it.");
+const TOTAL_TOKENS: TableColumn = sum("total_tokens", "The cost that they asked for.");
+const PASSED_TOKENS: TableColumn = sum("passed_tokens", "The cost of those that passed.");
 const LATENCY: TableColumn = column("latency", ColumnKind::Double, "How long the decision took, in ms.");
 const LATENCY_AVG: TableColumn =
     column("latency_avg", ColumnKind::State(State::Average), "Read it with `avgMerge(latency_avg)`.");
@@ -179,7 +226,7 @@ const ROOT_KEY_ID: TableColumn = column("root_key_id", ColumnKind::Text, "The ro
 
 /// The columns of verifications by time.
 macro_rules! verifications_per {
-    ($time:ident) => {
+    ($time:ident $(, $more:ident)*) => {
         &[
             $time,
             WORKSPACE_ID,
@@ -197,29 +244,34 @@ macro_rules! verifications_per {
             LATENCY_AVG,
             LATENCY_P75,
             LATENCY_P99,
+            $($more,)*
         ]
     };
 }
 
 /// The columns of decisions on limits by time.
 macro_rules! ratelimits_per {
-    ($time:ident) => {
+    ($time:ident $(, $more:ident)*) => {
         &[
             $time,
             WORKSPACE_ID,
             NAMESPACE_ID,
             NAMESPACE,
             IDENTIFIER,
-            column("passed", ColumnKind::Integer, "How many of the decisions passed."),
-            column("total", ColumnKind::Integer, "How many decisions this row stands for. Always sum it."),
-            column("total_tokens", ColumnKind::Integer, "The cost that they asked for."),
-            column("passed_tokens", ColumnKind::Integer, "The cost of those that passed."),
+            PASSED,
+            TOTAL,
+            TOTAL_TOKENS,
+            PASSED_TOKENS,
             LATENCY_AVG,
             LATENCY_P75,
             LATENCY_P99,
+            $($more,)*
         ]
     };
 }
+
+// Behind the macros, which it uses.
+mod inner;
 
 static VERIFICATIONS: [Table; 5] = [
     Table {
@@ -246,6 +298,7 @@ static VERIFICATIONS: [Table; 5] = [
             column("refused_by", ColumnKind::Texts, "What refused it: the limits that were exceeded, by name."),
             ROOT_KEY_ID,
         ],
+        of: Of::Events,
     },
     Table {
         name: "key_verifications_per_minute_v1",
@@ -253,6 +306,7 @@ static VERIFICATIONS: [Table; 5] = [
         tables: Tables::Verifications,
         grain: Grain::Minute,
         columns: verifications_per!(MINUTE),
+        of: Of::Events,
     },
     Table {
         name: "key_verifications_per_hour_v1",
@@ -260,6 +314,7 @@ static VERIFICATIONS: [Table; 5] = [
         tables: Tables::Verifications,
         grain: Grain::Hour,
         columns: verifications_per!(HOUR),
+        of: Of::Events,
     },
     Table {
         name: "key_verifications_per_day_v1",
@@ -267,6 +322,7 @@ static VERIFICATIONS: [Table; 5] = [
         tables: Tables::Verifications,
         grain: Grain::Day,
         columns: verifications_per!(DAY),
+        of: Of::Events,
     },
     Table {
         name: "key_verifications_per_month_v1",
@@ -274,6 +330,7 @@ static VERIFICATIONS: [Table; 5] = [
         tables: Tables::Verifications,
         grain: Grain::Month,
         columns: verifications_per!(MONTH),
+        of: Of::Events,
     },
 ];
 
@@ -299,6 +356,7 @@ static RATELIMITS: [Table; 5] = [
             column("tokens", ColumnKind::Unsigned, "The cost that was asked for."),
             ROOT_KEY_ID,
         ],
+        of: Of::Events,
     },
     Table {
         name: "ratelimits_per_minute_v1",
@@ -306,6 +364,7 @@ static RATELIMITS: [Table; 5] = [
         tables: Tables::Ratelimits,
         grain: Grain::Minute,
         columns: ratelimits_per!(MINUTE),
+        of: Of::Events,
     },
     Table {
         name: "ratelimits_per_hour_v1",
@@ -313,6 +372,7 @@ static RATELIMITS: [Table; 5] = [
         tables: Tables::Ratelimits,
         grain: Grain::Hour,
         columns: ratelimits_per!(HOUR),
+        of: Of::Events,
     },
     Table {
         name: "ratelimits_per_day_v1",
@@ -320,6 +380,7 @@ static RATELIMITS: [Table; 5] = [
         tables: Tables::Ratelimits,
         grain: Grain::Day,
         columns: ratelimits_per!(DAY),
+        of: Of::Events,
     },
     Table {
         name: "ratelimits_per_month_v1",
@@ -327,5 +388,6 @@ static RATELIMITS: [Table; 5] = [
         tables: Tables::Ratelimits,
         grain: Grain::Month,
         columns: ratelimits_per!(MONTH),
+        of: Of::Events,
     },
 ];

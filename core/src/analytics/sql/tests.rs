@@ -56,6 +56,7 @@ pub(crate) fn asked(operation: Tables) -> Asked {
         retention_days: 0,
         now: NOW,
         most_rows: 10_000_000,
+        reports: false,
     }
 }
 

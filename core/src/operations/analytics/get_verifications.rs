@@ -1,10 +1,9 @@
 //! `analytics.getVerifications`
 
-use super::sql_request::{Request, Row, answer};
+use super::reader::VERIFICATIONS;
+use super::sql_request::{CODES, Request, Row, answer};
 use crate::analytics::sql::tables::Tables;
-use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Assistants, Operation};
-use crate::error::Code;
 use crate::reply::Reply;
 use crate::{Caller, Error, Keyrack};
 
@@ -23,10 +22,7 @@ impl Operation for GetVerifications {
                       only. Verifications of unknown keys are in no table. What this server decided is there at once. \
                       A query may run for 10 seconds and answer 4 MiB; a workspace may send 1000 an hour.",
         example: r#"{"query": "SELECT outcome, SUM(count) AS total FROM key_verifications_per_day_v1 WHERE time >= now() - INTERVAL 7 DAY GROUP BY outcome ORDER BY total DESC"}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::Leg("api.*.read_analytics"),
-            Expression::Leg("api.{anyApiId}.read_analytics"),
-        ])),
+        rule: VERIFICATIONS,
         errors: CODES,
         assistants: Assistants {
             hint: "Columns: time, api_id, key_id, external_id, outcome, tags, spent_credits, latency; sums: count.",
@@ -39,28 +35,6 @@ impl Operation for GetVerifications {
     type Response = Vec<Row>;
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Vec<Row>>, Error> {
-        let (authorized, api_ids) = caller.authorize_for_some(&Self::ABOUT.rule)?;
-        let workspace_id = caller.workspace_id();
-        // What is deleted, foreign or nonsense has no key space: of none there are no rows.
-        let key_space = |id: String| {
-            let api = keyrack.resident().api(&id).filter(|api| api.stored.workspace_id == workspace_id)?;
-            Some(api.stored.key_space_id.clone())
-        };
-        let narrowed = api_ids.map(|ids| ids.into_iter().filter_map(key_space).collect());
-        Ok(authorized.reply(answer(keyrack, caller, Tables::Verifications, narrowed, &request.query).await?))
+        answer(keyrack, caller, Tables::Verifications, &request).await
     }
 }
-
-/// What a statement may be refused with.
-pub(super) const CODES: &[Code] = &[
-    Code::InvalidAnalyticsQuery,
-    Code::InvalidAnalyticsQueryType,
-    Code::InvalidAnalyticsTable,
-    Code::InvalidAnalyticsFunction,
-    Code::QueryRangeExceedsRetention,
-    Code::AnalyticsNotConfigured,
-    Code::AnalyticsConnectionFailed,
-    Code::QueryExecutionTimeout,
-    Code::QueryMemoryLimitExceeded,
-    Code::QueryQuotaExceeded,
-];

@@ -1,13 +1,16 @@
-//! What the two operations that take SQL have in common: the request, who may see which rows, and the answer.
+//! What the two operations that take SQL have in common: the request, the answer, and what they are refused with.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::reader::let_in;
 use crate::analytics::engine::Rows;
+use crate::analytics::reports::Reader;
 use crate::analytics::sql::tables::Tables;
 use crate::analytics::sql::{self, Asked};
-use crate::error::Fault;
+use crate::error::{Code, Fault};
+use crate::reply::Reply;
 use crate::{Caller, Error, Keyrack};
 
 /// Rows of an answer at most.
@@ -26,31 +29,44 @@ pub struct Request {
 #[serde(transparent)]
 pub struct Row(pub Map<String, Value>);
 
-/// Has a statement over these tables answered: of the caller's workspace, and where `narrowed` is given, of these key
-/// spaces or namespaces alone.
+/// What a statement may be refused with.
+pub(super) const CODES: &[Code] = &[
+    Code::InvalidAnalyticsQuery,
+    Code::InvalidAnalyticsQueryType,
+    Code::InvalidAnalyticsTable,
+    Code::InvalidAnalyticsFunction,
+    Code::QueryRangeExceedsRetention,
+    Code::AnalyticsNotConfigured,
+    Code::AnalyticsConnectionFailed,
+    Code::QueryExecutionTimeout,
+    Code::QueryMemoryLimitExceeded,
+    Code::QueryQuotaExceeded,
+];
+
+/// Has a statement over these tables answered: of the caller's workspace, and of what the caller may see there.
 pub(super) async fn answer(
     keyrack: &Keyrack,
     caller: &Caller,
-    tables: Tables,
-    narrowed: Option<Vec<String>>,
-    query: &str,
-) -> Result<Vec<Row>, Error> {
+    of: Tables,
+    request: &Request,
+) -> Result<Reply<Vec<Row>>, Error> {
+    let (authorized, reader) = let_in(keyrack, caller, of)?;
     keyrack.analytics().engine()?;
-    let workspace_id = caller.workspace_id();
-    let workspace = keyrack.resident().workspace(workspace_id);
+    let Reader { workspace_id, key_spaces, retention_days, now, .. } = reader;
     let asked = Asked {
-        operation: tables,
-        workspace_id: workspace_id.to_owned(),
-        narrowed,
-        retention_days: workspace.and_then(|workspace| workspace.log_retention_days).unwrap_or(0),
-        now: keyrack.clock().now(),
+        operation: of,
+        workspace_id: workspace_id.clone(),
+        narrowed: key_spaces,
+        retention_days,
+        now,
         most_rows: MOST_ROWS,
+        reports: false,
     };
-    let statement = sql::check(query, &asked).map_err(at_the_query)?;
-    let answered = keyrack.analytics().ask(workspace_id, &statement).await;
+    let statement = sql::check(&request.query, &asked).map_err(at_the_query)?;
+    let answered = keyrack.analytics().ask(&workspace_id, &statement).await;
     let Rows { columns, rows } = answered.map_err(at_the_query)?;
     let named = |row: Vec<Value>| Row(columns.iter().cloned().zip(row).collect());
-    Ok(rows.into_iter().map(named).collect())
+    Ok(authorized.reply(rows.into_iter().map(named).collect()))
 }
 
 /// An error of the statement says where it stands in the request.

@@ -43,7 +43,7 @@ impl Operation for ListApis {
                       `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(READ_API).denied_as(OnDenied::Verdict),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         ..About::DEFAULT
     };
 

@@ -74,7 +74,7 @@ impl Operation for ListKeys {
             ]),
             on_denied: OnDenied::Forbidden,
         }]),
-        list: Some(List { id: "keyId" }),
+        list: Some(List { id: Some("keyId") }),
         errors: &[Code::PreconditionFailed],
         assistants: Assistants {
             hidden: &["decrypt", "revalidateKeysCache"],

@@ -90,7 +90,7 @@ impl Operation for ListLogs {
                       its `description`.",
         example: r#"{"event": "api.create", "limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         assistants: Assistants {
             concise: &["id", "time", "event", "actor.id", "actor.name", "description"],
             ..Assistants::DEFAULT

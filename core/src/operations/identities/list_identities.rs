@@ -33,7 +33,7 @@ impl Operation for ListIdentities {
             Expression::Leg("identity.*.read_identity"),
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         assistants: Assistants { concise: &["id", "externalId", "ratelimits"], ..Assistants::DEFAULT },
         ..About::DEFAULT
     };

@@ -27,7 +27,7 @@ impl Operation for ListPermissions {
                       cursor. Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_permission")),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         ..About::DEFAULT
     };
 

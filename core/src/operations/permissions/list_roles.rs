@@ -27,7 +27,7 @@ impl Operation for ListRoles {
                       Send `cursor` with the same `search` to read on.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("rbac.*.read_role")),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         assistants: Assistants { concise: &["id", "name", "permissions.slug"], ..Assistants::DEFAULT },
         ..About::DEFAULT
     };

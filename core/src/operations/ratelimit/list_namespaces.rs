@@ -43,7 +43,7 @@ impl Operation for ListNamespaces {
                       a cursor.",
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         ..About::DEFAULT
     };
 

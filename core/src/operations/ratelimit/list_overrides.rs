@@ -44,7 +44,7 @@ impl Operation for ListOverrides {
             Expression::Leg("ratelimit.*.read_override"),
         ])),
         errors: &[Code::RatelimitNamespaceNotFound],
-        list: Some(List { id: "overrideId" }),
+        list: Some(List { id: Some("overrideId") }),
         ..About::DEFAULT
     };
 

@@ -69,7 +69,7 @@ impl Operation for ListKeys {
             Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#read"),
         ]))
         .denied_as(OnDenied::Verdict),
-        list: Some(List { id: "keyId" }),
+        list: Some(List { id: Some("keyId") }),
         assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };

@@ -50,7 +50,7 @@ impl Operation for ListWorkspaces {
         description: "For operators.",
         example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
-        list: Some(List { id: "id" }),
+        list: Some(List { id: Some("id") }),
         ..About::DEFAULT
     };
 

@@ -4,7 +4,6 @@ use sqlparser::ast::{
     BinaryOperator, Expr, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
 };
 
-use super::super::tables::Table;
 use super::super::tree::{Column, Expression, From, Join, JoinKind, Kind, Read, Source};
 use super::super::types::Type;
 use super::comparing::comparable;
@@ -120,7 +119,7 @@ impl Builder<'_> {
         let unknown = || unknown_table(&written.to_string(), self.asked.operation);
         let [part] = &written.0[..] else { return Err(unknown()) };
         let name = part.as_ident().ok_or_else(unknown)?.value.clone();
-        if let Some(table) = Table::named(self.asked.operation, &name) {
+        if let Some(table) = self.asked.table(&name) {
             let columns = table.columns.iter().map(|column| Column {
                 name: column.name.to_owned(),
                 of: column.kind.of(),

@@ -7,21 +7,21 @@ use sqlparser::ast::{Expr, InTarget, Query, SetExpr, TableFactor};
 use super::super::functions;
 use super::super::tables::{Table, Tables};
 use super::parts::{Node, list};
-use super::{nearest, refused};
+use super::{Asked, nearest, refused};
 use crate::error::{Code, Error};
 
 /// How many columns all selects of a statement have at most, together.
 pub(super) const MOST_COLUMNS: usize = 64;
 
 /// Makes the checks that need no names.
-pub(super) fn check(statement: &Query, tables: Tables) -> Result<(), Error> {
+pub(super) fn check(statement: &Query, asked: &Asked) -> Result<(), Error> {
     let nodes = list(statement)?;
     settings(&nodes)?;
     columns(&nodes)?;
     let named = named_queries(&nodes)?;
     membership(&nodes)?;
     source(statement)?;
-    allowed_tables(&nodes, &named, tables)?;
+    allowed_tables(&nodes, &named, asked)?;
     allowed_functions(&nodes)
 }
 
@@ -118,7 +118,7 @@ fn source(statement: &Query) -> Result<(), Error> {
     Ok(())
 }
 
-fn allowed_tables(nodes: &[Node<'_>], named: &HashSet<String>, tables: Tables) -> Result<(), Error> {
+fn allowed_tables(nodes: &[Node<'_>], named: &HashSet<String>, asked: &Asked) -> Result<(), Error> {
     for node in nodes {
         let Node::Table(TableFactor::Table { name, args: None, .. }) = node else { continue };
         let written = name.to_string();
@@ -127,9 +127,9 @@ fn allowed_tables(nodes: &[Node<'_>], named: &HashSet<String>, tables: Tables) -
             _ => None,
         };
         let is_known = single
-            .is_some_and(|name| Table::named(tables, name).is_some() || named.contains(&name.to_lowercase()));
+            .is_some_and(|name| asked.table(name).is_some() || named.contains(&name.to_lowercase()));
         if !is_known {
-            return Err(unknown_table(&written, tables));
+            return Err(unknown_table(&written, asked.operation));
         }
     }
     Ok(())
