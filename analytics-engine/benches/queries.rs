@@ -23,7 +23,8 @@ use keyrack_core::analytics::sql::tables::{Table, Tables};
 use keyrack_core::analytics::sql::tree::Checked;
 use keyrack_core::analytics::sql::{Asked, check, clickhouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 64 << 20, lane: Lane::Questions };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 64 << 20, lane: Lane::Questions };
 const TIMES: usize = 7;
 
 /// Questions, by name. `{key}` is the key with most events, `{end}` the last event.

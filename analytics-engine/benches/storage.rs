@@ -4,6 +4,7 @@
 //! cargo bench -p keyrack-analytics-engine --bench storage             # ten million events
 //! cargo bench -p keyrack-analytics-engine --bench storage -- 1000000  # as many as that
 //! cargo bench -p keyrack-analytics-engine --bench storage -- 1000000 /tmp/events    # left there, for `queries`
+//! cargo bench -p keyrack-analytics-engine --bench storage -- --flushed /tmp/flushed  # the same before compaction
 //! ```
 //!
 //! The events are verifications of thirty days and 50,000 keys of twenty workspaces, few of which have most, with ids as
@@ -210,6 +211,9 @@ fn main() {
     });
     stage("append and flush", events, || append(&warehouse, &keys, &mut dice, events));
     sizes(&warehouse, events);
+    if std::env::args().any(|argument| argument == "--flushed") {
+        return;
+    }
     let end = UnixMs::new(BEGIN + DAYS * DAY_MS);
     stage("compact", events, || {
         warehouse.compact(end.plus(DAY_MS / 2), &mut to_the_end).expect("a disk with room")

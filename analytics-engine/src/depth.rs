@@ -11,7 +11,8 @@ use keyrack_core::calendar::UnixMs;
 use crate::Embedded;
 use crate::storage::{Settings, Warehouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(2), memory_bytes: 64 << 20, answer_bytes: 4 << 20, lane: Lane::Questions };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(2), memory_bytes: 64 << 20, answer_bytes: 4 << 20, lane: Lane::Questions };
 
 /// A shape of statements, by how deep or wide it is.
 type Shape = (&'static str, fn(usize) -> String);

@@ -14,7 +14,12 @@ use crate::storage::{Settings, Stored, Warehouse, to_the_end};
 
 /// 2026-11-29T12:00:00Z
 const NOW: i64 = 1_795_953_600_000;
-const LIMITS: Limits = Limits { time: Duration::from_secs(30), memory_bytes: 256 << 20, answer_bytes: 4 << 20, lane: Lane::Questions };
+const LIMITS: Limits = Limits {
+    time: Duration::from_secs(30),
+    memory_bytes: 256 << 20,
+    answer_bytes: 4 << 20,
+    lane: Lane::Questions,
+};
 
 /// A third of the events are a workspace's own, with a number as the external id; those of another one, of another API
 /// and from before what is kept have none.

@@ -16,7 +16,8 @@ use serde_json::Value;
 use crate::Embedded;
 use crate::storage::{Settings, Warehouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 16 << 20, lane: Lane::Questions };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(60), memory_bytes: 1 << 30, answer_bytes: 16 << 20, lane: Lane::Questions };
 
 fn recorded() -> Value {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/analytics/answers.json"));

@@ -19,6 +19,7 @@ use super::file::{Made, StoredFile};
 use super::flushing;
 use super::folder::Folder;
 use super::manifest::{FileFacts, Manifest, Positions};
+use super::schema::Stored;
 use super::settings::Settings;
 use super::snapshot::{Damage, Snapshot};
 use super::tail::Tail;

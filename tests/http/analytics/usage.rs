@@ -14,7 +14,8 @@ async fn usage(client: &Client, body: Value) -> Value {
 async fn decide(server: &Server) -> (String, String, [String; 3]) {
     let (api, other) = (new_api(server).await, new_api(server).await);
     let paid = json!({"externalId": "ann", "name": "Ann's key", "credits": {"remaining": 5}});
-    let (ann, bob) = (new_key(server, &api, paid).await, new_key(server, &api, json!({"externalId": "bob"})).await);
+    let (ann, bob) =
+        (new_key(server, &api, paid).await, new_key(server, &api, json!({"externalId": "bob"})).await);
     let nobody = new_key(server, &other, json!({"enabled": false})).await;
     for cost in [3, 2, 1] {
         verify(server, &ann, json!({"tags": ["path=/v1", "x"], "credits": {"cost": cost}})).await;
@@ -40,10 +41,12 @@ fn without_times(groups: &Value) -> Value {
 async fn nothing_asked_is_the_last_seven_days_of_verifications() {
     let server = keyrack().await;
     let empty = usage(&server, json!({})).await;
-    assert_eq!((&empty["totals"], &empty["series"]), (&json!({"total": 0, "counts": {}, "spentCredits": 0}), &json!([])));
+    assert_eq!(
+        (&empty["totals"], &empty["series"]),
+        (&json!({"total": 0, "counts": {}, "spentCredits": 0}), &json!([]))
+    );
     decide(&server).await;
-    let counts =
-        json!({"VALID": 3, "USAGE_EXCEEDED": 1, "INSUFFICIENT_PERMISSIONS": 1, "DISABLED": 1});
+    let counts = json!({"VALID": 3, "USAGE_EXCEEDED": 1, "INSUFFICIENT_PERMISSIONS": 1, "DISABLED": 1});
     for bucket in ["minute", "hour", "day", "month"] {
         let start = now() - 3_600_000;
         let answer = usage(&server, json!({"bucket": bucket, "start": start})).await;
@@ -119,18 +122,24 @@ async fn filters_choose_events() {
 #[tokio::test]
 async fn decisions_on_limits_are_summed_up_by_namespace_and_identifier() {
     let server = keyrack().await;
-    for (namespace, identifier, cost) in [("mail", "ann", 2), ("mail", "ann", 4), ("mail", "bob", 1), ("login", "ann", 9)] {
+    for (namespace, identifier, cost) in
+        [("mail", "ann", 2), ("mail", "ann", 4), ("mail", "bob", 1), ("login", "ann", 9)]
+    {
         let body = json!({"namespace": namespace, "identifier": identifier, "limit": 5, "duration": WINDOW, "cost": cost});
         server.call("ratelimit.limit", body).await.expect(200);
     }
     let all = usage(&server, json!({"of": "ratelimits", "by": "namespace"})).await;
-    assert_eq!((&all["totals"]["counts"], &all["totals"]["cost"]), (&json!({"PASSED": 2, "REFUSED": 2}), &json!(16)));
+    assert_eq!(
+        (&all["totals"]["counts"], &all["totals"]["cost"]),
+        (&json!({"PASSED": 2, "REFUSED": 2}), &json!(16))
+    );
     let groups = without_times(&all["groups"]);
     assert_eq!((&groups[0]["name"], &groups[0]["counts"]), (&json!("mail"), &json!({"PASSED": 2, "REFUSED": 1})));
     let refused = json!({"of": "ratelimits", "by": "identifier", "namespace": "mail", "outcomes": ["REFUSED"]});
     let refused = usage(&server, refused).await;
     assert_eq!((&refused["totals"]["total"], &refused["totals"]["cost"]), (&json!(1), &json!(4)));
-    let ids: Vec<_> = refused["groups"].as_array().expect("groups").iter().map(|group| group["id"].clone()).collect();
+    let ids: Vec<_> =
+        refused["groups"].as_array().expect("groups").iter().map(|group| group["id"].clone()).collect();
     assert_eq!(ids, [json!("ann")]);
     let month = server.call("workspace.getUsage", json!({})).await.expect(200);
     assert_eq!(month.data()["totals"]["api"]["ratelimits"], 2);
@@ -201,7 +210,8 @@ async fn verifications_are_listed_newest_first_page_by_page() {
 #[tokio::test]
 async fn decisions_of_one_request_are_listed_each_once() {
     let server = keyrack().await;
-    let limit = |identifier: &str| json!({"namespace": "mail", "identifier": identifier, "limit": 9, "duration": WINDOW});
+    let limit =
+        |identifier: &str| json!({"namespace": "mail", "identifier": identifier, "limit": 9, "duration": WINDOW});
     let limits: Vec<Value> = ["ann", "bob", "cat", "dan"].into_iter().map(limit).collect();
     server.call("ratelimit.multiLimit", json!(limits)).await.expect(200);
     let all = listed(&server, "analytics.listRatelimits", json!({})).await;
@@ -221,7 +231,12 @@ async fn grants_narrow_reports_and_other_workspaces_are_in_none() {
     let body = json!({"namespace": "mail", "identifier": "ann", "limit": 5, "duration": WINDOW});
     server.call("ratelimit.limit", body).await.expect(200);
     let narrow = limited_client(&server, &[&format!("api.{api}.read_analytics")]).await;
-    for body in [json!({}), json!({"by": "api"}), json!({"by": "key"}), json!({"bucket": "minute", "start": now() - 60_000})] {
+    for body in [
+        json!({}),
+        json!({"by": "api"}),
+        json!({"by": "key"}),
+        json!({"bucket": "minute", "start": now() - 60_000}),
+    ] {
         assert_eq!(usage(&narrow, body.clone()).await["totals"]["total"], 5, "{body}");
     }
     assert_eq!(listed(&narrow, "analytics.listVerifications", json!({})).await.len(), 5);

@@ -24,7 +24,7 @@ use crate::turns::{Place, Taken};
 
 /// What a report may take, all its statements together.
 const LIMITS: Limits =
-    Limits { time: Duration::from_secs(5), memory_bytes: 512 << 20, answer_bytes: 4 << 20, lane: Lane::Reports };
+    Limits { time: Duration::from_secs(10), memory_bytes: 512 << 20, answer_bytes: 4 << 20, lane: Lane::Reports };
 /// Rows of one statement's answer at most.
 const MOST_ROWS: u64 = 100_000;
 
@@ -67,7 +67,7 @@ impl Analytics {
         let Ok(Ok(turn)) = tokio::time::timeout(LIMITS.time, asker.reports.take(Place::Line)).await else {
             return Err(Error::new(
                 Code::QueryExecutionTimeout,
-                "Other reports of this workspace were not done within 5 seconds, so this one was not begun. Try again \
+                "Other reports of this workspace were not done within 10 seconds, so this one was not begun. Try again \
                  shortly.",
             ));
         };

@@ -365,8 +365,7 @@ impl Asking<'_> {
 
     /// Those of the whole time.
     async fn latencies(&self, table: &Table) -> Result<(Option<f64>, Option<f64>), Error> {
-        let statement =
-            format!("SELECT {LATENCIES} FROM {} WHERE {}", table.name, self.condition(table));
+        let statement = format!("SELECT {LATENCIES} FROM {} WHERE {}", table.name, self.condition(table));
         let rows = self.reporting.rows(table, &statement).await?.rows;
         Ok(rows.into_iter().next().map_or((None, None), |row| latencies(&mut Values::of(row))))
     }
@@ -406,7 +405,11 @@ impl Asking<'_> {
     }
 
     /// The series of each of these groups.
-    async fn series_of(&self, by: By, groups: &[Group]) -> Result<BTreeMap<String, Vec<(UnixMs, Measured)>>, Error> {
+    async fn series_of(
+        &self,
+        by: By,
+        groups: &[Group],
+    ) -> Result<BTreeMap<String, Vec<(UnixMs, Measured)>>, Error> {
         let table = match self.table()? {
             scopes if scopes.of == Of::Scopes && matches!(by, By::Api | By::Namespace) => scopes,
             _ => table(self.reporting.reader().of, self.question.bucket.read_from().0)?,

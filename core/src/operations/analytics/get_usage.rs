@@ -12,7 +12,7 @@ use crate::analytics::reports::usage::{Bucket, By, Filters, Gap, Group, Groups, 
 use crate::analytics::sql::tables::Tables;
 use crate::authorization::{Expression, Rule};
 use crate::calendar::{DAY_MS, UnixMs};
-use crate::catalogue::{About, Assistants, Operation};
+use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::ids::{ApiId, KeyId};
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -188,6 +188,7 @@ impl Operation for GetUsage {
         ])),
         errors: REPORT_CODES,
         assistants: Assistants {
+            pinned_by: Some(Pin::Api("apiId")),
             hint: "Totals, error rates, top keys or customers of any time. Calendar month: bucket day, start and end.",
             ..Assistants::DEFAULT
         },

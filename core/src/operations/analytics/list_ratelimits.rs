@@ -81,9 +81,9 @@ pub struct Decision {
 impl Listed for Decision {
     const OF: Tables = Tables::Ratelimits;
     const TABLE: &'static str = "ratelimits_v1";
-    const COLUMNS: &'static str = "namespace_id, namespace, identifier, passed, toInt64(limit), toInt64(remaining), \
+    const COLUMNS: &'static str = "namespace_id, namespace, identifier, passed, toInt64(`limit`), toInt64(remaining), \
                                    reset_at, toInt64(tokens), override_id, latency, root_key_id";
-    const ORDER: &'static str = "namespace_id, identifier, passed, limit, remaining, tokens, reset_at";
+    const ORDER: &'static str = "namespace_id, identifier, passed, `limit`, remaining, tokens, reset_at";
 
     fn read(time: UnixMs, request_id: String, mut row: Row) -> Self {
         Decision {
@@ -134,7 +134,9 @@ impl Operation for ListRatelimits {
         let reader = let_in(keyrack, caller, Tables::Ratelimits)?;
         let filters =
             Filters { namespace: request.namespace, identifier: request.identifier, ..Filters::default() };
-        let wanted = Wanted::of(&filters).of_request(request.request_id.as_deref()).that_passed(request.passed)
+        let wanted = Wanted::of(&filters)
+            .of_request(request.request_id.as_deref())
+            .that_passed(request.passed)
             .between(request.start, request.end)
             .page(pages::position(&request.cursor)?, request.limit.items());
         pages::answer(keyrack, reader, &wanted).await

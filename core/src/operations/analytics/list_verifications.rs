@@ -10,7 +10,7 @@ use crate::analytics::reports::events::{Listed, Row, Wanted};
 use crate::analytics::reports::usage::Filters;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, List, Operation};
+use crate::catalogue::{About, Assistants, List, Operation, Pin};
 use crate::ids::{ApiId, KeyId};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
@@ -136,6 +136,7 @@ impl Operation for ListVerifications {
         errors: REPORT_CODES,
         list: Some(List { id: None }),
         assistants: Assistants {
+            pinned_by: Some(Pin::Api("apiId")),
             concise: &["time", "keyId", "externalId", "outcome", "refusedBy", "requestId"],
             ..Assistants::DEFAULT
         },
@@ -159,7 +160,9 @@ impl Operation for ListVerifications {
             tag: request.tag,
             ..Filters::default()
         };
-        let wanted = Wanted::of(&filters).of_request(request.request_id.as_deref()).with_outcomes(&outcomes)
+        let wanted = Wanted::of(&filters)
+            .of_request(request.request_id.as_deref())
+            .with_outcomes(&outcomes)
             .between(request.start, request.end)
             .page(pages::position(&request.cursor)?, request.limit.items());
         pages::answer(keyrack, reader, &wanted).await

@@ -120,7 +120,8 @@ impl Operation for GetUsage {
         title: "Show the usage of a month",
         summary: "Counts the valid verifications and passed rate-limit checks of a month.",
         description: "Without `period`: the current month so far. A period is a UTC month that began at most 90 days \
-                      ago. What this server decided is counted at once; other processes on the same database add \
+                      ago. Refusals are not counted: for error rates, and by key, customer or day, ask \
+                      `analytics.getUsage`, which counts the same events. What this server decided is counted at once; other processes on the same database add \
                       what they decided every few seconds.",
         example: "{}",
         rule: Rule::forbidding(Expression::Any(&[

@@ -45,7 +45,7 @@ pub struct Asked {
     pub now: UnixMs,
     /// How many rows an answer has at most.
     pub most_rows: u64,
-    /// Whether this server made the statement for a report of its own, which reads [`Table::inner`] and nothing else.
+    /// Whether this server made the statement for a report of its own, which reads [`Table::inner`] as well.
     pub reports: bool,
 }
 
@@ -53,7 +53,7 @@ impl Asked {
     /// The table of this name, if it may be read.
     fn table(&self, name: &str) -> Option<&'static Table> {
         let inner = || Table::inner(self.operation).iter().find(|table| table.name == name);
-        if self.reports { inner() } else { Table::named(self.operation, name) }
+        self.reports.then(inner).flatten().or_else(|| Table::named(self.operation, name))
     }
 
     /// The first moment of the first day that is kept.

@@ -126,8 +126,8 @@ fn allowed_tables(nodes: &[Node<'_>], named: &HashSet<String>, asked: &Asked) ->
             [part] => part.as_ident().map(|ident| ident.value.as_str()),
             _ => None,
         };
-        let is_known = single
-            .is_some_and(|name| asked.table(name).is_some() || named.contains(&name.to_lowercase()));
+        let is_known =
+            single.is_some_and(|name| asked.table(name).is_some() || named.contains(&name.to_lowercase()));
         if !is_known {
             return Err(unknown_table(&written, asked.operation));
         }

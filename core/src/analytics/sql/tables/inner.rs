@@ -9,7 +9,13 @@ const LAST_TIME: TableColumn = TableColumn {
 };
 
 /// A table that has no public meaning of its own.
-const fn table(name: &'static str, tables: Tables, grain: Grain, of: Of, columns: &'static [TableColumn]) -> Table {
+const fn table(
+    name: &'static str,
+    tables: Tables,
+    grain: Grain,
+    of: Of,
+    columns: &'static [TableColumn],
+) -> Table {
     Table { name, meaning: "What reports read.", tables, grain, columns, of }
 }
 
