@@ -99,6 +99,8 @@ impl Made {
         self.ids.insert("anyNamespaceId", text(&found.data()[0]["id"]));
         match action {
             "getRatelimits" => json!({"query": "SELECT count() AS n FROM ratelimits_v1"}),
+            "getUsage" => json!({"by": "key"}),
+            "listRatelimits" | "listVerifications" => json!({"limit": 5}),
             _ => json!({"query": "SELECT count() AS n FROM key_verifications_v1"}),
         }
     }

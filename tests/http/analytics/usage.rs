@@ -227,7 +227,7 @@ async fn decisions_of_one_request_are_listed_each_once() {
 #[tokio::test]
 async fn grants_narrow_reports_and_other_workspaces_are_in_none() {
     let server = keyrack().await;
-    let (api, ..) = decide(&server).await;
+    let (api, _, [ann, ..]) = decide(&server).await;
     let body = json!({"namespace": "mail", "identifier": "ann", "limit": 5, "duration": WINDOW});
     server.call("ratelimit.limit", body).await.expect(200);
     let narrow = limited_client(&server, &[&format!("api.{api}.read_analytics")]).await;
@@ -246,7 +246,15 @@ async fn grants_narrow_reports_and_other_workspaces_are_in_none() {
     assert_eq!(usage(&nothing, json!({"by": "api"})).await["totals"]["total"], 0);
     let (_, other) = new_workspace(&server, "elsewhere").await;
     assert_eq!(usage(&other, json!({"apiId": api})).await["totals"]["total"], 0);
-    assert!(listed(&other, "analytics.listVerifications", json!({"apiId": api})).await.is_empty());
+    for chosen in
+        [json!({}), json!({"apiId": api}), json!({"keyId": ann}), json!({"identity": "bob"}), json!({"tag": "x"})]
+    {
+        assert!(listed(&other, "analytics.listVerifications", chosen.clone()).await.is_empty(), "{chosen}");
+        assert_eq!(usage(&other, chosen.clone()).await["totals"]["total"], 0, "{chosen}");
+    }
+    assert!(listed(&other, "analytics.listRatelimits", json!({"namespace": "mail"})).await.is_empty());
+    let of_limits = json!({"of": "ratelimits", "namespace": "mail", "by": "identifier"});
+    assert_eq!(usage(&other, of_limits).await["groups"], json!([]));
     let none = limited_client(&server, &["api.*.read_api"]).await;
     none.call("analytics.getUsage", json!({})).await.expect(403);
 }

@@ -20,7 +20,9 @@ const SHOWN: [&str; 7] = [
 ];
 
 /// Lists that pass over no row, and why, or where the same is shown.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("analytics.listRatelimits", "the tests of analytics read events page by page"),
+    ("analytics.listVerifications", "the tests of analytics read events page by page"),
     ("audit.listLogs", "the tests of the store's search count the entries that are read"),
     ("ratelimit.listOverrides", "who may read one may read all of the namespace, and nothing is searched for"),
     ("workspace.listWorkspaces", "operators see all, and nothing is searched for"),

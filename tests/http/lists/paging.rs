@@ -204,7 +204,10 @@ async fn a_walk_sees_everything_that_exists_throughout_once() {
     let server = keyrack().await;
     let lists = lists(&server).await;
     let covered: BTreeSet<&str> = lists.iter().map(|list| list.operation).collect();
-    assert_eq!(covered, listing_operations(&server).await.into_iter().collect(), "every list of the catalogue");
+    let mut all: BTreeSet<&str> = listing_operations(&server).await.into_iter().collect();
+    // Events neither go nor come in between; the tests of analytics walk through them.
+    all.retain(|list| !list.starts_with("analytics."));
+    assert_eq!(covered, all, "every list of the catalogue");
     for list in lists {
         assert_walk_is_whole(&server, &list).await;
     }

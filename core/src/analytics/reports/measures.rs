@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::Values;
-use super::usage::Order;
 use crate::analytics::sql::tables::Tables;
 use crate::keys::verdict::Verdict;
 
@@ -22,6 +24,18 @@ pub fn outcomes(of: Tables) -> Vec<&'static str> {
         }
         Tables::Ratelimits => vec![PASSED, REFUSED],
     }
+}
+
+/// Which groups come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+#[expect(missing_docs, reason = "each is the number that it orders by")]
+pub enum Order {
+    #[default]
+    Total,
+    Refused,
+    SpentCredits,
 }
 
 /// What some events come to.

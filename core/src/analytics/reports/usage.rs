@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::measures::{Measured, Measures};
+use super::measures::{Measured, Measures, Order};
 use super::{Reporting, Values, quoted, table};
 use crate::analytics::sql::tables::{Grain, Of, Table, Tables};
 use crate::calendar::{Calendar, DAY_MS, Day, HOUR_MS, MINUTE_MS, UnixMs};
@@ -29,11 +29,14 @@ pub enum Bucket {
 impl Bucket {
     /// The bucket that shows a time of this length well.
     pub fn for_length(ms: i64) -> Bucket {
-        match ms {
-            ..=7_200_000 => Bucket::Minute,
-            ..=172_800_000 => Bucket::Hour,
-            ..=8_035_200_000 => Bucket::Day,
-            _ => Bucket::Month,
+        if ms <= 2 * HOUR_MS {
+            Bucket::Minute
+        } else if ms <= 2 * DAY_MS {
+            Bucket::Hour
+        } else if ms <= 93 * DAY_MS {
+            Bucket::Day
+        } else {
+            Bucket::Month
         }
     }
 
@@ -98,18 +101,6 @@ impl By {
             By::Identifier => "identifier",
         }
     }
-}
-
-/// Which groups come first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-#[expect(missing_docs, reason = "each is the number that it orders by")]
-pub enum Order {
-    #[default]
-    Total,
-    Refused,
-    SpentCredits,
 }
 
 /// What is asked.
@@ -222,21 +213,21 @@ pub struct Gap {
     pub start: UnixMs,
     /// Unix ms, exclusive.
     pub end: UnixMs,
-    /// Why.
+    /// `beforeRetention`: it is older than what is kept. `dropped`: the server had more to do than it could write down.
     pub reason: Why,
     /// How many events are missing, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<i64>,
 }
 
-/// Why there may be less than there was.
+/// Why there may be less than there was: it is older than what is kept, or the server had more to do than it could write
+/// down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
+#[expect(missing_docs, reason = "said of both together, so that the schema is a list of two texts")]
 pub enum Why {
-    /// It is older than what is kept.
     BeforeRetention,
-    /// The server had more to do than it could write down.
     Dropped,
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{self, Outcome};
 use super::reader::{REPORT_CODES, let_in};
-use crate::analytics::reports::measures::Measured;
-use crate::analytics::reports::usage::{Bucket, By, Filters, Gap, Group, Groups, Order, Question, Usage};
+use crate::analytics::reports::measures::{Measured, Order};
+use crate::analytics::reports::usage::{Bucket, By, Filters, Gap, Group, Groups, Question, Usage};
 use crate::analytics::sql::tables::Tables;
 use crate::authorization::{Expression, Rule};
 use crate::calendar::{DAY_MS, UnixMs};
@@ -36,11 +36,11 @@ pub struct Request {
     /// Of what.
     #[serde(default)]
     of: Kind,
-    /// Unix ms of the beginning; default: 7 days before the end. It is moved back to the beginning of its bucket.
+    /// Unix ms, moved back to where its bucket begins; default: 7 days before `end`.
     start: Option<UnixMs>,
-    /// Unix ms of the end, exclusive; default: now. It is moved on to the end of its bucket.
+    /// Unix ms, exclusive, moved on to where its bucket ends; default: now.
     end: Option<UnixMs>,
-    /// How long a time each member of the series is about; default: what suits the length.
+    /// How long a time each member of the series is about; default: as suits the length.
     bucket: Option<Bucket>,
     /// Only verifications of keys of this API.
     api_id: Option<ApiId>,
@@ -61,7 +61,7 @@ pub struct Request {
     /// Only what had one of these outcomes.
     #[schemars(length(min = 1, max = 9))]
     outcomes: Option<Vec<Outcome>>,
-    /// Groups that are wanted besides. One verification may be in the groups of several tags.
+    /// What to group by; a verification is in the group of each of its tags.
     by: Option<By>,
     /// Which groups come first: those with the largest number of this.
     #[serde(default)]
