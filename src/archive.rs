@@ -6,7 +6,7 @@
 //! `analytics/manifest` and the files that it names, as far as they were there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -143,14 +143,11 @@ impl Writer {
         self.tar.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
         let file = self.tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        // A link is made only if there is nothing of that name.
-        match fs::hard_link(&self.unfinished, &self.path) {
-            Ok(()) => fs::remove_file(&self.unfinished)?,
+        match files::name_unless_taken(&self.unfinished, &self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 bail!("{} exists by now; a backup never overwrites a file", self.path.display())
             }
-            // Not every file system has links.
-            Err(_) => fs::rename(&self.unfinished, &self.path)?,
+            named => named?,
         }
         files::sync_folder_of(&self.path)?;
         Ok(file.metadata()?.len())

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyrack_core::analytics::log::Consumer;
+use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
 
 use crate::background;
@@ -63,21 +64,10 @@ impl Follower {
     pub(crate) fn catch_up(&self) -> Result<(), Fault> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let positions = self.warehouse.positions();
-            let mut appending = match self.warehouse.appending() {
-                Ok(appending) => appending,
-                Err(Fault::Full) => return Ok(()),
+            match take_portion(&self.consumer, &self.warehouse, self.clock.now()) {
+                Ok(true) => {}
+                Ok(false) | Err(Fault::Full) => return Ok(()),
                 Err(fault) => return Err(fault),
-            };
-            let read = self.consumer.read_on(&positions, PORTION_BYTES, self.clock.now(), |entry| {
-                appending.add(&entry.record);
-                Ok(())
-            });
-            let progress = read.map_err(Fault::Log)?;
-            let has_more = progress.has_more;
-            appending.commit(progress.positions)?;
-            if !has_more {
-                return Ok(());
             }
         }
     }
@@ -160,6 +150,22 @@ impl Follower {
             tracing::warn!(%fault, "the last events stay in the log until the next start");
         }
     }
+}
+
+/// Has a warehouse take in the next portion of the log: whether there is more.
+///
+/// # Errors
+/// When the log cannot be read, or the warehouse has no room for events that are in no file yet.
+pub(crate) fn take_portion(consumer: &Consumer, warehouse: &Warehouse, now: UnixMs) -> Result<bool, Fault> {
+    let positions = warehouse.positions();
+    let mut appending = warehouse.appending()?;
+    let read = consumer.read_on(&positions, PORTION_BYTES, now, |entry| {
+        appending.add(&entry.record);
+        Ok(())
+    });
+    let progress = read.map_err(Fault::Log)?;
+    appending.commit(progress.positions)?;
+    Ok(progress.has_more)
 }
 
 impl fmt::Debug for Follower {

@@ -2,8 +2,10 @@
 //!
 //! [`storage`] keeps the events; `plan` makes plans of checked statements, `kernels` and `states` are the functions of the
 //! dialect, `tables` gives the rows of the public tables, and `query` runs a plan within its limits.
+//! [`Apart`] is what a data folder has at one moment, for exports beside a server.
 
 mod answers;
+mod apart;
 mod background;
 #[cfg(test)]
 mod depth;
@@ -23,4 +25,5 @@ pub mod storage;
 mod tables;
 mod values;
 
+pub use apart::{Apart, Export};
 pub use query::Embedded;

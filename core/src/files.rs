@@ -51,13 +51,53 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
 /// When it cannot be written.
 pub fn replace<T>(path: &Path, write: impl FnOnce(File) -> io::Result<(File, T)>) -> io::Result<T> {
     let unfinished = beside(path, ".new");
-    remove(&unfinished)?;
-    let file = private(File::options().create_new(true).write(true)).open(&unfinished)?;
-    let (file, done) = write(file)?;
-    file.sync_all()?;
+    let done = write_beside(&unfinished, write)?;
     fs::rename(&unfinished, path)?;
     sync_folder_of(path)?;
     Ok(done)
+}
+
+/// Makes a file with what `write` writes: afterwards all of that is on disk, or nothing of that name.
+///
+/// # Errors
+/// When there is something of that name, or it cannot be written.
+pub fn make<T>(path: &Path, write: impl FnOnce(File) -> io::Result<(File, T)>) -> io::Result<T> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let unfinished = beside(path, ".new");
+    let made = write_beside(&unfinished, write).and_then(|done| {
+        name_unless_taken(&unfinished, path)?;
+        sync_folder_of(path)?;
+        Ok(done)
+    });
+    if made.is_err() {
+        // It is of no use; the reason why not even that can be removed is not the one to tell.
+        let _ = remove(&unfinished);
+    }
+    made
+}
+
+fn write_beside<T>(unfinished: &Path, write: impl FnOnce(File) -> io::Result<(File, T)>) -> io::Result<T> {
+    remove(unfinished)?;
+    let file = private(File::options().create_new(true).write(true)).open(unfinished)?;
+    let (file, done) = write(file)?;
+    file.sync_all()?;
+    Ok(done)
+}
+
+/// Gives a file that is written its name.
+///
+/// # Errors
+/// When there is something of that name by now, or the file system does not do it.
+pub fn name_unless_taken(unfinished: &Path, path: &Path) -> io::Result<()> {
+    // A link is made only if there is nothing of that name.
+    match fs::hard_link(unfinished, path) {
+        Ok(()) => fs::remove_file(unfinished),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Not every file system has links.
+        Err(_) => fs::rename(unfinished, path),
+    }
 }
 
 /// Removes a file, if it is there: whether it was.
@@ -105,6 +145,26 @@ mod tests {
         let failed: io::Result<()> = replace(&path, |_| Err(io::Error::other("the disk is full")));
         assert!(failed.is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+    }
+
+    #[test]
+    fn a_file_is_made_whole_or_not_at_all_and_never_in_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let write =
+            |text: &'static str| make(&path, |mut file| file.write_all(text.as_bytes()).map(|()| (file, ())));
+        let failed: io::Result<()> = make(&path, |_| Err(io::Error::other("the disk is full")));
+        assert!(failed.is_err() && fs::read_dir(folder.path()).unwrap().next().is_none());
+        fs::write(beside(&path, ".new"), "half").unwrap();
+        write("first").unwrap();
+        assert_eq!(write("second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        // Somebody else makes it meanwhile.
+        fs::remove_file(&path).unwrap();
+        let late = make(&path, |file| fs::write(&path, "theirs").map(|()| (file, ())));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished is left");
     }
 
     #[cfg(unix)]

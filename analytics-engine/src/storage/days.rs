@@ -1,6 +1,7 @@
 //! Days and months as files have them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use keyrack_core::calendar::{Calendar, DAY_MS, Day, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,19 @@ impl fmt::Display for DayNumber {
     }
 }
 
+impl FromStr for DayNumber {
+    type Err = String;
+
+    /// Reads `2026-11-29` and nothing else.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "it must be a day such as 2026-11-29".to_owned();
+        let date: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
+        let since = date.duration_since(jiff::civil::date(1970, 1, 1));
+        let day = DayNumber(i32::try_from(since.as_hours() / 24).map_err(|_| wrong())?);
+        if day.to_string() == text { Ok(day) } else { Err(wrong()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +106,17 @@ mod tests {
             let facts = (day.to_string(), day.month().get(), day.next_month().get());
             assert_eq!(facts, (date.to_owned(), month, next));
             assert_eq!([day.begin(), day.end().minus(1)].map(DayNumber::of), [day; 2]);
+            assert_eq!(date.parse(), Ok(day));
+        }
+    }
+
+    #[test]
+    fn a_day_is_read_as_it_is_written_and_in_no_other_way() {
+        for text in
+            ["", "2026-11", "2026-11-31", "2026-1-1", "20261129", "2026-11-29T10:00", "yesterday", "-001-01-01"]
+        {
+            let error = text.parse::<DayNumber>().unwrap_err();
+            assert!(error.contains("2026-11-29"), "{text}: {error}");
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum Fault {
         /// What it said.
         source: io::Error,
     },
+    /// It would be overwritten.
+    #[error("{} exists, and nothing is overwritten; name another folder", .0.display())]
+    Exists(PathBuf),
     /// A file of events cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Parquet {
@@ -52,7 +55,7 @@ pub enum Fault {
 
 impl Fault {
     /// What the file system said about this path.
-    pub(super) fn of(path: &Path) -> impl FnOnce(io::Error) -> Fault + '_ {
+    pub(crate) fn of(path: &Path) -> impl FnOnce(io::Error) -> Fault + '_ {
         |source| Fault::File { path: path.to_owned(), source }
     }
 

@@ -35,7 +35,7 @@ mod writing;
 
 pub use compaction::Compacted;
 pub use days::DayNumber;
-pub use export::Exported;
+pub use export::{Exported, Wanted};
 pub use fault::Fault;
 pub use file::StoredFile;
 pub use manifest::Positions;

@@ -1,5 +1,7 @@
 //! What is removed: by age, by a workspace's own retention, and where there is no room.
 
+use std::ops::ControlFlow;
+
 use super::*;
 
 /// Four days of events, compacted.
@@ -141,7 +143,8 @@ fn an_export_has_all_of_a_workspace_and_of_no_other() {
     append(&warehouse, &late);
     let target = folder.path().join("export");
     let snapshot = warehouse.snapshot().unwrap();
-    let exported = snapshot.export("ws_2", &target, &mut to_the_end).unwrap();
+    let wanted = Wanted { workspace_id: "ws_2".to_owned(), from: None, until: None };
+    let exported = snapshot.export(&wanted, &target, &mut to_the_end).unwrap();
     let own = |is_verification: bool| {
         let is_own = |fact: &&Fact| fact.workspace() == "ws_2" && fact.is_verification() == is_verification;
         let mut own: Vec<Fact> = all.iter().chain(&late).filter(is_own).cloned().collect();
@@ -171,4 +174,41 @@ fn an_export_has_all_of_a_workspace_and_of_no_other() {
         assert_eq!(sorted, expected.iter().map(|fact| fact.number).collect::<Vec<_>>());
     }
     assert_eq!(exported.iter().map(|exported| exported.rows).skip(2).collect::<Vec<_>>(), [0, 0]);
+}
+
+#[test]
+fn an_export_of_some_days_has_their_events_alone_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = four_days(folder.path());
+    let snapshot = open(folder.path()).snapshot().unwrap();
+    let day = |number: i64| Some(DayNumber::of(day_after(number)));
+    let target = |number: usize| folder.path().join(format!("export {number}"));
+    for (number, (from, until)) in
+        [(day(1), day(1)), (day(2), None), (None, day(0)), (None, None), (day(9), None)].into_iter().enumerate()
+    {
+        let wanted = Wanted { workspace_id: "ws_1".to_owned(), from, until };
+        let exported = snapshot.export(&wanted, &target(number), &mut to_the_end).unwrap();
+        let is_wanted = |fact: &&Fact| {
+            let day = DayNumber::of(UnixMs::new(fact.time));
+            fact.workspace() == "ws_1"
+                && from.is_none_or(|from| day >= from)
+                && until.is_none_or(|until| day <= until)
+        };
+        let rows: u64 = exported.iter().map(|file| file.rows).sum();
+        assert_eq!(rows, all.iter().filter(is_wanted).count() as u64, "{from:?} {until:?}");
+        let bytes = exported.iter().map(|file| file.path.metadata().unwrap().len());
+        assert!(bytes.eq(exported.iter().map(|file| file.bytes)));
+    }
+    let wanted = Wanted { workspace_id: "ws_1".to_owned(), from: None, until: None };
+    let taken = snapshot.export(&wanted, &target(0), &mut to_the_end).unwrap_err();
+    assert!(matches!(&taken, Fault::Exists(path) if path.ends_with("verifications.parquet")), "{taken}");
+    // One that is ended leaves nothing.
+    let mut left = 3;
+    let mut ends = |progress: &Progress| {
+        left -= u32::from(progress.table == Stored::Ratelimits);
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let stopped = snapshot.export(&wanted, &target(9), &mut ends).unwrap_err();
+    assert!(matches!(stopped, Fault::Stopped), "{stopped}");
+    assert_eq!(std::fs::read_dir(target(9)).unwrap().count(), 0);
 }
