@@ -12,7 +12,6 @@ mod flag;
 mod help;
 mod input;
 mod operation;
-mod table;
 
 use std::process::ExitCode;
 
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::remote::{Answer, Remote};
 use crate::settings::OUTPUT_AS_JSON;
-use crate::stdout;
+use crate::{stdout, table};
 pub(crate) use failure::Failure;
 use flag::{CLEAR, JSON};
 pub(crate) use input::Inputs;

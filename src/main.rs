@@ -1,11 +1,12 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation; `root-key`, `audit` and `migration` work on the database itself,
-//! `events` on the log beside it, `backup`, `restore` and `copy` on all of it.
+//! output, `api` a client of every operation, `analytics` one that asks in SQL and exports; `root-key`, `audit` and
+//! `migration` work on the database itself, `events` on the log beside it, `backup`, `restore` and `copy` on all of it.
 
 #[cfg(feature = "analytics-engine")]
 mod analytics;
+mod analytics_command;
 mod api;
 mod archive;
 mod audit;
@@ -31,6 +32,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stdout;
+mod table;
 mod traces;
 
 use std::borrow::Cow;
@@ -58,6 +60,7 @@ fn command() -> Command {
         ))
         .subcommand(mcp_config::command())
         .subcommand(api::command())
+        .subcommand(analytics_command::command())
         .subcommand(root_key::command())
         .subcommand(migration::command())
         .subcommand(audit::command())
@@ -92,6 +95,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(exit::USAGE) };
     let outcome = match name {
         "api" => return api::run(matches).await,
+        "analytics" => return analytics_command::run(matches).await,
         "audit" => audit::run(matches).await,
         "events" => events::run(matches),
         "backup" => backup::run(matches),

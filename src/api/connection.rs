@@ -58,7 +58,8 @@ pub(crate) fn connect(settings: &Settings, matches: &ArgMatches, inputs: &mut In
     Ok(Remote::new(base, &root_key)?)
 }
 
-pub(super) fn unreadable(error: anyhow::Error) -> Failure {
+/// A setting that cannot be read, as what was wrong with the command.
+pub(crate) fn unreadable(error: anyhow::Error) -> Failure {
     Failure::Usage(format!("{error:#}"))
 }
 

@@ -48,12 +48,17 @@ impl Inputs {
 
     /// JSON given as itself, as `@file`, or as `-` for standard input.
     pub(crate) fn json(&mut self, flag: &str, argument: &str) -> Result<Value, Failure> {
-        let text = match (argument, argument.strip_prefix('@')) {
-            ("-", _) => self.text(flag, "-")?,
-            (_, Some(path)) => self.text(flag, path)?,
-            (literal, None) => literal.to_owned(),
-        };
+        let text = self.given(flag, argument)?;
         json::read(text.as_bytes()).map_err(|error| Failure::Usage(format!("{flag} is not JSON: {error}")))
+    }
+
+    /// A text given as itself, as `@file`, or as `-` for standard input.
+    pub(crate) fn given(&mut self, flag: &str, argument: &str) -> Result<String, Failure> {
+        match (argument, argument.strip_prefix('@')) {
+            ("-", _) => self.text(flag, "-"),
+            (_, Some(path)) => self.text(flag, path),
+            (literal, None) => Ok(literal.to_owned()),
+        }
     }
 
     /// Asks a question that is answered with yes or no, and no if with neither; `None` where nobody can be asked.

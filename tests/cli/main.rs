@@ -1,5 +1,7 @@
 //! The command line, against the real server: what people type, what they read, how scripts can tell.
 
+mod analytics_export;
+mod analytics_sql;
 mod audit;
 mod commands;
 mod doctor;

@@ -65,6 +65,8 @@ fn run(server: &Server, line: &str, stdin: &str) -> String {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &line.replace("http://127.0.0.1:8080", server.base())])
+        // What commands write is nobody else's.
+        .current_dir(server.data_dir())
         .env_clear()
         .env("PATH", format!("{}:{path}", folder.display()))
         .env("HOME", server.data_dir())
