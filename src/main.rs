@@ -1,8 +1,8 @@
 //! Keyrack: API-key management that you run yourself.
 //!
 //! This is the command tree. `serve` is the server, `mcp` the assistant's door on standard input and
-//! output, `api` a client of every operation, `analytics` one that asks in SQL and exports; `root-key`, `audit` and
-//! `migration` work on the database itself, `events` on the log beside it, `backup`, `restore` and `copy` on all of it.
+//! output, `api` a client of every operation, `usage`, `events` and `analytics` ask what was decided; `root-key`,
+//! `audit` and `migration` work on the database itself, `backup`, `restore` and `copy` on all that there is.
 
 #[cfg(feature = "analytics-engine")]
 mod analytics;
@@ -15,6 +15,7 @@ mod connections;
 mod copy;
 mod counters;
 mod doctor;
+mod durations;
 mod events;
 mod exit;
 mod files;
@@ -30,10 +31,12 @@ mod restore;
 mod root_key;
 mod serve;
 mod settings;
+mod shown;
 mod signals;
 mod stdout;
 mod table;
 mod traces;
+mod usage;
 
 use std::borrow::Cow;
 use std::process::ExitCode;
@@ -60,11 +63,12 @@ fn command() -> Command {
         ))
         .subcommand(mcp_config::command())
         .subcommand(api::command())
+        .subcommand(usage::command())
+        .subcommand(events::command())
         .subcommand(analytics_command::command())
         .subcommand(root_key::command())
         .subcommand(migration::command())
         .subcommand(audit::command())
-        .subcommand(events::command())
         .subcommand(backup::command())
         .subcommand(restore::command())
         .subcommand(copy::command())
@@ -97,7 +101,8 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
         "api" => return api::run(matches).await,
         "analytics" => return analytics_command::run(matches).await,
         "audit" => audit::run(matches).await,
-        "events" => events::run(matches),
+        "events" => return events::run(matches).await,
+        "usage" => return usage::run(matches).await,
         "backup" => backup::run(matches),
         "restore" => restore::run(matches).await,
         "copy" => copy::run(matches).await,

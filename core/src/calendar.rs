@@ -114,6 +114,17 @@ impl Day {
     }
 }
 
+impl std::str::FromStr for Day {
+    type Err = jiff::Error;
+
+    /// `2026-11-29`
+    fn from_str(text: &str) -> Result<Day, jiff::Error> {
+        let date: Date = text.parse()?;
+        let midnight = date.to_zoned_datetime(jiff::tz::TimeZone::UTC)?;
+        Ok(Day::of(UnixMs(midnight.timestamp().as_millisecond())))
+    }
+}
+
 /// A day, and what is needed to say on which day up to it a refill was due last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calendar {

@@ -1,10 +1,6 @@
 //! `keyrack analytics sql STATEMENT`: asks a server, and shows the rows: a table for people, JSON or CSV for scripts.
 
-use std::future::Future;
-use std::io::{self, IsTerminal as _};
-use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use keyrack_core::analytics::sql::tables::Tables;
@@ -17,15 +13,11 @@ use keyrack_core::operations::analytics::{GetRatelimits, GetVerifications};
 use serde_json::{Value, json};
 
 use crate::api::{Failure, Inputs, connection};
-use crate::settings::OUTPUT_AS_JSON;
+use crate::shown::{self, Form, with_patience};
 use crate::table::Table;
-use crate::{printable, stdout};
 
 const STATEMENT: &str = "statement";
 const RATELIMITS: &str = "ratelimits";
-const CSV: &str = "csv";
-/// How long somebody at a terminal waits without a word.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The command and its flags.
 pub(super) fn command() -> Command {
@@ -37,13 +29,6 @@ pub(super) fn command() -> Command {
         .long(RATELIMITS)
         .action(ArgAction::SetTrue)
         .help("Ask about rate-limit decisions [default: as the tables say that the statement reads]");
-    let output = OUTPUT_AS_JSON.facts().flag().help_heading("Output").help(
-        "How to show rows: `table` for people, or `json`, an array of objects, for scripts [default: table] [env: \
-         KEYRACK_OUTPUT]",
-    );
-    let csv = Arg::new(CSV).long(CSV).action(ArgAction::SetTrue).help_heading("Output").conflicts_with("output").help(
-        "Show rows as CSV. A text that begins with = + - @ or a tab gets an apostrophe, so that no spreadsheet runs it",
-    );
     Command::new("sql")
         .about("Asks a server about verifications or rate-limit decisions, in the SQL dialect of ClickHouse")
         .after_help(
@@ -56,8 +41,7 @@ pub(super) fn command() -> Command {
         )
         .arg(statement)
         .arg(ratelimits)
-        .arg(output)
-        .arg(csv)
+        .args(Form::flags())
         .args(connection::arguments())
 }
 
@@ -73,11 +57,7 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     let argument = matches.get_one::<String>(STATEMENT).map(String::as_str).unwrap_or_default();
     let statement = inputs.given("the statement", argument)?;
     let settings = connection::settings(matches)?;
-    let form = match settings.get(&OUTPUT_AS_JSON).map_err(connection::unreadable)? {
-        _ if matches.get_flag(CSV) => Form::Csv,
-        true => Form::Json,
-        false => Form::People,
-    };
+    let form = Form::of(&settings, matches)?;
     let remote = connection::connect(&settings, matches, inputs)?;
     let tables = if matches.get_flag(RATELIMITS) { Tables::Ratelimits } else { asked_tables(&statement) };
     let operation = match tables {
@@ -90,19 +70,11 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
         return Err(Failure::Refused(answer));
     }
     let rows = answer.body["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    show(rows, form, || columns(&statement, tables)).map_err(Failure::Output)
-}
-
-/// Whom rows are shown to, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    People,
-    Json,
-    Csv,
+    show(rows, form, || columns(&statement, tables))
 }
 
 /// Rows go to stdout, words about them to stderr. Without rows, their columns are asked for.
-fn show(rows: &[Value], form: Form, columns: impl FnOnce() -> Vec<String>) -> io::Result<()> {
+fn show(rows: &[Value], form: Form, columns: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
     let text = match form {
         Form::People if rows.is_empty() => {
             eprintln!("no rows");
@@ -110,11 +82,10 @@ fn show(rows: &[Value], form: Form, columns: impl FnOnce() -> Vec<String>) -> io
         }
         Form::People => Table::of(rows).aligned(),
         Form::Json => Table::of(rows).json(),
-        Form::Csv if rows.is_empty() => Table::with_columns(columns(), rows).csv()?,
-        Form::Csv => Table::of(rows).csv()?,
+        Form::Csv if rows.is_empty() => Table::with_columns(columns(), rows).csv().map_err(Failure::Output)?,
+        Form::Csv => Table::of(rows).csv().map_err(Failure::Output)?,
     };
-    // Scripts get it as it is; whatever a terminal would obey is spelled out there.
-    if io::stdout().is_terminal() { stdout::print(&printable::lines(&text)) } else { stdout::print(&text) }
+    shown::print(&text)
 }
 
 /// Which tables a statement reads; those of verifications where that cannot be told, and the server says what is wrong.
@@ -149,23 +120,9 @@ fn checked(statement: &str, tables: Tables) -> Result<Checked, Error> {
         retention_days: 0,
         now: Clock::system().now(),
         most_rows: 1,
+        reports: false,
     };
     sql::check(statement, &asked)
-}
-
-/// Waits for an answer; somebody at a terminal is told when that takes long.
-async fn with_patience<T>(answer: impl Future<Output = T>) -> T {
-    let mut answer = pin!(answer);
-    if !io::stderr().is_terminal() {
-        return answer.await;
-    }
-    if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
-        return answer;
-    }
-    eprint!("asking …");
-    let answer = answer.await;
-    eprint!("\r\u{1b}[K");
-    answer
 }
 
 #[cfg(test)]

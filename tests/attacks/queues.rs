@@ -27,9 +27,9 @@ async fn new_key(workspace: &Workspace, members: Value) -> String {
     workspace.owner.call("keys.createKey", body).await.expect(200).text_of("key")
 }
 
-/// Verifications in the log of events, by what `keyrack events` prints of them.
+/// Verifications in the log of events, by what `keyrack events --log` prints of them.
 fn logged(server: &Server) -> Vec<Value> {
-    let output = server.program().command(&["events"]).output().expect("the program runs");
+    let output = server.program().command(&["events", "--log"]).output().expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
     text.lines().map(|line| serde_json::from_str(line).expect("an object per line")).collect()

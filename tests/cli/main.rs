@@ -14,6 +14,7 @@ mod profiles;
 mod readme;
 mod root_keys;
 mod settings;
+mod usage;
 
 use keyrack_test_harness::{Program, Server, ended_with_stdin, program_under_test};
 use serde_json::Value;

@@ -19,7 +19,7 @@ type Answered = Arc<Mutex<Vec<(String, Instant)>>>;
 
 /// The ids of the requests in the log of events.
 fn logged(server: &Server) -> BTreeSet<String> {
-    let output = ended(&mut server.program().command(&["events"]));
+    let output = ended(&mut server.program().command(&["events", "--log"]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
     let ids = text.lines().map(|line| {

@@ -107,7 +107,7 @@ async fn answers_as_before(engine: &str, program: Program) {
     let asked: Value = serde_json::from_str(&text).expect("JSON");
     let program = program.env("KEYRACK_MASTER_KEY", asked["secrets"]["masterKey"].as_str().expect("a key"));
     let events = fs::read_to_string(fixture(&format!("{engine}.events.jsonl"))).expect("the fixture can be read");
-    let now = run(&program, &["events"]);
+    let now = run(&program, &["events", "--log"]);
     assert_eq!(now.lines().count(), events.lines().count());
     let mut found = Vec::new();
     for (then, now) in events.lines().zip(now.lines()) {

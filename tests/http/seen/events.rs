@@ -12,11 +12,11 @@ use crate::fixture::{
 };
 use crate::keyrack;
 
-/// What `keyrack events` prints, once it has this many lines.
+/// What `keyrack events --log` prints, once it has this many lines.
 async fn events(server: &Server, count: usize) -> Vec<Value> {
     let mut lines = Vec::new();
     for _ in 0..100 {
-        let output = ended(&mut server.program().command(&["events"]));
+        let output = ended(&mut server.program().command(&["events", "--log"]));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).expect("text");
         lines = text.lines().map(|line| serde_json::from_str(line).expect("an object per line")).collect();

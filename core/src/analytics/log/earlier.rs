@@ -119,7 +119,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
     }
 
-    /// What a file holds, as `keyrack events` prints it.
+    /// What a file holds, as `keyrack events --log` prints it.
     fn printed(path: &Path) -> Vec<Value> {
         let mut printed = Vec::new();
         let is_torn = log::read(path, |entry| {

@@ -1,0 +1,269 @@
+//! Events from a server, page by page, and as they come.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use keyrack_core::calendar::UnixMs;
+use keyrack_core::clock::Clock;
+use serde_json::{Value, json};
+
+use crate::api::{Failure, Inputs, connection};
+use crate::remote::Remote;
+use crate::shown::{self, Form, with_patience};
+use crate::table::Table;
+
+/// Between two looks for what is new.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What may still come that was decided before the newest one that was seen: other servers' clocks, and requests on their way.
+const LATE_MS: i64 = 5000;
+/// Events of a page.
+const PAGE: u64 = 100;
+
+/// A filter of a list of events.
+pub(super) struct Filter {
+    /// On the command line.
+    pub(super) flag: &'static str,
+    /// What it is called in a request.
+    member: &'static str,
+    /// Whether it is about decisions on limits.
+    is_of_limits: Option<bool>,
+    pub(super) help: &'static str,
+}
+
+const fn filter(
+    flag: &'static str,
+    member: &'static str,
+    is_of_limits: Option<bool>,
+    help: &'static str,
+) -> Filter {
+    Filter { flag, member, is_of_limits, help }
+}
+
+/// All of them but those that are no texts.
+pub(super) static FILTERS: [Filter; 8] = [
+    filter("key", "keyId", Some(false), "Only verifications of this key, by its id"),
+    filter("api", "apiId", Some(false), "Only verifications of keys of this API, by its id"),
+    filter(
+        "customer",
+        "identity",
+        Some(false),
+        "Only verifications of keys of this identity, by its id or external id",
+    ),
+    filter("tag", "tag", Some(false), "Only verifications with this tag"),
+    filter("outcome", "outcomes", Some(false), "Only verifications with this outcome, such as RATE_LIMITED"),
+    filter("namespace", "namespace", Some(true), "Only rate-limit decisions of this namespace, by its id or name"),
+    filter("identifier", "identifier", Some(true), "Only rate-limit decisions of this identifier"),
+    filter("request", "requestId", None, "Only those of the request with this id"),
+];
+
+/// What people are shown of a verification, and of a decision on a limit.
+const OF_VERIFICATIONS: [&str; 7] = ["time", "outcome", "keyId", "externalId", "refusedBy", "tags", "requestId"];
+const OF_LIMITS: [&str; 8] =
+    ["time", "passed", "namespace", "identifier", "tokens", "remaining", "limit", "requestId"];
+
+/// What CSV has besides: columns are the same for every page.
+const MORE_OF_VERIFICATIONS: [&str; 8] =
+    ["apiId", "identityId", "spentCredits", "latency", "rootKeyId", "region", "source", "appId"];
+const MORE_OF_LIMITS: [&str; 5] = ["namespaceId", "resetAt", "overrideId", "latency", "rootKeyId"];
+
+/// Asks, and shows the answers.
+pub(super) async fn run(matches: &ArgMatches) -> ExitCode {
+    match execute(matches, &mut Inputs::of_process()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read it has enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failure> {
+    let settings = connection::settings(matches)?;
+    let form = Form::of(&settings, matches)?;
+    let remote = connection::connect(&settings, matches, inputs)?;
+    let list = List::of(matches, remote);
+    let now = Clock::system().now();
+    let since = matches.get_one::<i64>("since").map(|age| now.minus(*age));
+    let count = matches.get_one::<u64>("limit").copied().unwrap_or(PAGE);
+    let mut events = with_patience(list.newest(since, count)).await?;
+    events.reverse();
+    let (columns, more) = list.columns();
+    let mut shown = Shown { form, columns, more, has_begun: false };
+    shown.show(&events)?;
+    if !matches.get_flag("follow") {
+        return shown.end();
+    }
+    let mut following = Following::after(&events, now);
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let mut events = list.newest(Some(following.newest.minus(LATE_MS)), u64::MAX).await?;
+        events.reverse();
+        shown.show(&following.new_ones(events))?;
+    }
+}
+
+/// A list of a server, and what is wanted of it.
+struct List {
+    remote: Remote,
+    is_of_limits: bool,
+    filters: Value,
+}
+
+impl List {
+    fn of(matches: &ArgMatches, remote: Remote) -> Self {
+        let given = |filter: &Filter| matches.get_one::<String>(filter.flag).cloned();
+        let asks_for_limits = |filter: &&Filter| filter.is_of_limits == Some(true) && given(filter).is_some();
+        let is_refused = matches.get_flag("refused");
+        let is_of_limits =
+            is_refused || matches.get_flag("ratelimits") || FILTERS.iter().any(|filter| asks_for_limits(&filter));
+        let mut filters = json!({});
+        for filter in &FILTERS {
+            let Some(value) = given(filter) else { continue };
+            filters[filter.member] = match filter.member {
+                "outcomes" => json!([value.to_uppercase()]),
+                _ => json!(value),
+            };
+        }
+        if is_refused {
+            filters["passed"] = json!(false);
+        }
+        List { remote, is_of_limits, filters }
+    }
+
+    /// The columns that people are shown, and those of CSV besides.
+    fn columns(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        if self.is_of_limits { (&OF_LIMITS, &MORE_OF_LIMITS) } else { (&OF_VERIFICATIONS, &MORE_OF_VERIFICATIONS) }
+    }
+
+    /// So many of the newest, the newest first.
+    async fn newest(&self, since: Option<UnixMs>, count: u64) -> Result<Vec<Value>, Failure> {
+        let operation = if self.is_of_limits { "analytics.listRatelimits" } else { "analytics.listVerifications" };
+        let mut request = self.filters.clone();
+        if let Some(since) = since {
+            request["start"] = json!(since);
+        }
+        let mut found: Vec<Value> = Vec::new();
+        loop {
+            let missing = count.saturating_sub(found.len() as u64);
+            request["limit"] = json!(missing.min(PAGE));
+            let mut answer = self.remote.call(operation, &request).await?;
+            if !answer.is_success() {
+                return Err(Failure::Refused(answer));
+            }
+            let Value::Array(page) = answer.body["data"].take() else { return Ok(found) };
+            found.extend(page);
+            let cursor = answer.body["pagination"]["cursor"].take();
+            if cursor.is_null() || found.len() as u64 >= count {
+                return Ok(found);
+            }
+            request["cursor"] = cursor;
+        }
+    }
+}
+
+/// What was seen of events that still come.
+struct Following {
+    newest: UnixMs,
+    /// Those that a next look may find again.
+    seen: HashSet<String>,
+}
+
+impl Following {
+    fn after(events: &[Value], now: UnixMs) -> Self {
+        let newest = events.last().map_or(now, time);
+        let mut following = Following { newest, seen: HashSet::new() };
+        following.remember(events);
+        following
+    }
+
+    fn remember(&mut self, events: &[Value]) {
+        let from = self.newest.minus(LATE_MS);
+        let late = events.iter().filter(|event| time(event) >= from);
+        self.seen = late.map(Value::to_string).collect();
+    }
+
+    /// Those that were not there at the last look.
+    fn new_ones(&mut self, events: Vec<Value>) -> Vec<Value> {
+        let new: Vec<Value> =
+            events.iter().filter(|event| !self.seen.contains(&event.to_string())).cloned().collect();
+        self.newest = events.last().map_or(self.newest, time).max(self.newest);
+        self.remember(&events);
+        new
+    }
+}
+
+fn time(event: &Value) -> UnixMs {
+    UnixMs::new(event["time"].as_i64().unwrap_or_default())
+}
+
+/// What was shown, and how.
+struct Shown {
+    form: Form,
+    columns: &'static [&'static str],
+    /// Those that only CSV has.
+    more: &'static [&'static str],
+    has_begun: bool,
+}
+
+impl Shown {
+    /// Shows these events below what was shown.
+    fn show(&mut self, events: &[Value]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let text = match self.form {
+            Form::Json => events.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"),
+            Form::Csv => {
+                let csv = Table::with_columns(self.columns_of_csv(), events).csv();
+                self.below(csv.map_err(Failure::Output)?.trim_end())
+            }
+            Form::People => {
+                let rows: Vec<Value> = events.iter().map(|event| self.row(event)).collect();
+                self.below(&Table::of(&rows).aligned())
+            }
+        };
+        self.has_begun = true;
+        if text.is_empty() { Ok(()) } else { shown::print(&text) }
+    }
+
+    fn columns_of_csv(&self) -> Vec<String> {
+        self.columns.iter().chain(self.more).map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Without the header, once there is one.
+    fn below(&self, text: &str) -> String {
+        match text.split_once('\n') {
+            Some((_, rows)) if self.has_begun => rows.to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// What people are shown of an event.
+    fn row(&self, event: &Value) -> Value {
+        let mut row = serde_json::Map::new();
+        for name in self.columns {
+            let value = match (*name, &event[*name]) {
+                ("time", _) => json!(time(event).rfc3339()),
+                (_, Value::Array(all)) => {
+                    json!(all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+                }
+                (_, Value::Null) => json!(""),
+                (_, value) => value.clone(),
+            };
+            row.insert((*name).to_owned(), value);
+        }
+        Value::Object(row)
+    }
+
+    /// Says so if there was nothing.
+    fn end(&self) -> Result<(), Failure> {
+        if !self.has_begun && self.form == Form::People {
+            eprintln!("no events");
+        }
+        if !self.has_begun && self.form == Form::Csv {
+            shown::print(&self.columns_of_csv().join(","))?;
+        }
+        Ok(())
+    }
+}
