@@ -170,6 +170,38 @@ async fn what_makes_no_sense_is_refused_with_what_to_send() {
     }
 }
 
+#[tokio::test]
+async fn the_longest_names_and_strangest_texts_are_answered() {
+    let server = keyrack().await;
+    let strange = |number: usize| {
+        let start = format!("{number}' OR 1 = 1 -- \\ \n \"`%{{}}");
+        format!("{start}{}", "é\\'".repeat((255 - start.chars().count()) / 3))
+    };
+    for number in 0..40 {
+        let body = json!({"namespace": "mail", "identifier": strange(number), "limit": 5, "duration": WINDOW});
+        server.call("ratelimit.limit", body).await.expect(200);
+    }
+    let all =
+        json!({"of": "ratelimits", "by": "identifier", "limit": 40, "groupSeries": true, "namespace": "mail"});
+    let all = usage(&server, all).await;
+    let groups = all["groups"].as_array().expect("groups");
+    assert_eq!(groups.len(), 40, "{all}");
+    assert!(groups.iter().all(|group| group["series"][0]["total"] == 1), "{all}");
+    for number in [0, 39] {
+        let body = json!({"of": "ratelimits", "identifier": strange(number)});
+        assert_eq!(usage(&server, body.clone()).await["totals"]["total"], 1, "{body}");
+        let body = json!({"identifier": strange(number)});
+        assert_eq!(listed(&server, "analytics.listRatelimits", body).await.len(), 1);
+    }
+    for end in [0, 1, 253_402_300_799_999_i64, i64::MAX] {
+        let body = json!({"end": end});
+        server.call("analytics.listVerifications", body.clone()).await.expect(200);
+        let answer = server.call("analytics.getUsage", body).await;
+        assert!([200, 400].contains(&answer.status), "{}", answer.text);
+    }
+    server.call("analytics.getUsage", json!({"start": 0})).await.expect(200);
+}
+
 async fn listed(client: &Client, operation: &'static str, mut body: Value) -> Vec<Value> {
     let mut rows = Vec::new();
     loop {

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::usage::Filters;
-use super::{Reporting, Values, quoted, table};
+use super::{Reporting, Values, table};
+use crate::analytics::sql::clickhouse::quoted;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::{DAY_MS, HOUR_MS, UnixMs};
 use crate::error::Error;

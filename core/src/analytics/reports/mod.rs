@@ -119,11 +119,6 @@ fn table(of: Tables, name: &str) -> Result<&'static Table, Error> {
     all.find(|table| table.name == name).ok_or_else(|| Error::unexpected(format!("there is no table {name}")))
 }
 
-/// A text as a constant.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 /// The values of a row, one after the other.
 #[derive(Debug)]
 struct Values(std::vec::IntoIter<Value>);

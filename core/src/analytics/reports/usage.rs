@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::measures::{Measured, Measures, Order};
-use super::{Reporting, Values, quoted, table};
+use super::{Reporting, Values, table};
+use crate::analytics::sql::clickhouse::quoted;
 use crate::analytics::sql::tables::{Grain, Of, Table, Tables};
 use crate::calendar::{Calendar, DAY_MS, Day, HOUR_MS, MINUTE_MS, UnixMs};
 use crate::error::Error;

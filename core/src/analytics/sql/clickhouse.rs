@@ -39,8 +39,8 @@ pub fn print(checked: &Checked, table: &dyn Fn(&Table) -> String) -> String {
     printer.text
 }
 
-/// A text literal.
-fn quoted(text: &str) -> String {
+/// A text as a constant.
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('\'');
     for letter in text.chars() {

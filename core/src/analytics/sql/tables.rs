@@ -295,7 +295,11 @@ static VERIFICATIONS: [Table; 5] = [
             TAGS,
             column("spent_credits", ColumnKind::Integer, "The credits that it spent, 0 if none."),
             LATENCY,
-            column("refused_by", ColumnKind::Texts, "What refused it: the limits that were exceeded, by name."),
+            column(
+                "refused_by",
+                ColumnKind::Texts,
+                "What refused it: limits by name, the permission query, or the client's address.",
+            ),
             ROOT_KEY_ID,
         ],
         of: Of::Events,

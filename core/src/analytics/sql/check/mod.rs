@@ -91,9 +91,12 @@ pub fn check(text: &str, asked: &Asked) -> Result<Checked, Error> {
 }
 
 fn checked(text: &str, asked: &Asked) -> Result<Checked, Error> {
+    // A report is as long as the names in it, and asks for what there is.
+    if !asked.reports {
+        text::bound(text)?;
+    }
     let statement = text::read(text)?;
     survey::check(&statement, asked)?;
-    // A report asks for what there is.
     if !asked.reports {
         retention::check(&statement, asked)?;
     }

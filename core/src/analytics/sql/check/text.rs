@@ -23,14 +23,19 @@ const MOST_REPEATED: usize = 64;
 /// How many of `AND` and `OR`.
 const MOST_CONDITIONS: usize = 500;
 
-/// The query that a text is.
-pub(super) fn read(text: &str) -> Result<Query, Error> {
+/// Refuses a text that is longer than one that somebody sends may be.
+pub(super) fn bound(text: &str) -> Result<(), Error> {
     if text.len() > MOST_BYTES {
         let got = text.len();
         return Err(refused(format!(
             "The query has {got} bytes; at most {MOST_BYTES} are allowed. Ask for less at once."
         )));
     }
+    Ok(())
+}
+
+/// The query that a text is.
+pub(super) fn read(text: &str) -> Result<Query, Error> {
     let dialect = ClickHouseDialect {};
     let tokens = literals::tokens(text).map_err(|error| unreadable(&error.to_string()))?;
     bound_chains(&tokens)?;
