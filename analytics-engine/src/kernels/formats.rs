@@ -38,7 +38,7 @@ fn write_piece(text: &mut String, piece: &FormatPiece, day: Date, second: i64) -
         FormatPiece::ShortYear => write!(text, "{:02}", day.year().rem_euclid(100)),
         FormatPiece::Month => write!(text, "{:02}", day.month()),
         FormatPiece::Day => write!(text, "{:02}", day.day()),
-        FormatPiece::SpacedDay => write!(text, "{}", day.day()),
+        FormatPiece::PlainDay => write!(text, "{}", day.day()),
         FormatPiece::DayOfYear => write!(text, "{:03}", day.day_of_year()),
         FormatPiece::Weekday => write!(text, "{}", day.weekday().to_monday_one_offset()),
         FormatPiece::SundayWeekday => write!(text, "{}", day.weekday().to_sunday_zero_offset()),

@@ -115,7 +115,7 @@ pub enum FormatPiece {
     /// `%d`: 01 to 31.
     Day,
     /// `%e`: the day, 1 to 31.
-    SpacedDay,
+    PlainDay,
     /// `%j`: the day of the year, 001 to 366.
     DayOfYear,
     /// `%u`: Monday is 1, Sunday 7.
@@ -222,7 +222,7 @@ impl FormatPiece {
         ('y', FormatPiece::ShortYear),
         ('m', FormatPiece::Month),
         ('d', FormatPiece::Day),
-        ('e', FormatPiece::SpacedDay),
+        ('e', FormatPiece::PlainDay),
         ('j', FormatPiece::DayOfYear),
         ('u', FormatPiece::Weekday),
         ('w', FormatPiece::SundayWeekday),
