@@ -5,6 +5,7 @@
 //! through [`escaped`]; the pages are made once, when the first one is asked for.
 
 mod html;
+mod markdown;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,7 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CON
 use http::{HeaderValue, Response, Uri};
 use http_body_util::Full;
 use keyrack_core::catalogue::{About, Effect};
-use keyrack_core::docs::{self, Field, OperationPage};
+use keyrack_core::docs::{self, Field, Guide, OperationPage, guides, guides_about};
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::operations;
@@ -28,8 +29,13 @@ use crate::state::Shared;
 use html::{escaped, prose, table};
 
 /// The routes of the pages.
-const ROUTES: [&str; 4] =
-    ["/docs", "/docs/operations/{name}", "/docs/errors/{system}/{category}/{specific}", "/reference"];
+const ROUTES: [&str; 5] = [
+    "/docs",
+    "/docs/guides/{slug}",
+    "/docs/operations/{name}",
+    "/docs/errors/{system}/{category}/{specific}",
+    "/reference",
+];
 
 /// Nothing but the page itself and its own style.
 const POLICY: &str =
@@ -70,6 +76,12 @@ impl Pages {
         let mut pages = BTreeMap::new();
         pages.insert("/docs".to_owned(), index());
         pages.insert("/reference".to_owned(), reference(public_url));
+        for guide in guides() {
+            let text = markdown::rendered(&guide.text(public_url), "../../");
+            let summary = html::inline(guide.summary);
+            let body = format!("<h1>{}</h1><p class=\"title\">{summary}</p>\n{text}", escaped(guide.title));
+            pages.insert(guide.path(), html::document(guide.title, "../../", &body));
+        }
         for page in operations::pages() {
             let body = format!("<h1>{}</h1>{}", escaped(page.about.name), operation(page, public_url, "../../"));
             pages.insert(page.path(), html::document(page.about.name, "../../", &body));
@@ -86,8 +98,18 @@ fn link_to_operation(root: &str, name: &str) -> String {
     format!("<a href=\"{root}docs/operations/{0}\"><code>{0}</code></a>", escaped(name))
 }
 
-fn link_to_code(root: &str, code: Code) -> String {
-    format!("<a href=\"{root}docs/errors/{0}\"><code>{0}</code></a>", escaped(code.path()))
+fn link_to_code(root: &str, code: Code, text: &str) -> String {
+    format!("<a href=\"{root}docs/errors/{}\"><code>{}</code></a>", escaped(code.path()), escaped(text))
+}
+
+fn link_to_guide(root: &str, guide: &Guide) -> String {
+    format!("<a href=\"{root}docs/guides/{}\">{}</a>", guide.slug, escaped(guide.title))
+}
+
+/// The guides that are about an operation or a code; nothing where there are none.
+fn guides_of(name: &str, root: &str) -> String {
+    let links: Vec<String> = guides_about(name).map(|guide| link_to_guide(root, guide)).collect();
+    if links.is_empty() { String::new() } else { format!("<p>Guides: {}</p>", links.join(", ")) }
 }
 
 /// The operations by namespace, each namespace under a heading.
@@ -106,6 +128,9 @@ fn index() -> String {
          Success is 200 with `meta` and `data`; an error has `meta` and `error`, whose `type` is the address of its \
          page. `/openapi.json` describes the same for programs.",
     ));
+    body.push_str("<h2 id=\"guides\">Guides</h2>");
+    let rows = guides().iter().map(|guide| [link_to_guide("", guide), html::inline(guide.summary)]);
+    body.push_str(&table(["guide", "what it is for"], rows));
     for (namespace, pages) in by_namespace() {
         body.push_str(&format!("<h2>{}</h2>", escaped(namespace)));
         let rows =
@@ -147,6 +172,7 @@ fn operation(page: &OperationPage, public_url: &str, root: &str) -> String {
     text.push_str(&prose(about.summary));
     text.push_str(&prose(about.description));
     text.push_str(&format!("<p class=\"effect\">{effect}</p>"));
+    text.push_str(&guides_of(about.name, root));
     if let Some(example) = page.example() {
         text.push_str(&format!("<pre><code>{}</code></pre>", escaped(&curl(public_url, about.name, &example))));
         let rows = page
@@ -207,9 +233,9 @@ fn permissions(page: &OperationPage) -> String {
 }
 
 fn codes_table(root: &str, codes: &[Code]) -> String {
-    let rows = codes
-        .iter()
-        .map(|code| [code.status().to_string(), link_to_code(root, *code), html::inline(code.meaning())]);
+    let rows = codes.iter().map(|code| {
+        [code.status().to_string(), link_to_code(root, *code, code.path()), html::inline(code.meaning())]
+    });
     table(["status", "code", "meaning"], rows)
 }
 
@@ -220,6 +246,7 @@ fn explained(code: Code) -> String {
     text.push_str(&prose(code.meaning()));
     text.push_str("<h2>What to do</h2>");
     text.push_str(&prose(code.remedy()));
+    text.push_str(&guides_of(code.specific(), "../../../../"));
     text.push_str(&format!(
         "<p>Match it by the end of <code>error.type</code>: {}</p>",
         html::code(&format!("/errors/{}", code.path()))

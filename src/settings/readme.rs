@@ -1,4 +1,6 @@
-//! The table of settings in README.md is the list of settings, written out.
+//! The table of settings in README.md is the list of settings, written out; guides name settings and defaults of the list.
+
+use keyrack_core::docs::guides;
 
 use super::list;
 use super::setting::{Facts, Shown};
@@ -34,5 +36,23 @@ fn the_table_of_the_readme_is_the_list_of_settings() {
         std::fs::write(path, [before, START, &table, END, after].concat()).unwrap();
     } else {
         assert_eq!(written, table, "INSTA_UPDATE=always writes it; read the diff");
+    }
+}
+
+#[test]
+fn settings_and_defaults_that_guides_name_are_those_of_the_list() {
+    for guide in guides() {
+        for line in guide.text("").lines() {
+            for named in line.split('`').filter(|word| word.starts_with("KEYRACK_") && !word.contains(' ')) {
+                let known = list::facts().find(|facts| facts.variable() == named);
+                let facts = known.unwrap_or_else(|| panic!("{}: there is no setting {named}", guide.slug));
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                let Some(at) = cells.iter().position(|cell| *cell == format!("`{named}`")) else { continue };
+                let Shown::Value(default) = facts.default else {
+                    panic!("{}: {named} has no default", guide.slug)
+                };
+                assert_eq!(cells.get(at + 1), Some(&default), "{}: the default of {named}", guide.slug);
+            }
+        }
     }
 }

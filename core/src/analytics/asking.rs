@@ -18,7 +18,7 @@ use crate::error::{Code, Error};
 use crate::turns::{Place, Turns};
 
 /// What a question may take.
-const LIMITS: Limits =
+pub(crate) const LIMITS: Limits =
     Limits { time: Duration::from_secs(10), memory_bytes: 1 << 30, answer_bytes: 4 << 20, lane: Lane::Questions };
 
 /// Who asks.

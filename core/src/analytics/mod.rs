@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::asking::Asking;
+pub(crate) use self::asking::LIMITS;
 use self::recorder::Recorder;
 use crate::clock::Clock;
 use crate::metrics::Metrics;

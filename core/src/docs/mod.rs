@@ -1,13 +1,17 @@
-//! The built-in documentation: a page per operation and a page per error code.
+//! The built-in documentation: a page per operation, a page per error code, and guides.
 //!
 //! Nothing here is written twice. A page of an operation is what its `About` and its schemas say; a page
-//! of a code is what [`Code`] says. Faces decide how a page looks; [`Index`] finds pages by their words.
+//! of a code is what [`Code`] says; a [`Guide`] is written by hand. Faces decide how a page looks; [`Index`] finds pages
+//! by their words.
 
+mod analytics;
 mod codes;
 mod fields;
+mod guides;
 mod search;
 
 pub use fields::Field;
+pub use guides::{Guide, Part, anchor, guides, guides_about};
 pub use search::{Found, Index, Reader};
 
 use std::fmt;

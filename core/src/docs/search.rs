@@ -2,11 +2,12 @@
 //!
 //! A page is a bag of words with weights: what is in its name weighs most, then its summary, then the rest.
 //! Rare words count more than common ones, and a page that has all words of the query beats one that has
-//! some of them often. The whole index is a few hundred kilobytes and is made once.
+//! some of them often. A guide is found by the part of it that fits best. The whole index is a few hundred kilobytes
+//! and is made once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{OperationPage, path_of};
+use super::{Guide, OperationPage, anchor, guides, path_of};
 use crate::error::Code;
 
 const NAME_WEIGHT: f64 = 8.0;
@@ -14,6 +15,8 @@ const SUMMARY_WEIGHT: f64 = 3.0;
 const TEXT_WEIGHT: f64 = 1.0;
 /// What a word counts that only begins with a word of the query.
 const BEGINNING: f64 = 0.4;
+/// What stands for the server's address, which nobody knows here; the command line takes it from there.
+const ANY_SERVER: &str = "$KEYRACK_URL";
 /// Shorter words of a query must match whole.
 const SHORTEST_BEGINNING: usize = 3;
 
@@ -29,7 +32,7 @@ pub enum Reader {
 /// A page that was found.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Where it is on a server.
+    /// Where it is on a server; a part of a guide with what leads to it on its page.
     pub path: String,
     /// What it is about.
     pub title: String,
@@ -52,10 +55,11 @@ struct Page {
 }
 
 impl Index {
-    /// The pages of operations and of all codes.
+    /// The pages of operations, of all codes and of all guides.
     pub fn of(operations: &[OperationPage]) -> Self {
         let operations = operations.iter().map(of_operation);
-        Index(operations.chain(Code::ALL.iter().copied().map(of_code)).collect())
+        let codes = Code::ALL.iter().copied().map(of_code);
+        Index(operations.chain(codes).chain(guides().iter().flat_map(parts_of)).collect())
     }
 
     /// The pages that match a query, best first, as they are to this reader.
@@ -78,6 +82,8 @@ impl Index {
         ranked.sort_by(|(one, page), (other, next)| {
             other.total_cmp(one).then_with(|| page.found.path.cmp(&next.found.path))
         });
+        let mut seen = HashSet::new();
+        ranked.retain(|(_, page)| seen.insert(page.found.path.split('#').next()));
         ranked.into_iter().take(most).map(|(_, page)| page.for_reader(reader)).collect()
     }
 }
@@ -117,7 +123,7 @@ fn of_operation(page: &OperationPage) -> Page {
         summary: about.summary.to_owned(),
         text: text_for(page, Reader::Anyone),
     };
-    let indexed = indexed(found, &fields.join(" "));
+    let indexed = indexed(found, &fields.join(" "), f64::INFINITY);
     let is_other = !about.assistants.hidden.is_empty();
     Page { for_assistants: is_other.then(|| text_for(page, Reader::Assistant)), ..indexed }
 }
@@ -147,10 +153,25 @@ fn of_code(code: Code) -> Page {
         summary: code.meaning().to_owned(),
         text: code.remedy().to_owned(),
     };
-    indexed(found, "error")
+    indexed(found, "error", f64::INFINITY)
 }
 
-fn indexed(found: Found, further: &str) -> Page {
+/// The parts of a guide, each a page to be found.
+fn parts_of(guide: &Guide) -> impl Iterator<Item = Page> {
+    guide.parts(ANY_SERVER).into_iter().map(|part| {
+        let found = Found {
+            path: format!("{}#{}", guide.path(), anchor(&part.heading)),
+            title: format!("{}: {}", guide.title, part.heading),
+            summary: guide.summary.to_owned(),
+            text: part.text,
+        };
+        // Long texts, such as that of all tables, have every word often.
+        indexed(found, "guide", SUMMARY_WEIGHT)
+    })
+}
+
+/// A page with the words of its parts, of which those of its text weigh so much at most, however often they are there.
+fn indexed(found: Found, further: &str, most_of_text: f64) -> Page {
     let mut index: HashMap<String, f64> = HashMap::new();
     let parts = [
         (found.title.as_str(), NAME_WEIGHT),
@@ -159,8 +180,13 @@ fn indexed(found: Found, further: &str) -> Page {
         (further, TEXT_WEIGHT / 2.0),
     ];
     for (text, weight) in parts {
+        let most = if weight <= TEXT_WEIGHT { most_of_text } else { f64::INFINITY };
+        let mut counted: HashMap<String, f64> = HashMap::new();
         for word in words(text) {
-            *index.entry(word).or_insert(0.0) += weight;
+            *counted.entry(word).or_insert(0.0) += weight;
+        }
+        for (word, sum) in counted {
+            *index.entry(word).or_insert(0.0) += sum.min(most);
         }
     }
     Page { found, for_assistants: None, words: index }
@@ -210,6 +236,8 @@ mod tests {
             ("insufficient permissions", "/docs/errors/unkey/authorization/insufficient_permissions"),
             ("namespace gone", "/docs/errors/unkey/data/ratelimit_namespace_gone"),
             ("429 this minute", "/docs/errors/user/too_many_requests/workspace_rate_limited"),
+            ("usage per customer last month", "/docs/guides/analytics-sql#usage-per-customer-last-month"),
+            ("columns of key_verifications_v1", "/docs/guides/analytics-sql#tables-and-columns"),
         ] {
             let found = index().search(query, 3, Reader::Anyone);
             let paths: Vec<&str> = found.iter().map(|page| page.path.as_str()).collect();

@@ -68,7 +68,7 @@ pub(super) fn document(title: &str, root: &str, body: &str) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{} · Keyrack</title><style>{STYLE}</style></head>\n\
-         <body><nav><a href=\"{root}docs\">Documentation</a><a href=\"{root}reference\">Reference</a>\
+         <body><nav><a href=\"{root}docs\">Documentation</a><a href=\"{root}docs#guides\">Guides</a><a href=\"{root}reference\">Reference</a>\
          <a href=\"{root}docs#errors\">Errors</a><a href=\"{root}openapi.json\">OpenAPI</a></nav>\n\
          <main>{body}</main></body></html>\n",
         escaped(title)

@@ -5,5 +5,6 @@ mod docs;
 mod errors;
 mod faces;
 pub(crate) mod facts;
+mod guides;
 pub(crate) mod openapi;
 pub(crate) mod responses;

@@ -19,3 +19,4 @@ pub mod types;
 mod walk;
 
 pub use check::{Asked, check};
+pub(crate) use check::{MOST_BYTES, MOST_COLUMNS};

@@ -298,7 +298,7 @@ static VERIFICATIONS: [Table; 5] = [
             column(
                 "refused_by",
                 ColumnKind::Texts,
-                "What refused it: limits by name, the permission query, or the client's address.",
+                "What refused it: the names of exceeded limits, the permission query, or the client's address.",
             ),
             ROOT_KEY_ID,
         ],

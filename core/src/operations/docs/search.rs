@@ -43,13 +43,13 @@ pub struct Response {
 /// A page of the documentation.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Page {
-    /// Where it is on this server.
+    /// Where it is on this server; after a `#`, the part of it.
     pub path: String,
-    /// The operation or the error code.
+    /// The operation, the error code, or the guide and its part.
     pub title: String,
     /// In a sentence.
     pub summary: String,
-    /// What else to know: permissions, an example, what to do.
+    /// What else to know: permissions, an example, what to do; of a guide, the part that fits, in Markdown.
     pub text: String,
 }
 
@@ -57,7 +57,7 @@ impl Operation for Search {
     const ABOUT: About = About {
         name: "docs.search",
         title: "Search the documentation",
-        summary: "Finds pages of the built-in documentation: operations with an example, error codes with what to do.",
+        summary: "Finds pages of the built-in documentation: operations with an example, error codes with what to do, guides.",
         description: "Pages that have all words of the query come first. The path leads to the whole page on this \
                       server, which lists every member of the request and the answer.",
         example: r#"{"query": "limit a key to 100 uses per minute"}"#,

@@ -25,6 +25,9 @@ mod survey;
 mod text;
 mod times;
 
+pub(crate) use survey::MOST_COLUMNS;
+pub(crate) use text::MOST_BYTES;
+
 use super::tables::{Table, Tables};
 use super::tree::{Checked, RowFilter};
 use crate::calendar::{DAY_MS, Day, UnixMs};

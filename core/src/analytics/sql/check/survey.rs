@@ -11,7 +11,7 @@ use super::{Asked, nearest, refused};
 use crate::error::{Code, Error};
 
 /// How many columns all selects of a statement have at most, together.
-pub(super) const MOST_COLUMNS: usize = 64;
+pub(crate) const MOST_COLUMNS: usize = 64;
 
 /// Makes the checks that need no names.
 pub(super) fn check(statement: &Query, asked: &Asked) -> Result<(), Error> {

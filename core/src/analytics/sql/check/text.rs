@@ -13,7 +13,7 @@ use super::{literals, refused};
 use crate::error::{Code, Error};
 
 /// How many bytes a statement has at most.
-pub(super) const MOST_BYTES: usize = 16_384;
+pub(crate) const MOST_BYTES: usize = 16_384;
 /// How deep the parser goes.
 const DEEPEST: usize = 50;
 /// How many operators may follow each other before a comma, `AND` or `OR`, those outside of the parentheses included.
