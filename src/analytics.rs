@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use keyrack_analytics_engine::Embedded;
 use keyrack_analytics_engine::storage::{self, Kept, Retention, Warehouse};
+use keyrack_analytics_engine::{Around, Embedded};
 use keyrack_core::analytics::log::Log;
 use keyrack_core::keyrack::Keyrack;
 
@@ -25,25 +25,11 @@ const CONSUMER: &str = "engine";
 /// # Errors
 /// When a setting makes no sense, or the system has no threads.
 pub(crate) fn start(settings: &Settings, keyrack: &Keyrack, log: &Log) -> anyhow::Result<()> {
-    let bytes = settings.get(&settings::ANALYTICS_BYTES)?;
-    if bytes == 0 {
+    let kept = stored(settings)?;
+    if kept.most_bytes == 0 {
         return Ok(());
     }
-    let month = settings.get(&settings::ANALYTICS_MONTH_DAYS)?;
-    let retention = Retention {
-        verifications: Kept {
-            raw: settings.get(&settings::ANALYTICS_RAW_DAYS)?,
-            day: settings.get(&settings::ANALYTICS_DAY_DAYS)?,
-            month,
-        },
-        ratelimits: Kept {
-            raw: settings.get(&settings::ANALYTICS_RATELIMIT_RAW_DAYS)?,
-            day: settings.get(&settings::ANALYTICS_RATELIMIT_DAY_DAYS)?,
-            month,
-        },
-    };
     let folder = settings.get(&settings::DATA_DIR)?.join(storage::FOLDER);
-    let kept = storage::Settings { most_bytes: bytes, retention, ..storage::Settings::default() };
     let warehouse = match Warehouse::open(&folder, kept) {
         Ok(warehouse) => Arc::new(warehouse),
         Err(fault) => {
@@ -59,9 +45,34 @@ pub(crate) fn start(settings: &Settings, keyrack: &Keyrack, log: &Log) -> anyhow
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let consumer = log.register(CONSUMER);
-    let engine = Embedded::following(warehouse, threads, consumer, keyrack.clock().clone(), Box::new(shorter));
+    let watched = keyrack.clone();
+    let ran = move |task, succeeded| watched.metrics().scheduled_run(task, watched.clock().now(), succeeded);
+    let around = Around { clock: keyrack.clock().clone(), shorter: Box::new(shorter), ran: Box::new(ran) };
+    let engine = Embedded::following(warehouse, threads, consumer, around);
     keyrack.analytics().answer_with(Arc::new(engine.context("the system has no threads for analytics")?));
     Ok(())
+}
+
+/// How much is stored, and for how long; with no bytes at all there are no analytics.
+///
+/// # Errors
+/// When a setting makes no sense.
+pub(crate) fn stored(settings: &Settings) -> anyhow::Result<storage::Settings> {
+    let month = settings.get(&settings::ANALYTICS_MONTH_DAYS)?;
+    let retention = Retention {
+        verifications: Kept {
+            raw: settings.get(&settings::ANALYTICS_RAW_DAYS)?,
+            day: settings.get(&settings::ANALYTICS_DAY_DAYS)?,
+            month,
+        },
+        ratelimits: Kept {
+            raw: settings.get(&settings::ANALYTICS_RATELIMIT_RAW_DAYS)?,
+            day: settings.get(&settings::ANALYTICS_RATELIMIT_DAY_DAYS)?,
+            month,
+        },
+    };
+    let most_bytes = settings.get(&settings::ANALYTICS_BYTES)?;
+    Ok(storage::Settings { most_bytes, retention, ..storage::Settings::default() })
 }
 
 /// Adds what is stored of events to a backup, while a server goes on: in words.

@@ -3,6 +3,8 @@
 //! Each check is a line on standard output: `ok`, `warn` or `fail`, and below it what to do. Nothing is
 //! changed: a database is opened to read, a port is tried and left. One failure makes the exit code 1.
 
+mod analytics;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -29,7 +31,7 @@ const CLOCK_SLACK_MS: i64 = MINUTE_MS;
 /// How often a port that is taken is looked at again, and what is between.
 const LOOKS_AT_A_PORT: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// How long the structure of a database is checked: some GB.
+/// How long the structure of a database is checked, and how long files of analytics are read: some GB.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const MIB: u64 = 1024 * 1024;
 const LOW_SPACE: u64 = 1024 * MIB;
@@ -114,6 +116,7 @@ async fn examine(settings: &Settings) -> Vec<Line> {
         lines.push(check_root_key(settings, &folder.join(ROOT_KEY_FILE), database.as_mut(), now).await);
     }
     lines.extend(check_master_key(settings, database.as_mut()).await);
+    lines.extend(analytics::check(settings));
     lines.extend(check_ports(settings).await);
     lines
 }

@@ -74,7 +74,7 @@ fn command() -> Command {
         .subcommand(copy::command())
         .subcommand(settings::add_flags(
             Command::new("doctor").about(
-                "Looks at settings, files, database, clock, ports and disk: what is wrong and how to mend it",
+                "Looks at settings, files, database, clock, analytics, ports and disk: what is wrong and how to mend it",
             ),
             Flags::Every,
         ))

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use keyrack_core::analytics::engine::Standing;
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::clock::Clock;
@@ -22,16 +23,28 @@ const PORTION_BYTES: u64 = 4 << 20;
 const LOOK: Duration = Duration::from_millis(500);
 /// Between two rounds of upkeep.
 const UPKEEP: Duration = Duration::from_secs(60);
+/// What the threads are called where it is told how they fare.
+const FOLLOW: &str = "analytics";
+const KEEP: &str = "compaction";
 /// Between two warnings of one kind.
 const WARN: Duration = Duration::from_secs(60);
+
+/// The program around the engine.
+pub struct Around {
+    /// What time it is.
+    pub clock: Clock,
+    /// Says which workspaces keep what is stored for fewer days than others do; asked whenever what is too old is removed.
+    pub shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+    /// Told the name of a task of the engine whenever a round of it has ended, and whether all that was due was done.
+    pub ran: Box<dyn Fn(&'static str, bool) + Send + Sync>,
+}
 
 /// Brings events from the log into a warehouse.
 pub(crate) struct Follower {
     consumer: Consumer,
     warehouse: Arc<Warehouse>,
-    clock: Clock,
-    /// Asked whenever what is too old is removed.
-    shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+    around: Around,
+    standing: Mutex<Standing>,
     /// Held by whoever reads on.
     reading: Mutex<()>,
     is_stopping: AtomicBool,
@@ -39,17 +52,12 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(
-        consumer: Consumer,
-        warehouse: Arc<Warehouse>,
-        clock: Clock,
-        shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
-    ) -> Self {
+    pub(crate) fn new(consumer: Consumer, warehouse: Arc<Warehouse>, around: Around) -> Self {
         Follower {
             consumer,
             warehouse,
-            clock,
-            shorter,
+            around,
+            standing: Mutex::default(),
             reading: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             stop: Default::default(),
@@ -64,7 +72,7 @@ impl Follower {
     pub(crate) fn catch_up(&self) -> Result<(), Fault> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match take_portion(&self.consumer, &self.warehouse, self.clock.now()) {
+            match take_portion(&self.consumer, &self.warehouse, self.around.clock.now()) {
                 Ok(true) => {}
                 Ok(false) | Err(Fault::Full) => return Ok(()),
                 Err(fault) => return Err(fault),
@@ -72,10 +80,30 @@ impl Follower {
         }
     }
 
-    /// Takes in what the log has, and writes what was taken in to files as often as that is due.
-    fn follow(&self) -> Result<(), Fault> {
-        self.catch_up()?;
-        if self.warehouse.is_flush_due() { self.flush() } else { Ok(()) }
+    /// Takes in what the log has, and writes what was taken in to files as often as that is due. Whether all is well: not
+    /// while it waits for another try to write.
+    fn follow(&self) -> Result<bool, Fault> {
+        let flush = |()| if self.warehouse.is_flush_due() { self.flush() } else { Ok(()) };
+        let followed = self.catch_up().and_then(flush);
+        self.note_standing();
+        followed.map(|()| !self.warehouse.cannot_write())
+    }
+
+    fn note_standing(&self) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        *standing = Standing {
+            stored_bytes: self.warehouse.bytes(),
+            unwritten_rows: number(self.warehouse.unwritten_rows()),
+            damaged_files: number(self.warehouse.damaged()),
+            // What cannot be read is as far behind as it was.
+            behind_bytes: self.consumer.behind(&self.warehouse.positions()).unwrap_or(standing.behind_bytes),
+        };
+    }
+
+    /// How what is stored fares, as of the last look into the log.
+    pub(crate) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flush(&self) -> Result<(), Fault> {
@@ -85,7 +113,7 @@ impl Follower {
     }
 
     /// Compacts what is to be compacted, and removes what is too old or too much.
-    fn keep_in_order(&self) -> Result<(), Fault> {
+    fn keep_in_order(&self) -> Result<bool, Fault> {
         let mut watch = |_: &Progress| {
             if self.is_stopping.load(Ordering::Relaxed) {
                 ControlFlow::Break(())
@@ -93,9 +121,10 @@ impl Follower {
                 ControlFlow::Continue(())
             }
         };
-        let now = self.clock.now();
+        let now = self.around.clock.now();
         self.warehouse.compact(now, &mut watch)?;
-        self.warehouse.sweep(now, &(self.shorter)(), &mut watch).map(drop)
+        self.warehouse.sweep(now, &(self.around.shorter)(), &mut watch)?;
+        Ok(true)
     }
 
     /// Starts the threads that follow the log and keep the warehouse in order.
@@ -103,28 +132,44 @@ impl Follower {
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        self.note_standing();
         let follower = self.clone();
         let follow = move || {
-            follower.again_and_again(LOOK, "the log of events cannot be followed", Follower::follow);
+            let trouble = "the log of events cannot be followed";
+            follower.again_and_again(FOLLOW, LOOK, trouble, Follower::follow);
         };
         std::thread::Builder::new().name("keyrack-follow".to_owned()).spawn(follow)?;
         let follower = self.clone();
         let keep = move || {
             background::give_way();
-            follower.again_and_again(UPKEEP, "stored events cannot be kept in order", Follower::keep_in_order);
+            let trouble = "stored events cannot be kept in order";
+            follower.again_and_again(KEEP, UPKEEP, trouble, Follower::keep_in_order);
         };
         std::thread::Builder::new().name("keyrack-compact".to_owned()).spawn(keep).map(drop)
     }
 
-    fn again_and_again(&self, pause: Duration, trouble: &str, work: impl Fn(&Follower) -> Result<(), Fault>) {
+    fn again_and_again(
+        &self,
+        task: &'static str,
+        pause: Duration,
+        trouble: &str,
+        work: impl Fn(&Follower) -> Result<bool, Fault>,
+    ) {
         let mut warned: Option<Instant> = None;
         while !self.waits(pause) {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(self)));
             let fault = match done {
-                Ok(Ok(())) => continue,
+                Ok(Ok(is_well)) => {
+                    if is_well {
+                        (self.around.ran)(task, true);
+                    }
+                    continue;
+                }
+                Ok(Err(Fault::Stopped)) => continue,
                 Ok(Err(fault)) => fault.to_string(),
                 Err(_) => "it panicked".to_owned(),
             };
+            (self.around.ran)(task, false);
             if warned.is_none_or(|at| at.elapsed() >= WARN) {
                 tracing::warn!(fault, "{trouble}; trying again");
                 warned = Some(Instant::now());
@@ -171,5 +216,54 @@ pub(crate) fn take_portion(consumer: &Consumer, warehouse: &Warehouse, now: Unix
 impl fmt::Debug for Follower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Follower").field("warehouse", &self.warehouse).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use keyrack_core::analytics::event::{Entry, Record, RefusalRecord};
+    use keyrack_core::analytics::log::Log;
+
+    use super::*;
+    use crate::storage::Settings;
+
+    fn refusal<'a>(clock: &Clock) -> Entry<'a> {
+        let record = RefusalRecord {
+            request_id: "req_1",
+            time: clock.now(),
+            workspace_id: "ws_1",
+            root_key_id: "key_root",
+            reason: "UNKNOWN",
+            api_id: "",
+            key_id: "",
+            tags: vec![],
+        };
+        Entry { record: Record::Refusal(record), cut_bytes: 0 }
+    }
+
+    #[test]
+    fn while_nothing_can_be_written_all_is_not_well_and_what_is_stored_is_known_all_the_time() {
+        let (place, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let mut log = Log::open(&place.path().join("events"), 1 << 20).unwrap();
+        let (folder, away) = (place.path().join("analytics"), place.path().join("away"));
+        let settings = Settings { flush_rows: 1, ..Settings::default() };
+        let warehouse = Arc::new(Warehouse::open(&folder, settings).unwrap());
+        let around = Around { clock: clock.clone(), shorter: Box::new(Shorter::new), ran: Box::new(|_, _| ()) };
+        let follower = Follower::new(log.register("engine"), warehouse, around);
+        log.add(&refusal(&clock));
+        log.write(clock.now()).unwrap();
+        fs::rename(&folder, &away).unwrap();
+        assert!(follower.follow().is_err());
+        // It waits a little before it tries again.
+        assert!(!follower.follow().unwrap());
+        let standing = follower.standing();
+        assert_eq!((standing.stored_bytes, standing.unwritten_rows, standing.behind_bytes), (0, 1, 0));
+        fs::rename(&away, &folder).unwrap();
+        follower.flush().unwrap();
+        assert!(follower.follow().unwrap());
+        let standing = follower.standing();
+        assert!(standing.stored_bytes > 0 && standing.unwritten_rows == 0, "{standing:?}");
     }
 }

@@ -26,4 +26,5 @@ mod tables;
 mod values;
 
 pub use apart::{Apart, Export};
+pub use following::Around;
 pub use query::Embedded;

@@ -21,20 +21,19 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _}
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use keyrack_core::analytics::engine::{Engine, Failure, Lane, Limits, Rows};
+use keyrack_core::analytics::engine::{Engine, Failure, Lane, Limits, Rows, Standing};
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::analytics::sql::tables::Table;
 use keyrack_core::analytics::sql::tree::{Checked, Query};
-use keyrack_core::clock::Clock;
 use tokio::sync::Semaphore;
 
 use crate::answers::Answer;
 use crate::background;
-use crate::following::Follower;
+use crate::following::{Around, Follower};
 use crate::kernels::Among;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
 use crate::plan::{FillPlanner, Planner};
-use crate::storage::{Fault, Shorter, Snapshot, Warehouse};
+use crate::storage::{Fault, Snapshot, Warehouse};
 use crate::tables::{self, SnapshotTables};
 
 /// Bytes of stack of a thread that plans and runs statements: plans are gone through from level to level, and a statement may
@@ -97,8 +96,7 @@ impl Embedded {
         }
     }
 
-    /// The same, which follows a log and keeps the warehouse in order. `shorter` is asked for the workspaces that keep
-    /// what is stored for fewer days than others do.
+    /// The same, which follows a log and keeps the warehouse in order.
     ///
     /// # Errors
     /// When the system has no threads for it.
@@ -106,10 +104,9 @@ impl Embedded {
         warehouse: Arc<Warehouse>,
         threads: usize,
         consumer: Consumer,
-        clock: Clock,
-        shorter: Box<dyn Fn() -> Shorter + Send + Sync>,
+        around: Around,
     ) -> std::io::Result<Self> {
-        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), clock, shorter));
+        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), around));
         follower.start()?;
         Ok(Embedded { follower: Some(follower), ..Embedded::over(warehouse, threads) })
     }
@@ -194,6 +191,10 @@ impl Engine for Embedded {
 
     fn kept_days(&self, table: &Table) -> Option<u32> {
         Some(self.warehouse.kept_days(tables::stored(table)))
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.follower.as_ref().map(|follower| follower.standing())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

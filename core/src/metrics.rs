@@ -115,8 +115,8 @@ impl Metrics {
         Removed::NAMES.into_iter().zip(&self.removed).map(|(kind, rows)| (kind, rows.value()))
     }
 
-    /// Notes that a run of a job ended at this Unix ms.
-    pub(crate) fn scheduled_run(&self, job: &'static str, at: UnixMs, succeeded: bool) {
+    /// Notes that a run of a job, or a round of work that goes on all the time, ended at this Unix ms.
+    pub fn scheduled_run(&self, job: &'static str, at: UnixMs, succeeded: bool) {
         let mut scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = scheduled.entry(job).or_default();
         if succeeded {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use keyrack_test_harness::{Server, free_port};
 use serde_json::json;
@@ -139,6 +140,50 @@ async fn a_postgres_database_that_cannot_keep_every_text_is_refused() {
     assert_about(&shell.doctor(1), "database", "stores texts as LATIN1", "KEYRACK_DATABASE_URL");
     let refused = shell.run(&["root-key", "create"]).expect(1);
     assert!(refused.stderr.contains("ENCODING 'UTF8'"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn stored_events_are_looked_at_and_what_is_damaged_is_named() {
+    let mut server = program().start().await;
+    let api = server.call("apis.createApi", json!({"name": "payments"})).await.expect(200).text_of("apiId");
+    let key = server.call("keys.createKey", json!({"apiId": api})).await.expect(200).text_of("key");
+    server.call("keys.verifyKey", json!({"key": key})).await.expect(200);
+    server.signal("TERM");
+    server.wait_for_exit(Duration::from_secs(20)).await;
+    let shell = beside(&server);
+    let whole =
+        "ok: on: 1 files with 1 MiB, of which 1 of 10240 MiB for single events; days kept: verifications 90,";
+    assert_about(&shell.doctor(0), "analytics", whole, "");
+    let smaller =
+        shell.clone().with("KEYRACK_ANALYTICS_BYTES", "1073741824").with("KEYRACK_ANALYTICS_RAW_DAYS", "7");
+    assert_about(
+        &smaller.doctor(0),
+        "analytics",
+        "1 of 1024 MiB for single events; days kept: verifications 7,",
+        "",
+    );
+    for setting in ["KEYRACK_ANALYTICS_BYTES", "KEYRACK_EVENT_LOG_BYTES"] {
+        assert_about(
+            &shell.clone().with(setting, "0").doctor(0),
+            "analytics",
+            &format!("ok: off: {setting} is 0"),
+            "",
+        );
+    }
+    let folder = server.data_dir().join("analytics");
+    let files = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").path());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "parquet"));
+    let file = file.expect("a file of events");
+    let mut bytes = fs::read(&file).expect("events");
+    let middle = bytes.len() / 2;
+    bytes[4..middle].fill(0xaa);
+    fs::write(&file, &bytes).expect("written");
+    let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+    let done = shell.doctor(0);
+    assert_about(&done, "analytics", "warn: 1 of 1 files cannot be read, with 1 rows: ", "keyrack restore");
+    assert_about(&done, "analytics", name, "");
+    fs::write(folder.join("manifest"), "keyrack analytics 1 00000000\n{}").expect("written");
+    assert_about(&shell.doctor(1), "analytics", "fail: ", "keyrack restore");
 }
 
 #[cfg(unix)]

@@ -19,7 +19,8 @@ impl Warehouse {
     }
 }
 
-fn read_through(file: &StoredFile) -> Result<(), String> {
+/// Reads all of a file, or says what is wrong with it.
+pub(super) fn read_through(file: &StoredFile) -> Result<(), String> {
     let opened = File::open(file.path()).map_err(|error| error.to_string())?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(opened).and_then(ParquetRecordBatchReaderBuilder::build);
     let mut rows = 0;

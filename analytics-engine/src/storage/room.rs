@@ -46,7 +46,7 @@ impl Warehouse {
     /// Removes events until there is room.
     pub(super) fn make_room(&self, removed: &mut Removed, watch: Watch<'_>) -> Result<(), Fault> {
         loop {
-            let files: Vec<_> = self.files().into_iter().filter(|file| is_weighed(file)).collect();
+            let files: Vec<_> = self.files().into_iter().filter(|file| is_weighed(file.table())).collect();
             let bytes: u64 = files.iter().map(|file| file.bytes()).sum();
             if bytes <= self.settings.most_bytes {
                 return Ok(());
@@ -93,9 +93,9 @@ impl Warehouse {
     }
 }
 
-/// Whether a file counts as what there has to be room for.
-fn is_weighed(file: &StoredFile) -> bool {
-    file.table().made_of() == MadeOf::Events && file.table() != Stored::Gaps
+/// Whether files of this table count as what there has to be room for.
+pub(super) fn is_weighed(table: Stored) -> bool {
+    table.made_of() == MadeOf::Events && table != Stored::Gaps
 }
 
 /// Who has most, and the oldest file in which that is.

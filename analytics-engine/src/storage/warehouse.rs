@@ -191,6 +191,21 @@ impl Warehouse {
         self.state().files.iter().map(|file| file.bytes()).sum()
     }
 
+    /// Rows of events that are in no file yet.
+    pub fn unwritten_rows(&self) -> usize {
+        self.state().tail.rows()
+    }
+
+    /// How many files cannot be read.
+    pub fn damaged(&self) -> usize {
+        self.state().files.iter().filter(|file| file.damage().is_some()).count()
+    }
+
+    /// Whether events could not be written to files the last time.
+    pub fn cannot_write(&self) -> bool {
+        self.state().failed_at.is_some()
+    }
+
     /// The files that can be read.
     pub(super) fn files(&self) -> Vec<Arc<StoredFile>> {
         self.state().files.iter().filter(|file| file.damage().is_none()).cloned().collect()
@@ -296,7 +311,8 @@ fn looked_at(folder: &Path, facts: FileFacts) -> StoredFile {
     }
 }
 
-fn look(path: &Path, bytes: u64) -> Result<(), String> {
+/// Looks at the size and the end of a file.
+pub(super) fn look(path: &Path, bytes: u64) -> Result<(), String> {
     let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
     let found = file.metadata().map_err(|error| error.to_string())?.len();
     if found != bytes {

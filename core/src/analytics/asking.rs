@@ -11,7 +11,8 @@ use compact_str::CompactString;
 use foldhash::quality::RandomState;
 
 use super::Analytics;
-use super::engine::{Engine, Failure, Lane, Limits, Rows};
+use super::engine::{Engine, Failure, Lane, Limits, Rows, Standing};
+use super::questions::Questions;
 use super::quota::{Quota, UsedUp};
 use super::sql::tree::Checked;
 use crate::error::{Code, Error};
@@ -26,6 +27,7 @@ pub(crate) const LIMITS: Limits =
 pub(super) struct Asking {
     engine: OnceLock<Arc<dyn Engine>>,
     workspaces: Mutex<HashMap<CompactString, Arc<Asker>, RandomState>>,
+    questions: Questions,
 }
 
 /// A workspace that has asked.
@@ -72,6 +74,16 @@ impl Analytics {
         })
     }
 
+    /// Questions to the engine, and how they fared.
+    pub fn questions(&self) -> &Questions {
+        &self.asking.questions
+    }
+
+    /// How what the engine has stored fares; `None` without an engine.
+    pub fn standing(&self) -> Option<Standing> {
+        self.asking.engine.get()?.standing()
+    }
+
     /// Has the engine, if there is one, keep what was recorded and end.
     pub(crate) async fn close(&self) {
         let Some(engine) = self.asking.engine.get() else { return };
@@ -87,6 +99,13 @@ impl Analytics {
     /// 412 without an engine, 422 for a statement that takes too much, 429 when the workspace has asked enough this
     /// hour, 400 for what cannot be computed, 503 when the engine does not answer.
     pub async fn ask(&self, workspace_id: &str, statement: &Checked) -> Result<Rows, Error> {
+        let began = Instant::now();
+        let answered = self.answer(workspace_id, statement).await;
+        self.asking.questions.note(&answered, began.elapsed());
+        answered
+    }
+
+    async fn answer(&self, workspace_id: &str, statement: &Checked) -> Result<Rows, Error> {
         let engine = self.engine()?;
         let asker = self.asking.asker(workspace_id);
         let counted = asker.quota.lock().unwrap_or_else(PoisonError::into_inner).begin(self.clock.now());
@@ -199,6 +218,10 @@ mod tests {
             None
         }
 
+        fn standing(&self) -> Option<Standing> {
+            None
+        }
+
         fn close(&self) -> BoxFuture<'_, ()> {
             Box::pin(async {})
         }
@@ -255,6 +278,17 @@ mod tests {
         let refused = keyrack.analytics().ask("ws_1", &statement()).await.unwrap_err();
         assert_eq!((refused.code(), refused.retry_after_seconds()), (Code::QueryQuotaExceeded, Some(3601)));
         assert_eq!(code(&keyrack, "ws_2").await, None);
+        let questions = [
+            ("analytics_connection_failed", 1),
+            ("analytics_not_configured", 1),
+            ("invalid_analytics_query", 1),
+            ("ok", 996),
+            ("query_execution_timeout", 1),
+            ("query_memory_limit_exceeded", 2),
+            ("query_quota_exceeded", 1),
+        ];
+        assert_eq!(keyrack.analytics().questions().by_outcome(), questions);
+        assert_eq!(keyrack.analytics().questions().durations.buckets().iter().sum::<u64>(), 1003);
         keyrack.close().await;
     }
 }

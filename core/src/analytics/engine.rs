@@ -17,8 +17,24 @@ pub trait Engine: Debug + Send + Sync {
     /// For how many days it keeps what a table has; `None` for ever.
     fn kept_days(&self, table: &Table) -> Option<u32>;
 
+    /// How what it has stored fares, as of a moment ago; it waits for nothing. `None` of an engine that does not know.
+    fn standing(&self) -> Option<Standing>;
+
     /// Keeps what it has and ends its work. Nothing is asked of it afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// How what an engine has stored fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Bytes of all files.
+    pub stored_bytes: u64,
+    /// Events that are in memory and in no file yet; the log of events has them too.
+    pub unwritten_rows: u64,
+    /// Files that cannot be read and are left out.
+    pub damaged_files: u64,
+    /// Bytes of the log of events that were not taken in yet.
+    pub behind_bytes: u64,
 }
 
 /// What a statement may take.

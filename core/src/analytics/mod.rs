@@ -11,6 +11,7 @@ pub mod engine;
 pub mod event;
 pub mod gaps;
 pub mod log;
+pub mod questions;
 pub mod quota;
 pub mod recorder;
 pub mod reports;

@@ -30,6 +30,7 @@ impl Collector for Shown {
         self.deductions(&mut page)?;
         self.state(&mut page)?;
         self.events(&mut page)?;
+        self.analytics(&mut page)?;
         self.scheduled(&mut page)?;
         self.assistants(&mut page)
     }
@@ -132,6 +133,38 @@ impl Shown {
         let age = recorder.log_age(self.keyrack.clock().now()).as_secs_f64();
         let help = "Age of the oldest event in the log; 0 while it has none";
         page.gauge("event_log_age", help, Some(&Unit::Seconds), age)
+    }
+
+    fn analytics(&self, page: &mut Page<'_>) -> fmt::Result {
+        let analytics = self.keyrack.analytics();
+        let asked = analytics.questions().by_outcome().into_iter();
+        let asked = asked.map(|(outcome, count)| ([("outcome", outcome)], count));
+        page.counters("analytics_queries", "Analytics queries that were read, by outcome", asked)?;
+        let help = "Time that analytics queries took, waiting for their turn included";
+        page.histogram("analytics_query_duration", help, &analytics.questions().durations)?;
+        let Some(standing) = analytics.standing() else { return Ok(()) };
+        let bytes = |count: u64| (Some(&Unit::Bytes), float(count));
+        for (name, help, (unit, value)) in [
+            ("analytics_stored", "Size of the stored events and their sums", bytes(standing.stored_bytes)),
+            (
+                "analytics_log_behind",
+                "Part of the log that analytics do not have yet",
+                bytes(standing.behind_bytes),
+            ),
+            (
+                "analytics_rows_unwritten",
+                "Events in memory that are in no file yet",
+                (None, float(standing.unwritten_rows)),
+            ),
+            (
+                "analytics_damaged_files",
+                "Files of events that cannot be read and are left out",
+                (None, float(standing.damaged_files)),
+            ),
+        ] {
+            page.gauge(name, help, unit, value)?;
+        }
+        Ok(())
     }
 
     fn scheduled(&self, page: &mut Page<'_>) -> fmt::Result {

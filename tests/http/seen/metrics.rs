@@ -13,9 +13,7 @@ use crate::wire::mcp::Session;
 /// A server that serves its metrics, and where.
 async fn with_metrics() -> (Server, String) {
     let server = program().env("KEYRACK_METRICS_LISTEN", "127.0.0.1:0").start().await;
-    let log = server.log();
-    let address = log.lines().find_map(|line| line.trim().strip_prefix("Metrics"));
-    let address = address.unwrap_or_else(|| panic!("the banner names no metrics:\n{log}")).trim().to_owned();
+    let address = metrics_of(&server);
     // The change feed has an age from its first look on, which may come after the first request.
     let started = Instant::now();
     while !scrape(&address).await.contains("change_feed_age") {
@@ -23,6 +21,13 @@ async fn with_metrics() -> (Server, String) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (server, address)
+}
+
+/// Where a server serves its metrics, as its banner says.
+fn metrics_of(server: &Server) -> String {
+    let log = server.log();
+    let address = log.lines().rev().find_map(|line| line.trim().strip_prefix("Metrics"));
+    address.unwrap_or_else(|| panic!("the banner names no metrics:\n{log}")).trim().to_owned()
 }
 
 /// As Prometheus asks, if it is not told otherwise.
@@ -115,6 +120,54 @@ async fn calls_of_assistants_are_counted_with_their_outcome() {
     assert_shows(&text, r#"keyrack_mcp_calls_total{operation="workspace.getOverview",outcome="ok"} 1"#);
     assert_shows(&text, r#"keyrack_mcp_calls_total{operation="apis.getApi",outcome="api_not_found"} 1"#);
     assert_shows(&text, "keyrack_mcp_call_duration_seconds_count 2");
+}
+
+#[tokio::test]
+async fn analytics_show_what_was_asked_and_what_they_have() {
+    let (server, address) = with_metrics().await;
+    let key = new_key(&server, &new_api(&server).await, json!({})).await;
+    for _ in 0..3 {
+        verify(&server, &key, json!({})).await;
+    }
+    for (query, status) in [
+        ("SELECT count() AS n FROM key_verifications_v1", 200),
+        ("SELECT toInt64(outcome) AS n FROM key_verifications_v1", 400),
+        ("SELECT nothing FROM key_verifications_v1", 400),
+    ] {
+        server.call("analytics.getVerifications", json!({"query": query})).await.expect(status);
+    }
+    let text = shown_in_time(&address, "keyrack_analytics_rows_unwritten 3.0").await;
+    for line in [
+        r#"keyrack_analytics_queries_total{outcome="ok"} 1"#,
+        r#"keyrack_analytics_queries_total{outcome="invalid_analytics_query"} 1"#,
+        "keyrack_analytics_query_duration_seconds_count 2",
+        "keyrack_analytics_log_behind_bytes 0.0",
+        "keyrack_analytics_damaged_files 0.0",
+        "keyrack_analytics_stored_bytes 0.0",
+        r#"keyrack_scheduled_failures_total{task="analytics"} 0"#,
+    ] {
+        assert_shows(&text, line);
+    }
+    let mut server = server;
+    server.signal("TERM");
+    server.wait_for_exit(Duration::from_secs(20)).await;
+    let server = server.kill_and_restart().await;
+    let text = shown_in_time(&metrics_of(&server), "keyrack_analytics_rows_unwritten 0.0").await;
+    let stored = text.lines().find_map(|line| line.strip_prefix("keyrack_analytics_stored_bytes "));
+    assert!(stored.is_some_and(|bytes| bytes.parse::<f64>().is_ok_and(|bytes| bytes > 100.0)), "{text}");
+}
+
+/// The metrics as soon as they have this line.
+async fn shown_in_time(address: &str, line: &str) -> String {
+    let started = Instant::now();
+    loop {
+        let text = scrape(address).await;
+        if text.lines().any(|shown| shown == line) || started.elapsed() > Duration::from_secs(10) {
+            assert_shows(&text, line);
+            return text;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,15 @@ impl Consumer {
         Ok(progress)
     }
 
+    /// Bytes of the log behind these positions: what it has not been shown.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn behind(&self, positions: &Positions) -> io::Result<u64> {
+        let segments = segments(&self.folder)?;
+        Ok(segments.iter().map(|segment| segment.bytes.saturating_sub(positions.of(segment))).sum())
+    }
+
     /// Says that it needs nothing any more of what is before these positions, which it has stored: what it says late may
     /// be removed as unread meanwhile.
     pub fn passed(&self, positions: &Positions) {
@@ -277,11 +286,14 @@ mod tests {
         let mut log = Log::open(folder.path(), 1 << 30).unwrap();
         let mut reader = Reader::of(&log, "engine");
         reader.read_all(now());
+        let behind = |reader: &Reader| reader.consumer.behind(&reader.positions).unwrap();
         for number in 0..100 {
             add(&mut log, "ws_1", number, 10);
             if number % 3 == 0 {
                 write(&mut log, now());
+                assert!(behind(&reader) > 10, "{number}");
                 reader.read_all(now());
+                assert_eq!(behind(&reader), 0, "{number}");
                 assert_eq!(reader.seen, up_to(number + 1));
             }
         }
