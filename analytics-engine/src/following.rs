@@ -82,7 +82,10 @@ impl Follower {
 
     /// Takes in what the log has, and writes what was taken in to files as often as that is due. Whether all is well: not
     /// while it waits for another try to write.
-    fn follow(&self) -> Result<bool, Fault> {
+    ///
+    /// # Errors
+    /// When the log cannot be read, or files cannot be written.
+    pub(crate) fn follow(&self) -> Result<bool, Fault> {
         let flush = |()| if self.warehouse.is_flush_due() { self.flush() } else { Ok(()) };
         let followed = self.catch_up().and_then(flush);
         self.note_standing();
@@ -113,7 +116,10 @@ impl Follower {
     }
 
     /// Compacts what is to be compacted, and removes what is too old or too much.
-    fn keep_in_order(&self) -> Result<bool, Fault> {
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub(crate) fn keep_in_order(&self) -> Result<bool, Fault> {
         let mut watch = |_: &Progress| {
             if self.is_stopping.load(Ordering::Relaxed) {
                 ControlFlow::Break(())

@@ -23,6 +23,8 @@ mod query;
 mod states;
 pub mod storage;
 mod tables;
+#[cfg(test)]
+mod truth;
 mod values;
 
 pub use apart::{Apart, Export};

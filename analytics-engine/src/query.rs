@@ -108,7 +108,12 @@ impl Embedded {
     ) -> std::io::Result<Self> {
         let follower = Arc::new(Follower::new(consumer, warehouse.clone(), around));
         follower.start()?;
-        Ok(Embedded { follower: Some(follower), ..Embedded::over(warehouse, threads) })
+        Ok(Embedded::fed_by(warehouse, threads, follower))
+    }
+
+    /// The same, which has this follower read the log before each query, and knows nothing of its threads.
+    pub(crate) fn fed_by(warehouse: Arc<Warehouse>, threads: usize, follower: Arc<Follower>) -> Self {
+        Embedded { follower: Some(follower), ..Embedded::over(warehouse, threads) }
     }
 
     /// What is stored, with what the log has now.
