@@ -27,7 +27,7 @@ const NEXT_SIZE: u64 = 8;
 /// Rows of a file of the smallest size.
 const SMALLEST: u64 = 1 << 13;
 /// Files that are read at once: their dictionaries and pages are in memory. Tests have more than theirs.
-const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
+pub(super) const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
 /// Rows of a file, about, at most. Tests have more than theirs.
 const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
 /// How long after its end a day or month is over: what was decided at midnight is in the files by then.
@@ -41,6 +41,8 @@ pub struct Compacted {
     pub days: u64,
     /// Months of a table that were summed.
     pub months: u64,
+    /// Days and months of a table whose sums could not be read and were made once more.
+    pub repaired: u64,
 }
 
 /// A piece of work.
@@ -62,7 +64,7 @@ impl Warehouse {
     /// said by name and left out from then on.
     pub fn compact(&self, now: UnixMs, watch: Watch<'_>) -> Result<Compacted, Fault> {
         let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut done = Compacted::default();
+        let mut done = Compacted { repaired: self.repair(now, watch)?, ..Compacted::default() };
         while let Some(piece) = next(&self.files(), now) {
             match self.work(&piece, watch) {
                 Ok(()) => match piece {

@@ -24,6 +24,7 @@ mod manifest;
 mod moment;
 mod progress;
 mod reading;
+mod repair;
 mod retention;
 mod room;
 mod schema;

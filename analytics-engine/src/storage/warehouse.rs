@@ -47,6 +47,8 @@ pub struct Warehouse {
     pub(super) leapt: Mutex<Option<Instant>>,
     /// Files in which rows of these workspaces were looked for, which keep theirs for a shorter time than others.
     pub(super) looked_at: Mutex<HashMap<String, Vec<String>>>,
+    /// Files of sums that cannot be read, and cannot be made once more either.
+    pub(super) given_up: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Warehouse {
             upkeep: Mutex::default(),
             leapt: Mutex::default(),
             looked_at: Mutex::default(),
+            given_up: Mutex::default(),
         })
     }
 

@@ -73,6 +73,75 @@ fn files_that_are_missing_or_cut_off_are_said_by_name_and_the_rest_is_served() {
     assert_sums(&snapshot, &left);
 }
 
+/// Cuts one file of each of these tables off, and says which.
+fn damage(warehouse: Warehouse, tables: &[Stored]) -> Vec<std::path::PathBuf> {
+    let snapshot = warehouse.snapshot().unwrap();
+    let paths: Vec<_> = tables.iter().map(|table| snapshot.files(*table)[0].path().to_owned()).collect();
+    drop((warehouse, snapshot));
+    for path in &paths {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    paths
+}
+
+/// Four days at the end of a February, whose sums are all there at this many days after the beginning.
+fn compacted(folder: &Path, settings: Settings, at: i64) -> (Warehouse, Vec<Fact>) {
+    let warehouse = Warehouse::open(folder, settings).unwrap();
+    let fact = |number: u64| Fact { number, time: BEGIN + (number * 4 * 86_400_000 / 8000).cast_signed() };
+    let facts: Vec<Fact> = (0..8000).map(fact).collect();
+    append(&warehouse, &facts);
+    warehouse.flush().unwrap();
+    warehouse.compact(day_after(at), &mut to_the_end).unwrap();
+    (warehouse, facts)
+}
+
+#[test]
+fn sums_that_cannot_be_read_are_made_once_more_of_what_is_there() {
+    let kept = Kept { raw: 1000, day: 1000, month: 1096 };
+    let settings =
+        || Settings { retention: Retention { verifications: kept, ratelimits: kept }, ..Settings::default() };
+    // March is not over, and over.
+    for at in [6, 40] {
+        let folder = tempfile::tempdir().unwrap();
+        let (warehouse, facts) = compacted(folder.path(), settings(), at);
+        let paths = damage(warehouse, &SUMS);
+        let warehouse = Warehouse::open(folder.path(), settings()).unwrap();
+        assert_eq!(warehouse.snapshot().unwrap().damaged().len(), 6);
+        let done = warehouse.compact(day_after(at), &mut to_the_end).unwrap();
+        assert_eq!(done.repaired, 6);
+        let snapshot = warehouse.snapshot().unwrap();
+        assert_eq!(snapshot.damaged(), []);
+        assert_sums(&snapshot, &facts);
+        assert!(paths.iter().all(|path| !path.exists()));
+        assert_eq!(warehouse.compact(day_after(at), &mut to_the_end).unwrap(), Compacted::default());
+    }
+}
+
+#[test]
+fn sums_whose_events_are_gone_in_part_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (warehouse, _) = compacted(folder.path(), Settings::default(), 6);
+    let bytes: u64 =
+        warehouse.snapshot().unwrap().files(Stored::Verifications).iter().map(|file| file.bytes()).sum();
+    drop(warehouse);
+    let settings = Settings { most_bytes: bytes / 4, ..Settings::default() };
+    let warehouse = Warehouse::open(folder.path(), settings).unwrap();
+    warehouse.sweep(day_after(6), &Shorter::new(), &mut to_the_end).unwrap();
+    assert!(!facts(&warehouse.snapshot().unwrap()).is_empty());
+    let path = damage(warehouse, &[Stored::VerificationsPerDay]).remove(0);
+    let warehouse = open(folder.path());
+    assert_eq!(warehouse.compact(day_after(6), &mut to_the_end).unwrap(), Compacted::default());
+    assert_eq!(warehouse.snapshot().unwrap().damaged().len(), 1);
+    assert!(path.exists());
+    // By age, nothing is left that could tell.
+    let (late, folder) = (day_after(200), tempfile::tempdir().unwrap());
+    let (warehouse, _) = compacted(folder.path(), Settings::default(), 6);
+    damage(warehouse, &[Stored::RatelimitsPerDay]);
+    let warehouse = open(folder.path());
+    assert_eq!(warehouse.compact(late, &mut to_the_end).unwrap().repaired, 0);
+}
+
 #[test]
 fn a_full_disk_leaves_what_was_there() {
     let folder = tempfile::tempdir().unwrap();
