@@ -339,6 +339,15 @@ SELECT request_id FROM key_verifications_v1 ORDER BY request_id LIMIT 5, 3
 -- @ordered Two of each key.
 SELECT key_id, request_id FROM key_verifications_v1 ORDER BY key_id, request_id LIMIT 2 BY key_id
 
+-- @ordered The second and third of each key.
+SELECT key_id, request_id FROM key_verifications_v1 ORDER BY key_id, request_id LIMIT 1, 2 BY key_id
+
+-- @ordered The same in other words, and a limit of all rows.
+SELECT key_id, request_id FROM key_verifications_v1 ORDER BY key_id, request_id LIMIT 2 OFFSET 1 BY key_id LIMIT 3
+
+-- @ordered Two of each key, and some of these.
+SELECT key_id, request_id FROM key_verifications_v1 ORDER BY key_id, request_id LIMIT 2 BY key_id LIMIT 2, 3
+
 -- A subquery in FROM.
 SELECT max(n) AS most FROM (SELECT key_id, count() AS n FROM key_verifications_v1 GROUP BY key_id)
 

@@ -298,6 +298,7 @@ fn what_the_tree_cannot_say_is_refused_by_its_name() {
         (format!("SELECT key_id {table} UNION SELECT outcome {table}"), "UNION ALL"),
         (format!("SELECT key_id {table} UNION ALL SELECT outcome {table} ORDER BY 1"), "ORDER BY"),
         (format!("SELECT key_id {table} LIMIT -1"), "not negative"),
+        (format!("SELECT key_id {table} LIMIT 2 BY key_id OFFSET 1"), "LIMIT n OFFSET m BY"),
         (format!("SELECT key_id {table} LIMIT (SELECT 1)"), "whole number"),
         (format!("SELECT key_id {table} FOR UPDATE"), "FOR UPDATE"),
         ("FROM key_verifications_v1 SELECT key_id".to_owned(), "before `SELECT`"),

@@ -6,7 +6,8 @@
 //! **Conversions** ([`super::tree::Kind::Convert`]), by the type they come from; a nullable one converts what it holds, and to
 //! a nullable type the value stays as it is:
 //!
-//! - between integers: the same bits. Integers and `Float64`: the nearest; from `Float64` without its fraction.
+//! - between integers: the same bits. Integers and `Float64`: the nearest; from `Float64` without its fraction, an
+//!   error of what no `Int64` is (NaN, `1e30`), of which ClickHouse says what the processor makes of it.
 //! - `Bool` to a number: 1 or 0. A number to `Bool`: whether it is not 0 (NaN is not).
 //! - an integer or a `Float64` to `DateTime` or `DateTime64`: as **seconds** since 1970 (of a `Float64`, whole ms for `DateTime64`).
 //!   What means milliseconds is written with [`super::functions::Function::FromUnixMs`].

@@ -1,14 +1,15 @@
 //! `ORDER BY` with `WITH FILL`, `LIMIT`, and `LIMIT n BY`.
 
 use sqlparser::ast::{
-    Expr, LimitClause, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Value, WithFill,
+    Expr, Fetch, LimitClause, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Value,
+    WithFill,
 };
 
 use super::super::tree::{Expression, Fill, Kind, LimitBy, Order, Step};
 use super::super::types::{Literal, Type, Unit};
 use super::comparing::comparable;
 use super::converting::convert;
-use super::query::Builder;
+use super::query::{Builder, Limits};
 use super::scope::{Place, Scope};
 use super::{constants, excerpt, not_offered, refused};
 use crate::error::Error;
@@ -169,30 +170,49 @@ impl Builder<'_> {
     pub(super) fn limits<'q>(
         &mut self,
         scope: &mut Scope<'q>,
-        written: Option<&'q LimitClause>,
+        written: Limits<'q>,
         projection: &[Expression],
     ) -> Result<(Option<LimitBy>, u64, Option<u64>), Error> {
-        match written {
+        match written.clause {
             None => Ok((None, 0, None)),
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
                 Ok((None, number(offset)?, Some(number(limit)?)))
             }
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                let limit = limit.as_ref().map(number).transpose()?;
                 let offset =
                     offset.as_ref().map(|Offset { value, rows: _ }| number(value)).transpose()?.unwrap_or(0);
                 if limit_by.is_empty() {
-                    return Ok((None, offset, limit));
+                    return Ok((None, offset, limit.as_ref().map(number).transpose()?));
                 }
                 scope.place = Place { name: "`LIMIT BY`", aggregates: true, windows: true, array_joins: false };
                 let mut keys = Vec::with_capacity(limit_by.len());
                 for written in limit_by {
                     keys.push(self.key(scope, written, projection, "LIMIT BY")?);
                 }
-                let count = limit.ok_or_else(|| refused("`LIMIT BY` needs a number of rows."))?;
-                Ok((Some(LimitBy { keys, offset, count }), 0, None))
+                let (skipped, count) = match limit {
+                    None => return Err(refused("`LIMIT BY` needs a number of rows.")),
+                    // See [`super::limits`].
+                    Some(Expr::Tuple(both)) if both.len() == 2 => (number(&both[0])?, number(&both[1])?),
+                    Some(count) => (0, number(count)?),
+                };
+                if offset > 0 && written.fetch.is_none() {
+                    return Err(refused(
+                        "`OFFSET` alone cannot stand beside `LIMIT n BY`. Write `LIMIT n OFFSET m BY` to leave rows of each key out, or \
+                         `LIMIT n BY … LIMIT m OFFSET o` to leave the first of all out.",
+                    ));
+                }
+                let limit_by = LimitBy { keys, offset: skipped, count };
+                Ok((Some(limit_by), offset, written.fetch.map(fetched).transpose()?))
             }
         }
+    }
+}
+
+fn fetched(fetch: &Fetch) -> Result<u64, Error> {
+    let Fetch { with_ties, percent, quantity } = fetch;
+    match quantity {
+        Some(quantity) if !with_ties && !percent => number(quantity),
+        _ => Err(not_offered("`FETCH` of anything but a number of rows")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queries: `WITH`, set operations, and the bounds of what is built.
 
-use sqlparser::ast::{Query as Written, SetExpr, SetOperator, SetQuantifier, With};
+use sqlparser::ast::{Fetch, LimitClause, Query as Written, SetExpr, SetOperator, SetQuantifier, With};
 
 use super::super::tree::{
     Body, Checked, Column, Combination, Expression, From, Kind, Named, Query, Select, Source,
@@ -33,6 +33,13 @@ pub(super) struct Builder<'a> {
     pub(super) lambdas: usize,
     /// Names that the queries around know: of columns and sources.
     pub(super) enclosing: Vec<Vec<String>>,
+}
+
+/// The limits of a select: `LIMIT` and `OFFSET`, and what stands behind a `LIMIT n BY`.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Limits<'q> {
+    pub(super) clause: Option<&'q LimitClause>,
+    pub(super) fetch: Option<&'q Fetch>,
 }
 
 /// Builds the tree of a statement.
@@ -222,8 +229,10 @@ impl Builder<'_> {
             format_clause,
             pipe_operators,
         } = written;
+        let is_by =
+            matches!(limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
         let unknown = [
-            (fetch.is_some(), "`FETCH`"),
+            (fetch.is_some() && !is_by, "`FETCH`"),
             (!locks.is_empty(), "`FOR UPDATE`"),
             (for_clause.is_some(), "`FOR`"),
             (format_clause.is_some(), "`FORMAT`"),
@@ -231,7 +240,10 @@ impl Builder<'_> {
         ];
         refuse_any(&unknown)?;
         match &**body {
-            SetExpr::Select(select) => self.select(select, order_by.as_ref(), limit_clause.as_ref()),
+            SetExpr::Select(select) => {
+                let limits = Limits { clause: limit_clause.as_ref(), fetch: fetch.as_ref() };
+                self.select(select, order_by.as_ref(), limits)
+            }
             SetExpr::Query(inner) if order_by.is_none() && limit_clause.is_none() => self.query(inner),
             SetExpr::Query(_) | SetExpr::SetOperation { .. } if order_by.is_some() || limit_clause.is_some() => {
                 Err(refused(
@@ -246,7 +258,7 @@ impl Builder<'_> {
     fn combined(&mut self, body: &SetExpr) -> Result<Query, Error> {
         self.enter()?;
         let query = match body {
-            SetExpr::Select(select) => self.select(select, None, None),
+            SetExpr::Select(select) => self.select(select, None, Limits::default()),
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let combination = combination(*op, *set_quantifier)?;

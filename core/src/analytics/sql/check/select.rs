@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderBy, Select as Written,
-    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
+    Distinct, Expr, GroupByExpr, NamedWindowDefinition, NamedWindowExpr, OrderBy, Select as Written, SelectFlavor,
+    SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
 };
 
 use super::super::tree::{Body, Column, Expression, Grouping, Kind, Query, Select};
@@ -12,7 +12,7 @@ use super::super::types::Type;
 use super::grouping::Grouped;
 use super::names::name;
 use super::ordering::{no_position, position};
-use super::query::Builder;
+use super::query::{Builder, Limits};
 use super::scope::{Place, Scope};
 use super::survey::bound_columns;
 use super::{excerpt, not_offered, refuse_any, refused};
@@ -101,7 +101,7 @@ impl Builder<'_> {
         &mut self,
         written: &'q Written,
         order_by: Option<&'q OrderBy>,
-        limit: Option<&'q LimitClause>,
+        limits: Limits<'q>,
     ) -> Result<Query, Error> {
         let clauses = Clauses::of(written)?;
         let mut scope = Scope::new();
@@ -122,7 +122,7 @@ impl Builder<'_> {
             None => None,
         };
         let order_by = self.order_by(&mut scope, order_by, &projection)?;
-        let (limit_by, offset, limit) = self.limits(&mut scope, limit, &projection)?;
+        let (limit_by, offset, limit) = self.limits(&mut scope, limits, &projection)?;
         for (column, expression) in columns.iter_mut().zip(&projection) {
             column.of = expression.of.clone();
         }
