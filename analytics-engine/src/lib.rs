@@ -25,6 +25,7 @@ pub mod storage;
 mod tables;
 #[cfg(test)]
 mod truth;
+mod unique;
 mod values;
 
 pub use apart::{Apart, Export};

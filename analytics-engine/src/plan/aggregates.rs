@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::ScalarValue;
-use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
@@ -23,7 +22,7 @@ use super::Planner;
 use super::expression::{Scope, coalesce};
 use crate::kernels::{Kernel, Work};
 use crate::values::constant;
-use crate::{quantiles, states};
+use crate::{quantiles, states, unique};
 
 /// A call of DataFusion's.
 struct Asked {
@@ -88,11 +87,11 @@ impl Planner<'_> {
                 distinct = true;
                 array_agg_udaf()
             }
-            // The sketch knows no doubles, truth values or arrays: those are counted exactly.
+            // Doubles (NaN, -0), truth values and arrays are told apart by what compares them.
             AggregateFunction::ApproximateUnique => {
                 let of = aggregate.argument.as_ref().map(|argument| argument.of.inner());
                 distinct = !matches!(of, Some(of) if of.is_integer() || of.is_time() || *of == Type::String);
-                if distinct { count_udaf() } else { approx_distinct_udaf() }
+                if distinct { count_udaf() } else { unique::unique() }
             }
             AggregateFunction::ExactUnique => {
                 distinct = true;
