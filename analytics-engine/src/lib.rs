@@ -16,6 +16,9 @@ mod following;
 mod hostile;
 mod kernels;
 #[cfg(test)]
+mod memory;
+mod meter;
+#[cfg(test)]
 mod oracle;
 mod plan;
 mod quantiles;

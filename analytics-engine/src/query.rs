@@ -16,7 +16,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, replace_children_if_necessary};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt as _;
@@ -31,6 +31,7 @@ use crate::answers::Answer;
 use crate::background;
 use crate::following::{Around, Follower};
 use crate::kernels::Among;
+use crate::meter::Metered;
 use crate::plan::subqueries::{self, Answer as Value, Wanted};
 use crate::plan::{FillPlanner, Planner};
 use crate::storage::{Fault, Snapshot, Warehouse};
@@ -273,11 +274,20 @@ async fn stream(
     execute_stream(plan, Arc::new(TaskContext::from(session))).map_err(failed)
 }
 
-/// A plan whose steps give way to others, and so can be ended: those that make many rows of few do not on their own.
+/// A plan whose steps give way to others, and so can be ended: those that make many rows of few do not on their own. What they
+/// make and keep is counted.
 fn interruptible(plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
     let wrap = |step: Arc<dyn ExecutionPlan>| {
+        // They have all of a partition in memory, if there is one at all.
+        let keeps = matches!(step.name(), "WindowAggExec" | "BoundedWindowAggExec");
+        let step = if keeps {
+            let inputs = step.children().into_iter().map(|input| Metered::kept(Arc::clone(input))).collect();
+            replace_children_if_necessary(step, inputs)?
+        } else {
+            step
+        };
         let is_cooperative = step.name() == "CooperativeExec";
-        Ok(if is_cooperative { Transformed::no(step) } else { Transformed::yes(cooperative(step)) })
+        Ok(Transformed::yes(Metered::step(if is_cooperative { step } else { cooperative(step) })))
     };
     plan.transform_up(wrap).map(|transformed| transformed.data)
 }

@@ -6,13 +6,27 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, ListArray, UInt64Array, make_comparator, new_null_array,
 };
-use arrow::compute::{SortOptions, take};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{SortOptions, interleave, take};
 use arrow::datatypes::Int64Type;
 use arrow::row::{OwnedRow, RowConverter, SortField};
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use keyrack_core::analytics::sql::types::Type;
 
-use crate::values::{constant, held_as};
+use crate::meter;
+use crate::values::{constant, element as element_field, held_as};
+
+/// An array for each row, of its values.
+pub(super) fn array_of(elements: &[ArrayRef], of: &Type) -> Result<ArrayRef> {
+    let (rows, each) = (elements.first().map_or(0, |first| first.len()), elements.len());
+    // The places of elements, and the elements themselves, which share texts.
+    meter::count(rows.saturating_mul(each).saturating_mul(2 * size_of::<(usize, usize)>()))?;
+    let places: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..each).map(move |at| (at, row))).collect();
+    let values = interleave(&elements.iter().map(|one| &**one).collect::<Vec<&dyn Array>>(), &places)?;
+    let Type::Array(inner) = of.inner() else { return internal_err!("an array of type {of}") };
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(each, rows));
+    Ok(Arc::new(ListArray::try_new(element_field(inner), offsets, values, None)?))
+}
 
 /// How many elements each array has.
 pub(super) fn length(arrays: &ArrayRef) -> ArrayRef {

@@ -13,7 +13,7 @@ use datafusion::common::{Result, exec_err, not_impl_err};
 use jiff::civil::{Date, DateTime};
 use keyrack_core::analytics::sql::types::Type;
 
-use super::numbers::{whole, whole_unsigned, with_sign, without_sign};
+use super::numbers::{INT64, whole, whole_unsigned, whole_within, with_sign, without_sign};
 use super::times::{date, days};
 use crate::values::{element, held_as};
 
@@ -52,7 +52,8 @@ fn from_number(values: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef> {
         (Type::UInt64, Type::Float64) => {
             Arc::new(values.as_primitive::<UInt64Type>().unary::<_, Float64Type>(|value| value as f64))
         }
-        (Type::Float64, Type::Int64 | Type::DateTime) => Arc::new(whole(values)),
+        (Type::Float64, Type::Int64) => Arc::new(whole_within(values, INT64.0, INT64.1)?),
+        (Type::Float64, Type::DateTime) => Arc::new(whole(values)),
         (Type::Float64, Type::UInt64) => Arc::new(whole_unsigned(values)),
         (Type::Float64, Type::DateTime64) => {
             let ms = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(|seconds| seconds * 1000.0);

@@ -14,7 +14,8 @@ pub(crate) use self::times::later;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -24,8 +25,11 @@ use keyrack_core::analytics::sql::functions::{Comparison, Function};
 use keyrack_core::analytics::sql::types::{Type, Unit};
 
 pub(crate) use self::arrays::Among;
-use crate::states;
 use crate::values::held_as;
+use crate::{meter, states};
+
+/// Bytes of the copies of constant arrays at a time.
+const PART_BYTES: usize = 4 << 20;
 
 /// What a kernel does.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +50,10 @@ pub(crate) enum Work {
     DigestOf,
     /// NULL instead of NaN: for orders, where they are one.
     NanAsNull,
+    /// An array of values, one or more.
+    Array,
+    /// An integer of 32 bits from a double.
+    DoubleToInt32,
 }
 
 /// A function over arrays, of known types.
@@ -67,6 +75,32 @@ impl Kernel {
         ScalarUDF::new_from_impl(Kernel { work, name, from, of, signature }).call(arguments)
     }
 
+    /// Applies it to so many rows at a time that constant arrays, which each of them gets a copy of, stay small.
+    fn apply_in_parts(&self, arguments: &[ColumnarValue], rows: usize) -> Result<ArrayRef> {
+        let constant = |argument: &ColumnarValue| match argument {
+            ColumnarValue::Scalar(value @ ScalarValue::List(_)) => Some(value.to_array()),
+            _ => None,
+        };
+        let constants = arguments.iter().filter_map(constant).collect::<Result<Vec<ArrayRef>>>()?;
+        let per_row = constants.iter().map(meter::bytes).sum::<usize>();
+        let part = (PART_BYTES / per_row.max(1)).clamp(1, rows.max(1));
+        let apply = |from: usize| {
+            let of_part = |argument: &ColumnarValue| expanded(argument, from, part.min(rows - from));
+            self.apply(&arguments.iter().map(of_part).collect::<Result<Vec<ArrayRef>>>()?)
+        };
+        let made = if part >= rows {
+            apply(0)?
+        } else {
+            let parts = (0..rows).step_by(part).map(apply).collect::<Result<Vec<ArrayRef>>>()?;
+            concat(&parts.iter().map(|part| &**part).collect::<Vec<&dyn Array>>())?
+        };
+        // Others are small, share what they have, or were counted before they were made.
+        if matches!(made.data_type(), DataType::Utf8View) && self.work != Work::Function(Function::Concat) {
+            meter::count(meter::bytes(&made))?;
+        }
+        Ok(made)
+    }
+
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         match (&self.work, arguments) {
             (Work::Convert, [value]) => conversion::convert(value, &self.from[0], &self.of),
@@ -76,6 +110,10 @@ impl Kernel {
             (Work::AverageState, [sum, count]) => Ok(states::average_state(sum, count)),
             (Work::DigestOf, [latency]) => Ok(states::digest_of(latency)),
             (Work::NanAsNull, [value]) => Ok(numbers::nan_as_null(value)),
+            (Work::DoubleToInt32, [value]) => {
+                Ok(Arc::new(numbers::whole_within(value, numbers::INT32.0, numbers::INT32.1)?))
+            }
+            (Work::Array, elements) => arrays::array_of(elements, &self.of),
             (Work::Function(function), arguments) => self.apply_function(function, arguments),
             _ => datafusion::common::internal_err!("a kernel with other arguments than its own"),
         }
@@ -99,6 +137,17 @@ impl Kernel {
             (Function::LowerInt32, [number]) => Ok(numbers::lower_int32(number)),
             (function, arguments) => texts::apply(function, arguments),
         }
+    }
+}
+
+/// An argument for some of the rows. Copies of a text share it.
+fn expanded(argument: &ColumnarValue, from: usize, rows: usize) -> Result<ArrayRef> {
+    match argument {
+        ColumnarValue::Array(values) => Ok(values.slice(from, rows)),
+        ColumnarValue::Scalar(value @ ScalarValue::Utf8View(Some(_))) => {
+            Ok(take(&value.to_array()?, &UInt32Array::from(vec![0; rows]), None)?)
+        }
+        ColumnarValue::Scalar(value) => value.to_array_of_size(rows),
     }
 }
 
@@ -133,9 +182,7 @@ impl ScalarUDFImpl for Kernel {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let are_constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let rows = if are_constant { 1 } else { arguments.number_rows };
-        let arrays: Vec<ArrayRef> =
-            arguments.args.into_iter().map(|argument| argument.into_array(rows)).collect::<Result<_>>()?;
-        let made = self.apply(&arrays)?;
+        let made = self.apply_in_parts(&arguments.args, rows)?;
         Ok(if are_constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)
         } else {

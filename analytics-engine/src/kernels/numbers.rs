@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, UInt64Array};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
-use datafusion::common::{Result, not_impl_err};
+use datafusion::common::{Result, exec_err, not_impl_err};
 use keyrack_core::analytics::sql::functions::Comparison;
+
+/// The least double that is an `Int64`, and the least that is too large.
+pub(super) const INT64: (f64, f64) = (-9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0);
+/// The same of 32 bits.
+pub(super) const INT32: (f64, f64) = (-2_147_483_648.0, 2_147_483_648.0);
 
 /// Where a number is rounded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +130,23 @@ pub(super) fn without_sign(numbers: &ArrayRef) -> ArrayRef {
     Arc::new(numbers.as_primitive::<Int64Type>().unary::<_, UInt64Type>(|number| number as u64))
 }
 
+/// Doubles without their fractions, between these two, the second excluded.
+///
+/// # Errors
+/// For all others, NaN among them: ClickHouse refuses what is no number, and of what is too large it says what the processor
+/// happens to make of it.
+#[expect(clippy::cast_possible_truncation, reason = "it is within bounds")]
+pub(super) fn whole_within(numbers: &ArrayRef, least: f64, beyond: f64) -> Result<Int64Array> {
+    let whole = |number: f64| {
+        if (least..beyond).contains(&number.trunc()) {
+            Ok(number as i64)
+        } else {
+            exec_err!("{number:e} is beyond what an integer can be")
+        }
+    };
+    numbers.as_primitive::<Float64Type>().iter().map(|number| number.map(whole).transpose()).collect()
+}
+
 /// Doubles without their fractions; what no `Int64` can be is the nearest.
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a double saturates")]
 pub(super) fn whole(numbers: &ArrayRef) -> Int64Array {
@@ -140,6 +162,16 @@ pub(super) fn whole_unsigned(numbers: &ArrayRef) -> UInt64Array {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_integer_is_is_refused() {
+        let within = |number: f64| {
+            let numbers: ArrayRef = Arc::new(Float64Array::from(vec![Some(number), None]));
+            whole_within(&numbers, INT64.0, INT64.1).map(|whole| whole.value(0)).ok()
+        };
+        assert_eq!([-1.9, 7.9, -9_223_372_036_854_775_808.0].map(within), [Some(-1), Some(7), Some(i64::MIN)]);
+        assert_eq!([9_223_372_036_854_775_808.0, 1e30, -1e30, f64::NAN, f64::INFINITY].map(within), [None; 5]);
+    }
 
     #[test]
     fn halves_of_doubles_go_to_the_even_neighbour_and_those_of_integers_away_from_zero() {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, StringViewArray, UInt64Array};
 use arrow::datatypes::Int64Type;
-use datafusion::common::{Result, not_impl_err, resources_err};
+use datafusion::common::{Result, not_impl_err};
 use keyrack_core::analytics::sql::functions::Function;
 
-/// Bytes of the texts that are put together at once, those of some thousand rows.
-const MOST_BYTES: usize = 32 << 20;
+use crate::meter;
 
 /// A function of texts.
 pub(super) fn apply(function: &Function, arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -48,9 +47,7 @@ fn concat(parts: &[ArrayRef]) -> Result<ArrayRef> {
     let texts: Vec<&StringViewArray> = parts.iter().map(|part| part.as_string_view()).collect();
     // Before any of them is made.
     let bytes = |part: &StringViewArray| part.iter().flatten().map(str::len).sum::<usize>();
-    if texts.iter().map(|part| bytes(part)).sum::<usize>() > MOST_BYTES {
-        return resources_err!("texts that grow beyond all bounds");
-    }
+    meter::count(texts.iter().map(|part| bytes(part)).sum::<usize>())?;
     let whole = |row: usize| {
         texts.iter().all(|part| part.is_valid(row)).then(|| {
             texts.iter().fold(String::new(), |mut whole, part| {

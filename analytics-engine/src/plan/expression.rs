@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_nested::array_filter::array_filter;
-use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{InList, LambdaVariable, Like};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator, and, col, lambda, lit, not, or};
 use keyrack_core::analytics::sql::functions::{Arithmetic, Comparison, Function};
@@ -40,7 +39,10 @@ impl Planner<'_> {
     pub(super) fn expression(&self, expression: &Expression, scope: &Scope) -> Result<Expr> {
         let of = &expression.of;
         Ok(match &expression.kind {
-            Kind::Literal(value) => Expr::Literal(constant(value, of), None),
+            Kind::Literal(value) => {
+                self.bound_constants(value)?;
+                Expr::Literal(constant(value, of), None)
+            }
             Kind::Column { source, column } => col(scope.sources[*source][*column].as_str()),
             Kind::Element(index) => col(scope.elements[*index].as_str()),
             Kind::Key(index) => col(scope.keys[*index].as_str()),
@@ -108,7 +110,10 @@ impl Planner<'_> {
                 let branches = branches.iter().map(branch).collect::<Result<_>>()?;
                 Expr::Case(Case::new(None, branches, Some(Box::new(self.expression(otherwise, scope)?))))
             }
-            Kind::Array(elements) => make_array(self.all(elements, scope)?),
+            Kind::Array(elements) => {
+                let elements = elements.iter().map(|element| self.typed(element, scope)).collect::<Result<_>>()?;
+                Kernel::call(Work::Array, elements, of.clone())
+            }
             Kind::ArrayFilter { array, parameter: number, condition } => {
                 let condition = self.expression(condition, scope)?;
                 array_filter(self.expression(array, scope)?, lambda([parameter(*number)], condition))
@@ -163,6 +168,11 @@ impl Planner<'_> {
     }
 
     fn function(&self, function: &Function, arguments: &[Expression], of: &Type, scope: &Scope) -> Result<Expr> {
+        if let (Function::LowerInt32, [Expression { kind: Kind::Convert(value), .. }]) = (function, arguments)
+            && *value.of.inner() == Type::Float64
+        {
+            return Ok(Kernel::call(Work::DoubleToInt32, vec![self.typed(value, scope)?], of.clone()));
+        }
         let arguments: Vec<(Expr, Type)> =
             arguments.iter().map(|argument| self.typed(argument, scope)).collect::<Result<_>>()?;
         // What only tells how a number is meant stays a column that files are pruned by.

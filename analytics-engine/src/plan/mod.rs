@@ -51,6 +51,8 @@ pub(crate) struct Planner<'a> {
     names: AtomicUsize,
     /// Of columns, by their names: see [`weights`].
     weights: Mutex<HashMap<String, u64>>,
+    /// Bytes of all texts that were written out.
+    constants: AtomicUsize,
 }
 
 /// A plan, with the names of its columns.
@@ -69,7 +71,14 @@ impl Planned {
 impl<'a> Planner<'a> {
     /// Plans of the queries of this statement over these tables.
     pub(crate) fn new(checked: &'a Checked, tables: &'a dyn Tables) -> Self {
-        Planner { checked, tables, answers: HashMap::new(), names: AtomicUsize::new(0), weights: Mutex::default() }
+        Planner {
+            checked,
+            tables,
+            answers: HashMap::new(),
+            names: AtomicUsize::new(0),
+            weights: Mutex::default(),
+            constants: AtomicUsize::new(0),
+        }
     }
 
     /// The plan of a query, its columns in order under names of their own.

@@ -5,16 +5,20 @@
 //! expressions weigh too much is refused before anything is planned with them.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use keyrack_core::analytics::sql::tree::{Expression, Kind};
+use keyrack_core::analytics::sql::types::Literal;
 
 use super::Planner;
 use super::expression::Scope;
 
 /// Nodes that an expression may come to.
 const MOST: u64 = 20_000;
+/// Bytes that texts may come to, twice as many as a statement has.
+const MOST_CONSTANTS: usize = 32 << 10;
 
 impl Planner<'_> {
     /// The weight of an expression.
@@ -34,6 +38,21 @@ impl Planner<'_> {
             weight = weight.saturating_add(name.map_or(1, |name| self.weight_of(name)));
         });
         if weight > MOST { Err(too_heavy()) } else { Ok(weight) }
+    }
+
+    /// Counts a constant that is written out: each row of a batch may get a copy of its own.
+    ///
+    /// # Errors
+    /// When texts come to too much.
+    pub(super) fn bound_constants(&self, value: &Literal) -> Result<()> {
+        let Literal::String(text) = value else { return Ok(()) };
+        let before = self.constants.fetch_add(text.len(), Ordering::Relaxed);
+        if before + text.len() > MOST_CONSTANTS {
+            return Err(DataFusionError::Execution(
+                "its texts come to too much where names stand for them; use long texts fewer times".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// The weight of a column.
