@@ -48,6 +48,7 @@ pub struct Reader {
 /// A report at work.
 #[derive(Debug)]
 pub struct Reporting<'a> {
+    analytics: &'a Analytics,
     engine: &'a Arc<dyn Engine>,
     reader: &'a Reader,
     began: Instant,
@@ -72,7 +73,7 @@ impl Analytics {
             ));
         };
         self.recorder.take_in(&self.clock).await?;
-        Ok(Reporting { engine, reader, began, _turn: turn, _asker: asker })
+        Ok(Reporting { analytics: self, engine, reader, began, _turn: turn, _asker: asker })
     }
 }
 
@@ -106,7 +107,10 @@ impl Reporting<'_> {
         // The caller had no part in its words.
         let checked = check(statement, &asked).map_err(Error::unexpected)?;
         let limits = Limits { time: LIMITS.time.saturating_sub(self.began.elapsed()), ..LIMITS };
-        self.engine.query(&checked, limits).await.map_err(asking::failed_report)
+        let began = Instant::now();
+        let answered = self.engine.query(&checked, limits).await.map_err(asking::failed_report);
+        self.analytics.questions().note(&answered, began.elapsed());
+        answered
     }
 }
 
