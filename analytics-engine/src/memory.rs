@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_core::analytics::engine::{Engine as _, Failure, Limits};
+use keyrack_core::analytics::engine::{Engine as _, Failure, Lane, Limits};
 use keyrack_core::analytics::event::{Record, VerificationRecord};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::analytics::sql::{Asked, check};
@@ -25,7 +25,12 @@ const BESIDES: u64 = 320 * MIB;
 /// Some would go on for hours, and take what they take at once.
 fn limits(what: &str) -> Limits {
     let seconds = if what.starts_with("endless") { 4 } else { 60 };
-    Limits { time: Duration::from_secs(seconds), memory_bytes: 16 << 20, answer_bytes: 4 << 20 }
+    Limits {
+        time: Duration::from_secs(seconds),
+        memory_bytes: 16 << 20,
+        answer_bytes: 4 << 20,
+        lane: Lane::Questions,
+    }
 }
 
 /// Wide rows: each has a kilobyte of texts of its own.
@@ -172,6 +177,7 @@ async fn child() {
         retention_days: 0,
         now: UnixMs::new(NOW),
         most_rows: 10_000,
+        reports: false,
     };
     let mut said = String::new();
     for (what, statement) in statements() {

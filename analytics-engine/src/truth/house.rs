@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_core::analytics::engine::{Engine as _, Limits, Rows};
+use keyrack_core::analytics::engine::{Engine as _, Lane, Limits, Rows};
 use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::analytics::recorder::Recorder;
 use keyrack_core::analytics::sql::tables::{Grain, Table, Tables};
@@ -18,10 +18,11 @@ use serde_json::Value;
 use super::happened::{Happened, WORKSPACES, World};
 use super::known::{Known, Part, told_apart};
 use crate::Embedded;
-use crate::following::Follower;
+use crate::following::{Around, Follower};
 use crate::storage::{self, Settings, Shorter, Warehouse};
 
-const LIMITS: Limits = Limits { time: Duration::from_secs(300), memory_bytes: 1 << 30, answer_bytes: 1 << 30 };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(300), memory_bytes: 1 << 30, answer_bytes: 1 << 30, lane: Lane::Questions };
 /// Events between two times that the ring is emptied.
 const PORTION: usize = 500;
 
@@ -66,8 +67,8 @@ impl House {
         recorder.write_to(log);
         let warehouse =
             Arc::new(Warehouse::open(&folder.join(storage::FOLDER), settings).expect("a warehouse of its own"));
-        let shorter = Box::new(Shorter::new);
-        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), clock.clone(), shorter));
+        let around = Around { clock: clock.clone(), shorter: Box::new(Shorter::new), ran: Box::new(|_, _| {}) };
+        let follower = Arc::new(Follower::new(consumer, warehouse.clone(), around));
         let engine = Embedded::fed_by(warehouse.clone(), 2, follower.clone());
         House { clock, recorder, follower, warehouse, engine }
     }
@@ -164,6 +165,7 @@ impl House {
             retention_days: 0,
             now: self.clock.now(),
             most_rows: 10_000_000,
+            reports: false,
         };
         let checked = check(statement, &asked).unwrap_or_else(|error| panic!("{statement}: {error}"));
         self.engine.query(&checked, LIMITS).await.unwrap_or_else(|failure| panic!("{statement}: {failure:?}"))

@@ -31,11 +31,11 @@ fn files_that_are_missing_or_cut_off_are_said_by_name_and_the_rest_is_served() {
     fs::write(&paths[2], &garbled).unwrap();
     let look = |limit: Duration| {
         let found = inspect(folder.path(), limit).unwrap();
-        assert!(found.files == 4 && found.bytes == found.event_bytes && found.bytes > 0, "{found:?}");
+        assert!(found.files == 8 && found.bytes == found.event_bytes && found.bytes > 0, "{found:?}");
         let damaged: Vec<_> = found.damaged.iter().map(|damage| folder.path().join(&damage.name)).collect();
         (damaged, found.unread)
     };
-    assert_eq!((look(Duration::MAX), look(Duration::ZERO)), ((paths[..3].to_vec(), 0), (paths[..2].to_vec(), 4)));
+    assert_eq!((look(Duration::MAX), look(Duration::ZERO)), ((paths[..3].to_vec(), 0), (paths[..2].to_vec(), 8)));
 
     let warehouse = open(folder.path());
     let snapshot = warehouse.snapshot().unwrap();
