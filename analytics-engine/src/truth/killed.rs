@@ -44,7 +44,7 @@ fn child() {
         passed += portion.len();
         let mut out = std::io::stdout().lock();
         writeln!(out, "passed {passed}").and_then(|()| out.flush()).expect("somebody who listens");
-        if passed % (PORTION * 20) == 0 {
+        if passed.is_multiple_of(PORTION * 20) {
             house.follower.keep_in_order().expect("compaction");
         }
     }
@@ -109,7 +109,7 @@ fn places(rows: &[Vec<Value>], world: &World, happened: &[Happened]) -> BTreeSet
     for (place, one) in happened.iter().enumerate().rev().filter(|(_, one)| is_shown(one)) {
         open.entry(raw_row(world, one, "").to_string()).or_default().push(place);
     }
-    let mut place_of = |row: &Vec<Value>| {
+    let place_of = |row: &Vec<Value>| {
         let mut row = row.clone();
         row[0] = "".into();
         let row = Value::from(row).to_string();
@@ -117,5 +117,5 @@ fn places(rows: &[Vec<Value>], world: &World, happened: &[Happened]) -> BTreeSet
             .and_then(Vec::pop)
             .unwrap_or_else(|| panic!("nobody knows of {row}, or it is there twice"))
     };
-    rows.iter().map(|row| place_of(row)).collect()
+    rows.iter().map(place_of).collect()
 }
