@@ -14,7 +14,7 @@ use crate::printable::line;
 const WIDEST_CELL: usize = 48;
 const GAP: &str = "  ";
 /// What spreadsheets take for the beginning of a formula.
-const BEGINS_FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+const BEGINS_FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
 /// The data of an answer; empty when there is nothing to say.
 pub(crate) fn render(data: &Value) -> String {

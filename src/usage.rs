@@ -19,7 +19,7 @@ const BAR: usize = 24;
 /// Buckets that are shown one by one, those without events among them.
 const MOST_BUCKETS: usize = 1000;
 /// Groups that the server shows at most.
-const MOST_GROUPS: usize = 100;
+const MOST_GROUPS: u64 = 100;
 
 /// Each value of `--by`, and what the operation calls it; outcomes need no groups.
 const BY: [(&str, Option<&str>); 7] = [
@@ -63,9 +63,9 @@ pub(crate) fn command() -> Command {
     let limit = Arg::new("limit")
         .long("limit")
         .value_name("COUNT")
-        .value_parser(clap::value_parser!(u64).range(1..=MOST_GROUPS as u64))
-        .default_value("20")
-        .help("How many customers, keys and so on, at most 100");
+        .value_parser(clap::value_parser!(u64).range(1..=MOST_GROUPS))
+        .default_value("100")
+        .help("How many customers, keys and so on, the largest first, at most 100");
     let filters = FILTERS.map(|(flag, _, help)| {
         Arg::new(flag).long(flag).value_name(flag.to_uppercase()).help(help).help_heading("Filters")
     });
@@ -97,6 +97,12 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     let request = request(matches, Clock::system().now());
     let usage = ask(&remote, &request).await?;
     warn_of_gaps(&usage);
+    if usage["groups"].as_array().is_some_and(|groups| groups.len() as u64 >= limit(matches)) {
+        eprintln!(
+            "warning: there may be more than these {}; `keyrack analytics sql` can show all",
+            limit(matches)
+        );
+    }
     let text = match form {
         Form::Json => format!("{usage:#}"),
         Form::Csv => Table::with_columns(columns(&usage), &rows(&usage)).csv().map_err(Failure::Output)?,
@@ -121,18 +127,21 @@ fn request(matches: &ArgMatches, now: UnixMs) -> Value {
         || OF_LIMITS.contains(&by)
         || OF_LIMITS.iter().any(|flag| given(flag).is_some());
     let mut request = json!({ "of": if is_of_limits { "ratelimits" } else { "verifications" } });
-    let (start, end) = match matches.get_one::<(UnixMs, UnixMs)>("month") {
-        Some(month) => *month,
-        None => (now.minus(matches.get_one::<i64>("since").copied().unwrap_or(7 * 86_400_000)), now),
-    };
-    request["start"] = json!(start);
-    request["end"] = json!(end);
-    if matches.get_one::<(UnixMs, UnixMs)>("month").is_some() {
-        request["bucket"] = json!("day");
+    match matches.get_one::<(UnixMs, UnixMs)>("month") {
+        Some((start, end)) => {
+            request["start"] = json!(start);
+            request["end"] = json!(end);
+            // Sums of months are kept for longest.
+            request["bucket"] = json!(if by == "outcome" { "day" } else { "month" });
+        }
+        None => {
+            let age = matches.get_one::<i64>("since").copied().unwrap_or(7 * 86_400_000);
+            request["start"] = json!(now.minus(age));
+        }
     }
     if let Some((_, Some(by))) = BY.iter().find(|(name, _)| *name == by) {
         request["by"] = json!(by);
-        request["limit"] = json!(matches.get_one::<u64>("limit"));
+        request["limit"] = json!(limit(matches));
     }
     for (flag, member, _) in FILTERS {
         if let Some(value) = given(flag) {
@@ -140,6 +149,11 @@ fn request(matches: &ArgMatches, now: UnixMs) -> Value {
         }
     }
     request
+}
+
+/// How many groups are wanted.
+fn limit(matches: &ArgMatches) -> u64 {
+    matches.get_one::<u64>("limit").copied().unwrap_or(MOST_GROUPS)
 }
 
 /// The first moment of a month, and that of the next.
@@ -156,6 +170,7 @@ fn warn_of_gaps(usage: &Value) {
         let time = |member: &str| UnixMs::new(gap[member].as_i64().unwrap_or_default()).rfc3339();
         let why = match (gap["reason"].as_str(), gap["dropped"].as_i64()) {
             (Some("beforeRetention"), _) => "is older than what is kept".to_owned(),
+            (Some("removed"), _) => "has events for which there was no room".to_owned(),
             (_, Some(count)) => format!("has {count} events that were not recorded"),
             _ => "has events that were not recorded".to_owned(),
         };
@@ -205,7 +220,9 @@ fn rows(usage: &Value) -> Vec<Value> {
             row.insert("id".to_owned(), group["id"].clone());
             row.insert("name".to_owned(), group.get("name").cloned().unwrap_or_default());
             sums(&mut row, group);
-            row.insert("lastTime".to_owned(), json!(ms(&group["lastTime"]).rfc3339()));
+            if let Some(last) = group.get("lastTime") {
+                row.insert("lastTime".to_owned(), json!(ms(last).rfc3339()));
+            }
             Value::Object(row)
         };
         return groups.iter().map(row).collect();
@@ -265,12 +282,7 @@ fn for_people(usage: &Value) -> String {
         (Some(p50), Some(p99)) => format!("; latency p50 {p50:.2} ms, p99 {p99:.2} ms"),
         _ => String::new(),
     };
-    let more = if usage["groups"].as_array().is_some_and(|groups| groups.len() == MOST_GROUPS) {
-        "\nThere may be more than these 100: `keyrack analytics sql` shows all."
-    } else {
-        ""
-    };
-    format!("{head}; {refused:.1} % refused{latency}\n\n{}{more}", Table::of(&rows).aligned())
+    format!("{head}; {refused:.1} % refused{latency}\n\n{}", Table::of(&rows).aligned())
 }
 
 fn bar(count: i64, most: i64) -> String {

@@ -119,6 +119,8 @@ async fn main() {
         usage(&keyrack, &reader, &page).await + last_fifty(&keyrack, &reader, &of_key).await
     })
     .await;
+    times("a key's 30 days alone", || usage(&keyrack, &reader, &page)).await;
+    times("a key's last 50 verifications alone", || last_fifty(&keyrack, &reader, &of_key)).await;
     let all = Filters::default();
     times("last 50 verifications of all", || last_fifty(&keyrack, &reader, &all)).await;
     times("top ten keys of 7 days", || usage(&keyrack, &reader, &top)).await;

@@ -94,13 +94,14 @@ impl Follower {
 
     fn note_standing(&self) {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        // What cannot be read is as far behind as it was. Whoever asks how it fares waits for no disk.
+        let behind = self.consumer.behind(&self.warehouse.positions());
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         *standing = Standing {
             stored_bytes: self.warehouse.bytes(),
             unwritten_rows: number(self.warehouse.unwritten_rows()),
             damaged_files: number(self.warehouse.damaged()),
-            // What cannot be read is as far behind as it was.
-            behind_bytes: self.consumer.behind(&self.warehouse.positions()).unwrap_or(standing.behind_bytes),
+            behind_bytes: behind.unwrap_or(standing.behind_bytes),
         };
     }
 
@@ -128,9 +129,10 @@ impl Follower {
             }
         };
         let now = self.around.clock.now();
-        self.warehouse.compact(now, &mut watch)?;
+        let compacted = self.warehouse.compact(now, &mut watch);
+        // Also where that failed: room may be what it lacks.
         self.warehouse.sweep(now, &(self.around.shorter)(), &mut watch)?;
-        Ok(true)
+        compacted.map(|_| true)
     }
 
     /// Starts the threads that follow the log and keep the warehouse in order.

@@ -14,6 +14,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
@@ -384,9 +385,13 @@ impl Scan {
         columns: &[usize],
         seen: Arc<dyn PhysicalExpr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (here, environment) = (ObjectStoreUrl::local_filesystem(), session.runtime_env());
+        let known = environment.cache_manager.get_file_metadata_cache();
+        let reading = CachedParquetFileReaderFactory::new(environment.object_store(&here)?, known);
         let source = ParquetSource::new(Arc::clone(&self.schema)).with_predicate(seen);
+        let source = source.with_parquet_file_reader_factory(Arc::new(reading));
         let source = Arc::new(source.with_pushdown_filters(true).with_reorder_filters(true));
-        let files = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+        let files = FileScanConfigBuilder::new(here, source)
             .with_file_groups(self.groups(session.config().target_partitions()))
             .with_projection_indices(Some(columns.to_vec()))?
             .build();

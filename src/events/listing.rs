@@ -18,6 +18,8 @@ use crate::table::Table;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What may still come that was decided before the newest one that was seen: other servers' clocks, and requests on their way.
 const LATE_MS: i64 = 5000;
+/// Events that one look shows.
+const MOST_AT_ONCE: u64 = 2000;
 /// Events of a page.
 const PAGE: u64 = 100;
 
@@ -94,12 +96,32 @@ async fn execute(matches: &ArgMatches, inputs: &mut Inputs) -> Result<(), Failur
     if !matches.get_flag("follow") {
         return shown.end();
     }
-    let mut following = Following::after(&events, now);
+    let is_cut = events.len() as u64 >= count;
+    let mut following = Following::after(&events, is_cut, now);
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        let mut events = list.newest(Some(following.newest.minus(LATE_MS)), u64::MAX).await?;
+        let mut events = match list.newest(Some(following.from()), MOST_AT_ONCE).await {
+            Ok(events) => events,
+            Err(failure) if may_pass(&failure) => {
+                following.tell_of_trouble();
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        if events.len() as u64 >= MOST_AT_ONCE {
+            eprintln!("warning: more than {MOST_AT_ONCE} at once; older ones are left out");
+        }
         events.reverse();
         shown.show(&following.new_ones(events))?;
+    }
+}
+
+/// Whether a server that answers so may answer otherwise in a moment.
+fn may_pass(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unanswered(_) => true,
+        Failure::Refused(answer) => answer.status == 429 || answer.status >= 500 || answer.status == 422,
+        Failure::Usage(_) | Failure::NoRootKey(_) | Failure::Output(_) => false,
     }
 }
 
@@ -165,31 +187,52 @@ impl List {
 /// What was seen of events that still come.
 struct Following {
     newest: UnixMs,
+    /// What is older was there before anybody looked on.
+    floor: UnixMs,
     /// Those that a next look may find again.
     seen: HashSet<String>,
+    is_in_trouble: bool,
 }
 
 impl Following {
-    fn after(events: &[Value], now: UnixMs) -> Self {
+    /// After these, of which there may have been older ones where they are cut.
+    fn after(events: &[Value], is_cut: bool, now: UnixMs) -> Self {
         let newest = events.last().map_or(now, time);
-        let mut following = Following { newest, seen: HashSet::new() };
+        let oldest = events.first().filter(|_| is_cut).map(time);
+        let floor = newest.minus(LATE_MS).max(oldest.unwrap_or(UnixMs::EPOCH));
+        let mut following = Following { newest, floor, seen: HashSet::new(), is_in_trouble: false };
         following.remember(events);
         following
     }
 
+    /// Where a next look begins.
+    fn from(&self) -> UnixMs {
+        self.newest.minus(LATE_MS).max(self.floor)
+    }
+
     fn remember(&mut self, events: &[Value]) {
-        let from = self.newest.minus(LATE_MS);
+        let from = self.from();
         let late = events.iter().filter(|event| time(event) >= from);
         self.seen = late.map(Value::to_string).collect();
     }
 
-    /// Those that were not there at the last look.
+    /// Those that were not there at the last look. One of a clock that is ahead does not hide those of others.
     fn new_ones(&mut self, events: Vec<Value>) -> Vec<Value> {
-        let new: Vec<Value> =
-            events.iter().filter(|event| !self.seen.contains(&event.to_string())).cloned().collect();
-        self.newest = events.last().map_or(self.newest, time).max(self.newest);
+        self.is_in_trouble = false;
+        let is_new = |event: &&Value| !self.seen.contains(&event.to_string());
+        let new: Vec<Value> = events.iter().filter(is_new).cloned().collect();
+        let now = Clock::system().now();
+        let newest = events.iter().map(time).filter(|time| *time <= now).max();
+        self.newest = newest.unwrap_or(self.newest).max(self.newest);
         self.remember(&events);
         new
+    }
+
+    /// Says once that it goes on trying.
+    fn tell_of_trouble(&mut self) {
+        if !std::mem::replace(&mut self.is_in_trouble, true) {
+            eprintln!("the server does not answer at the moment; trying again");
+        }
     }
 }
 

@@ -43,7 +43,21 @@ struct Broken {
 
 impl Warehouse {
     /// Makes sums once more that cannot be read: of how many days and months.
+    ///
+    /// # Errors
+    /// When `watch` ends it. Nothing else stops those that come after: what could not be made once more stays as it is.
     pub(super) fn repair(&self, now: UnixMs, watch: Watch<'_>) -> Result<u64, Fault> {
+        match self.repair_all(now, watch) {
+            Err(Fault::Stopped) => Err(Fault::Stopped),
+            Err(fault) => {
+                tracing::warn!(%fault, "sums that cannot be read were not made once more");
+                Ok(0)
+            }
+            repaired => repaired,
+        }
+    }
+
+    fn repair_all(&self, now: UnixMs, watch: Watch<'_>) -> Result<u64, Fault> {
         let mut repaired = 0;
         for table in SUMS {
             let damaged = self.damaged_files().into_iter().filter(|file| file.table() == table);

@@ -101,6 +101,39 @@ async fn groups_are_told_apart_ordered_and_have_names() {
 }
 
 #[tokio::test]
+async fn groups_have_all_that_the_totals_have_whatever_the_buckets_and_bounds_are() {
+    let server = keyrack().await;
+    decide(&server).await;
+    let midnight = now() - now() % 86_400_000;
+    for (bucket, days) in
+        [("minute", 0), ("hour", 0), ("hour", 1), ("hour", 9), ("day", 0), ("day", 7), ("month", 0), ("month", 40)]
+    {
+        for end in [None, Some(now() + 1), Some(midnight + 86_400_000)] {
+            let mut body = json!({"bucket": bucket, "start": midnight - days * 86_400_000, "groupSeries": true});
+            if bucket == "minute" {
+                body["start"] = json!((now() - 600_000).max(midnight));
+            }
+            if let Some(end) = end {
+                body["end"] = json!(end);
+            }
+            for by in ["api", "key", "identity"] {
+                body["by"] = json!(by);
+                let answer = usage(&server, body.clone()).await;
+                let groups = answer["groups"].as_array().expect("groups");
+                let total: i64 = groups.iter().filter_map(|group| group["total"].as_i64()).sum();
+                let of_series = groups.iter().flat_map(|group| group["series"].as_array().into_iter().flatten());
+                let of_series: i64 = of_series.filter_map(|point| point["total"].as_i64()).sum();
+                assert_eq!(
+                    (answer["totals"]["total"].as_i64(), total, of_series),
+                    (Some(6), 6, 6),
+                    "{body}: {answer}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn filters_choose_events() {
     let server = keyrack().await;
     let (api, other, [ann, ..]) = decide(&server).await;
@@ -138,6 +171,8 @@ async fn decisions_on_limits_are_summed_up_by_namespace_and_identifier() {
     let refused = json!({"of": "ratelimits", "by": "identifier", "namespace": "mail", "outcomes": ["REFUSED"]});
     let refused = usage(&server, refused).await;
     assert_eq!((&refused["totals"]["total"], &refused["totals"]["cost"]), (&json!(1), &json!(4)));
+    // Of those that passed as well, which rows of sums do not tell apart.
+    assert!(refused["groups"][0]["lastTime"].is_null() && refused["totals"]["latencyP50"].is_null(), "{refused}");
     let ids: Vec<_> =
         refused["groups"].as_array().expect("groups").iter().map(|group| group["id"].clone()).collect();
     assert_eq!(ids, [json!("ann")]);

@@ -9,11 +9,14 @@ use super::usage::Filters;
 use super::{Reporting, Values, table};
 use crate::analytics::sql::clickhouse::quoted;
 use crate::analytics::sql::tables::Tables;
-use crate::calendar::{DAY_MS, HOUR_MS, UnixMs};
-use crate::error::Error;
+use crate::calendar::{DAY_MS, HOUR_MS, MINUTE_MS, UnixMs};
+use crate::error::{Code, Error};
 
 /// How long a request looks before it answers what it found.
 const LOOKING: Duration = Duration::from_millis(200);
+/// How long one span of time may take, and how long shorter ones are tried.
+const SPAN_TIME: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(6);
 /// How many times longer each span is than the one before.
 const GROWTH: i64 = 16;
 /// What stands behind every request in the order of texts.
@@ -26,7 +29,7 @@ const MOST_OF_A_REQUEST: usize = 1000;
 pub struct Wanted {
     /// What each has to be, as SQL.
     conditions: Vec<String>,
-    /// Whether they are few wherever one looks, so that it is better to look at once into a long time.
+    /// Whether they are few wherever one looks, so that it is better to begin with a longer time.
     are_few: bool,
     /// Unix ms, inclusive.
     start: Option<UnixMs>,
@@ -184,13 +187,24 @@ impl Reporting<'_> {
         if let Some(position) = &position {
             until = until.min(position.time.plus(1));
         }
-        let mut span = if wanted.are_few { 30 * DAY_MS } else { HOUR_MS };
-        let (began, mut found) = (Instant::now(), Vec::new());
+        let mut span = if wanted.are_few { 2 * DAY_MS } else { HOUR_MS };
+        let (began, mut found, mut has_looked) = (Instant::now(), Vec::new(), false);
         while until > floor {
             let from = until.min(now.plus(1)).minus(span).max(floor);
             let skip = position.as_ref().map_or(0, |position| position.skip);
             let missing = wanted.limit - found.len();
-            let mut events = self.span::<E>(wanted, (from, until), position.as_ref(), missing + skip + 1).await?;
+            let looked = self.span::<E>(wanted, (from, until), position.as_ref(), missing + skip + 1).await;
+            let mut events = match looked {
+                Ok(events) => events,
+                // Too much at once: a shorter time may do, and what was found is an answer.
+                Err(error) if error.code() == Code::QueryExecutionTimeout && began.elapsed() < PATIENCE => {
+                    span = (span / GROWTH).max(MINUTE_MS);
+                    continue;
+                }
+                Err(_) if has_looked => return Ok((found, Some(Position::before(until)))),
+                Err(error) => return Err(error),
+            };
+            has_looked = true;
             let next = events.get(skip + missing).map(|next| {
                 let (time, request_id) = next.place();
                 let before = events[..skip + missing].iter().filter(|event| event.place() == (time, request_id));
@@ -231,7 +245,7 @@ impl Reporting<'_> {
             conditions.join(" AND "),
             E::ORDER,
         );
-        let rows = self.rows(read, &statement).await?.rows.into_iter();
+        let rows = self.rows_within(SPAN_TIME, read, &statement).await?.rows.into_iter();
         let read = rows.map(|row| {
             let mut values = Values::of(row);
             let (time, request_id) = (values.time(), values.text());

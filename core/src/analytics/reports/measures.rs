@@ -56,8 +56,8 @@ pub struct Measured {
 impl Measured {
     /// Both together, without latencies, which do not add up.
     pub(super) fn plus(mut self, other: &Measured) -> Measured {
-        self.total += other.total;
-        self.cost += other.cost;
+        self.total = self.total.saturating_add(other.total);
+        self.cost = self.cost.saturating_add(other.cost);
         for (outcome, count) in &other.counts {
             *self.counts.entry(outcome).or_default() += count;
         }
@@ -88,6 +88,21 @@ impl Measures {
         let quoted: Vec<String> = self.outcomes.iter().map(|outcome| format!("'{outcome}'")).collect();
         let is_needed = self.of == Tables::Verifications && !self.are_all;
         is_needed.then(|| format!("outcome IN ({})", quoted.join(", ")))
+    }
+
+    /// Whether all that a row of sums stands for is measured, or nothing of it.
+    pub(super) fn is_of_whole_rows(&self) -> bool {
+        self.are_all || self.of == Tables::Verifications
+    }
+
+    /// SQL for the median and the 99th percentile of the latencies. The states hold more than what their columns are named
+    /// after.
+    pub(super) fn latencies(&self) -> &'static str {
+        if self.is_of_whole_rows() {
+            "quantilesTDigestMerge(0.5, 0.99)(latency_p75) AS latencies"
+        } else {
+            "any(0) AS latencies"
+        }
     }
 
     /// SQL for how many of the events of a group have an outcome.

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use self::usage::Bucket;
 use super::Analytics;
 use super::asking::{self, Asker};
 use super::engine::{Engine, Lane, Limits, Rows};
-use super::sql::tables::{Of, Table, Tables};
+use super::sql::tables::{Grain, Of, Table, Tables};
 use super::sql::{Asked, check};
 use crate::calendar::{Day, UnixMs};
 use crate::error::{Code, Error};
@@ -88,11 +89,19 @@ impl Reporting<'_> {
         let of_all = self.engine.kept_days(table).map(i64::from);
         let own = (self.reader.retention_days > 0).then_some(self.reader.retention_days);
         let days = of_all.into_iter().chain(own).min()?;
-        Some(Day::of(self.reader.now).plus(-days).start())
+        let first = Day::of(self.reader.now).plus(-days).start();
+        // A month of which the workspace does not keep all days is not shown.
+        let (month, next) = Bucket::Month.around(first);
+        Some(if table.grain == Grain::Month && own.is_some() && month < first { next } else { first })
     }
 
     /// The rows of a statement over this table.
     async fn rows(&self, table: &Table, statement: &str) -> Result<Rows, Error> {
+        self.rows_within(LIMITS.time, table, statement).await
+    }
+
+    /// The same, in so much time at most.
+    async fn rows_within(&self, time: Duration, table: &Table, statement: &str) -> Result<Rows, Error> {
         let Reader { of, workspace_id, scopes, key_spaces, retention_days, now } = self.reader;
         let narrowed = if table.of == Of::Scopes { scopes } else { key_spaces };
         let asked = Asked {
@@ -106,7 +115,8 @@ impl Reporting<'_> {
         };
         // The caller had no part in its words.
         let checked = check(statement, &asked).map_err(Error::unexpected)?;
-        let limits = Limits { time: LIMITS.time.saturating_sub(self.began.elapsed()), ..LIMITS };
+        let left = LIMITS.time.saturating_sub(self.began.elapsed());
+        let limits = Limits { time: left.min(time), ..LIMITS };
         let began = Instant::now();
         let answered = self.engine.query(&checked, limits).await.map_err(asking::failed_report);
         self.analytics.questions().note(&answered, began.elapsed());

@@ -132,7 +132,9 @@ pub struct Filters {
     pub identity: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
-    /// In the namespace with this id or name.
+    /// In the namespace with this id.
+    pub namespace_id: Option<String>,
+    /// In the namespace with this id or name, of which no more is known.
     pub namespace: Option<String>,
     /// Of this identifier.
     pub identifier: Option<String>,
@@ -152,15 +154,16 @@ impl Filters {
             is("key_id", &self.key_id),
             either("identity_id", "external_id", &self.identity),
             self.tag.as_ref().map(|tag| format!("has(tags, {})", quoted(tag))),
+            is("namespace_id", &self.namespace_id),
             either("namespace_id", "namespace", &self.namespace),
             is("identifier", &self.identifier),
         ];
         conditions.into_iter().flatten().collect()
     }
 
-    /// Whether they speak of nothing but APIs.
+    /// Whether they speak of nothing but APIs, or namespaces by their ids.
     fn are_of_scopes(&self) -> bool {
-        let Filters { api_id: _, key_id, identity, tag, namespace, identifier } = self;
+        let Filters { api_id: _, namespace_id: _, key_id, identity, tag, namespace, identifier } = self;
         [key_id, identity, tag, namespace, identifier].into_iter().all(Option::is_none)
     }
 }
@@ -200,8 +203,8 @@ pub struct Group {
     pub name: Option<String>,
     /// What it used.
     pub measured: Measured,
-    /// When the last of its events was.
-    pub last_time: UnixMs,
+    /// When the last of its events was, where that is known.
+    pub last_time: Option<UnixMs>,
     /// The same in each bucket.
     pub series: Vec<(UnixMs, Measured)>,
 }
@@ -215,21 +218,23 @@ pub struct Gap {
     /// Unix ms, exclusive.
     pub end: UnixMs,
     /// `beforeRetention`: it is older than what is kept. `dropped`: the server had more to do than it could write down.
+    /// `removed`: there was no room for single events, from which minutes and hours are counted.
     pub reason: Why,
-    /// How many events are missing, where that is known.
+    /// How many events of any kind are missing in the workspace, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<i64>,
 }
 
-/// Why there may be less than there was: it is older than what is kept, or the server had more to do than it could write
-/// down.
+/// Why there may be less than there was: it is older than what is kept, the server had more to do than it could write down,
+/// or there was no room for single events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
-#[expect(missing_docs, reason = "said of both together, so that the schema is a list of two texts")]
+#[expect(missing_docs, reason = "said of all together, so that the schema is a list of texts")]
 pub enum Why {
     BeforeRetention,
     Dropped,
+    Removed,
 }
 
 impl Reporting<'_> {
@@ -246,6 +251,7 @@ impl Reporting<'_> {
         usage.series = asking.series(table).await?;
         usage.totals = usage.series.iter().fold(Measured::default(), |sum, (_, measured)| sum.plus(measured));
         (usage.totals.latency_p50, usage.totals.latency_p99) = match usage.series.as_slice() {
+            [] => (None, None),
             [(_, only)] => (only.latency_p50, only.latency_p99),
             _ => asking.latencies(table).await?,
         };
@@ -258,21 +264,29 @@ impl Reporting<'_> {
     /// For which of the time that is asked for a table has not all there was.
     async fn gaps(&self, read: &Table, question: &Question) -> Result<Vec<Gap>, Error> {
         let Question { start, end, .. } = *question;
+        // Sums have what was removed from the events for lack of room.
+        let is_counted_from_events = read.of == Of::Events && matches!(read.grain, Grain::Minute | Grain::Hour);
         let mut gaps = Vec::new();
         if let Some(since) = self.kept_since(read).filter(|since| *since > start) {
             gaps.push(Gap { start, end: since.min(end), reason: Why::BeforeRetention, dropped: None });
         }
         let statement = format!(
-            "SELECT time, last_time, toInt64(events) FROM gaps WHERE last_time >= {} AND time < {} ORDER BY time LIMIT {MOST_GAPS}",
+            "SELECT time, last_time, reason, toInt64(events) FROM gaps WHERE last_time >= {} AND time < {}{} \
+             ORDER BY time DESC LIMIT {MOST_GAPS}",
             start.get(),
-            end.get()
+            end.get(),
+            if is_counted_from_events { "" } else { " AND reason != 'removed'" }
         );
-        let dropped = self.rows(table(self.reader().of, "gaps")?, &statement).await?;
-        gaps.extend(dropped.rows.into_iter().map(|row| {
+        let told = self.rows(table(self.reader().of, "gaps")?, &statement).await?;
+        let told = told.rows.into_iter().rev().map(|row| {
             let mut values = Values::of(row);
-            let (start, last, events) = (values.time(), values.time(), values.integer());
-            Gap { start, end: last.plus(1), reason: Why::Dropped, dropped: (events > 0).then_some(events) }
-        }));
+            let (start, last, reason, events) = (values.time(), values.time(), values.text(), values.integer());
+            let reason = if reason == "removed" { Why::Removed } else { Why::Dropped };
+            // How many there were of what a reader may not see is not for them.
+            let dropped = (events > 0 && self.reader().scopes.is_none()).then_some(events);
+            Gap { start, end: last.plus(1), reason, dropped }
+        });
+        gaps.extend(told);
         Ok(gaps)
     }
 }
@@ -285,15 +299,12 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// The smallest table that can answer and has all of the time that is asked for, or else the one that has most of it.
+    /// The smallest table that has the buckets, and all of the time that is asked for, or else the one that has most of it.
     fn table(&self) -> Result<&'static Table, Error> {
-        let Question { bucket, filters, groups, start, .. } = self.question;
+        let Question { bucket, filters, start, .. } = self.question;
         let of = self.reporting.reader().of;
         let all = table(of, bucket.read_from().0)?;
-        let is_of_scopes = filters.are_of_scopes()
-            && groups.is_none_or(|groups| matches!(groups.by, By::Api | By::Namespace))
-            && *bucket >= Bucket::Hour;
-        if !is_of_scopes {
+        if !filters.are_of_scopes() || *bucket < Bucket::Hour {
             return Ok(all);
         }
         let scopes = match of {
@@ -304,28 +315,38 @@ impl Asking<'_> {
         Ok(if since(scopes) <= since(all).max(*start) { scopes } else { all })
     }
 
+    /// The smallest table that has these groups in the buckets.
+    fn table_of(&self, by: By) -> Result<&'static Table, Error> {
+        match by {
+            By::Api | By::Namespace => self.table(),
+            _ => table(self.reporting.reader().of, self.question.bucket.read_from().0),
+        }
+    }
+
     /// What groups are read from: days, where they are asked for whole ones.
     fn table_of_groups(&self, by: By) -> Result<&'static Table, Error> {
         let Question { start, end, bucket, .. } = self.question;
         let is_whole = |time: &UnixMs| *time == Day::of(*time).start();
         let has_whole_days = is_whole(start) && (is_whole(end) || *end > self.reporting.reader().now);
-        let chosen = self.table()?;
-        if chosen.of == Of::Scopes && matches!(by, By::Api | By::Namespace) {
-            return Ok(chosen);
-        }
-        let of = self.reporting.reader().of;
-        if *bucket < Bucket::Day && has_whole_days { table(of, "days") } else { table(of, bucket.read_from().0) }
+        let chosen = self.table_of(by)?;
+        let is_finer = chosen.of == Of::Events && *bucket < Bucket::Day;
+        if is_finer && has_whole_days { table(self.reporting.reader().of, "days") } else { Ok(chosen) }
     }
 
     /// The condition on rows of a table.
     fn condition(&self, table: &Table) -> String {
         let Question { start, end, filters, .. } = self.question;
-        let bound = |time: &UnixMs| match table.grain {
+        let bound = |time: UnixMs| match table.grain {
             Grain::Raw => time.get().to_string(),
             Grain::Minute | Grain::Hour => format!("toDateTime({})", time.get().div_euclid(1000)),
             Grain::Day | Grain::Month => format!("toDate('{}')", &time.rfc3339()[..10]),
         };
-        let mut conditions = vec![format!("time >= {}", bound(start)), format!("time < {}", bound(end))];
+        // The day in which the time ends is asked for as a whole.
+        let end = match table.grain {
+            Grain::Day | Grain::Month => Bucket::Day.around(end.minus(1)).1,
+            Grain::Raw | Grain::Minute | Grain::Hour => *end,
+        };
+        let mut conditions = vec![format!("time >= {}", bound(*start)), format!("time < {}", bound(end))];
         conditions.extend(filters.conditions());
         conditions.extend(self.measures.condition());
         conditions.join(" AND ")
@@ -338,9 +359,10 @@ impl Asking<'_> {
 
     async fn series(&self, table: &Table) -> Result<Vec<(UnixMs, Measured)>, Error> {
         let statement = format!(
-            "SELECT {} AS bucket, {}, {LATENCIES} FROM {} WHERE {} GROUP BY bucket ORDER BY bucket",
+            "SELECT {} AS bucket, {}, {} FROM {} WHERE {} GROUP BY bucket ORDER BY bucket",
             self.bucket(),
             self.measures.columns(),
+            self.measures.latencies(),
             table.name,
             self.condition(table)
         );
@@ -357,7 +379,8 @@ impl Asking<'_> {
 
     /// Those of the whole time.
     async fn latencies(&self, table: &Table) -> Result<(Option<f64>, Option<f64>), Error> {
-        let statement = format!("SELECT {LATENCIES} FROM {} WHERE {}", table.name, self.condition(table));
+        let statement =
+            format!("SELECT {} FROM {} WHERE {}", self.measures.latencies(), table.name, self.condition(table));
         let rows = self.reporting.rows(table, &statement).await?.rows;
         Ok(rows.into_iter().next().map_or((None, None), |row| latencies(&mut Values::of(row))))
     }
@@ -384,6 +407,8 @@ impl Asking<'_> {
         let read = rows.map(|row| {
             let mut values = Values::of(row);
             let (id, name, last_time) = (values.text(), values.some_text(), values.time());
+            // Rows of decisions on limits have those of both outcomes.
+            let last_time = self.measures.is_of_whole_rows().then_some(last_time);
             Group { id, name, last_time, measured: self.measures.read(&mut values), series: Vec::new() }
         });
         let mut read: Vec<Group> = read.collect();
@@ -402,19 +427,18 @@ impl Asking<'_> {
         by: By,
         groups: &[Group],
     ) -> Result<BTreeMap<String, Vec<(UnixMs, Measured)>>, Error> {
-        let table = match self.table()? {
-            scopes if scopes.of == Of::Scopes && matches!(by, By::Api | By::Namespace) => scopes,
-            _ => table(self.reporting.reader().of, self.question.bucket.read_from().0)?,
-        };
-        let ids: Vec<String> = groups.iter().map(|group| quoted(&group.id)).collect();
+        let table = self.table_of(by)?;
+        let ids = groups.iter().map(|group| quoted(&group.id)).collect::<Vec<_>>().join(", ");
         let statement = format!(
-            "SELECT {} AS id, {} AS bucket, {} FROM {} WHERE {} GROUP BY id, bucket HAVING id IN ({}) ORDER BY id, bucket",
+            "SELECT {} AS id, {} AS bucket, {} FROM {} WHERE {}{} GROUP BY id, bucket HAVING id IN ({ids}) \
+             ORDER BY id, bucket",
             by.column(),
             self.bucket(),
             self.measures.columns(),
             table.name,
             self.condition(table),
-            ids.join(", ")
+            // A row has several tags.
+            if by == By::Tag { String::new() } else { format!(" AND {} IN ({ids})", by.column()) },
         );
         let mut series: BTreeMap<String, Vec<(UnixMs, Measured)>> = BTreeMap::new();
         for row in self.reporting.rows(table, &statement).await?.rows {
@@ -428,9 +452,6 @@ impl Asking<'_> {
         Ok(series)
     }
 }
-
-/// The median and the 99th percentile of the latencies: the states hold more than what their columns are named after.
-const LATENCIES: &str = "quantilesTDigestMerge(0.5, 0.99)(latency_p75) AS latencies";
 
 fn latencies(values: &mut Values) -> (Option<f64>, Option<f64>) {
     match values.next() {

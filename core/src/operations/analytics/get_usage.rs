@@ -50,7 +50,7 @@ pub struct Request {
     #[schemars(length(min = 1, max = 255))]
     identity: Option<String>,
     /// Only verifications with this tag.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 512))]
     tag: Option<String>,
     /// Only decisions on limits of this namespace, by its id or name.
     #[schemars(length(min = 1, max = 512))]
@@ -159,8 +159,9 @@ pub struct Grouped {
     /// What people know it by; of identities the external id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Unix ms of the last event.
-    pub last_time: UnixMs,
+    /// Unix ms of the last event; absent for single outcomes of decisions on limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<UnixMs>,
     /// What they come to.
     #[serde(flatten)]
     pub sums: Sums,
@@ -201,7 +202,12 @@ impl Operation for GetUsage {
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let of = request.of;
         let (authorized, reader) = let_in(keyrack, caller, of.tables())?;
-        let question = question(request, reader.now)?;
+        let mut question = question(request, reader.now)?;
+        let named = question.filters.namespace.as_deref();
+        if let Some(known) = named.and_then(|name| keyrack.resident().namespace(&reader.workspace_id, name)) {
+            question.filters.namespace_id = Some(known.stored.id.clone());
+            question.filters.namespace = None;
+        }
         let Usage { totals, series, groups, gaps } =
             keyrack.analytics().report(&reader).await?.usage(&question).await?;
         let Question { start, end, bucket, .. } = question;
@@ -282,6 +288,7 @@ fn question(request: Request, now: UnixMs) -> Result<Question, Error> {
         identity: request.identity,
         tag: request.tag,
         namespace: request.namespace,
+        namespace_id: None,
         identifier: request.identifier,
     };
     Ok(Question { start, end, bucket, filters, outcomes, groups })

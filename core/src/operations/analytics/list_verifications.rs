@@ -38,7 +38,7 @@ pub struct Request {
     #[schemars(length(min = 1, max = 255))]
     identity: Option<String>,
     /// Only those with this tag.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 512))]
     tag: Option<String>,
     /// Only that of the request with this id.
     #[schemars(length(min = 1, max = 64))]

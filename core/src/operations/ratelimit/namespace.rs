@@ -29,20 +29,16 @@ pub(super) async fn find_or_create<O: Operation>(
     let resident = |name: &str| keyrack.resident().namespace(caller.workspace_id(), name);
     let unseen = || names.iter().copied().filter(|name| resident(name).is_none()).collect::<BTreeSet<&str>>();
     if !unseen().is_empty() {
-        // A new namespace begins with many calls at once: one of them makes it.
-        let making = async {
-            let unseen = unseen();
-            if unseen.is_empty() {
-                return Ok(());
-            }
-            let missing = read_unseen(keyrack, caller, unseen).await?;
-            if missing.is_empty() {
-                return Ok(());
-            }
+        let missing = read_unseen(keyrack, caller, unseen()).await?;
+        if !missing.is_empty() {
             caller.authorize_also(&O::ABOUT.rule, CREATE, &[])?;
-            create(keyrack, caller, missing).await
-        };
-        keyrack.alone(caller, making).await?;
+            // A new namespace begins with many calls at once: one of them makes it, the others find it made.
+            let making = async {
+                let missing: Vec<&str> = missing.into_iter().filter(|name| resident(name).is_none()).collect();
+                if missing.is_empty() { Ok(()) } else { create(keyrack, caller, missing).await }
+            };
+            keyrack.alone(caller, making).await?;
+        }
     }
     let found: Option<Vec<_>> = names.iter().map(|name| resident(name)).collect();
     found.ok_or_else(|| Error::unexpected("a namespace was created and is not there"))
