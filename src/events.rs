@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::api::connection;
 use crate::durations::milliseconds;
 use crate::exit;
+use crate::filters::{COMMON, OF_LISTS};
 use crate::shown::Form;
 
 const LOG: &str = "log";
@@ -43,14 +44,7 @@ pub(crate) fn command() -> Command {
         "Print the log in this machine's data folder instead, as one JSON object per line: what no server needs to \
          answer, verifications that found no key and gaps among it",
     );
-    let filters = listing::FILTERS.iter().map(|filter| {
-        Arg::new(filter.flag)
-            .long(filter.flag)
-            .value_name(filter.flag.to_uppercase())
-            .help(filter.help)
-            .help_heading("Filters")
-            .conflicts_with(LOG)
-    });
+    let filters = COMMON.iter().chain(&OF_LISTS).map(|filter| filter.argument().conflicts_with(LOG));
     let refused = Arg::new("refused")
         .long("refused")
         .action(ArgAction::SetTrue)

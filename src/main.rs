@@ -19,6 +19,7 @@ mod durations;
 mod events;
 mod exit;
 mod files;
+mod filters;
 mod importing;
 mod instance;
 mod listener;

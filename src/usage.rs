@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{Failure, Inputs, connection};
 use crate::durations::milliseconds;
+use crate::filters::{self, Filter, Kind};
 use crate::remote::Remote;
 use crate::shown::{self, Form, with_patience};
 use crate::table::Table;
@@ -31,16 +32,7 @@ const BY: [(&str, Option<&str>); 7] = [
     ("namespace", Some("namespace")),
     ("identifier", Some("identifier")),
 ];
-/// Each filter, the member of the operation, and what it says of itself.
-const FILTERS: [(&str, &str, &str); 6] = [
-    ("api", "apiId", "Only verifications of keys of this API, by its id"),
-    ("key", "keyId", "Only verifications of this key, by its id"),
-    ("customer", "identity", "Only verifications of keys of this identity, by its id or external id"),
-    ("tag", "tag", "Only verifications with this tag"),
-    ("namespace", "namespace", "Only rate-limit decisions of this namespace, by its id or name"),
-    ("identifier", "identifier", "Only rate-limit decisions of this identifier"),
-];
-/// What is about decisions on limits.
+/// What tells decisions on limits apart.
 const OF_LIMITS: [&str; 2] = ["namespace", "identifier"];
 
 /// The command and its flags.
@@ -66,9 +58,6 @@ pub(crate) fn command() -> Command {
         .value_parser(clap::value_parser!(u64).range(1..=MOST_GROUPS))
         .default_value("100")
         .help("How many customers, keys and so on, the largest first, at most 100");
-    let filters = FILTERS.map(|(flag, _, help)| {
-        Arg::new(flag).long(flag).value_name(flag.to_uppercase()).help(help).help_heading("Filters")
-    });
     Command::new("usage")
         .about("Shows how much was used: by outcome over time, or by customer, key, API, tag or identifier")
         .after_help(
@@ -77,7 +66,7 @@ pub(crate) fn command() -> Command {
              else.",
         )
         .args([by, month, since, limit, ratelimits])
-        .args(filters)
+        .args(filters::COMMON.iter().map(Filter::argument))
         .args(Form::flags())
         .args(connection::arguments())
 }
@@ -121,12 +110,12 @@ async fn ask(remote: &Remote, request: &Value) -> Result<Value, Failure> {
 
 /// What the flags ask for.
 fn request(matches: &ArgMatches, now: UnixMs) -> Value {
-    let given = |flag: &str| matches.get_one::<String>(flag);
-    let by = given("by").map(String::as_str).unwrap_or_default();
-    let is_of_limits = matches.get_flag("ratelimits")
-        || OF_LIMITS.contains(&by)
-        || OF_LIMITS.iter().any(|flag| given(flag).is_some());
-    let mut request = json!({ "of": if is_of_limits { "ratelimits" } else { "verifications" } });
+    let by = matches.get_one::<String>("by").map(String::as_str).unwrap_or_default();
+    let mut request = json!({});
+    let about = filters::put(&filters::COMMON, matches, &mut request);
+    let is_of_limits =
+        matches.get_flag("ratelimits") || OF_LIMITS.contains(&by) || about == Some(Kind::Ratelimits);
+    request["of"] = json!(if is_of_limits { "ratelimits" } else { "verifications" });
     match matches.get_one::<(UnixMs, UnixMs)>("month") {
         Some((start, end)) => {
             request["start"] = json!(start);
@@ -142,11 +131,6 @@ fn request(matches: &ArgMatches, now: UnixMs) -> Value {
     if let Some((_, Some(by))) = BY.iter().find(|(name, _)| *name == by) {
         request["by"] = json!(by);
         request["limit"] = json!(limit(matches));
-    }
-    for (flag, member, _) in FILTERS {
-        if let Some(value) = given(flag) {
-            request[member] = json!(value);
-        }
     }
     request
 }

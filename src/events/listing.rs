@@ -10,6 +10,7 @@ use keyrack_core::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::api::{Failure, Inputs, connection};
+use crate::filters::{self, Kind};
 use crate::remote::Remote;
 use crate::shown::{self, Form, with_patience};
 use crate::table::Table;
@@ -22,43 +23,6 @@ const LATE_MS: i64 = 5000;
 const MOST_AT_ONCE: u64 = 2000;
 /// Events of a page.
 const PAGE: u64 = 100;
-
-/// A filter of a list of events.
-pub(super) struct Filter {
-    /// On the command line.
-    pub(super) flag: &'static str,
-    /// What it is called in a request.
-    member: &'static str,
-    /// Whether it is about decisions on limits.
-    is_of_limits: Option<bool>,
-    pub(super) help: &'static str,
-}
-
-const fn filter(
-    flag: &'static str,
-    member: &'static str,
-    is_of_limits: Option<bool>,
-    help: &'static str,
-) -> Filter {
-    Filter { flag, member, is_of_limits, help }
-}
-
-/// All of them but those that are no texts.
-pub(super) static FILTERS: [Filter; 8] = [
-    filter("key", "keyId", Some(false), "Only verifications of this key, by its id"),
-    filter("api", "apiId", Some(false), "Only verifications of keys of this API, by its id"),
-    filter(
-        "customer",
-        "identity",
-        Some(false),
-        "Only verifications of keys of this identity, by its id or external id",
-    ),
-    filter("tag", "tag", Some(false), "Only verifications with this tag"),
-    filter("outcome", "outcomes", Some(false), "Only verifications with this outcome, such as RATE_LIMITED"),
-    filter("namespace", "namespace", Some(true), "Only rate-limit decisions of this namespace, by its id or name"),
-    filter("identifier", "identifier", Some(true), "Only rate-limit decisions of this identifier"),
-    filter("request", "requestId", None, "Only those of the request with this id"),
-];
 
 /// What people are shown of a verification, and of a decision on a limit.
 const OF_VERIFICATIONS: [&str; 7] = ["time", "outcome", "keyId", "externalId", "refusedBy", "tags", "requestId"];
@@ -134,19 +98,10 @@ struct List {
 
 impl List {
     fn of(matches: &ArgMatches, remote: Remote) -> Self {
-        let given = |filter: &Filter| matches.get_one::<String>(filter.flag).cloned();
-        let asks_for_limits = |filter: &&Filter| filter.is_of_limits == Some(true) && given(filter).is_some();
         let is_refused = matches.get_flag("refused");
-        let is_of_limits =
-            is_refused || matches.get_flag("ratelimits") || FILTERS.iter().any(|filter| asks_for_limits(&filter));
         let mut filters = json!({});
-        for filter in &FILTERS {
-            let Some(value) = given(filter) else { continue };
-            filters[filter.member] = match filter.member {
-                "outcomes" => json!([value.to_uppercase()]),
-                _ => json!(value),
-            };
-        }
+        let about = filters::put(filters::COMMON.iter().chain(&filters::OF_LISTS), matches, &mut filters);
+        let is_of_limits = is_refused || matches.get_flag("ratelimits") || about == Some(Kind::Ratelimits);
         if is_refused {
             filters["passed"] = json!(false);
         }

@@ -10,7 +10,7 @@ use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::analytics::recorder::Recorder;
 use keyrack_core::analytics::sql::tables::{Grain, Table, Tables};
 use keyrack_core::analytics::sql::{Asked, check};
-use keyrack_core::calendar::UnixMs;
+use keyrack_core::calendar::{DAY_MS, UnixMs};
 use keyrack_core::clock::Clock;
 use keyrack_core::ids::RequestId;
 use serde_json::Value;
@@ -124,6 +124,8 @@ impl House {
                     let part = Part { tables, workspace, from: kept.max(asked.start), to: asked.end };
                     self.compare_table(world, known, table, part, &asked).await;
                 }
+                let part = Part { tables, workspace, from: shown.day[kind], to: i64::MAX };
+                self.compare_inner(part, shown.raw[kind]).await;
             }
         }
         assert!(self.warehouse.snapshot().expect("a snapshot").damaged().is_empty());
@@ -157,6 +159,50 @@ impl House {
         known.compare(world, part, table.grain, &self.ask(part, &statement).await);
     }
 
+    /// What reports read is what everybody reads, put together; the latest time of a day is that of its last event.
+    async fn compare_inner(&self, part: Part, raw_from: i64) {
+        let (scope, sums, days, hours, raw) = match part.tables {
+            Tables::Verifications => (
+                "api_id, outcome",
+                "SUM(count), SUM(spent_credits)",
+                "key_verifications_per_day_v1",
+                "hours_of_apis",
+                "key_verifications_v1",
+            ),
+            Tables::Ratelimits => (
+                "namespace_id",
+                "SUM(total), SUM(passed), SUM(total_tokens), SUM(passed_tokens)",
+                "ratelimits_per_day_v1",
+                "hours_of_namespaces",
+                "ratelimits_v1",
+            ),
+        };
+        let summed = |table: &str| {
+            format!(
+                "SELECT toStartOfDay(time) AS day, {scope}, {sums} FROM {table} GROUP BY day, {scope} ORDER BY day, {scope}"
+            )
+        };
+        let (of_days, of_hours) = (self.ask(part, &summed(days)).await, self.ask(part, &summed(hours)).await);
+        assert_eq!(of_days.rows, of_hours.rows, "{part:?}");
+        // Of whole days that have all their events.
+        let first = raw_from.max(0).div_euclid(DAY_MS) + 1;
+        let latest = |table: &str, time: &str, day: &str| {
+            format!(
+                "SELECT {day} AS day, max({time}) AS latest FROM {table} WHERE time >= {} GROUP BY day ORDER BY day",
+                if time == "time" {
+                    format!("{}", first * DAY_MS)
+                } else {
+                    format!("toDateTime({})", first * DAY_MS / 1000)
+                }
+            )
+        };
+        let of_events = self.ask(part, &latest(raw, "time", "toStartOfDay(fromUnixTimestamp64Milli(time))")).await;
+        for table in ["days", hours] {
+            let told = self.ask(part, &latest(table, "last_time", "toStartOfDay(time)")).await;
+            assert_eq!(told.rows, of_events.rows, "{part:?} of {table}");
+        }
+    }
+
     async fn ask(&self, part: Part, statement: &str) -> Rows {
         let asked = Asked {
             operation: part.tables,
@@ -165,7 +211,7 @@ impl House {
             retention_days: 0,
             now: self.clock.now(),
             most_rows: 10_000_000,
-            reports: false,
+            reports: true,
         };
         let checked = check(statement, &asked).unwrap_or_else(|error| panic!("{statement}: {error}"));
         self.engine.query(&checked, LIMITS).await.unwrap_or_else(|failure| panic!("{statement}: {failure:?}"))

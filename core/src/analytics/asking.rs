@@ -13,8 +13,9 @@ use foldhash::quality::RandomState;
 use super::Analytics;
 use super::engine::{Engine, Failure, Lane, Limits, Rows, Standing};
 use super::questions::Questions;
-use super::quota::{Quota, UsedUp};
+use super::quota::{QUERIES, Quota, REPORTS, UsedUp};
 use super::sql::tree::Checked;
+use crate::calendar::UnixMs;
 use crate::error::{Code, Error};
 use crate::turns::{Place, Turns};
 
@@ -37,6 +38,23 @@ pub(super) struct Asker {
     quota: Mutex<Quota>,
     /// Of reports, which do not wait behind statements.
     pub(super) reports: Turns<()>,
+    pub(super) report_quota: Mutex<Quota>,
+}
+
+/// Counts a question against a quota.
+///
+/// # Errors
+/// 429 when it is used up.
+pub(super) fn count(quota: &Mutex<Quota>, now: UnixMs) -> Result<(), Error> {
+    let counted = quota.lock().unwrap_or_else(PoisonError::into_inner).begin(now);
+    counted.map_err(|UsedUp { retry_after_seconds }| {
+        Error::new(
+            Code::QueryQuotaExceeded,
+            "This workspace has used up its analytics queries of this hour. Wait as long as `Retry-After` says, \
+             and ask for more at once: one query with GROUP BY instead of many.",
+        )
+        .retry_after(retry_after_seconds)
+    })
 }
 
 impl Asking {
@@ -45,7 +63,12 @@ impl Asking {
         if let Some(asker) = workspaces.get(workspace_id) {
             return asker.clone();
         }
-        let asker = Arc::new(Asker { turns: Turns::of(()), quota: Mutex::default(), reports: Turns::of(()) });
+        let asker = Arc::new(Asker {
+            turns: Turns::of(()),
+            quota: Mutex::new(Quota::of(QUERIES)),
+            reports: Turns::of(()),
+            report_quota: Mutex::new(Quota::of(REPORTS)),
+        });
         workspaces.insert(workspace_id.into(), asker.clone());
         asker
     }
@@ -108,15 +131,7 @@ impl Analytics {
     async fn answer(&self, workspace_id: &str, statement: &Checked) -> Result<Rows, Error> {
         let engine = self.engine()?;
         let asker = self.asking.asker(workspace_id);
-        let counted = asker.quota.lock().unwrap_or_else(PoisonError::into_inner).begin(self.clock.now());
-        counted.map_err(|UsedUp { retry_after_seconds }| {
-            Error::new(
-                Code::QueryQuotaExceeded,
-                "This workspace has used up its analytics queries of this hour. Wait as long as `Retry-After` says, \
-                 and ask for more at once: one query with GROUP BY instead of many.",
-            )
-            .retry_after(retry_after_seconds)
-        })?;
+        count(&asker.quota, self.clock.now())?;
         let asked = Instant::now();
         let Ok(Ok(_turn)) = tokio::time::timeout(LIMITS.time, asker.turns.take(Place::Line)).await else {
             return Err(Error::new(
@@ -128,21 +143,21 @@ impl Analytics {
         self.recorder.take_in(&self.clock).await?;
         let limits = Limits { time: LIMITS.time.saturating_sub(asked.elapsed()), ..LIMITS };
         // Also when whoever asks leaves before.
-        let _charged = Charged { asker: &asker, began: Instant::now() };
+        let _charged = Charged { quota: &asker.quota, began: Instant::now() };
         engine.query(statement, limits).await.map_err(refused)
     }
 }
 
 /// A question that is being answered: how long it takes is counted when it ends.
 struct Charged<'a> {
-    asker: &'a Asker,
+    quota: &'a Mutex<Quota>,
     began: Instant,
 }
 
 impl Drop for Charged<'_> {
     fn drop(&mut self) {
         let took = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.asker.quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
     }
 }
 
@@ -198,7 +213,7 @@ mod tests {
     use super::*;
     use crate::analytics::sql::tables::{Table, Tables};
     use crate::analytics::sql::{Asked, check};
-    use crate::calendar::{HOUR_MS, UnixMs};
+    use crate::calendar::HOUR_MS;
     use crate::clock::Clock;
     use crate::keyrack::Keyrack;
     use crate::store::Location;

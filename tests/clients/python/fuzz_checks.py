@@ -10,7 +10,16 @@ import schemathesis
 BEYOND_THE_SCHEMA = {
     # SQL has a grammar, and names of its own.
     "analytics.getRatelimits": {"body.query"},
+    "analytics.getUsage": {
+        f"body.{member}"
+        for member in (
+            "start", "bucket", "by", "order", "outcomes", "groupSeries", "apiId", "keyId", "identity", "tag", "namespace",
+            "identifier",
+        )
+    },
     "analytics.getVerifications": {"body.query"},
+    "analytics.listRatelimits": {"body.cursor"},
+    "analytics.listVerifications": {"body.cursor", "body.outcomes"},
     # Addresses and ranges.
     "apis.updateApi": {"body.ipWhitelist[]"},
     # Names within one request differ.

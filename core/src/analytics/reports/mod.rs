@@ -2,13 +2,13 @@
 //!
 //! A report is statements of this server's own, over the public tables and those that only reports read. They go through the
 //! same guard as the statements that callers send, so they are of one workspace and within what its reader may see; they
-//! count against no quota, and are answered beside what callers have to wait for.
+//! have a quota of their own, and are answered beside what callers have to wait for.
 
 pub mod events;
 pub mod measures;
 pub mod usage;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -54,18 +54,26 @@ pub struct Reporting<'a> {
     reader: &'a Reader,
     began: Instant,
     _turn: Taken<()>,
-    _asker: Arc<Asker>,
+    asker: Arc<Asker>,
+}
+
+impl Drop for Reporting<'_> {
+    /// How long it took is counted, also when whoever asks leaves before.
+    fn drop(&mut self) {
+        let took = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.asker.report_quota.lock().unwrap_or_else(PoisonError::into_inner).took(took);
+    }
 }
 
 impl Analytics {
     /// Begins a report, of which a workspace has one made at a time. What was recorded before is in it.
     ///
     /// # Errors
-    /// 412 without an engine, 422 when others of the workspace take too long.
+    /// 412 without an engine, 422 when others of the workspace take too long, 429 when it had too many this hour.
     pub async fn report<'a>(&'a self, reader: &'a Reader) -> Result<Reporting<'a>, Error> {
         let engine = self.engine()?;
-        let began = Instant::now();
         let asker = self.asking.asker(&reader.workspace_id);
+        asking::count(&asker.report_quota, self.clock.now())?;
         let Ok(Ok(turn)) = tokio::time::timeout(LIMITS.time, asker.reports.take(Place::Line)).await else {
             return Err(Error::new(
                 Code::QueryExecutionTimeout,
@@ -73,8 +81,9 @@ impl Analytics {
                  shortly.",
             ));
         };
+        let reporting = Reporting { analytics: self, engine, reader, began: Instant::now(), _turn: turn, asker };
         self.recorder.take_in(&self.clock).await?;
-        Ok(Reporting { analytics: self, engine, reader, began, _turn: turn, _asker: asker })
+        Ok(reporting)
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) const REPORT_CODES: &[Code] = &[
     Code::AnalyticsConnectionFailed,
     Code::QueryExecutionTimeout,
     Code::QueryMemoryLimitExceeded,
+    Code::QueryQuotaExceeded,
 ];
 
 /// Lets a caller in who may read events of this kind, and says which.
