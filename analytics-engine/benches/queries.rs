@@ -28,7 +28,7 @@ const LIMITS: Limits =
 const TIMES: usize = 7;
 
 /// Questions, by name. `{key}` is the key with most events, `{end}` the last event.
-const QUESTIONS: [(&str, &str); 14] = [
+const QUESTIONS: [(&str, &str); 12] = [
     (
         "daily counts by outcome",
         "SELECT toStartOfDay(fromUnixTimestamp64Milli(time)) AS day, outcome, count() AS n FROM key_verifications_v1 \
@@ -74,14 +74,6 @@ const QUESTIONS: [(&str, &str); 14] = [
     (
         "days of one key, from sums",
         "SELECT time, SUM(count) AS n FROM key_verifications_per_day_v1 WHERE key_id = '{key}' GROUP BY time ORDER BY time",
-    ),
-    (
-        "latencies of one key, from sums",
-        "SELECT quantilesTDigestMerge(0.5, 0.99)(latency_p75) AS l FROM key_verifications_per_day_v1 WHERE key_id = '{key}'",
-    ),
-    (
-        "count of one key, from sums",
-        "SELECT SUM(count) AS n FROM key_verifications_per_day_v1 WHERE key_id = '{key}'",
     ),
     (
         "days by outcome, from sums",
