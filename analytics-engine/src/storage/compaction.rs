@@ -3,6 +3,9 @@
 //! What has to be done is read from what there is, one piece after the other, and a piece counts with the one change of
 //! the manifest at its end: a kill before leaves what was. Events that come for a day that is over, late or by a clock
 //! that was set back, are a file more, whose sums are further rows beside those that the day has.
+//!
+//! Each file costs a query time before it gives a row. So what is done with is put together once more, by days that are
+//! over ([`blocks`](super::blocks)): in the end there are four files of events a month and one of sums.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +13,8 @@ use std::sync::{Arc, PoisonError};
 
 use keyrack_core::calendar::{HOUR_MS, UnixMs};
 
-use super::days::DayNumber;
+use super::blocks;
+use super::days::{DayNumber, Days};
 use super::fault::Fault;
 use super::file::{Made, StoredFile};
 use super::progress::{Told, Watch};
@@ -21,7 +25,7 @@ use super::warehouse::{Change, Warehouse};
 use super::writing::RowWriter;
 
 /// Files of about one size that become one.
-const SAME_SIZE: usize = 8;
+pub(super) const SAME_SIZE: usize = 8;
 /// How many times as large a file of the next size is.
 const NEXT_SIZE: u64 = 8;
 /// Rows of a file of the smallest size.
@@ -29,9 +33,10 @@ const SMALLEST: u64 = 1 << 13;
 /// Files that are read at once: their dictionaries and pages are in memory. Tests have more than theirs.
 pub(super) const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
 /// Rows of a file, about, at most. Tests have more than theirs.
-const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
+pub(super) const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
 /// How long after its end a day or month is over: what was decided at midnight is in the files by then.
-const GRACE_MS: i64 = HOUR_MS;
+pub(super) const GRACE_MS: i64 = HOUR_MS;
+
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compacted {
@@ -104,15 +109,16 @@ impl Warehouse {
         watch: Watch<'_>,
     ) -> Result<(), Fault> {
         let Some(first) = files.first() else { return Ok(()) };
-        let (table, day) = (first.table(), first.day());
-        let mut told = Told::begin(table, day, files, watch);
-        let mut sums: Vec<Sums<'_>> = sums.iter().map(|table| Sums::of(&self.folder, *table, day)).collect();
+        let table = first.table();
+        let days = files.iter().fold(first.days(), |days, file| days.and(file.days()));
+        let mut told = Told::begin(table, days, files, watch);
+        let mut sums: Vec<Sums<'_>> = sums.iter().map(|table| Sums::of(&self.folder, *table, days)).collect();
         let mut made = Made::in_folder(self.folder.path());
         let mut merge = Merge::of(files)?;
-        let mut writer = RowWriter::begin(&self.folder, table, day)?;
+        let mut writer = RowWriter::begin(&self.folder, table, days)?;
         while let Some(batch) = merge.portion()? {
             if writer.rows() >= MOST_ROWS {
-                let full = std::mem::replace(&mut writer, RowWriter::begin(&self.folder, table, day)?);
+                let full = std::mem::replace(&mut writer, RowWriter::begin(&self.folder, table, days)?);
                 made.files.push(full.finish(counted)?);
             }
             writer.write(&batch)?;
@@ -132,7 +138,7 @@ impl Warehouse {
     /// Sums days of a month.
     fn sum_month(&self, files: &[Arc<StoredFile>], watch: Watch<'_>) -> Result<(), Fault> {
         let Some(first) = files.first() else { return Ok(()) };
-        let (table, month) = (first.table(), first.day().month());
+        let (table, month) = (first.table(), Days::month(first.day()));
         let mut told = Told::begin(table, month, files, watch);
         let mut merge = Merge::of(files)?;
         let per_month = sums_of(table).iter().map(|table| Sums::of(&self.folder, *table, month));
@@ -187,9 +193,11 @@ pub(super) fn sums_of(table: Stored) -> &'static [Stored] {
     }
 }
 
-/// The next piece of work: what makes files fewer first, then the oldest day that is over, then the oldest month.
+/// The next piece of work: what makes files fewer first, then the oldest day that is over, then the oldest month, and
+/// then what puts days together.
 fn next(files: &[Arc<StoredFile>], now: UnixMs) -> Option<Piece> {
-    merge(files).or_else(|| day(files, now)).or_else(|| month(files, now))
+    let block = || blocks::next(files, now).map(|files| Piece::Merge(first_of(files)));
+    merge(files).or_else(|| day(files, now)).or_else(|| month(files, now)).or_else(block)
 }
 
 fn merge(files: &[Arc<StoredFile>]) -> Option<Piece> {
@@ -216,7 +224,7 @@ fn month(files: &[Arc<StoredFile>], now: UnixMs) -> Option<Piece> {
     let mut months: BTreeMap<(DayNumber, Stored), Vec<&Arc<StoredFile>>> = BTreeMap::new();
     let is_per_day =
         |file: &StoredFile| matches!(file.table(), Stored::VerificationsPerDay | Stored::RatelimitsPerDay);
-    let is_over = |file: &StoredFile| file.day().next_month().begin().plus(GRACE_MS) <= now;
+    let is_over = |file: &StoredFile| Days::month(file.day()).last.end().plus(GRACE_MS) <= now;
     for file in files.iter().filter(|file| !file.is_counted() && is_per_day(file) && is_over(file)) {
         months.entry((file.day().month(), file.table())).or_default().push(file);
     }

@@ -44,6 +44,12 @@ impl DayNumber {
         DayNumber(self.0.saturating_sub_unsigned(days))
     }
 
+    /// The day so many days later.
+    #[must_use]
+    pub const fn after(self, days: u32) -> Self {
+        DayNumber(self.0.saturating_add_unsigned(days))
+    }
+
     /// The first day of its month.
     #[must_use]
     pub fn month(self) -> Self {
@@ -73,6 +79,55 @@ impl fmt::Display for DayNumber {
         let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         write!(formatter, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// Days one after the other, the last one included: those that a file may have rows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Days {
+    /// The first one.
+    pub first: DayNumber,
+    /// The last one.
+    pub last: DayNumber,
+}
+
+impl Days {
+    /// The month of a day.
+    pub fn month(day: DayNumber) -> Self {
+        Days { first: day.month(), last: day.next_month().before(1) }
+    }
+
+    /// The quarter of its month that a day is in: seven days, or those that are left from the 22nd on.
+    pub fn quarter(day: DayNumber) -> Self {
+        let Days { first, last } = Self::month(day);
+        let weeks = (day.0.abs_diff(first.0) / 7).min(3);
+        let begin = first.after(7 * weeks);
+        Days { first: begin, last: if weeks == 3 { last } else { begin.after(6) } }
+    }
+
+    /// From the first of all of these to the last.
+    #[must_use]
+    pub fn and(self, others: Days) -> Self {
+        Days { first: self.first.min(others.first), last: self.last.max(others.last) }
+    }
+
+    /// Whether these have days in common.
+    pub fn overlap(self, others: Days) -> bool {
+        self.first <= others.last && others.first <= self.last
+    }
+}
+
+impl From<DayNumber> for Days {
+    fn from(day: DayNumber) -> Self {
+        Days { first: day, last: day }
+    }
+}
+
+impl fmt::Display for Days {
+    /// As `2026-11-29`, or `2026-11-22_2026-11-30`, which may be part of a file's name.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.first)?;
+        if self.last == self.first { Ok(()) } else { write!(formatter, "_{}", self.last) }
     }
 }
 
@@ -108,6 +163,24 @@ mod tests {
             assert_eq!([day.begin(), day.end().minus(1)].map(DayNumber::of), [day; 2]);
             assert_eq!(date.parse(), Ok(day));
         }
+    }
+
+    #[test]
+    fn quarters_are_parts_of_months_and_have_each_day_once() {
+        for number in 19_700..20_800 {
+            let day = DayNumber::new(number);
+            let (quarter, month) = (Days::quarter(day), Days::month(day));
+            assert!(quarter.first <= day && day <= quarter.last, "{day}: {quarter}");
+            assert!(month.first <= quarter.first && quarter.last <= month.last, "{day}: {quarter}");
+            let length = quarter.last.get() - quarter.first.get() + 1;
+            assert!((7..=10).contains(&length), "{day}: {quarter}");
+            let next = Days::quarter(quarter.last.after(1));
+            assert!(next.first == quarter.last.after(1) && !next.overlap(quarter), "{day}: {quarter}, {next}");
+        }
+        let last = Days::quarter(DayNumber::new(20_787));
+        assert_eq!(last.to_string(), "2026-11-22_2026-11-30");
+        assert_eq!(Days::from(last.last).to_string(), "2026-11-30");
+        assert_eq!(Days::from(last.first).and(last.last.into()), last);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::files;
 
-use super::days::DayNumber;
+use super::days::{DayNumber, Days};
 use super::manifest::FileFacts;
 use super::schema::Stored;
 
@@ -61,9 +61,14 @@ impl StoredFile {
         self.facts.table
     }
 
-    /// The day of its rows; of a table per month, the month's first.
+    /// The day of its rows, the first one where they are of several; of a table per month, the month's first.
     pub fn day(&self) -> DayNumber {
         self.facts.day
+    }
+
+    /// All days of its rows.
+    pub fn days(&self) -> Days {
+        self.facts.days()
     }
 
     /// How many it has.

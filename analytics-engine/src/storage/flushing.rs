@@ -54,7 +54,7 @@ fn write_day(
     batches: &[RecordBatch],
     places: &[Place],
 ) -> Result<FileFacts, Fault> {
-    let mut writer = RowWriter::begin(folder, table, places[0].day)?;
+    let mut writer = RowWriter::begin(folder, table, places[0].day.into())?;
     let batches: Vec<&RecordBatch> = batches.iter().collect();
     let mut rows = Vec::with_capacity(PORTION);
     for portion in places.chunks(PORTION) {

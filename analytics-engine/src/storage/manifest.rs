@@ -15,15 +15,15 @@ use keyrack_core::calendar::UnixMs;
 use keyrack_core::files;
 use serde::{Deserialize, Serialize};
 
-use super::days::DayNumber;
+use super::days::{DayNumber, Days};
 use super::fault::Fault;
-use super::schema::Stored;
+use super::schema::{MadeOf, Stored};
 
 pub(super) const NAME: &str = "manifest";
 /// What the first line begins with.
 const MAGIC: &str = "keyrack analytics";
-/// Of the manifest, and of the tables it speaks of.
-const VERSION: u32 = 1;
+/// Of the manifest, and of the tables it speaks of. Files of several days came with 2; what 1 says is true still.
+const VERSION: u32 = 2;
 
 pub use keyrack_core::analytics::log::Positions;
 
@@ -46,8 +46,11 @@ pub(super) struct FileFacts {
     /// In the folder.
     pub(super) name: String,
     pub(super) table: Stored,
-    /// The day of its rows, or the first one of their month.
+    /// The day of its rows; the first one where they are of several, as those of a month are.
     pub(super) day: DayNumber,
+    /// The last day of its rows, where they are of several; not said of tables per month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_day: Option<DayNumber>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
     /// The least and the greatest `time`, Unix ms.
@@ -61,6 +64,16 @@ pub(super) struct FileFacts {
     /// The workspaces with most of its rows, and how many these are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) heaviest: Vec<(String, u64)>,
+}
+
+impl FileFacts {
+    /// The days of its rows.
+    pub(super) fn days(&self) -> Days {
+        match self.table.made_of() {
+            MadeOf::Days(_) => Days::month(self.day),
+            _ => Days { first: self.day, last: self.last_day.unwrap_or(self.day) },
+        }
+    }
 }
 
 impl Manifest {
@@ -86,7 +99,7 @@ impl Manifest {
         let (head, body) = text.split_once('\n').ok_or_else(damaged)?;
         let mut words = head.strip_prefix(MAGIC).ok_or_else(damaged)?.split_ascii_whitespace();
         let version: u32 = words.next().and_then(|version| version.parse().ok()).ok_or_else(damaged)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(format!("it is of version {version}, and this program knows version {VERSION}"));
         }
         let sum = words.next().and_then(|sum| u32::from_str_radix(sum, 16).ok()).ok_or_else(damaged)?;
@@ -130,6 +143,7 @@ mod tests {
             name: "gaps-2026-11-29-00000001.parquet".to_owned(),
             table: Stored::Gaps,
             day: DayNumber::new(20_786),
+            last_day: Some(DayNumber::new(20_787)),
             rows: 1,
             bytes: 5,
             first_time: UnixMs::new(1),
@@ -160,7 +174,8 @@ mod tests {
         let versions = [
             text.replace("ws_2", "ws_3"),
             text[..text.len() - 1].to_owned(),
-            text.replacen("analytics 1", "analytics 2", 1),
+            text.replacen("analytics 2", "analytics 3", 1),
+            text.replacen("analytics 2", "analytics 0", 1),
             String::new(),
             "else\n".to_owned(),
         ];

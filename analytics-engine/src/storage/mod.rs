@@ -9,6 +9,7 @@
 //! [`Warehouse`] is all of it; [`Snapshot`] is what a query reads. A file is written once and never changed; what it is
 //! replaced by is named in the same moment, and it stays for as long as a snapshot has it.
 
+mod blocks;
 mod columns;
 mod compaction;
 mod days;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::days::DayNumber;
+use super::days::{DayNumber, Days};
 use super::fault::Fault;
 use super::file::StoredFile;
 use super::schema::Stored;
@@ -17,7 +17,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub struct Progress {
     /// The table of the rows that are read.
     pub table: Stored,
-    /// The day of the rows, or the first of their month.
+    /// The day of the rows, the first one where they are of several.
     pub day: DayNumber,
     /// Rows that were read.
     pub rows: u64,
@@ -43,10 +43,10 @@ pub(super) struct Told<'a, 'b> {
 }
 
 impl<'a, 'b> Told<'a, 'b> {
-    pub(super) fn begin(table: Stored, day: DayNumber, files: &'b [Arc<StoredFile>], watch: Watch<'a>) -> Self {
+    pub(super) fn begin(table: Stored, days: Days, files: &'b [Arc<StoredFile>], watch: Watch<'a>) -> Self {
         let of = files.iter().map(|file| file.rows()).sum();
         let now = Instant::now();
-        Told { progress: Progress { table, day, rows: 0, of }, watch, began: now, last: now, files }
+        Told { progress: Progress { table, day: days.first, rows: 0, of }, watch, began: now, last: now, files }
     }
 
     pub(super) fn tell(&mut self, rows: usize) -> Result<(), Fault> {

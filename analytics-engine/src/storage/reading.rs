@@ -30,11 +30,11 @@ impl Reading {
         Self::with(file, |builder| builder.with_batch_size(portion))
     }
 
-    /// One column alone.
-    pub(super) fn column(file: &StoredFile, name: &str) -> Result<Self, Fault> {
+    /// These columns alone.
+    pub(super) fn columns<const N: usize>(file: &StoredFile, names: [&str; N]) -> Result<Self, Fault> {
         Self::with(file, |builder| {
-            let column = ProjectionMask::columns(builder.parquet_schema(), [name]);
-            builder.with_projection(column).with_batch_size(PORTION)
+            let columns = ProjectionMask::columns(builder.parquet_schema(), names);
+            builder.with_projection(columns).with_batch_size(PORTION)
         })
     }
 

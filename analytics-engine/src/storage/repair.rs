@@ -1,7 +1,7 @@
 //! Sums that cannot be read, made once more of what they were made of, where all of that is still there.
 //!
-//! All files of the table and day are replaced at once, those that can be read too: nobody knows which events were in which. What
-//! would have fewer events of a workspace than there are now is left as it is, and so is what events are missing from:
+//! All files of the table and day are replaced at once, those that can be read too: nobody knows which events were in
+//! which. A file of several days brings them all along. What would have fewer events of a workspace than there are now is left as it is, and so is what events are missing from:
 //! those that were too old, that there was no room for, or that cannot be read themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use keyrack_core::calendar::UnixMs;
 
 use super::compaction::MOST_FILES;
-use super::days::DayNumber;
+use super::days::{DayNumber, Days};
 use super::fault::Fault;
 use super::file::{Made, StoredFile};
 use super::progress::{Told, Watch};
@@ -31,10 +31,10 @@ const SUMS: [Stored; 6] = [
     Stored::RatelimitsPerMonth,
 ];
 
-/// Sums of a table and day, of which some cannot be read.
+/// Sums of a table and days, of which some cannot be read.
 struct Broken {
     table: Stored,
-    day: DayNumber,
+    days: Days,
     damaged: Vec<Arc<StoredFile>>,
     readable: Vec<Arc<StoredFile>>,
     /// What they were made of.
@@ -61,9 +61,9 @@ impl Warehouse {
         let mut repaired = 0;
         for table in SUMS {
             let damaged = self.damaged_files().into_iter().filter(|file| file.table() == table);
-            let days: BTreeSet<DayNumber> = damaged.map(|file| file.day()).collect();
-            for day in days {
-                let Some(broken) = self.repairable(table, day, now)? else { continue };
+            let days: BTreeSet<Days> = damaged.map(|file| file.days()).collect();
+            for days in days {
+                let Some(broken) = self.repairable(table, days, now)? else { continue };
                 match self.make_once_more(&broken, watch) {
                     Ok(true) => repaired += 1,
                     Ok(false) => self.give_up(&broken),
@@ -74,45 +74,50 @@ impl Warehouse {
         Ok(repaired)
     }
 
-    /// The sums of a table and day, if all that they were made of is there.
-    fn repairable(&self, table: Stored, day: DayNumber, now: UnixMs) -> Result<Option<Broken>, Fault> {
+    /// The sums of a table and days, if all that they were made of is there.
+    fn repairable(&self, table: Stored, days: Days, now: UnixMs) -> Result<Option<Broken>, Fault> {
         let (source, is_of_days) = match table.made_of() {
             MadeOf::Raw(raw) => (raw, false),
             MadeOf::Days(days) => (days, true),
             MadeOf::Events => return Ok(None),
         };
-        let is_source = |file: &Arc<StoredFile>| {
-            let of = if is_of_days { file.day().month() } else { file.day() };
-            file.table() == source && of == day && file.is_counted()
-        };
-        let is_own = |file: &Arc<StoredFile>| file.table() == table && file.day() == day;
         let (files, all_damaged) = (self.files(), self.damaged_files());
+        let is_of = |file: &StoredFile, table| file.table() == table && (table != source || file.is_counted());
+        let concerned = files.iter().chain(&all_damaged);
+        let concerned = concerned.filter(|file| is_of(file, table) || is_of(file, source));
+        let days = widened(days, &concerned.map(|file| file.days()).collect::<Vec<_>>());
+        let of = |files: &[Arc<StoredFile>], table| -> Vec<Arc<StoredFile>> {
+            files.iter().filter(|file| is_of(file, table) && file.days().overlap(days)).cloned().collect()
+        };
         let broken = Broken {
             table,
-            day,
-            damaged: all_damaged.iter().filter(|file| is_own(file)).cloned().collect(),
-            readable: files.iter().filter(|file| is_own(file)).cloned().collect(),
-            sources: files.iter().filter(|file| is_source(file)).cloned().collect(),
+            days,
+            damaged: of(&all_damaged, table),
+            readable: of(&files, table),
+            sources: of(&files, source),
         };
-        let is_kept = day >= DayNumber::of(now).before(self.settings.retention.days(source));
-        let is_lost = all_damaged.iter().any(is_source) || !is_kept || broken.sources.is_empty();
+        if broken.damaged.is_empty() {
+            return Ok(None);
+        }
+        let is_kept = days.first >= DayNumber::of(now).before(self.kept_days(source));
+        let is_lost = !of(&all_damaged, source).is_empty() || !is_kept || broken.sources.is_empty();
         // Once coarser sums have some of them and not others, nobody knows any more which.
         let counted = broken.files().filter(|file| file.is_counted()).count();
         let is_mixed = counted > 0 && counted < broken.files().count();
-        if is_lost || is_mixed || self.is_given_up(&broken) || (!is_of_days && self.is_missing_some(day)?) {
+        if is_lost || is_mixed || self.is_given_up(&broken) || (!is_of_days && self.is_missing_some(days)?) {
             return Ok(None);
         }
         Ok(Some(broken))
     }
 
-    /// Whether events of a day were removed because there was no room, or may have been.
-    fn is_missing_some(&self, day: DayNumber) -> Result<bool, Fault> {
-        let of_day = |file: &Arc<StoredFile>| file.table() == Stored::Gaps && file.day() == day;
+    /// Whether events of these days were removed because there was no room, or may have been.
+    fn is_missing_some(&self, days: Days) -> Result<bool, Fault> {
+        let of_day = |file: &Arc<StoredFile>| file.table() == Stored::Gaps && file.days().overlap(days);
         if self.damaged_files().iter().any(of_day) {
             return Ok(true);
         }
         for file in self.files().iter().filter(|file| of_day(file)) {
-            for batch in Reading::column(file, "reason")? {
+            for batch in Reading::columns(file, ["reason"])? {
                 if texts(&batch?, "reason")?.iter().flatten().any(|reason| reason == REMOVED) {
                     return Ok(true);
                 }
@@ -123,10 +128,10 @@ impl Warehouse {
 
     /// Whether they could be made once more, and were.
     fn make_once_more(&self, broken: &Broken, watch: Watch<'_>) -> Result<bool, Fault> {
-        let mut told = Told::begin(broken.table, broken.day, &broken.sources, watch);
+        let mut told = Told::begin(broken.table, broken.days, &broken.sources, watch);
         let mut made = Made::in_folder(self.folder.path());
         for sources in broken.sources.chunks(MOST_FILES) {
-            let mut sums = Sums::of(&self.folder, broken.table, broken.day);
+            let mut sums = Sums::of(&self.folder, broken.table, broken.days);
             let mut merge = Merge::of(sources)?;
             while let Some(batch) = merge.portion()? {
                 sums.add(&batch)?;
@@ -147,7 +152,7 @@ impl Warehouse {
         }
         let counted = broken.damaged.iter().all(|file| file.is_counted());
         made.files.iter_mut().for_each(|facts| facts.counted = counted);
-        tracing::info!(table = %broken.table, day = %broken.day, "sums that could not be read were made once more");
+        tracing::info!(table = %broken.table, days = %broken.days, "sums that could not be read were made once more");
         self.change(Change {
             added: made.take(),
             removed: broken.files().cloned().collect(),
@@ -170,6 +175,18 @@ impl Warehouse {
 impl Broken {
     fn files(&self) -> impl Iterator<Item = &Arc<StoredFile>> {
         self.damaged.iter().chain(&self.readable)
+    }
+}
+
+/// These days, and all that they have files in common with.
+fn widened(mut days: Days, files: &[Days]) -> Days {
+    loop {
+        let overlapping = files.iter().filter(|file| file.overlap(days));
+        let wider = overlapping.fold(days, |days, file| days.and(*file));
+        if wider == days {
+            return days;
+        }
+        days = wider;
     }
 }
 

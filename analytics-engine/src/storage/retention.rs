@@ -1,9 +1,9 @@
 //! What is kept for how long, and the removal of what is older.
 //!
-//! Files go as wholes, a day's or a month's. What a workspace keeps for a shorter time than others is taken out of files
-//! that have rows of others, too. Nothing goes that the next coarser table does not have yet.
+//! Files go as wholes, a day's or a month's. Of a file of several days, and of one that has rows of a workspace that
+//! keeps them for a shorter time than others, the rows go. Nothing goes that the next coarser table does not have yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::progress::{Told, Watch};
 use super::reading::{PORTION, Reading};
 use super::schema::{MadeOf, Stored};
 use super::warehouse::{Change, Warehouse};
-use super::writing::{RowWriter, texts};
+use super::writing::{RowWriter, texts, times};
 
 /// Files that one change of the manifest removes.
 const FILES_AT_ONCE: usize = 64;
@@ -26,6 +26,9 @@ const FILES_AT_ONCE: usize = 64;
 const LEAP_MS: i64 = 3 * DAY_MS;
 /// How long it has to say so.
 const LEAP_BELIEVED_AFTER: Duration = Duration::from_secs(3600);
+
+/// The columns that tell whether a row is too old.
+pub(super) const WHOSE_AND_WHEN: [&str; 2] = ["workspace_id", "time"];
 
 /// Days for which workspaces keep what is stored, by id, where that is less than others do.
 pub type Shorter = HashMap<String, u32>;
@@ -77,8 +80,7 @@ impl Warehouse {
 
     fn remove_old_files(&self, now: UnixMs, removed: &mut Removed) -> Result<(), Fault> {
         let today = DayNumber::of(now);
-        let is_old =
-            |file: &Arc<StoredFile>| last_day(file) < today.before(self.settings.retention.days(file.table()));
+        let is_old = |file: &Arc<StoredFile>| file.days().last < today.before(self.kept_days(file.table()));
         let counted = self.files().into_iter().filter(|file| file.is_counted());
         // What cannot be read will never be counted.
         let old: Vec<_> = counted.chain(self.damaged_files()).filter(is_old).collect();
@@ -101,12 +103,11 @@ impl Warehouse {
         let names: HashSet<&str> = files.iter().map(|file| file.name()).collect();
         self.looked_at().retain(|name, _| names.contains(name.as_str()));
         for file in files.iter().filter(|file| file.is_counted() && file.table() != Stored::Gaps) {
-            let is_old = |(id, days): &(&String, &u32)| last_day(file) < today.before(**days) && file.may_have(id);
-            let ids: Vec<&str> = shorter.iter().filter(is_old).map(|(id, _)| id.as_str()).collect();
-            if ids.is_empty() || !self.is_news(file, &ids) {
+            let cuts = Cuts::of(file, today, self.kept_days(file.table()), shorter);
+            if cuts.is_empty() || !self.is_news(file, &cuts) {
                 continue;
             }
-            if let Err(fault) = self.remove_rows_of(&ids, file, removed, watch) {
+            if let Err(fault) = self.remove_rows_before(&cuts, file, removed, watch) {
                 self.looked_at().remove(file.name());
                 self.leave_out_damaged(std::slice::from_ref(file), fault)?;
             }
@@ -114,14 +115,14 @@ impl Warehouse {
         Ok(())
     }
 
-    fn remove_rows_of(
+    fn remove_rows_before(
         &self,
-        ids: &[&str],
+        cuts: &Cuts<'_>,
         file: &Arc<StoredFile>,
         removed: &mut Removed,
         watch: Watch<'_>,
     ) -> Result<(), Fault> {
-        let is_over = |workspace: &str| ids.contains(&workspace);
+        let is_over = |workspace: &str, time: UnixMs| cuts.is_over(workspace, time);
         if !has_any(file, &is_over)? {
             return Ok(());
         }
@@ -133,28 +134,27 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Whether a file was not looked at for these workspaces before.
-    fn is_news(&self, file: &StoredFile, ids: &[&str]) -> bool {
-        let mut ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        ids.sort_unstable();
-        self.looked_at().insert(file.name().to_owned(), ids.clone()).is_none_or(|before| before != ids)
+    /// Whether a file was not looked at for what is too old of it before.
+    fn is_news(&self, file: &StoredFile, cuts: &Cuts<'_>) -> bool {
+        let told = cuts.told();
+        self.looked_at().insert(file.name().to_owned(), told.clone()).is_none_or(|before| before != told)
     }
 
     fn looked_at(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
         self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the rows of a file without those of some workspaces into another one: how many are missing.
+    /// Writes the rows of a file without some, told by their workspace and time, into another one: how many are missing.
     pub(super) fn without(
         &self,
         file: &Arc<StoredFile>,
-        is_over: &dyn Fn(&str) -> bool,
+        is_over: IsOver<'_>,
         made: &mut Made<'_>,
         watch: Watch<'_>,
     ) -> Result<u64, Fault> {
         let mut writer: Option<RowWriter<'_>> = None;
         let files = std::slice::from_ref(file);
-        let mut told = Told::begin(file.table(), file.day(), files, watch);
+        let mut told = Told::begin(file.table(), file.days(), files, watch);
         let mut missing = 0;
         for batch in Reading::of(file, PORTION)? {
             let batch = batch?;
@@ -163,7 +163,7 @@ impl Warehouse {
             if kept.num_rows() > 0 {
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    empty => empty.insert(RowWriter::begin(&self.folder, file.table(), file.day())?),
+                    empty => empty.insert(RowWriter::begin(&self.folder, file.table(), file.days())?),
                 };
                 writer.write(&kept)?;
             }
@@ -176,24 +176,57 @@ impl Warehouse {
     }
 }
 
-/// The last day that a file has rows of.
-fn last_day(file: &StoredFile) -> DayNumber {
-    match file.table().made_of() {
-        MadeOf::Days(_) => file.day().next_month().before(1),
-        _ => file.day(),
+/// Whether a row of this workspace and time is to go.
+pub(super) type IsOver<'a> = &'a dyn Fn(&str, UnixMs) -> bool;
+
+/// The days before which rows of a file go.
+struct Cuts<'a> {
+    /// Those of all workspaces.
+    all: Option<DayNumber>,
+    /// Those of workspaces that keep less.
+    of: BTreeMap<&'a str, DayNumber>,
+}
+
+impl<'a> Cuts<'a> {
+    /// What of a file is too old. Rows of a month have its first day, and go with its last one.
+    fn of(file: &StoredFile, today: DayNumber, kept_days: u32, shorter: &'a Shorter) -> Self {
+        let days = file.days();
+        let oldest = if matches!(file.table().made_of(), MadeOf::Days(_)) { days.last } else { days.first };
+        // A day further makes no difference, and would have the file read once more.
+        let cut = |kept: u32| Some(today.before(kept).min(days.last.after(1))).filter(|cut| oldest < *cut);
+        let of = shorter.iter().filter(|(id, _)| file.may_have(id));
+        Cuts { all: cut(kept_days), of: of.filter_map(|(id, kept)| Some((id.as_str(), cut(*kept)?))).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.is_none() && self.of.is_empty()
+    }
+
+    fn is_over(&self, workspace: &str, time: UnixMs) -> bool {
+        let cut = self.all.max(self.of.get(workspace).copied());
+        cut.is_some_and(|cut| DayNumber::of(time) < cut)
+    }
+
+    /// What tells them apart.
+    fn told(&self) -> Vec<String> {
+        let all = self.all.iter().map(DayNumber::to_string);
+        all.chain(self.of.iter().map(|(id, cut)| format!("{cut} {id}"))).collect()
     }
 }
 
-fn kept_rows(batch: &RecordBatch, is_over: &dyn Fn(&str) -> bool) -> Result<RecordBatch, Fault> {
-    let workspaces = texts(batch, "workspace_id")?;
-    let kept: BooleanArray = workspaces.iter().map(|id| Some(!id.is_some_and(is_over))).collect();
+fn kept_rows(batch: &RecordBatch, is_over: IsOver<'_>) -> Result<RecordBatch, Fault> {
+    let (workspaces, times) = (texts(batch, "workspace_id")?, times(batch)?);
+    let rows = workspaces.iter().zip(times.values());
+    let kept: BooleanArray =
+        rows.map(|(id, time)| Some(!id.is_some_and(|id| is_over(id, UnixMs::new(*time))))).collect();
     Ok(filter_record_batch(batch, &kept)?)
 }
 
-/// Whether a file has rows of some workspaces, which only this one column has to be read for.
-fn has_any(file: &StoredFile, is_over: &dyn Fn(&str) -> bool) -> Result<bool, Fault> {
-    for batch in Reading::column(file, "workspace_id")? {
-        if texts(&batch?, "workspace_id")?.iter().flatten().any(is_over) {
+/// Whether a file has rows that are to go, which only these two columns have to be read for.
+fn has_any(file: &StoredFile, is_over: IsOver<'_>) -> Result<bool, Fault> {
+    for batch in Reading::columns(file, WHOSE_AND_WHEN)? {
+        let batch = batch?;
+        if kept_rows(&batch, is_over)?.num_rows() < batch.num_rows() {
             return Ok(true);
         }
     }

@@ -1,4 +1,5 @@
-//! Room: when files of events have more bytes than there is room for, the oldest of the workspace that has most go.
+//! Room: when files of events have more bytes than there is room for, the oldest of the workspace that has most go, a day
+//! at a time.
 //!
 //! Sums stay, whatever they take: what somebody is billed by does not vanish because somebody else was busy. A file says
 //! which workspaces have most of its rows; all others together are compared as sixteen would be. What is removed is told
@@ -8,14 +9,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use keyrack_core::calendar::UnixMs;
 
 use super::columns::Columns;
 use super::compaction::sums_of;
+use super::days::DayNumber;
 use super::fault::Fault;
 use super::file::{Made, StoredFile};
 use super::progress::Watch;
-use super::reading::{PORTION, Reading};
-use super::retention::Removed;
+use super::reading::Reading;
+use super::retention::{IsOver, Removed, WHOSE_AND_WHEN};
 use super::schema::{MadeOf, Stored};
 use super::warehouse::{Change, Warehouse};
 use super::writing::{RowWriter, texts, times};
@@ -74,15 +77,17 @@ impl Warehouse {
         watch: Watch<'_>,
     ) -> Result<(), Fault> {
         let named = |id: &str| file.facts().heaviest.iter().any(|(heavy, _)| heavy == id);
-        let is_over = |id: &str| match whose {
+        let is_whose = |id: &str| match whose {
             Whose::Workspace(workspace) => workspace == id,
             Whose::Others => !named(id),
         };
+        let Some(oldest) = oldest_day(file, &is_whose)? else { return Ok(()) };
+        let is_over = |id: &str, time: UnixMs| is_whose(id) && DayNumber::of(time) <= oldest;
         let mut made = Made::in_folder(self.folder.path());
         let gaps = gaps(file, &is_over)?;
         let rows = self.without(file, &is_over, &mut made, watch)?;
         if !gaps.is_empty() {
-            let mut writer = RowWriter::begin(&self.folder, Stored::Gaps, file.day())?;
+            let mut writer = RowWriter::begin(&self.folder, Stored::Gaps, oldest.into())?;
             writer.write(&gap_rows(gaps)?)?;
             made.files.push(writer.finish(true)?);
         }
@@ -127,14 +132,27 @@ fn heaviest(files: &[Arc<StoredFile>]) -> Option<(Whose, Arc<StoredFile>)> {
     most.map(|(whose, (_, file))| (whose, file.clone()))
 }
 
+/// The first day of which a file has such rows: what goes at a time is a day.
+fn oldest_day(file: &StoredFile, is_whose: &dyn Fn(&str) -> bool) -> Result<Option<DayNumber>, Fault> {
+    let mut oldest = None;
+    for batch in Reading::columns(file, WHOSE_AND_WHEN)? {
+        let batch = batch?;
+        let (workspaces, times) = (texts(&batch, "workspace_id")?, times(&batch)?);
+        let rows = workspaces.iter().zip(times.values());
+        let whose = rows.filter(|(id, _)| id.is_some_and(is_whose)).map(|(_, time)| *time).min();
+        oldest = [oldest, whose].into_iter().flatten().min();
+    }
+    Ok(oldest.map(|time| DayNumber::of(UnixMs::new(time))))
+}
+
 /// What goes, by workspace.
-fn gaps(file: &StoredFile, is_over: &dyn Fn(&str) -> bool) -> Result<Vec<(String, Gap)>, Fault> {
+fn gaps(file: &StoredFile, is_over: IsOver<'_>) -> Result<Vec<(String, Gap)>, Fault> {
     let mut gaps: Vec<(String, Gap)> = Vec::new();
-    for batch in Reading::of(file, PORTION)? {
+    for batch in Reading::columns(file, WHOSE_AND_WHEN)? {
         let batch = batch?;
         let (workspaces, times) = (texts(&batch, "workspace_id")?, times(&batch)?);
         for (id, time) in workspaces.iter().flatten().zip(times.values()) {
-            if !is_over(id) {
+            if !is_over(id, UnixMs::new(*time)) {
                 continue;
             }
             match gaps.last_mut() {

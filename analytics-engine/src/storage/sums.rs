@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 use keyrack_core::calendar::{HOUR_MS, UnixMs};
 
 use super::columns::Columns;
-use super::days::DayNumber;
+use super::days::{DayNumber, Days};
 use super::digest::Digest;
 use super::fault::Fault;
 use super::file::Made;
@@ -29,7 +29,7 @@ const MOST_SUMS: usize = if cfg!(test) { 1 << 6 } else { 1 << 15 };
 pub(super) struct Sums<'a> {
     folder: &'a Folder,
     table: Stored,
-    day: DayNumber,
+    days: Days,
     shape: Shape,
     sums: HashMap<Box<[u8]>, Sum, RandomState>,
     /// The texts that all sums in memory have in common.
@@ -70,12 +70,12 @@ struct Input<'a> {
 }
 
 impl<'a> Sums<'a> {
-    /// Sums for a table, in files of this day.
-    pub(super) fn of(folder: &'a Folder, table: Stored, day: DayNumber) -> Self {
+    /// Sums for a table, in files of these days.
+    pub(super) fn of(folder: &'a Folder, table: Stored, days: Days) -> Self {
         Sums {
             folder,
             table,
-            day,
+            days,
             shape: Shape::of(table),
             sums: HashMap::default(),
             common: Vec::new(),
@@ -151,7 +151,7 @@ impl<'a> Sums<'a> {
     fn write_rows(&mut self) -> Result<(), Fault> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(RowWriter::begin(self.folder, self.table, self.day)?),
+            empty => empty.insert(RowWriter::begin(self.folder, self.table, self.days)?),
         };
         writer.write(&self.columns.finish()?)
     }

@@ -15,7 +15,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::days::DayNumber;
+use super::days::Days;
 use super::fault::Fault;
 use super::folder::{Folder, Unfinished};
 use super::manifest::FileFacts;
@@ -38,7 +38,7 @@ pub(super) struct RowWriter<'a> {
     writer: ArrowWriter<Unfinished<'a>>,
     path: std::path::PathBuf,
     table: Stored,
-    day: DayNumber,
+    days: Days,
     rows: u64,
     times: Option<(i64, i64)>,
     first_workspace: Option<String>,
@@ -48,9 +48,10 @@ pub(super) struct RowWriter<'a> {
 }
 
 impl<'a> RowWriter<'a> {
-    /// Begins a file for rows of a table of a day.
-    pub(super) fn begin(folder: &'a Folder, table: Stored, day: DayNumber) -> Result<Self, Fault> {
-        let file = folder.begin(table, &day.to_string())?;
+    /// Begins a file for rows of a table of these days.
+    pub(super) fn begin(folder: &'a Folder, table: Stored, days: Days) -> Result<Self, Fault> {
+        let of = if matches!(table.made_of(), MadeOf::Days(_)) { Days::from(days.first) } else { days };
+        let file = folder.begin(table, &of.to_string())?;
         let path = file.path().to_owned();
         let writer = ArrowWriter::try_new(file, table.schema().clone(), Some(properties(table)))
             .map_err(Fault::in_parquet(&path))?;
@@ -58,7 +59,7 @@ impl<'a> RowWriter<'a> {
             writer,
             path,
             table,
-            day,
+            days: of,
             rows: 0,
             times: None,
             first_workspace: None,
@@ -127,7 +128,8 @@ impl<'a> RowWriter<'a> {
         Ok(FileFacts {
             name,
             table: self.table,
-            day: self.day,
+            day: self.days.first,
+            last_day: (self.days.last != self.days.first).then_some(self.days.last),
             rows: self.rows,
             bytes: file.finish()?,
             first_time: UnixMs::new(first_time),

@@ -1,6 +1,7 @@
 //! What is stored against what was appended.
 
 mod at_once;
+mod blocks;
 mod damaged;
 mod killed;
 mod model;
