@@ -9,6 +9,7 @@ mod analytics;
 mod analytics_command;
 mod api;
 mod archive;
+mod assistants;
 mod audit;
 mod backup;
 mod connections;

@@ -5,20 +5,32 @@
 //! process works and what it may do.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::{Error, Keyrack};
 use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
-use keyrack_mcp_server::{Catalogue, is_visible};
+use keyrack_mcp_server::{Policy, View, Wish, Wishes};
 use tokio_util::sync::CancellationToken;
 
+use crate::assistants;
 use crate::exit;
 use crate::instance;
 use crate::printable;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Setting, Settings};
 use crate::signals::StopSignals;
+
+/// The settings that say what assistants see.
+static WISHES: [(Wish, &Setting<Option<String>>); 6] = [
+    (Wish::Toolsets, &settings::MCP_TOOLSETS),
+    (Wish::Tools, &settings::MCP_TOOLS),
+    (Wish::ExcludeTools, &settings::MCP_EXCLUDE_TOOLS),
+    (Wish::ReadOnly, &settings::MCP_READ_ONLY),
+    (Wish::Api, &settings::MCP_API),
+    (Wish::View, &settings::MCP_VIEW),
+];
 
 /// No root key, or one that may not be used: what is missing is in the client's settings.
 const NO_ROOT_KEY: u8 = 2;
@@ -32,13 +44,14 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         eprintln!("error: {}", printable::line(&refusal));
         return Ok(ExitCode::from(exit::USAGE));
     }
-    let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
+    let wishes = wishes(settings)?;
+    let policy = policy(settings, Wishes::default())?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
         Err(error) => return Ok(refused(&format!("{error:#}."))),
     };
-    let introduction = match introduction(&instance.keyrack, &root_key) {
+    let introduction = match introduction(&instance.keyrack, &root_key, &wishes) {
         Ok(introduction) => {
             format!("keyrack mcp: {}; {introduction}", settings.get(&settings::DATABASE_URL)?.label())
         }
@@ -55,8 +68,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));
-    let outcome =
-        stdio::serve(instance.keyrack.clone(), root_key, StdioSettings { calls_per_minute, shutdown }).await;
+    let settings = StdioSettings { policy, wishes, shutdown };
+    let outcome = stdio::serve(instance.keyrack.clone(), assistants::catalogue(), root_key, settings).await;
     instance.keyrack.close().await;
     if let Some(traces) = traces {
         traces.flush().await;
@@ -66,6 +79,29 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the settings say that assistants see.
+///
+/// # Errors
+/// When a setting makes no sense.
+pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
+    let mut wishes = Wishes::default();
+    for (wish, setting) in WISHES {
+        if let Some(text) = settings.get(setting)? {
+            wishes.add(wish, &text, &assistants::catalogue()).map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(wishes)
+}
+
+/// What the settings say of tools, for a server of many; these wishes are as much as anybody sees.
+///
+/// # Errors
+/// When a setting makes no sense.
+pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
+    let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling) })
 }
 
 /// Whoever names a server means that one, and would act on this machine's database instead.
@@ -91,12 +127,13 @@ fn root_key(settings: &Settings) -> anyhow::Result<Secret> {
 }
 
 /// Where the root key works and what it sees.
-fn introduction(keyrack: &Keyrack, root_key: &Secret) -> Result<String, Error> {
+fn introduction(keyrack: &Keyrack, root_key: &Secret, wishes: &Wishes) -> Result<String, Error> {
     let caller = keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp))?;
     let workspace = keyrack.resident().workspace(caller.workspace_id());
     let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
-    let offers = Catalogue::get().offers();
-    let seen = offers.iter().filter(|offer| is_visible(offer.about, caller.principal())).count();
+    let (catalogue, view) = (assistants::catalogue(), View::wished(wishes.clone()));
+    let offers = catalogue.offers();
+    let seen = offers.iter().filter(|offer| view.shows(offer, caller.principal())).count();
     let (workspace_id, key_id) = (caller.workspace_id(), caller.principal().id());
     Ok(format!("workspace {name} ({workspace_id}); root key {key_id} sees {seen} of {} tools", offers.len()))
 }

@@ -16,9 +16,11 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::assistants;
 use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
 use crate::instance::{self, Instance, told};
+use crate::mcp;
 use crate::printable;
 use crate::settings::{self, Settings};
 use crate::signals::{Asked, StopSignals};
@@ -117,10 +119,10 @@ fn build_server(
         public_url: settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{address}")),
         max_body_bytes: settings.get(&settings::MAX_BODY_BYTES)?,
     };
-    let mcp = HttpSettings {
+    let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        calls_per_minute: settings.get(&settings::MCP_CALLS_PER_MINUTE)?,
+        policy: mcp::policy(settings, mcp::wishes(settings)?)?,
         max_body_bytes: api.max_body_bytes,
     };
     let guard = Guard {
@@ -130,8 +132,8 @@ fn build_server(
         metrics: requests.clone(),
         follow_trace,
     };
-    let assistants = keyrack_mcp_server::http::router(keyrack.clone(), mcp);
-    Ok(Server::new(keyrack.clone(), &api, guard, assistants))
+    let routes = keyrack_mcp_server::http::router(keyrack.clone(), assistants::catalogue(), tools);
+    Ok(Server::new(keyrack.clone(), &api, guard, routes))
 }
 
 /// A listener for the metrics, unless they are off.

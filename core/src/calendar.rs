@@ -10,6 +10,8 @@ use schemars::generate::Contract;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::schema::{MARK, TIME};
+
 /// A second, in ms.
 pub const SECOND_MS: i64 = 1000;
 /// A minute, in ms.
@@ -75,6 +77,7 @@ impl JsonSchema for UnixMs {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = i64::json_schema(generator);
+        schema.insert(MARK.to_owned(), TIME.into());
         if *generator.contract() == Contract::Deserialize {
             schema.insert("minimum".to_owned(), 0.into());
         }

@@ -77,6 +77,7 @@ pub mod metrics;
 mod newcomer;
 pub mod operations;
 pub mod page;
+pub mod printable;
 pub mod ratelimit;
 pub mod rbac;
 pub mod refusals;

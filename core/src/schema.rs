@@ -18,7 +18,8 @@ use serde_json::{Map, Number, Value};
 
 use check::Node;
 use report::{MOST_FAULTS, Report};
-use secrets::{AGAIN, ONCE, SECRET, SENT};
+use secrets::{AGAIN, ONCE, SENT};
+pub(crate) use secrets::{MARK, TIME};
 
 pub(crate) use check::ADDRESS_OR_NETWORK;
 pub use secrets::{AnsweredSecrets, Places};
@@ -42,6 +43,16 @@ pub fn response_schema<T: JsonSchema>() -> Value {
 pub fn answered_secrets<T: JsonSchema>() -> AnsweredSecrets {
     let schema = answered::<T>();
     AnsweredSecrets { once: Places::marked(&schema, ONCE), again: Places::marked(&schema, AGAIN) }
+}
+
+/// The times of what is answered, each in Unix ms, as its types mark them.
+pub fn answered_times<T: JsonSchema>() -> Places {
+    Places::marked(&answered::<T>(), TIME)
+}
+
+/// The times of what is sent, each in Unix ms, as its types mark them.
+pub fn sent_times<T: JsonSchema>() -> Places {
+    Places::marked(&sent::<T>(), TIME)
 }
 
 fn sent<T: JsonSchema>() -> Value {
@@ -73,7 +84,7 @@ fn tidied(mut schema: Value) -> Value {
 /// an absent member is absent, and `null` is refused unless the type gives it a meaning.
 fn tidy(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
-    members.shift_remove(SECRET);
+    members.shift_remove(MARK);
     let null_means_something = members.remove(NULL_MEANS_SOMETHING).is_some();
     if !null_means_something {
         drop_null(members);

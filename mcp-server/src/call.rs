@@ -1,29 +1,31 @@
-//! The way of a call: look the tool up, may the caller see it, is there room for another call, are the
-//! arguments right, run it, render it, log it.
+//! The way of a call: look the tool up, is it in the view and may the caller see it, is there room for another call, are the
+//! arguments right, run it, show of it what fits, log it.
 //!
 //! Everything the operation refuses becomes the result of the call; only a tool that does not exist is a
 //! protocol error. Arguments are never logged: they may hold keys.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 use keyrack_core::catalogue::{About, Effect};
-use keyrack_core::error::{Code, Fault};
+use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
-use keyrack_core::schema::AnsweredSecrets;
 use keyrack_core::{Caller, Error, Keyrack, traces};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, JsonObject};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::catalogue::{Answer, Catalogue, Offer, PAGE_SIZE};
-use crate::schema::{drop_nulls, to_request};
+use crate::asked::Asked;
+use crate::catalogue::{Answer, Catalogue, Offer};
+use crate::compact::{self, Inner};
+use crate::projection::Shown;
+use crate::view::View;
 use crate::workers::off_the_workers;
 use crate::{failure, rendering, view};
-use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 
 /// How long an operation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -86,112 +88,155 @@ pub(crate) struct Call {
     pub(crate) within: Span,
 }
 
-/// Answers a call.
-///
-/// # Errors
-/// When there is no such tool.
-pub(crate) async fn answer(
-    keyrack: &Keyrack,
-    limit: &CallLimit,
-    caller: Result<Caller, Error>,
-    call: Call,
-) -> Result<CallToolResult, ErrorData> {
-    let started = Instant::now();
-    let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
-    let request_id = request_id.as_str();
-    let catalogue = Catalogue::get();
-    let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
-    let client = call.client.clone();
-    let none = AnsweredSecrets::default();
-    let (about, secrets, outcome) = match (catalogue.find(&call.tool), catalogue.withheld_as(&call.tool)) {
-        (Some(offer), _) => {
-            let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
-            let traced = tracing::info_span!(
-                target: traces::TARGET,
-                parent: &call.within,
-                "tool call",
-                operation = offer.about.name,
-                request_id,
-                root_key,
-                outcome = Empty,
-                otel.status_code = Empty,
-            );
-            let running = run(keyrack, limit, caller, offer, call).instrument(traced.clone());
-            let outcome = running.instrument(span).await;
-            record_outcome(&traced, &outcome);
-            (offer.about, &offer.secrets, outcome)
-        }
-        (None, Some((about, reason))) => (about, &none, Err(not_a_tool(&call.tool, reason))),
-        (None, None) => return Err(failure::unknown_tool(&call.tool)),
-    };
-    let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
-    keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
-    // A log in JSON shows numbers of 128 bits as texts.
-    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        root_key,
-        operation = about.name,
-        ?client,
-        outcome = ended,
-        milliseconds,
-        request_id,
-        "tool call"
-    );
-    Ok(match outcome {
-        Ok(answer) => rendering::result(secrets, answer, request_id),
-        Err(error) => {
-            if error.code().status() >= 500 {
-                tracing::error!(request_id, operation = about.name, %error, "tool call failed");
+/// What answers calls.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) keyrack: Keyrack,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) limit: CallLimit,
+}
+
+impl Desk {
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// When there is no such tool.
+    pub(crate) async fn answer(
+        &self,
+        caller: Result<Caller, Error>,
+        view: &View,
+        call: Call,
+    ) -> Result<CallToolResult, ErrorData> {
+        let inner = compact::read(&self.catalogue, &call.tool, &call.arguments).filter(|_| view.is_compact());
+        match (inner, caller) {
+            (None, caller) => Box::pin(self.answer_one(caller, view, call)).await,
+            (Some(Ok(Inner::Call { tool, arguments })), caller) => {
+                Box::pin(self.answer_one(caller, view, Call { tool, arguments, ..call })).await
             }
-            failure::result(&error, request_id)
+            (Some(Ok(Inner::Find(query))), Ok(caller)) => Ok(self.find(&caller, view, &query)),
+            (Some(Ok(Inner::Find(_))), Err(error)) | (Some(Err(error)), _) => {
+                Ok(failure::result(&self.catalogue, &error, RequestId::new().as_str()))
+            }
         }
-    })
+    }
+
+    /// Finds operations; it counts as a call, so that nobody searches without end.
+    fn find(&self, caller: &Caller, view: &View, query: &str) -> CallToolResult {
+        let request_id = caller.origin().request_id;
+        match self.limit.count(caller, self.keyrack.clock().now()) {
+            Err(error) => failure::result(&self.catalogue, &error, request_id.as_str()),
+            Ok(()) => {
+                let data = compact::find(&self.catalogue, view, caller.principal(), query);
+                let answer = Answer { data, pagination: None };
+                rendering::result(Shown { answer, notes: Vec::new(), again: None }, request_id.as_str())
+            }
+        }
+    }
+
+    async fn answer_one(
+        &self,
+        caller: Result<Caller, Error>,
+        view: &View,
+        call: Call,
+    ) -> Result<CallToolResult, ErrorData> {
+        let started = Instant::now();
+        let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
+        let request_id = request_id.as_str();
+        let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
+        let client = call.client.clone();
+        let (about, outcome) = match (self.catalogue.find(&call.tool), self.catalogue.withheld_as(&call.tool)) {
+            (Some(offer), _) => {
+                let span = tracing::info_span!("tool call", request_id, operation = offer.about.name);
+                let traced = tracing::info_span!(
+                    target: traces::TARGET,
+                    parent: &call.within,
+                    "tool call",
+                    operation = offer.about.name,
+                    request_id,
+                    root_key,
+                    outcome = Empty,
+                    otel.status_code = Empty,
+                );
+                let running = self.run(caller, view, offer, call).instrument(traced.clone());
+                let outcome = running.instrument(span).await;
+                record_outcome(&traced, &outcome);
+                (offer.about, outcome)
+            }
+            (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
+            (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
+        };
+        let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
+        self.keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
+        // A log in JSON shows numbers of 128 bits as texts.
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            root_key,
+            operation = about.name,
+            ?client,
+            outcome = ended,
+            milliseconds,
+            request_id,
+            "tool call"
+        );
+        Ok(match outcome {
+            Ok(shown) => rendering::result(shown, request_id),
+            Err(error) => {
+                if error.code().status() >= 500 {
+                    tracing::error!(request_id, operation = about.name, %error, "tool call failed");
+                }
+                failure::result(&self.catalogue, &error, request_id)
+            }
+        })
+    }
+
+    async fn run(
+        &self,
+        caller: Result<Caller, Error>,
+        view: &View,
+        offer: &Arc<Offer>,
+        call: Call,
+    ) -> Result<Shown, Error> {
+        let caller = caller?;
+        self.admit(&caller, view, offer)?;
+        let (keyrack, is_large) = (self.keyrack.clone(), call.is_large);
+        let (ran, api) = (Arc::clone(offer), view.api().map(str::to_owned));
+        let running = async move {
+            let asked = Asked::read(&ran, call.arguments, api.as_deref())?;
+            // Whatever became of the root key and its workspace while they waited to be read counts.
+            let caller = if is_large { keyrack.renew(&caller)? } else { caller };
+            asked.run(&ran, &keyrack, caller, api.as_deref()).await
+        };
+        let running = async {
+            if is_large {
+                return off_the_workers(running).await.unwrap_or_else(|| Err(Error::unexpected("panicked")));
+            }
+            running.await
+        };
+        in_time(offer.about, running, DEADLINE, &call.abandoned).await
+    }
+
+    /// Whether the caller may make this call at all, now.
+    fn admit(&self, caller: &Caller, view: &View, offer: &Offer) -> Result<(), Error> {
+        let keyrack = &self.keyrack;
+        let is_visible = view::is_visible(offer.about, caller.principal());
+        let hidden = view.hides(offer).map(|hidden| hidden.refusal(&offer.tool.name));
+        let refusal = if is_visible { hidden } else { Some(view::refusal(offer.about, caller.principal())) };
+        if let Some(error) = refusal {
+            keyrack.refusals().tell_of(keyrack.clock().now(), offer.about.name, caller, &error);
+            return Err(error);
+        }
+        self.limit.count(caller, keyrack.clock().now())?;
+        let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock());
+        throttled.refusal.map_or(Ok(()), Err)
+    }
 }
 
 /// Writes into the span for traces how its call ended.
-fn record_outcome(span: &Span, outcome: &Result<Answer, Error>) {
+fn record_outcome(span: &Span, outcome: &Result<Shown, Error>) {
     span.record("outcome", outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok"));
     if outcome.as_ref().is_err_and(|error| error.code().status() >= 500) {
         span.record("otel.status_code", "ERROR");
     }
-}
-
-async fn run(
-    keyrack: &Keyrack,
-    limit: &CallLimit,
-    caller: Result<Caller, Error>,
-    offer: &'static Offer,
-    call: Call,
-) -> Result<Answer, Error> {
-    let caller = caller?;
-    admit(keyrack, limit, &caller, offer)?;
-    let (keyrack, is_large) = (keyrack.clone(), call.is_large);
-    let running = async move {
-        let arguments = read_arguments(offer, call.arguments)?;
-        // Whatever became of the root key and its workspace while they waited to be read counts.
-        let caller = if is_large { keyrack.renew(&caller)? } else { caller };
-        offer.run(keyrack, caller, arguments).await
-    };
-    let running = async {
-        if is_large {
-            return off_the_workers(running).await.unwrap_or_else(|| Err(Error::unexpected("panicked")));
-        }
-        running.await
-    };
-    in_time(offer.about, running, DEADLINE, &call.abandoned).await
-}
-
-/// Whether the caller may make this call at all, now.
-fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -> Result<(), Error> {
-    if !view::is_visible(offer.about, caller.principal()) {
-        let error = view::refusal(offer.about, caller.principal());
-        keyrack.refusals().tell_of(keyrack.clock().now(), offer.about.name, caller, &error);
-        return Err(error);
-    }
-    limit.count(caller, keyrack.clock().now())?;
-    let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock());
-    throttled.refusal.map_or(Ok(()), Err)?;
-    Ok(())
 }
 
 /// Waits for an operation as long as it may take and somebody waits for it.
@@ -200,39 +245,14 @@ fn admit(keyrack: &Keyrack, limit: &CallLimit, caller: &Caller, offer: &Offer) -
 /// not at all.
 async fn in_time(
     about: &About,
-    running: impl Future<Output = Result<Answer, Error>>,
+    running: impl Future<Output = Result<Shown, Error>>,
     deadline: Duration,
     abandoned: &CancellationToken,
-) -> Result<Answer, Error> {
+) -> Result<Shown, Error> {
     tokio::select! {
         outcome = running => outcome,
         () = tokio::time::sleep(deadline) => Err(too_late(about, deadline)),
         () = abandoned.cancelled() => Err(Error::new(Code::RequestTimeout, "The call was cancelled.")),
-    }
-}
-
-/// Checks arguments against the schema that the tool shows, and fills in its page size.
-fn read_arguments(offer: &Offer, mut arguments: JsonObject) -> Result<Value, Error> {
-    if offer.about.list.is_some() {
-        arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
-    }
-    drop_nulls(&mut arguments, &offer.tool.input_schema);
-    let arguments = Value::Object(arguments);
-    let faults = offer.arguments().faults(&arguments);
-    let Value::Object(mut request) = arguments else { return Err(Error::unexpected("arguments are no object")) };
-    let both = if faults.is_empty() { to_request(&mut request, offer.kept()).err() } else { None };
-    let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
-    if faults.is_empty() {
-        return Ok(Value::Object(request));
-    }
-    Err(Error::new(Code::InvalidInput, "The arguments are not valid.").with_faults(faults))
-}
-
-fn sent_and_cleared(path: &str) -> Fault {
-    Fault {
-        location: format!("body.{path}"),
-        message: "is sent, and is to be cleared or kept as well".to_owned(),
-        fix: Some(format!("Send `{path}`, or what clears or keeps it, not both.")),
     }
 }
 
@@ -256,6 +276,7 @@ mod tests {
     use keyrack_core::caller::{Origin, Principal, RootKey, Via};
 
     use super::*;
+    use crate::catalogue::tests::CATALOGUE;
 
     fn caller(id: &str) -> Caller {
         let root_key = RootKey {
@@ -290,22 +311,11 @@ mod tests {
         assert!((0..1000).all(|_| limit.count(&caller("key_1"), UnixMs::new(0)).is_ok()));
     }
 
-    #[test]
-    fn lists_have_a_page_size_unless_the_call_says_otherwise() {
-        let offer = Catalogue::get().find("apis_listApis").unwrap();
-        let read = |arguments: Value| {
-            let Value::Object(arguments) = arguments else { unreachable!() };
-            read_arguments(offer, arguments).unwrap()
-        };
-        assert_eq!(read(serde_json::json!({})), serde_json::json!({ "limit": PAGE_SIZE }));
-        assert_eq!(read(serde_json::json!({ "limit": 3 })), serde_json::json!({ "limit": 3 }));
-    }
-
     #[tokio::test]
     async fn an_operation_that_takes_too_long_says_whether_something_may_have_changed() {
         let patience = CancellationToken::new();
         for (tool, may_have_changed) in [("apis_getApi", false), ("apis_deleteApi", true)] {
-            let about = Catalogue::get().find(tool).unwrap().about;
+            let about = CATALOGUE.find(tool).unwrap().about;
             let error = in_time(about, std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
             assert_eq!(error.code(), Code::RequestTimeout);
             assert_eq!(error.detail().contains("may have happened"), may_have_changed, "{tool}");
@@ -316,7 +326,7 @@ mod tests {
     async fn a_call_that_nobody_waits_for_ends() {
         let abandoned = CancellationToken::new();
         abandoned.cancel();
-        let about = Catalogue::get().find("apis_getApi").unwrap().about;
+        let about = CATALOGUE.find("apis_getApi").unwrap().about;
         assert!(in_time(about, std::future::pending(), DEADLINE, &abandoned).await.is_err());
     }
 }

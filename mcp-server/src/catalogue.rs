@@ -5,18 +5,18 @@
 //! schema of the tool, so that what is hidden is also refused), and a function that runs the operation.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
 use keyrack_core::docs;
 use keyrack_core::reply::Pagination;
-use keyrack_core::schema::{AnsweredSecrets, RequestSchema, answered_secrets};
+use keyrack_core::schema::{AnsweredSecrets, Places, RequestSchema, answered_secrets, answered_times, sent_times};
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
-use crate::schema::{Input, each_description, input_schema, output_schema};
+use crate::schema::{Input, Offered, each_description, input_schema, output_schema};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
 /// conversations have room for.
@@ -39,50 +39,62 @@ pub struct Offer {
     /// The tool, as it is listed.
     pub tool: Tool,
     pub(crate) secrets: AnsweredSecrets,
-    arguments: RequestSchema,
-    kept: Option<String>,
+    /// Times of the answer, and of the request, in Unix ms.
+    pub(crate) answered_times: Places,
+    pub(crate) sent_times: Places,
+    pub(crate) form: Form,
+    /// In a view of one API, where that is not among the arguments.
+    pinned: Option<(Tool, Form)>,
     run: fn(Keyrack, Caller, Value) -> Running,
+}
+
+/// How the arguments of a tool are read.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The schema that they are checked against.
+    pub(crate) arguments: RequestSchema,
+    /// The member whose null `keep: true` stands for.
+    pub(crate) kept: Option<String>,
+    /// Whether they say how much is to be shown.
+    pub(crate) has_detail: bool,
 }
 
 impl Offer {
     fn new<O: Operation>() -> Self {
         let about = const { &O::ABOUT };
-        let page_size = about.list.is_some().then_some(PAGE_SIZE);
-        let request = catalogue::request_schema::<O>();
-        let Input { schema: input, kept } = input_schema(request.as_value(), about.assistants.hidden, page_size);
-        let mut tool = Tool::new(tool_name(about.name), description(about), Arc::new(input.clone()))
-            .with_title(about.title)
-            .with_annotations(
-                ToolAnnotations::new()
-                    .read_only(about.effect == Effect::Read)
-                    .destructive(about.effect == Effect::Destroy)
-                    .idempotent(about.idempotent)
-                    .open_world(false),
-            );
-        if let Some(output) = output_schema::<O::Response>(about.list.is_some()) {
-            tool = tool.with_raw_output_schema(Arc::new(output));
+        let (tool, form) = shaped::<O>(None);
+        let pinned = match about.assistants.pinned_by {
+            Some(catalogue::Pin::Api(member)) => Some(shaped::<O>(Some(member))),
+            _ => None,
+        };
+        Offer {
+            about,
+            tool,
+            secrets: answered_secrets::<O::Response>(),
+            answered_times: answered_times::<O::Response>(),
+            sent_times: sent_times::<O::Request>(),
+            form,
+            pinned,
+            run: run::<O>,
         }
-        let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
-        let secrets = answered_secrets::<O::Response>();
-        Offer { about, tool, secrets, arguments, kept, run: run::<O> }
     }
 
-    /// The schema that arguments are checked against.
-    pub(crate) fn arguments(&self) -> &RequestSchema {
-        &self.arguments
-    }
-
-    /// The member whose null `keep: true` stands for.
-    pub(crate) fn kept(&self) -> Option<&str> {
-        self.kept.as_deref()
+    /// The tool, and how its arguments are read, in a view of one API or of all.
+    pub(crate) fn shape(&self, is_pinned: bool) -> (&Tool, &Form) {
+        match &self.pinned {
+            Some((tool, form)) if is_pinned => (tool, form),
+            _ => (&self.tool, &self.form),
+        }
     }
 
     /// Names tools in its texts where they name operations.
     fn speak_of_tools(&mut self, names: &[(&str, String)]) {
         let told = |text: &str| names.iter().fold(text.to_owned(), |text, (name, tool)| text.replace(name, tool));
-        self.tool.description = self.tool.description.as_deref().map(|text| told(text).into());
-        for schema in [Some(&mut self.tool.input_schema), self.tool.output_schema.as_mut()].into_iter().flatten() {
-            each_description(Arc::make_mut(schema), &told);
+        for tool in [Some(&mut self.tool), self.pinned.as_mut().map(|(tool, _)| tool)].into_iter().flatten() {
+            tool.description = tool.description.as_deref().map(|text| told(text).into());
+            for schema in [Some(&mut tool.input_schema), tool.output_schema.as_mut()].into_iter().flatten() {
+                each_description(Arc::make_mut(schema), &told);
+            }
         }
     }
 
@@ -92,10 +104,36 @@ impl Offer {
     }
 }
 
+/// The tool of an operation, and how its arguments are read: all of them, or those but for one that is known.
+fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
+    let about = const { &O::ABOUT };
+    let has_detail = !about.assistants.concise.is_empty();
+    let request = catalogue::request_schema::<O>();
+    let hidden: Vec<&str> = about.assistants.hidden.iter().copied().chain(known).collect();
+    let page_size = about.list.is_some().then_some(PAGE_SIZE);
+    let Input { schema: input, kept } =
+        input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail });
+    let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(input.clone()))
+        .with_title(about.title)
+        .with_annotations(
+            ToolAnnotations::new()
+                .read_only(about.effect == Effect::Read)
+                .destructive(about.effect == Effect::Destroy)
+                .idempotent(about.idempotent)
+                .open_world(false),
+        );
+    if let Some(output) = output_schema::<O::Response>(about.list.is_some()) {
+        tool = tool.with_raw_output_schema(Arc::new(output));
+    }
+    let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
+    (tool, Form { arguments, kept, has_detail })
+}
+
 /// What a tool does, where its ids come from, and what is surprising about it.
-fn description(about: &About) -> String {
-    let origins: Vec<String> =
-        docs::origins(about).iter().map(|(member, operation)| format!("{member} from {operation}")).collect();
+fn description(about: &About, known: Option<&str>) -> String {
+    let origins = docs::origins(about);
+    let origins = origins.iter().filter(|(member, _)| Some(member.as_str()) != known);
+    let origins: Vec<String> = origins.map(|(member, operation)| format!("{member} from {operation}")).collect();
     let origins = if origins.is_empty() { String::new() } else { format!("{}.", origins.join(", ")) };
     let acts = if about.effect == Effect::Destroy { "Acts at once, without asking again." } else { "" };
     let sentences = [about.summary, &origins, acts, about.assistants.hint];
@@ -116,29 +154,34 @@ fn run<O: Operation>(keyrack: Keyrack, caller: Caller, arguments: Value) -> Runn
 /// Every operation: as a tool, or with the reason why it is none.
 #[derive(Debug, Default)]
 pub struct Catalogue {
+    offers: Vec<Arc<Offer>>,
+    withheld: Vec<(&'static About, &'static str)>,
+}
+
+/// The catalogue on its way.
+#[derive(Default)]
+struct Making {
     offers: Vec<Offer>,
     withheld: Vec<(&'static About, &'static str)>,
 }
 
 impl Catalogue {
-    /// The catalogue of this program.
-    pub fn get() -> &'static Catalogue {
-        static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
-        CATALOGUE.get_or_init(|| {
-            let mut catalogue = Catalogue::default();
-            keyrack_core::each(&mut catalogue);
-            // Longer names first, because one may begin another.
-            let mut names: Vec<(&str, String)> =
-                catalogue.offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();
-            names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-            catalogue.offers.iter_mut().for_each(|offer| offer.speak_of_tools(&names));
-            catalogue.offers.sort_by(|one, other| one.tool.name.cmp(&other.tool.name));
-            catalogue
-        })
+    /// Makes the catalogue of this program: some hundred schemas, so once for a server.
+    pub fn new() -> Self {
+        let mut making = Making::default();
+        keyrack_core::each(&mut making);
+        let Making { mut offers, withheld } = making;
+        // Longer names first, because one may begin another.
+        let mut names: Vec<(&str, String)> =
+            offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();
+        names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        offers.iter_mut().for_each(|offer| offer.speak_of_tools(&names));
+        offers.sort_by(|one, other| one.tool.name.cmp(&other.tool.name));
+        Catalogue { offers: offers.into_iter().map(Arc::new).collect(), withheld }
     }
 
     /// The operations that are tools, by tool name.
-    pub fn offers(&self) -> &[Offer] {
+    pub fn offers(&self) -> &[Arc<Offer>] {
         &self.offers
     }
 
@@ -148,9 +191,20 @@ impl Catalogue {
     }
 
     /// The tool with this name.
-    pub fn find(&self, tool: &str) -> Option<&Offer> {
+    pub fn find(&self, tool: &str) -> Option<&Arc<Offer>> {
         let found = self.offers.binary_search_by(|offer| (*offer.tool.name).cmp(tool));
         found.ok().and_then(|at| self.offers.get(at))
+    }
+
+    /// Core speaks of operations (`apis.listApis`); here they are tools (`apis_listApis`).
+    pub(crate) fn in_tool_names(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for offer in &self.offers {
+            if text.contains(offer.about.name) {
+                text = text.replace(offer.about.name, &offer.tool.name);
+            }
+        }
+        text
     }
 
     /// The operation that would be this tool, and why it is none.
@@ -164,7 +218,7 @@ impl Catalogue {
     }
 }
 
-impl Visitor for Catalogue {
+impl Visitor for Making {
     fn operation<O: Operation>(&mut self) {
         match O::ABOUT.assistants.tool {
             catalogue::Tool::Offered => self.offers.push(Offer::new::<O>()),
@@ -174,27 +228,47 @@ impl Visitor for Catalogue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::naming::operation_name;
 
+    /// One for all tests of the crate.
+    pub(crate) static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new()));
+
     #[test]
     fn tools_are_sorted_and_found_by_name() {
-        let offers = Catalogue::get().offers();
+        let offers = CATALOGUE.offers();
         assert!(offers.is_sorted_by(|one, other| one.tool.name < other.tool.name));
         for offer in offers {
-            assert_eq!(Catalogue::get().find(&offer.tool.name).unwrap().about.name, offer.about.name);
+            assert_eq!(CATALOGUE.find(&offer.tool.name).unwrap().about.name, offer.about.name);
             assert_eq!(operation_name(&offer.tool.name), offer.about.name);
         }
-        assert!(Catalogue::get().find("keys_doNothing").is_none());
+        assert!(CATALOGUE.find("keys_doNothing").is_none());
     }
 
     #[test]
     fn what_is_hidden_is_refused_as_unknown_and_not_suggested() {
-        let offer = Catalogue::get().find("apis_listKeys").unwrap();
-        let faults = offer.arguments().faults(&serde_json::json!({ "apiId": "api_1", "decrypt": true, "zzz": 1 }));
+        let (_, form) = CATALOGUE.find("apis_listKeys").unwrap().shape(false);
+        let faults = form.arguments.faults(&serde_json::json!({ "apiId": "api_1", "decrypt": true, "zzz": 1 }));
         assert_eq!(faults.len(), 2);
         assert!(faults.iter().all(|fault| fault.message == "is not a known member"), "{faults:?}");
         assert!(!faults[1].fix.as_ref().unwrap().contains("decrypt"), "{faults:?}");
+    }
+
+    #[test]
+    fn in_a_view_of_one_api_no_tool_asks_for_it() {
+        for offer in CATALOGUE.offers() {
+            let (tool, _) = offer.shape(true);
+            if let Some(catalogue::Pin::Api(member)) = offer.about.assistants.pinned_by {
+                let schema = Value::Object(tool.input_schema.as_ref().clone());
+                assert!(schema["properties"].get(member).is_none(), "{}", tool.name);
+                assert!(!schema["required"].to_string().contains(&format!("\"{member}\"")), "{}", tool.name);
+                assert!(!tool.description.as_ref().unwrap().contains(&format!("{member} from")), "{}", tool.name);
+            } else {
+                assert_eq!(*tool, offer.tool);
+            }
+        }
     }
 }

@@ -14,37 +14,37 @@ use crate::catalogue::Catalogue;
 use crate::rendering;
 
 /// The result of a call that was refused or failed.
-pub(crate) fn result(error: &Error, request_id: &str) -> CallToolResult {
-    let text = text(error, request_id);
+pub(crate) fn result(catalogue: &Catalogue, error: &Error, request_id: &str) -> CallToolResult {
+    let text = text(catalogue, error, request_id);
     CallToolResult::error(vec![ContentBlock::text(text)]).with_meta(Some(rendering::meta(request_id)))
 }
 
 /// An error where no tool was called, such as a root key that was revoked in the middle of a session.
-pub(crate) fn protocol_error(error: &Error) -> ErrorData {
+pub(crate) fn protocol_error(catalogue: &Catalogue, error: &Error) -> ErrorData {
     let code = if error.code().status() < 500 { ErrorCode::INVALID_REQUEST } else { ErrorCode::INTERNAL_ERROR };
-    ErrorData::new(code, in_tool_names(error.detail()), None)
+    ErrorData::new(code, catalogue.in_tool_names(error.detail()), None)
 }
 
 /// A tool that does not exist.
-pub(crate) fn unknown_tool(name: &str) -> ErrorData {
+pub(crate) fn unknown_tool(catalogue: &Catalogue, name: &str) -> ErrorData {
     let shown: String = name.chars().take(64).collect();
-    let closest = Catalogue::get().closest(&shown);
+    let closest = catalogue.closest(&shown);
     let meant = closest.map(|closest| format!(" Did you mean `{closest}`?")).unwrap_or_default();
     ErrorData::invalid_params(format!("There is no tool `{shown}`.{meant}"), None)
 }
 
-fn text(error: &Error, request_id: &str) -> String {
+fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> String {
     let code = error.code();
     let mut text = format!("{} {}: {}\n", code.status(), code.specific(), code.title());
     match error.faults() {
-        [] => text.push_str(&in_tool_names(error.detail())),
+        [] => text.push_str(&catalogue.in_tool_names(error.detail())),
         [_] => text.push_str("An argument is not valid:"),
         many => {
             let _ = write!(text, "{} arguments are not valid:", many.len());
         }
     }
     for fault in error.faults() {
-        let _ = write!(text, "\n- {}", line(fault));
+        let _ = write!(text, "\n- {}", line(catalogue, fault));
     }
     if let Some(fix) = fix(error) {
         let _ = write!(text, "\nFix: {fix}");
@@ -54,10 +54,10 @@ fn text(error: &Error, request_id: &str) -> String {
 }
 
 /// A fault on a line: where, what, and what to send.
-fn line(fault: &Fault) -> String {
+fn line(catalogue: &Catalogue, fault: &Fault) -> String {
     let place = place(&fault.location);
-    let fix = fault.fix.as_deref().map(|fix| format!(" {}", in_tool_names(fix))).unwrap_or_default();
-    let message = in_tool_names(&fault.message);
+    let fix = fault.fix.as_deref().map(|fix| format!(" {}", catalogue.in_tool_names(fix))).unwrap_or_default();
+    let message = catalogue.in_tool_names(&fault.message);
     let end = if message.ends_with('.') { "" } else { "." };
     format!("{place}: {message}{end}{fix}")
 }
@@ -103,20 +103,10 @@ fn fix(error: &Error) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Core speaks of operations (`apis.listApis`); here they are tools (`apis_listApis`).
-fn in_tool_names(text: &str) -> String {
-    let mut text = text.to_owned();
-    for offer in Catalogue::get().offers() {
-        if text.contains(offer.about.name) {
-            text = text.replace(offer.about.name, &offer.tool.name);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::tests::CATALOGUE;
 
     #[test]
     fn all_faults_are_lines_that_name_arguments() {
@@ -130,7 +120,7 @@ mod tests {
             fault("body.ratelimits[0].limit", "must be an integer of at least 1; got 0", "Send one."),
         ]);
         assert_eq!(
-            text(&error, "req_1"),
+            text(&CATALOGUE, &error, "req_1"),
             "400 invalid_input: Bad Request\n\
              2 arguments are not valid:\n\
              - apiId: is required and was not sent. Send `apiId`.\n\
@@ -142,34 +132,35 @@ mod tests {
 
     #[test]
     fn texts_speak_of_tools_and_not_of_operations() {
-        let text = text(&Error::not_found(Code::ApiNotFound), "req_1");
+        let text = text(&CATALOGUE, &Error::not_found(Code::ApiNotFound), "req_1");
         assert!(text.starts_with("404 api_not_found: Not Found\nThe API was not found. `apis_listApis` shows"));
         assert!(text.contains("\nFix: "), "{text}");
     }
 
     #[test]
     fn the_reason_of_a_fault_of_ours_stays_in_the_log() {
-        let text = text(&Error::unexpected("disk on fire"), "req_1");
+        let text = text(&CATALOGUE, &Error::unexpected("disk on fire"), "req_1");
         assert!(!text.contains("fire"), "{text}");
         assert!(text.contains("500 unexpected_error") && text.ends_with("Request: req_1"), "{text}");
     }
 
     #[test]
     fn without_a_tool_an_error_is_one_of_the_protocol() {
-        let refused = protocol_error(&Error::new(Code::RootKeyNotFound, "No root key has this value."));
+        let refused =
+            protocol_error(&CATALOGUE, &Error::new(Code::RootKeyNotFound, "No root key has this value."));
         assert_eq!((refused.code, &*refused.message), (ErrorCode::INVALID_REQUEST, "No root key has this value."));
-        assert_eq!(protocol_error(&Error::unexpected("disk")).code, ErrorCode::INTERNAL_ERROR);
+        assert_eq!(protocol_error(&CATALOGUE, &Error::unexpected("disk")).code, ErrorCode::INTERNAL_ERROR);
     }
 
     #[test]
     fn what_can_be_tried_again_says_when() {
         let error = Error::new(Code::ServiceUnavailable, "The database does not answer.").retry_after(1);
-        assert!(text(&error, "req_1").contains("\nFix: call again in 1 second."));
+        assert!(text(&CATALOGUE, &error, "req_1").contains("\nFix: call again in 1 second."));
     }
 
     #[test]
     fn an_unknown_tool_names_the_closest_one() {
-        assert!(unknown_tool("keys_creatKey").message.contains("Did you mean `keys_createKey`?"));
-        assert!(unknown_tool(&"x".repeat(500)).message.len() < 200);
+        assert!(unknown_tool(&CATALOGUE, "keys_creatKey").message.contains("Did you mean `keys_createKey`?"));
+        assert!(unknown_tool(&CATALOGUE, &"x".repeat(500)).message.len() < 200);
     }
 }

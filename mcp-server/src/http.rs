@@ -32,13 +32,23 @@ use serde_json::{Value, json};
 use crate::caller::{HOW_TO_SEND, NoCredential, origin, take_credential};
 use crate::catalogue::{Catalogue, Offer};
 use crate::gate::{self, Refusal};
-use crate::service::KeyrackMcp;
-use crate::view::is_visible;
+use crate::service::{KeyrackMcp, Policy};
+use crate::view::{View, is_visible};
+use crate::wishes::Wishes;
 use crate::workers::{IsLarge, off_the_workers};
 
-/// Where MCP is: Unkey's older and newer path are the same to us. Exact paths, so that nothing below them
-/// is served by accident.
-const PATHS: [&str; 6] = ["/mcp", "/mcp/", "/mcp/v1", "/mcp/v1/", "/mcp/v2", "/mcp/v2/"];
+/// Where MCP is, each also with `/` at its end: Unkey's older and newer path are the same to us, and the others say a
+/// wish. Exact paths, so that nothing below them is served by accident.
+const PATHS: [&str; 8] = [
+    "/mcp",
+    "/mcp/v1",
+    "/mcp/v2",
+    "/mcp/ratelimits",
+    "/mcp/readonly",
+    "/mcp/compact",
+    "/mcp/x/{toolsets}",
+    "/mcp/x/{toolsets}/readonly",
+];
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Room that a message takes for each of its bytes: it is read into trees of values, twice over.
 const ROOM_PER_BYTE: usize = 4;
@@ -57,8 +67,8 @@ pub struct HttpSettings {
     /// Whether the server may be reached under any literal address: true where it does not only listen on
     /// loopback. A browser can be tricked with names, not with addresses.
     pub literal_addresses: bool,
-    /// Tool calls per root key and minute; 0 is no limit.
-    pub calls_per_minute: u32,
+    /// What tools do and who sees which.
+    pub policy: Policy,
     /// Bytes that a body may have; more than a mebibyte is never taken.
     pub max_body_bytes: usize,
 }
@@ -67,10 +77,12 @@ pub struct HttpSettings {
 ///
 /// No request here is longer than a call, so a listener that stops has nothing to tell them: it waits for
 /// those in flight.
-pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
-    let mcp = KeyrackMcp::for_http(keyrack.clone(), settings.calls_per_minute);
+pub fn router(keyrack: Keyrack, catalogue: Arc<Catalogue>, settings: HttpSettings) -> Router {
+    let mcp = KeyrackMcp::for_http(keyrack.clone(), catalogue.clone(), settings.policy.clone());
+    let views = Views { catalogue: catalogue.clone(), ceiling: settings.policy.ceiling.clone() };
     let literal_addresses = settings.literal_addresses;
-    let bodies = Bodies { keyrack: keyrack.clone(), largest: settings.max_body_bytes.min(MAX_BODY_BYTES) };
+    let largest = settings.max_body_bytes.min(MAX_BODY_BYTES);
+    let bodies = Bodies { keyrack: keyrack.clone(), catalogue, largest };
     let service = StreamableHttpService::new(
         move || Ok(mcp.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -79,9 +91,10 @@ pub fn router(keyrack: Keyrack, settings: HttpSettings) -> Router {
     let mut routes = Router::new();
     for path in PATHS {
         routes = routes.route_service(path, service.clone());
+        routes = routes.route_service(&format!("{path}/"), service.clone());
     }
     routes = routes.route_layer(middleware::from_fn_with_state(bodies, look_at_message));
-    routes = routes.route_layer(middleware::from_fn(refuse_wishes));
+    routes = routes.route_layer(middleware::from_fn_with_state(views, read_wishes));
     routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
     routes = routes.route_layer(middleware::map_response(as_json_rpc));
     if literal_addresses {
@@ -176,29 +189,36 @@ async fn authenticate(State(keyrack): State<Keyrack>, mut request: Request, next
     }
 }
 
-/// Headers in which clients of other servers say what they wish to see, but for one that a proxy of an inspector uses.
-const WISHES: &str = "x-mcp-";
-const NO_WISH: &str = "x-mcp-proxy-auth";
+/// What requests may wish.
+#[derive(Clone)]
+struct Views {
+    catalogue: Arc<Catalogue>,
+    ceiling: Arc<Wishes>,
+}
 
-/// Refuses what asks for less than the whole server: to ignore it would give more than was asked for.
-async fn refuse_wishes(request: Request, next: Next) -> Response {
-    let header = request.headers().keys().find(|name| name.as_str().starts_with(WISHES) && *name != NO_WISH);
-    let wish = match (header, request.uri().query()) {
-        (Some(header), _) => format!("The header `{header}`"),
-        (None, Some(query)) if !query.is_empty() => "What follows `?` in the URL".to_owned(),
-        _ => return next.run(request).await,
-    };
-    let message = format!(
-        "{wish} is not supported, and ignoring it could show or allow more than was meant. Remove it; to narrow what an \
-         assistant may do, give it a root key with fewer permissions."
-    );
-    refuse(StatusCode::BAD_REQUEST, &message, None)
+/// Reads what a request wishes to be shown, and hands the view on in its extensions.
+async fn read_wishes(State(views): State<Views>, mut request: Request, next: Next) -> Response {
+    let wishes = Wishes::of_request(request.uri(), request.headers(), &views.catalogue);
+    match wishes.and_then(|wishes| View::new(views.ceiling, Arc::new(wishes))) {
+        Ok(view) => {
+            request.extensions_mut().insert(view);
+            next.run(request).await
+        }
+        Err(what) => {
+            let message = format!(
+                "What this connection wishes to see cannot be understood: {what}. Nothing is shown, because ignoring it \
+                 could show or allow more than was meant."
+            );
+            refuse(StatusCode::BAD_REQUEST, &views.catalogue.in_tool_names(&message), None)
+        }
+    }
 }
 
 /// Who may send how much.
 #[derive(Clone)]
 struct Bodies {
     keyrack: Keyrack,
+    catalogue: Arc<Catalogue>,
     /// Bytes of the largest body.
     largest: usize,
 }
@@ -206,8 +226,9 @@ struct Bodies {
 impl Bodies {
     /// Bytes that the body of this caller may have. Who holds nothing that a tool asks for has little to say.
     fn largest_of(&self, caller: &Caller) -> usize {
-        let is_admitted = |offer: &Offer| offer.about.rule.asks() && is_visible(offer.about, caller.principal());
-        if Catalogue::get().offers().iter().any(is_admitted) { self.largest } else { self.largest.min(LARGE) }
+        let is_admitted =
+            |offer: &Arc<Offer>| offer.about.rule.asks() && is_visible(offer.about, caller.principal());
+        if self.catalogue.offers().iter().any(is_admitted) { self.largest } else { self.largest.min(LARGE) }
     }
 
     /// Takes the body of a caller, or answers why not.
@@ -404,7 +425,7 @@ mod tests {
         let settings = HttpSettings {
             public_hosts: vec!["keys.example".to_owned(), "other.example:8443".to_owned()],
             literal_addresses: false,
-            calls_per_minute: 0,
+            policy: Policy::default(),
             max_body_bytes: MAX_BODY_BYTES,
         };
         let config = transport(settings);

@@ -11,23 +11,29 @@
 //! ```no_run
 //! # async fn example(keyrack: keyrack_core::Keyrack, root_key: keyrack_core::keys::secret::Secret)
 //! # -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
 //! use keyrack_mcp_server::http::{self, HttpSettings};
 //! use keyrack_mcp_server::stdio::{self, StdioSettings};
+//! use keyrack_mcp_server::{Catalogue, Policy, Wishes};
 //! use tokio_util::sync::CancellationToken;
 //!
+//! let catalogue = Arc::new(Catalogue::new());
 //! // On a listener, beside whatever else it serves:
 //! let routes = axum::Router::new().merge(http::router(
 //!     keyrack.clone(),
+//!     catalogue.clone(),
 //!     HttpSettings {
 //!         public_hosts: vec!["keys.example.com".to_owned()],
 //!         literal_addresses: false,
-//!         calls_per_minute: 300,
+//!         policy: Policy::default(),
 //!         max_body_bytes: 1 << 20,
 //!     },
 //! ));
 //! // Or for one client, on standard input and output:
 //! let shutdown = CancellationToken::new();
-//! stdio::serve(keyrack, root_key, StdioSettings { calls_per_minute: 300, shutdown }).await?;
+//! let settings = StdioSettings { policy: Policy::default(), wishes: Wishes::default(), shutdown };
+//! stdio::serve(keyrack, catalogue, root_key, settings).await?;
 //! # drop(routes);
 //! # Ok(())
 //! # }
@@ -37,8 +43,8 @@
 //!
 //! Nothing here knows a single operation. [`Catalogue`] is a visitor of core's catalogue and makes one tool
 //! per operation: its name ([`naming`]), texts, hints, and schemas in the subset that all clients read. A
-//! caller sees the tools that its root key could ever use ([`is_visible`]); a call is checked exactly, by
-//! core. Both protocol eras are served at once, with and without `initialize`, and nothing depends on a
+//! caller sees the tools that its root key could ever use, that the operator allows and that its connection
+//! wishes to see ([`View`], [`Wishes`]); a call is checked exactly, by core. Both protocol eras are served at once, with and without `initialize`, and nothing depends on a
 //! session.
 //!
 //! What an operation answers goes out twice, as structured content and as text with the same facts. What it
@@ -52,23 +58,30 @@
 
 #![deny(clippy::print_stdout)]
 
+mod asked;
 mod call;
 mod caller;
 mod catalogue;
+mod compact;
 mod failure;
 mod gate;
 pub mod http;
+mod hygiene;
 mod instructions;
 mod lines;
 pub mod naming;
+mod projection;
 mod rendering;
 mod schema;
 mod service;
 pub mod stdio;
+mod times;
 mod view;
+mod wishes;
 mod workers;
 
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use instructions::MAX_INSTRUCTIONS;
-pub use service::KeyrackMcp;
-pub use view::is_visible;
+pub use service::{KeyrackMcp, Policy};
+pub use view::{View, is_visible};
+pub use wishes::{Wish, Wishes};

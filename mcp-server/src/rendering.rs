@@ -9,13 +9,14 @@ use rmcp::model::{CallToolResult, MetaObject};
 use serde_json::{Map, Value};
 
 use crate::catalogue::Answer;
+use crate::projection::Shown;
 
 /// Where a result says which request it answers, as the server's log names it.
 pub(crate) const REQUEST_ID: &str = "keyrack/requestId";
 
 /// The result of a call that went well.
-pub(crate) fn result(secrets: &AnsweredSecrets, answer: Answer, request_id: &str) -> CallToolResult {
-    let notes = notes(secrets, &answer);
+pub(crate) fn result(shown: Shown, request_id: &str) -> CallToolResult {
+    let Shown { answer, notes, .. } = shown;
     let mut members = Map::new();
     members.insert("data".to_owned(), answer.data);
     if let Some(pagination) = answer.pagination {
@@ -34,7 +35,11 @@ pub(crate) fn meta(request_id: &str) -> MetaObject {
     meta
 }
 
-fn notes(secrets: &AnsweredSecrets, answer: &Answer) -> Vec<String> {
+/// How a list goes on.
+pub(crate) const MORE: &str = "There are more: call again with `pagination.cursor` as `cursor`.";
+
+/// What is to be known of the secrets in an answer.
+pub(crate) fn notes(secrets: &AnsweredSecrets, answer: &Answer) -> Vec<String> {
     let name = |pointer: &str| pointer.trim_start_matches('/').replace("*/", "[].").replace('/', ".");
     let once = secrets.once.filled_in(&answer.data).map(|pointer| {
         let name = name(pointer);
@@ -42,43 +47,30 @@ fn notes(secrets: &AnsweredSecrets, answer: &Answer) -> Vec<String> {
     });
     let again = secrets.again.filled_in(&answer.data);
     let again = again.map(|pointer| format!("`data.{}` is a secret. Do not repeat it.", name(pointer)));
-    let mut notes: Vec<String> = once.chain(again).collect();
-    if answer.pagination.as_ref().is_some_and(|pagination| pagination.has_more) {
-        notes.push("There are more: call again with `pagination.cursor` as `cursor`.".to_owned());
-    }
-    notes
+    once.chain(again).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::reply::Pagination;
     use serde_json::json;
 
     use super::*;
-    use crate::catalogue::Catalogue;
+    use crate::catalogue::tests::CATALOGUE;
 
-    fn rendered(tool: &str, data: Value, pagination: Option<Pagination>) -> CallToolResult {
-        result(&Catalogue::get().find(tool).unwrap().secrets, Answer { data, pagination }, "req_1")
+    fn rendered(tool: &str, data: Value) -> CallToolResult {
+        let answer = Answer { data, pagination: None };
+        let notes = notes(&CATALOGUE.find(tool).unwrap().secrets, &answer);
+        result(Shown { answer, notes, again: None }, "req_1")
     }
 
     #[test]
     fn both_halves_carry_the_same_facts() {
-        let result = rendered("keys_createKey", json!({ "keyId": "key_1", "key": "sk_1" }), None);
+        let result = rendered("keys_createKey", json!({ "keyId": "key_1", "key": "sk_1" }));
         let text = &result.content[0].as_text().unwrap().text;
         let structured = result.structured_content.unwrap();
         assert_eq!(serde_json::from_str::<Value>(text).unwrap(), structured);
         assert_eq!(structured["data"]["key"], "sk_1");
         assert!(structured["notes"][0].as_str().unwrap().starts_with("`data.key` is a secret, shown this once"));
         assert_eq!(result.meta.unwrap()[REQUEST_ID], "req_1");
-    }
-
-    #[test]
-    fn a_page_that_is_not_the_last_says_how_to_read_on() {
-        let page = |has_more, cursor| rendered("apis_listApis", json!([]), Some(Pagination { has_more, cursor }));
-        let more = page(true, Some("api_2".to_owned())).structured_content.unwrap();
-        assert_eq!(more["pagination"], json!({ "hasMore": true, "cursor": "api_2" }));
-        assert!(more["notes"][0].as_str().unwrap().contains("`cursor`"));
-        let last = page(false, None).structured_content.unwrap();
-        assert_eq!(last, json!({ "data": [], "pagination": { "hasMore": false } }));
     }
 }

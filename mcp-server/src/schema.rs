@@ -17,6 +17,10 @@ const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 pub(crate) const CLEAR: &str = "clear";
 /// The member that stands for the null of a member that HTTP demands.
 pub(crate) const KEEP: &str = "keep";
+/// The member that says how much of an answer is to be shown, and its values.
+pub(crate) const DETAIL: &str = "detail";
+pub(crate) const CONCISE: &str = "concise";
+pub(crate) const FULL: &str = "full";
 /// Answers that assistants are never given: what asks for them is hidden.
 const NEVER_ANSWERED: [&str; 1] = ["plaintext"];
 
@@ -42,9 +46,21 @@ pub(crate) struct Input {
     pub(crate) kept: Option<String>,
 }
 
-/// The arguments of a tool: the request's schema without `hidden` members, lists with a default page of
-/// `page_size`, and without null: [`CLEAR`] and [`KEEP`] say what null says over HTTP.
-pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i64>) -> Input {
+/// What of a request is offered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Offered<'a> {
+    /// Members that are not.
+    pub(crate) hidden: &'a [&'a str],
+    /// Items of a list when an assistant does not say how many.
+    pub(crate) page_size: Option<i64>,
+    /// Whether it may be said how much of an answer is to be shown.
+    pub(crate) has_detail: bool,
+}
+
+/// The arguments of a tool: the request's schema without what is hidden, with what only assistants say, and without null:
+/// [`CLEAR`] and [`KEEP`] say what null says over HTTP.
+pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
+    let Offered { hidden, page_size, has_detail } = *offered;
     let mut schema = request.clone();
     portable(&mut schema);
     let mut schema = into_object(schema);
@@ -58,7 +74,16 @@ pub(crate) fn input_schema(request: &Value, hidden: &[&str], page_size: Option<i
             limit.insert("default".to_owned(), page_size.into());
         }
     }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| name.as_str().is_none_or(|name| !hidden.contains(&name)));
+    }
     let kept = without_null(&mut schema);
+    if let (true, Some(Value::Object(properties))) = (has_detail, schema.get_mut("properties")) {
+        let description = "concise: what is asked for most; full: everything.";
+        let detail =
+            json!({ "type": "string", "enum": [CONCISE, FULL], "default": CONCISE, "description": description });
+        properties.insert(DETAIL.to_owned(), detail);
+    }
     Input { schema, kept }
 }
 
@@ -244,7 +269,7 @@ fn is_empty_object(schema: &Value) -> bool {
         && schema.get("additionalProperties").is_none()
 }
 
-fn into_object(schema: Value) -> JsonObject {
+pub(crate) fn into_object(schema: Value) -> JsonObject {
     match schema {
         Value::Object(members) => members,
         _ => JsonObject::new(),
@@ -358,7 +383,10 @@ mod tests {
             "additionalProperties": false
         });
         assert_eq!(
-            Value::Object(input_schema(&request, &["secret"], Some(20)).schema),
+            Value::Object(
+                input_schema(&request, &Offered { hidden: &["secret"], page_size: Some(20), has_detail: false })
+                    .schema
+            ),
             json!({
                 "type": "object",
                 "properties": {
@@ -381,15 +409,15 @@ mod tests {
             "required": ["more"],
             "oneOf": [{ "required": ["role"] }, { "required": ["roleId"] }]
         });
-        let schema = input_schema(&request, &["roleId"], None).schema;
+        let schema = input_schema(&request, &Offered { hidden: &["roleId"], ..Offered::default() }).schema;
         assert_eq!(schema["required"], json!(["more", "role"]));
         assert!(!schema.contains_key("oneOf"));
-        assert_eq!(input_schema(&request, &[], None).schema["required"], json!(["more"]));
+        assert_eq!(input_schema(&request, &Offered::default()).schema["required"], json!(["more"]));
     }
 
     #[test]
     fn arguments_are_an_object_even_when_there_are_none() {
-        let schema = input_schema(&json!({ "type": "object" }), &[], None).schema;
+        let schema = input_schema(&json!({ "type": "object" }), &Offered::default()).schema;
         let expected = json!({ "type": "object", "properties": {}, "additionalProperties": false });
         assert_eq!(Value::Object(schema), expected);
     }
@@ -411,7 +439,7 @@ mod tests {
             "required": ["grace"],
             "additionalProperties": false
         });
-        let Input { schema, kept } = input_schema(&request, &[], None);
+        let Input { schema, kept } = input_schema(&request, &Offered::default());
         assert_eq!(kept.as_deref(), Some("grace"));
         assert_eq!(schema["properties"]["clear"]["items"]["enum"], json!(["name", "credits", "credits.refill"]));
         assert_eq!(

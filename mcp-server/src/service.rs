@@ -19,10 +19,12 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tracing::Span;
 
-use crate::call::{self, Call, CallLimit};
+use crate::call::{Call, CallLimit, Desk};
 use crate::catalogue::Catalogue;
+use crate::view::View;
+use crate::wishes::Wishes;
 use crate::workers::IsLarge;
-use crate::{failure, instructions, view};
+use crate::{compact, failure, instructions};
 
 /// How long a client may keep the list of tools: a permission that was taken away is refused at once, and
 /// one that was given shows up after this.
@@ -36,25 +38,55 @@ pub struct KeyrackMcp(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keyrack: Keyrack,
-    /// The caller of every request; `None` where each request brings its own.
-    root_key: Option<Secret>,
-    limit: CallLimit,
+    desk: Desk,
+    /// The caller of every request, and what it wishes to see; `None` where each request brings its own.
+    own: Option<(Secret, View)>,
+    /// What the operator allows.
+    ceiling: Arc<Wishes>,
+}
+
+/// What an operator decides about tools, over whatever transport.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Tool calls per root key and minute; 0 is no limit.
+    pub calls_per_minute: u32,
+    /// What may be seen: nobody who connects sees more.
+    pub ceiling: Arc<Wishes>,
+}
+
+impl Default for Policy {
+    /// Everything may be seen, and calls have no limit.
+    fn default() -> Self {
+        Policy { calls_per_minute: 0, ceiling: Arc::default() }
+    }
 }
 
 impl KeyrackMcp {
-    /// A server with one caller, over whatever transport. `calls_per_minute` limits tool calls; 0 does not.
-    pub fn for_root_key(keyrack: Keyrack, root_key: Secret, calls_per_minute: u32) -> Self {
-        Self::new(keyrack, Some(root_key), calls_per_minute)
+    /// A server with one caller, over whatever transport.
+    ///
+    /// # Errors
+    /// When the wishes contradict what the operator allows.
+    pub fn for_root_key(
+        keyrack: Keyrack,
+        catalogue: Arc<Catalogue>,
+        policy: Policy,
+        root_key: Secret,
+        wishes: Wishes,
+    ) -> Result<Self, String> {
+        let view = View::new(policy.ceiling.clone(), Arc::new(wishes))?;
+        Ok(Self::new(keyrack, catalogue, policy, Some((root_key, view))))
     }
 
-    /// A server whose requests bring their caller, an `Arc<Caller>` in the extensions of the HTTP request.
-    pub(crate) fn for_http(keyrack: Keyrack, calls_per_minute: u32) -> Self {
-        Self::new(keyrack, None, calls_per_minute)
+    /// A server whose requests bring their caller, an `Arc<Caller>`, and their [`View`] in the extensions of the HTTP
+    /// request.
+    pub(crate) fn for_http(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy) -> Self {
+        Self::new(keyrack, catalogue, policy, None)
     }
 
-    fn new(keyrack: Keyrack, root_key: Option<Secret>, calls_per_minute: u32) -> Self {
-        KeyrackMcp(Arc::new(Shared { keyrack, root_key, limit: CallLimit::per_minute(calls_per_minute) }))
+    fn new(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy, own: Option<(Secret, View)>) -> Self {
+        let limit = CallLimit::per_minute(policy.calls_per_minute);
+        let desk = Desk { keyrack, catalogue, limit };
+        KeyrackMcp(Arc::new(Shared { desk, own, ceiling: policy.ceiling }))
     }
 
     /// Looks the root key of this server up, now.
@@ -62,33 +94,55 @@ impl KeyrackMcp {
     /// # Errors
     /// As [`Keyrack::authenticate`].
     pub(crate) fn authenticate(&self) -> Result<Caller, Error> {
-        match &self.0.root_key {
-            Some(root_key) => self.0.keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp)),
+        match &self.0.own {
+            Some((root_key, _)) => self.0.desk.keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp)),
             None => Err(Error::unexpected("a request reached the MCP server without a caller")),
         }
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Error> {
-        let parts = context.extensions.get::<::http::request::Parts>();
-        match parts.and_then(|parts| parts.extensions.get::<Arc<Caller>>()) {
+        match part::<Arc<Caller>>(context) {
             // Its body may have been long on its way: whatever became of the root key meanwhile counts.
-            Some(caller) => self.0.keyrack.renew(caller),
+            Some(caller) => self.0.desk.keyrack.renew(caller),
             None => self.authenticate(),
         }
     }
 
+    /// The caller of what is no call.
+    fn asking(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+        self.caller(context).map_err(|error| failure::protocol_error(self.catalogue(), &error))
+    }
+
+    /// What this connection is shown.
+    fn view(&self, context: &RequestContext<RoleServer>) -> View {
+        let own = self.0.own.as_ref().map(|(_, view)| view);
+        let view = part::<View>(context).or(own).cloned();
+        view.unwrap_or_else(|| View::allowed_by(self.0.ceiling.clone()))
+    }
+
+    fn catalogue(&self) -> &Catalogue {
+        &self.0.desk.catalogue
+    }
+
     /// What the server says of itself to this caller.
-    fn introduction(&self, caller: &Caller) -> Result<ServerConfig, ErrorData> {
-        let workspace = self.0.keyrack.resident().workspace(caller.workspace_id());
-        let workspace =
-            workspace.ok_or_else(|| failure::protocol_error(&Error::not_found(Code::WorkspaceNotFound)))?;
+    fn introduction(&self, caller: &Caller, view: &View) -> Result<ServerConfig, ErrorData> {
+        let workspace = self.0.desk.keyrack.resident().workspace(caller.workspace_id());
+        let workspace = workspace.ok_or_else(|| {
+            failure::protocol_error(self.catalogue(), &Error::not_found(Code::WorkspaceNotFound))
+        })?;
         let principal = caller.principal();
-        let sees =
-            |tool: &str| Catalogue::get().find(tool).is_some_and(|offer| view::is_visible(offer.about, principal));
+        let sees = |tool: &str| self.catalogue().find(tool).is_some_and(|offer| view.shows(offer, principal));
+        let now = self.0.desk.keyrack.clock().now();
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
-        Ok(config.with_server_info(server).with_instructions(instructions::instructions(&workspace, sees)))
+        let instructions = instructions::instructions(&workspace, now, view, sees);
+        Ok(config.with_server_info(server).with_instructions(instructions))
     }
+}
+
+/// What the routes put into the extensions of the HTTP request, if there was one.
+fn part<T: Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<&T> {
+    context.extensions.get::<::http::request::Parts>()?.extensions.get::<T>()
 }
 
 impl ServerHandler for KeyrackMcp {
@@ -105,15 +159,16 @@ impl ServerHandler for KeyrackMcp {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
-        let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
+        let caller = self.asking(&context)?;
         let negotiated = self.negotiate_initialize(&request)?;
-        Ok(self.introduction(&caller)?.with_protocol_version(negotiated.protocol_version))
+        Ok(self.introduction(&caller, &self.view(&context))?.with_protocol_version(negotiated.protocol_version))
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
+        let caller = self.asking(&context)?;
         let versions = self.supported_protocol_versions().into_owned();
-        let discovered = DiscoverResult::from_server_info(versions, self.introduction(&caller)?);
+        let introduction = self.introduction(&caller, &self.view(&context))?;
+        let discovered = DiscoverResult::from_server_info(versions, introduction);
         Ok(discovered.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
@@ -126,16 +181,15 @@ impl ServerHandler for KeyrackMcp {
             let message = "No page of this list ever gave a cursor: it is one page. Ask without `cursor`.";
             return Err(ErrorData::invalid_params(message, None));
         }
-        let caller = self.caller(&context).map_err(|error| failure::protocol_error(&error))?;
-        let offers = Catalogue::get().offers().iter();
-        let visible = offers.filter(|offer| view::is_visible(offer.about, caller.principal()));
-        let tools = visible.map(|offer| offer.tool.clone()).collect();
+        let caller = self.asking(&context)?;
+        let tools = compact::listed(self.catalogue(), &self.view(&context), caller.principal());
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     /// Unfiltered: rmcp asks it for the schema of any tool, to check headers against arguments.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        Catalogue::get().find(name).map(|offer| offer.tool.clone())
+        let of_three = compact::TOOLS.iter().find(|tool| tool.name == name).cloned();
+        self.catalogue().find(name).map(|offer| offer.tool.clone()).or(of_three)
     }
 
     async fn call_tool(
@@ -143,7 +197,7 @@ impl ServerHandler for KeyrackMcp {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let caller = self.caller(&context);
+        let (caller, view) = (self.caller(&context), self.view(&context));
         let call = Call {
             tool: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
@@ -152,22 +206,18 @@ impl ServerHandler for KeyrackMcp {
             is_large: is_large(&context),
             abandoned: context.ct,
         };
-        let result = call::answer(&self.0.keyrack, &self.0.limit, caller, call).await?;
-        Ok(result.into())
+        Ok(self.0.desk.answer(caller, &view, call).await?.into())
     }
 }
 
 /// The span of the HTTP request that the call came in: the library runs the call elsewhere.
 fn trace_span(context: &RequestContext<RoleServer>) -> Span {
-    let parts = context.extensions.get::<::http::request::Parts>();
-    let span = parts.and_then(|parts| parts.extensions.get::<TraceSpan>());
-    span.map_or_else(Span::none, |span| span.0.clone())
+    part::<TraceSpan>(context).map_or_else(Span::none, |span| span.0.clone())
 }
 
 /// Whether the message of the call is large.
 fn is_large(context: &RequestContext<RoleServer>) -> bool {
-    let parts = context.extensions.get::<::http::request::Parts>();
-    parts.is_some_and(|parts| parts.extensions.get::<IsLarge>().is_some())
+    part::<IsLarge>(context).is_some()
 }
 
 /// What a client calls itself. Over HTTP only the newer era says so in every request; for the older one

@@ -3,6 +3,7 @@
 //! Standard output carries JSON-RPC and nothing else; everything for people goes to standard error.
 
 use std::fmt;
+use std::sync::Arc;
 
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::{Error, Keyrack};
@@ -10,14 +11,18 @@ use rmcp::service::{QuitReason, ServerInitializeError, ServiceExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue::Catalogue;
 use crate::lines::Lines;
-use crate::service::KeyrackMcp;
+use crate::service::{KeyrackMcp, Policy};
+use crate::wishes::Wishes;
 
 /// What an operator decides about MCP over standard input and output.
 #[derive(Debug, Clone)]
 pub struct StdioSettings {
-    /// Tool calls per minute; 0 is no limit.
-    pub calls_per_minute: u32,
+    /// What tools do and who sees which.
+    pub policy: Policy,
+    /// What the client wishes to see.
+    pub wishes: Wishes,
     /// Ends the service as the end of standard input does.
     pub shutdown: CancellationToken,
 }
@@ -27,6 +32,8 @@ pub struct StdioSettings {
 pub enum ServeError {
     /// The root key may not be used: there is nothing to serve.
     Rejected(Error),
+    /// The wishes contradict what the operator allows.
+    Wishes(String),
     /// The client did not begin with a request of MCP.
     NotMcp,
     /// The connection to the client failed.
@@ -37,6 +44,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::Rejected(error) => f.write_str(error.detail()),
+            ServeError::Wishes(what) => f.write_str(what),
             ServeError::NotMcp => f.write_str("the client did not begin with a request of MCP"),
             ServeError::Connection(reason) => write!(f, "the connection to the client failed: {reason}"),
         }
@@ -50,21 +58,27 @@ impl std::error::Error for ServeError {}
 /// # Errors
 /// [`ServeError::Rejected`] before anything is written, when the root key may not be used; else when the
 /// client does not speak MCP or the connection fails.
-pub async fn serve(keyrack: Keyrack, root_key: Secret, settings: StdioSettings) -> Result<(), ServeError> {
-    serve_over(tokio::io::stdin(), tokio::io::stdout(), keyrack, root_key, settings).await
+pub async fn serve(
+    keyrack: Keyrack,
+    catalogue: Arc<Catalogue>,
+    root_key: Secret,
+    settings: StdioSettings,
+) -> Result<(), ServeError> {
+    let StdioSettings { policy, wishes, shutdown } = settings;
+    let mcp = KeyrackMcp::for_root_key(keyrack, catalogue, policy, root_key, wishes);
+    let mcp = mcp.map_err(ServeError::Wishes)?;
+    serve_over(tokio::io::stdin(), tokio::io::stdout(), mcp, shutdown).await
 }
 
 async fn serve_over(
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
-    keyrack: Keyrack,
-    root_key: Secret,
-    settings: StdioSettings,
+    mcp: KeyrackMcp,
+    shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let mcp = KeyrackMcp::for_root_key(keyrack, root_key, settings.calls_per_minute);
     mcp.authenticate().map_err(ServeError::Rejected)?;
     let transport = Lines::new(reader, writer);
-    let running = match mcp.serve_with_ct(transport, settings.shutdown).await {
+    let running = match mcp.serve_with_ct(transport, shutdown).await {
         Ok(running) => running,
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),
         Err(ServerInitializeError::TransportError { error, .. }) => {

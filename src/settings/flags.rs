@@ -5,6 +5,9 @@ use clap::{Arg, Command};
 use super::list::facts;
 use super::setting::{Facts, For, Shown};
 
+/// What names of settings begin with that say what assistants see.
+const WISHES: &str = "mcp-";
+
 /// A group of settings that a command takes as flags.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Flags {
@@ -37,7 +40,11 @@ pub(crate) fn add_flags(command: Command, flags: Flags) -> Command {
         if facts.is_secret {
             secrets.push_str(&format!("\n  {}  {}", facts.variable(), facts.help));
         } else {
-            command = command.arg(facts.flag());
+            let flag = facts.flag();
+            command = command.arg(match (flags, facts.is_wish, facts.name.strip_prefix(WISHES)) {
+                (Flags::Mcp, true, Some(short)) => flag.long(short).alias(facts.name),
+                _ => flag,
+            });
         }
     }
     if secrets.is_empty() {

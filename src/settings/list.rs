@@ -10,13 +10,14 @@ use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::MasterKey;
+use keyrack_mcp_server::Wish;
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
 use super::setting::Default::{Is, Means};
 use super::setting::{Declared, Facts, For, SecretSetting, Setting, Shown};
 use super::{hosts, values};
-use crate::remote;
+use crate::{assistants, remote};
 
 /// With fewer counts of rate limits, ordinary use would lose some.
 const MIN_RATELIMIT_CELLS: u64 = 1000;
@@ -161,6 +162,37 @@ settings! {
         |text| values::whole(text, 0..=u32::MAX.into()).map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
         "Tool calls per root key and minute; 0: no limit",
     );
+    MCP_TOOLSETS: Setting<Option<String>> = Setting::new(
+        "mcp-toolsets", "NAMES", For::Running, Means("default", |_| Ok(None)),
+        |text| assistants::wish(Wish::Toolsets, text),
+        "Groups of tools that assistants may see, separated by commas: `context`, `apis`, `keys`, `identities`, \
+         `ratelimit`, `analytics` (these are `default`), `permissions`, `migrations`, `audit`, `admin`; `all`",
+    ).wish();
+    MCP_TOOLS: Setting<Option<String>> = Setting::new(
+        "mcp-tools", "NAMES", For::Running, Means("none", |_| Ok(None)),
+        |text| assistants::wish(Wish::Tools, text),
+        "Single tools that assistants may see, besides those groups, or alone",
+    ).wish();
+    MCP_EXCLUDE_TOOLS: Setting<Option<String>> = Setting::new(
+        "mcp-exclude-tools", "NAMES", For::Running, Means("none", |_| Ok(None)),
+        |text| assistants::wish(Wish::ExcludeTools, text),
+        "Tools that no assistant sees, separated by commas",
+    ).wish();
+    MCP_READ_ONLY: Setting<Option<String>> = Setting::new(
+        "mcp-read-only", "true|false", For::Running, Means("false", |_| Ok(None)),
+        |text| assistants::wish(Wish::ReadOnly, text),
+        "Whether assistants can only read",
+    ).wish();
+    MCP_API: Setting<Option<String>> = Setting::new(
+        "mcp-api", "ID", For::Running, Means("all", |_| Ok(None)),
+        |text| assistants::wish(Wish::Api, text),
+        "The one API that assistants work on",
+    ).wish();
+    MCP_VIEW: Setting<Option<String>> = Setting::new(
+        "mcp-view", "compact", For::Running, Means("every tool by itself", |_| Ok(None)),
+        |text| assistants::wish(Wish::View, text),
+        "`compact`: three tools stand for all, for models with little room",
+    ).wish();
     RATELIMIT_CELLS: Setting<usize> = Setting::new(
         "ratelimit-cells", "NUMBER", For::Running, Is("1000000"),
         |text| values::amount(text, MIN_RATELIMIT_CELLS..=MAX_RATELIMIT_CELLS),

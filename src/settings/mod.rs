@@ -23,7 +23,7 @@ pub(crate) use flags::{Flags, add_flags};
 pub(crate) use list::*;
 pub(crate) use secrets::{read_secret, secret_in};
 pub(crate) use server::RootKeyFor;
-pub(crate) use setting::Settings;
+pub(crate) use setting::{Setting, Settings};
 
 use std::env::VarError;
 use std::path::Path;

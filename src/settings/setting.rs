@@ -50,6 +50,8 @@ pub(crate) struct Facts {
     pub(super) may_be_empty: bool,
     /// Says where in which file to look, so it is not in the file.
     pub(super) chooses: bool,
+    /// Says what assistants see: `keyrack mcp`, which serves one, takes it without `mcp-` before its name.
+    pub(super) is_wish: bool,
     pub(super) help: &'static str,
 }
 
@@ -66,7 +68,18 @@ impl Facts {
     /// What has no default of its own.
     pub(super) const fn new(name: &'static str, value: &'static str, used_by: For, help: &'static str) -> Facts {
         let (default, alias) = (Shown::Nothing, None);
-        Facts { name, value, used_by, default, is_secret: false, alias, may_be_empty: false, chooses: false, help }
+        Facts {
+            name,
+            value,
+            used_by,
+            default,
+            is_secret: false,
+            alias,
+            may_be_empty: false,
+            chooses: false,
+            is_wish: false,
+            help,
+        }
     }
 
     /// The environment variable: `KEYRACK_DRAIN_SECONDS`.
@@ -125,6 +138,11 @@ impl<T> Setting<T> {
 
     pub(super) const fn may_be_empty(mut self) -> Setting<T> {
         self.facts.may_be_empty = true;
+        self
+    }
+
+    pub(super) const fn wish(mut self) -> Setting<T> {
+        self.facts.is_wish = true;
         self
     }
 

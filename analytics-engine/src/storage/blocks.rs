@@ -8,13 +8,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keyrack_core::calendar::UnixMs;
+use keyrack_core::calendar::{HOUR_MS, UnixMs};
 
-use super::compaction::{GRACE_MS, MOST_ROWS, SAME_SIZE};
 use super::days::Days;
 use super::file::StoredFile;
 use super::schema::MadeOf;
 
+/// Files of about one size that become one.
+pub(super) const SAME_SIZE: usize = 8;
+/// Rows of a file, about, at most. Tests have more than theirs.
+pub(super) const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
+/// How long after its end a day or month is over: what was decided at midnight is in the files by then.
+pub(super) const GRACE_MS: i64 = HOUR_MS;
 /// Part of a block's rows that has to be outside of its largest file before all are written once more.
 const WORTH: u64 = 8;
 

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use keyrack_core::calendar::{HOUR_MS, UnixMs};
+use keyrack_core::calendar::UnixMs;
 
-use super::blocks;
+use super::blocks::{self, GRACE_MS, MOST_ROWS, SAME_SIZE};
 use super::days::{DayNumber, Days};
 use super::fault::Fault;
 use super::file::{Made, StoredFile};
@@ -24,18 +24,12 @@ use super::sums::Sums;
 use super::warehouse::{Change, Warehouse};
 use super::writing::RowWriter;
 
-/// Files of about one size that become one.
-pub(super) const SAME_SIZE: usize = 8;
 /// How many times as large a file of the next size is.
 const NEXT_SIZE: u64 = 8;
 /// Rows of a file of the smallest size.
 const SMALLEST: u64 = 1 << 13;
 /// Files that are read at once: their dictionaries and pages are in memory. Tests have more than theirs.
 pub(super) const MOST_FILES: usize = if cfg!(test) { 5 } else { 32 };
-/// Rows of a file, about, at most. Tests have more than theirs.
-pub(super) const MOST_ROWS: u64 = if cfg!(test) { 1 << 13 } else { 1 << 24 };
-/// How long after its end a day or month is over: what was decided at midnight is in the files by then.
-pub(super) const GRACE_MS: i64 = HOUR_MS;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -80,6 +80,9 @@ pub fn origins(about: &About) -> Vec<(String, &'static str)> {
     members.into_iter().filter_map(|(member, value)| Some((member, shown_by(&value)?))).collect()
 }
 
+/// What the paths of pages of operations begin with, before the name.
+pub const OPERATIONS: &str = "/docs/operations/";
+
 /// The page of an operation.
 #[derive(Debug)]
 pub struct OperationPage {
@@ -106,7 +109,7 @@ impl OperationPage {
 
     /// Where it is on a server.
     pub fn path(&self) -> String {
-        format!("/docs/operations/{}", self.about.name)
+        format!("{OPERATIONS}{}", self.about.name)
     }
 
     /// The example as an HTTP body, laid out for people; `None` while the operation has none.

@@ -44,7 +44,7 @@ const SHOWN_CHARACTERS: usize = 4;
 /// The plaintext of a key. It has no `Display` and no `Serialize`, its `Debug` form hides the
 /// text, and its memory is overwritten when it is dropped.
 #[derive(JsonSchema)]
-#[schemars(inline, with = "String", extend("x-secret" = SENT))]
+#[schemars(inline, with = "String", extend("x-mark" = SENT))]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -72,13 +72,13 @@ impl<'de> Deserialize<'de> for Secret {
 /// the only form of a key that serialises.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline, with = "String", extend("x-secret" = ONCE))]
+#[schemars(inline, with = "String", extend("x-mark" = ONCE))]
 pub struct Revealed(#[serde(serialize_with = "exposed")] pub Secret);
 
 /// A plaintext of a recoverable key, on its way to one who may read it, now and again.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline, with = "String", extend("x-secret" = AGAIN))]
+#[schemars(inline, with = "String", extend("x-mark" = AGAIN))]
 pub struct Recovered(#[serde(serialize_with = "exposed")] pub Secret);
 
 fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {

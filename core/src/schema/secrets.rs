@@ -1,15 +1,18 @@
-//! Which members are secret. Their types say so, with a marker in their schemas that nobody but this file reads.
+//! Which members are secret, and which are times. Their types say so, with a marker in their schemas that nobody but this
+//! file reads.
 
 use serde_json::Value;
 
 /// The marker's name. Its value is one of those below.
-pub(crate) const SECRET: &str = "x-secret";
+pub(crate) const MARK: &str = "x-mark";
 /// A secret that is sent.
 pub(crate) const SENT: &str = "sent";
 /// A secret that is answered this once and stored nowhere.
 pub(crate) const ONCE: &str = "once";
 /// A secret that is answered whenever somebody who may asks for it.
 pub(crate) const AGAIN: &str = "again";
+/// A time in Unix ms.
+pub(crate) const TIME: &str = "time";
 
 /// Places of members, as JSON pointers in which `*` is every item of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Places {
     }
 
     fn collect(&mut self, schema: &Value, marker: &str, at: &str) {
-        if schema[SECRET] == marker {
+        if schema[MARK] == marker {
             self.0.push(at.to_owned());
         }
         for (name, member) in schema["properties"].as_object().into_iter().flatten() {
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn places_are_found_in_members_and_items_and_where_a_value_has_them() {
-        let secret = json!({ "type": "string", SECRET: AGAIN });
+        let secret = json!({ "type": "string", MARK: AGAIN });
         let item = json!({ "type": "object", "properties": { "id": {}, "plaintext": secret } });
         let places = Places::marked(&json!({ "type": "array", "items": item }), AGAIN);
         assert_eq!(places, Places::named(&["/*/plaintext"]));

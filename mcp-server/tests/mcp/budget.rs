@@ -1,9 +1,10 @@
 //! What the tools cost in every conversation, in bytes because those are deterministic (about 4.5 per
 //! token). The texts go up only on purpose.
 
-use keyrack_mcp_server::Catalogue;
 use rmcp::model::Tool;
 use serde_json::json;
+
+use crate::world::catalogue;
 
 /// What an assistant sees unless somebody asks for more.
 const MOST_TOOLS_BY_DEFAULT: usize = 40;
@@ -27,7 +28,7 @@ fn on_the_wire(tool: &Tool) -> usize {
 
 #[test]
 fn the_tools_stay_within_their_budget() {
-    let offers = Catalogue::get().offers();
+    let offers = catalogue().offers();
     let mut sizes: Vec<_> =
         offers.iter().map(|offer| (prompt_facing(&offer.tool), on_the_wire(&offer.tool), offer.about)).collect();
     sizes.sort_unstable_by_key(|(prompt, ..)| std::cmp::Reverse(*prompt));

@@ -1,12 +1,12 @@
 //! rmcp's own client, connected to a server by an in-process pipe, in either protocol era.
 
-use keyrack_mcp_server::KeyrackMcp;
+use keyrack_mcp_server::{KeyrackMcp, Policy, Wish, Wishes};
 use rmcp::ServiceExt as _;
 use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
 use serde_json::{Map, Value};
 
-use crate::world::{World, secret};
+use crate::world::{World, catalogue, secret};
 
 /// Which form of the protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,23 @@ impl Client {
     }
 
     pub(crate) async fn connect(world: &World, era: Era, root_key: &str, calls_per_minute: u32) -> Client {
+        let mut wishes = Wishes::default();
+        wishes.add(Wish::Toolsets, "all", catalogue()).unwrap();
+        let policy = Policy { calls_per_minute, ..Policy::default() };
+        Client::with_wishes(world, era, root_key, policy, wishes).await
+    }
+
+    /// Connects with wishes.
+    pub(crate) async fn with_wishes(
+        world: &World,
+        era: Era,
+        root_key: &str,
+        policy: Policy,
+        wishes: Wishes,
+    ) -> Client {
         let (server_end, client_end) = tokio::io::duplex(1 << 20);
-        let server = KeyrackMcp::for_root_key(world.keyrack.clone(), secret(root_key), calls_per_minute);
+        let (keyrack, catalogue) = (world.keyrack.clone(), catalogue().clone());
+        let server = KeyrackMcp::for_root_key(keyrack, catalogue, policy, secret(root_key), wishes).unwrap();
         tokio::spawn(async move {
             let running = server.serve(server_end).await.unwrap();
             running.waiting().await.unwrap();

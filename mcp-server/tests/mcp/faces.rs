@@ -1,7 +1,6 @@
 //! Every operation is a tool, or there is a reason why not.
 
 use keyrack_core::catalogue::{Operation, Visitor};
-use keyrack_mcp_server::Catalogue;
 use keyrack_mcp_server::naming::{MAX_TOOL_NAME, operation_name, tool_name};
 
 #[derive(Default)]
@@ -31,7 +30,7 @@ const WITHHELD: [(&str, &str); 6] = [
 
 #[test]
 fn every_operation_is_a_tool_or_is_withheld_for_a_stated_reason() {
-    let catalogue = Catalogue::get();
+    let catalogue = crate::world::catalogue();
     for operation in operations() {
         let offered = catalogue.find(&tool_name(operation)).is_some();
         let withheld = catalogue.withheld().iter().find(|(about, _)| about.name == operation);

@@ -1,10 +1,10 @@
 //! Members that assistants are not offered: no text that reaches them speaks of one without saying so.
 
-use keyrack_mcp_server::{Catalogue, Offer};
+use keyrack_mcp_server::Offer;
 use serde_json::json;
 
 use crate::client::{Client, Era};
-use crate::world::World;
+use crate::world::{World, catalogue};
 
 /// The sentence that says so.
 const NOT_AVAILABLE: &str = "Not available to assistants: ";
@@ -14,7 +14,11 @@ fn names(text: &str, member: &str) -> bool {
 }
 
 fn hiding() -> impl Iterator<Item = &'static Offer> {
-    Catalogue::get().offers().iter().filter(|offer| !offer.about.assistants.hidden.is_empty())
+    catalogue()
+        .offers()
+        .iter()
+        .map(std::sync::Arc::as_ref)
+        .filter(|offer| !offer.about.assistants.hidden.is_empty())
 }
 
 #[test]

@@ -160,7 +160,7 @@ async fn literal_addresses_are_named_only_where_the_listener_is_open_to_others()
 
 #[tokio::test]
 async fn calls_are_counted_per_root_key_over_all_requests() {
-    let server = Server::start_with(|settings| settings.calls_per_minute = 2).await;
+    let server = Server::start_with(|settings| settings.policy.calls_per_minute = 2).await;
     let message = call("workspace_getOverview", json!({}));
     let mut refused = Vec::new();
     for _ in 0..3 {

@@ -1,7 +1,9 @@
 //! Every tool keeps to what all clients and model APIs can read.
 
-use keyrack_mcp_server::{Catalogue, Offer, PAGE_SIZE};
+use keyrack_mcp_server::{Offer, PAGE_SIZE};
 use serde_json::{Map, Value};
+
+use crate::world::catalogue;
 
 const DESCRIPTION: usize = 300;
 const ARGUMENT: usize = 90;
@@ -39,7 +41,7 @@ fn schemas(offer: &Offer) -> Vec<(String, Value)> {
 /// All faults at once: they come in families.
 fn lint(check: impl Fn(&Offer, &mut Vec<String>)) {
     let mut faults = Vec::new();
-    for offer in Catalogue::get().offers() {
+    for offer in catalogue().offers() {
         check(offer, &mut faults);
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -126,7 +128,7 @@ fn every_schema_has_one_type_and_arguments_know_no_null() {
 #[test]
 fn what_null_clears_over_http_can_be_cleared() {
     let names = |tool: &str| {
-        let offer = Catalogue::get().find(tool).unwrap_or_else(|| panic!("no tool {tool}"));
+        let offer = catalogue().find(tool).unwrap_or_else(|| panic!("no tool {tool}"));
         offer.tool.input_schema["properties"]["clear"]["items"]["enum"].clone()
     };
     let of_a_key =
@@ -134,7 +136,7 @@ fn what_null_clears_over_http_can_be_cleared() {
     assert_eq!(names("keys_updateKey"), serde_json::json!(of_a_key));
     assert_eq!(names("keys_updateCredits"), serde_json::json!(["value"]));
     assert_eq!(names("apis_updateApi"), serde_json::json!(["ipWhitelist", "defaultPrefix", "defaultBytes"]));
-    let reroll = &Catalogue::get().find("keys_rerollKey").unwrap().tool.input_schema;
+    let reroll = &catalogue().find("keys_rerollKey").unwrap().tool.input_schema;
     assert_eq!(reroll["properties"]["keep"]["type"], "boolean");
     assert_eq!(reroll["required"], serde_json::json!(["keyId"]));
 }
@@ -144,7 +146,7 @@ fn texts_name_tools_and_answers_hold_no_plaintext() {
     lint(|offer, faults| {
         let name = &offer.tool.name;
         let texts = serde_json::to_string(&offer.tool).unwrap();
-        for other in Catalogue::get().offers() {
+        for other in catalogue().offers() {
             if texts.contains(other.about.name) {
                 faults.push(format!("{name}: names the operation {}", other.about.name));
             }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod answers;
 mod budget;
 mod calls;
 mod client;
@@ -15,4 +16,5 @@ mod lint;
 mod protocol;
 mod raw_http;
 mod snapshots;
+mod views;
 mod world;

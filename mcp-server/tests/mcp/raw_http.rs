@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Extension;
 use keyrack_core::caller::ClientAddress;
+use keyrack_mcp_server::Policy;
 use keyrack_mcp_server::http::{HttpSettings, router};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::World;
+use crate::world::{World, catalogue};
 
 /// MCP on a real listener, stopped when dropped.
 pub(crate) struct Server {
@@ -38,12 +39,13 @@ impl Server {
         let mut settings = HttpSettings {
             public_hosts: vec!["keys.example".to_owned()],
             literal_addresses: false,
-            calls_per_minute: 0,
+            policy: Policy::default(),
             max_body_bytes: 1 << 20,
         };
         change(&mut settings);
         let client_address: IpAddr = "203.0.113.7".parse().unwrap();
-        let routes = router(world.keyrack.clone(), settings).layer(Extension(ClientAddress(Some(client_address))));
+        let routes = router(world.keyrack.clone(), catalogue().clone(), settings)
+            .layer(Extension(ClientAddress(Some(client_address))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stopped = shutdown.clone().cancelled_owned();

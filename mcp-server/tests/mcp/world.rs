@@ -1,11 +1,14 @@
 //! A Keyrack on a temporary SQLite file, and root keys for it.
 
+use std::sync::{Arc, LazyLock};
+
 use keyrack_core::Keyrack;
 use keyrack_core::clock::Clock;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::root_keys::NewRootKey;
 use keyrack_core::setup;
 use keyrack_core::store::Location;
+use keyrack_mcp_server::Catalogue;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,4 +69,10 @@ async fn open(folder: &TempDir) -> Keyrack {
 /// A root key as the server takes it.
 pub(crate) fn secret(text: &str) -> Secret {
     Secret::from_string(text.to_owned())
+}
+
+/// The catalogue of all tests.
+pub(crate) fn catalogue() -> &'static Arc<Catalogue> {
+    static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new()));
+    &CATALOGUE
 }

@@ -8,6 +8,7 @@ mod get_key;
 mod key_object;
 mod links;
 mod migrate_keys;
+mod pinned;
 mod recorded;
 mod remove_permissions;
 mod remove_roles;
@@ -30,6 +31,7 @@ pub(super) use links::{
     CREATE_PERMISSION, gained, lost, permission_created, permission_target, permissions_by_slug, role_target,
 };
 pub use migrate_keys::MigrateKeys;
+pub use pinned::is_of_api;
 pub use remove_permissions::RemovePermissions;
 pub use remove_roles::RemoveRoles;
 pub use reroll_key::RerollKey;

@@ -41,7 +41,7 @@ pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
 struct Asked<'a> {
     /// The full key, with its prefix.
     #[serde(borrow)]
-    #[schemars(extend("x-secret" = SENT))]
+    #[schemars(extend("x-mark" = SENT))]
     key: Text<'a, 1, 512>,
     /// Labels for analytics.
     #[serde(default, borrow, deserialize_with = "sent")]

@@ -1,0 +1,221 @@
+//! What a call asks for: its arguments, read leniently where that is safe, and the answer to them as far as it is shown.
+//!
+//! Models send null for "nothing to say", an object as text that holds its JSON, and numbers as texts. Each of these can
+//! mean one thing only, and is read as that. Everything else is checked against the schema that the tool shows, and all
+//! faults are told at once.
+
+use std::sync::Arc;
+
+use keyrack_core::catalogue::{About, Effect, Pin};
+use keyrack_core::error::{Code, Fault};
+use keyrack_core::operations::keys::is_of_api;
+use keyrack_core::{Caller, Error, Keyrack};
+use rmcp::model::JsonObject;
+use serde_json::Value;
+
+use crate::catalogue::{Offer, PAGE_SIZE};
+use crate::projection::{self, Shown};
+use crate::rendering;
+use crate::schema::{CONCISE, DETAIL, drop_nulls, to_request};
+use crate::times;
+
+/// What a call asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    request: Value,
+    is_concise: bool,
+}
+
+impl Asked {
+    /// Checks arguments against the schema that the tool shows in this view, and fills in what they leave to it.
+    pub(crate) fn read(offer: &Offer, mut arguments: JsonObject, api: Option<&str>) -> Result<Asked, Error> {
+        let (tool, form) = offer.shape(api.is_some());
+        if offer.about.list.is_some() {
+            arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
+        }
+        drop_nulls(&mut arguments, &tool.input_schema);
+        unwrap_texts(&mut arguments, &tool.input_schema);
+        let arguments = Value::Object(arguments);
+        let faults = form.arguments.faults(&arguments);
+        let Value::Object(mut request) = arguments else {
+            return Err(Error::unexpected("arguments are no object"));
+        };
+        let detail = request.remove(DETAIL);
+        let is_concise = form.has_detail && detail.is_none_or(|detail| detail == CONCISE);
+        let both = if faults.is_empty() { to_request(&mut request, form.kept.as_deref()).err() } else { None };
+        let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
+        if !faults.is_empty() {
+            return Err(Error::new(Code::InvalidInput, "The arguments are not valid.").with_faults(faults));
+        }
+        if let (Some(Pin::Api(member)), Some(api)) = (offer.about.assistants.pinned_by, api) {
+            request.insert(member.to_owned(), api.into());
+        }
+        Ok(Asked { request: Value::Object(request), is_concise })
+    }
+
+    /// Runs the operation, and shows of its answer what fits.
+    pub(crate) async fn run(
+        self,
+        offer: &Arc<Offer>,
+        keyrack: &Keyrack,
+        caller: Caller,
+        api: Option<&str>,
+    ) -> Result<Shown, Error> {
+        if let Some(api) = api {
+            self.is_within(offer.about, keyrack, &caller, api).await?;
+        }
+        let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
+        let again = once_more.then(|| self.request.clone());
+        let sent = if offer.about.effect == Effect::Read { Value::Null } else { self.request.clone() };
+        let renewed = keyrack.renew(&caller);
+        let answer = offer.run(keyrack.clone(), caller, self.request).await?;
+        let mut notes = rendering::notes(&offer.secrets, &answer);
+        if offer.about.list.is_none() {
+            let written = times::written(&offer.answered_times, &answer.data);
+            notes.extend((!written.is_empty()).then(|| format!("Times: {}.", written.join("; "))));
+        }
+        notes.extend(times::meant(&offer.sent_times, &sent, keyrack.clock().now()));
+        let mut shown = projection::show(offer.about, answer, self.is_concise);
+        if let (Some(kept), Some(mut request)) = (shown.again, again) {
+            // Only a page itself says where the next one begins.
+            request["limit"] = kept.into();
+            let answer = offer.run(keyrack.clone(), renewed?, request).await?;
+            shown = projection::show(offer.about, answer, self.is_concise);
+        }
+        notes.append(&mut shown.notes);
+        let has_more = shown.answer.pagination.as_ref().is_some_and(|pagination| pagination.has_more);
+        notes.extend(has_more.then(|| rendering::MORE.to_owned()));
+        Ok(Shown { notes, ..shown })
+    }
+
+    /// Whether what is asked is about the one API of the view.
+    async fn is_within(&self, about: &About, keyrack: &Keyrack, caller: &Caller, api: &str) -> Result<(), Error> {
+        let Some(pin) = about.assistants.pinned_by else { return Ok(()) };
+        let named = self.request[pin.member()].as_str();
+        match named {
+            Some(named) if is_of_api(keyrack, caller, (pin, named), api).await? => Ok(()),
+            _ => Err(Error::not_found(if let Pin::Api(_) = pin { Code::ApiNotFound } else { Code::KeyNotFound })),
+        }
+    }
+}
+
+/// Reads texts as what a schema asks for, where they can be nothing else: JSON of an object or an array, numbers, truth
+/// values. An empty text is nothing where no text is asked for.
+fn unwrap_texts(arguments: &mut JsonObject, schema: &JsonObject) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    arguments.retain(|name, value| {
+        let kind = properties.get(name).and_then(|schema| schema["type"].as_str());
+        !(value == "" && kind.is_some_and(|kind| kind != "string"))
+    });
+    for (name, value) in arguments {
+        if let Some(schema) = properties.get(name).and_then(Value::as_object) {
+            unwrap_text(value, schema);
+        }
+    }
+}
+
+fn unwrap_text(value: &mut Value, schema: &JsonObject) {
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    if let Value::String(text) = value
+        && let Ok(read) = serde_json::from_str::<Value>(text)
+    {
+        let is_meant = match kind {
+            "object" => read.is_object(),
+            "array" => read.is_array(),
+            "integer" => read.is_i64() || read.is_u64(),
+            "number" => read.is_number(),
+            "boolean" => read.is_boolean(),
+            _ => false,
+        };
+        if is_meant {
+            *value = read;
+        }
+    }
+    match value {
+        Value::Object(members) => unwrap_texts(members, schema),
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items").and_then(Value::as_object) else { return };
+            items.iter_mut().for_each(|item| unwrap_text(item, schema));
+        }
+        _ => {}
+    }
+}
+
+fn sent_and_cleared(path: &str) -> Fault {
+    Fault {
+        location: format!("body.{path}"),
+        message: "is sent, and is to be cleared or kept as well".to_owned(),
+        fix: Some(format!("Send `{path}`, or what clears or keeps it, not both.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalogue::tests::CATALOGUE;
+
+    fn read(tool: &str, arguments: Value, api: Option<&str>) -> Result<Asked, Error> {
+        let Value::Object(arguments) = arguments else { unreachable!() };
+        Asked::read(CATALOGUE.find(tool).unwrap(), arguments, api)
+    }
+
+    #[test]
+    fn lists_have_a_page_size_unless_the_call_says_otherwise() {
+        let request = |arguments| read("apis_listApis", arguments, None).unwrap().request;
+        assert_eq!(request(json!({})), json!({ "limit": PAGE_SIZE }));
+        assert_eq!(request(json!({ "limit": 3 })), json!({ "limit": 3 }));
+    }
+
+    #[test]
+    fn what_can_mean_one_thing_only_is_read_as_that() {
+        let asked = read(
+            "keys_createKey",
+            json!({
+                "apiId": "api_123456", "meta": r#"{"plan": "free", "n": "5"}"#, "expires": "1798243200000", "enabled": "true",
+                "credits": "", "ratelimits": r#"[{"name": "requests", "limit": "5", "duration": 1000, "autoApply": true}]"#,
+                "name": "", "roles": null,
+            }),
+            None,
+        );
+        let expected = json!({
+            "apiId": "api_123456", "meta": { "plan": "free", "n": "5" }, "expires": 1_798_243_200_000_i64, "enabled": true,
+            "ratelimits": [{ "name": "requests", "limit": 5, "duration": 1000, "autoApply": true }],
+        });
+        // An empty name is a text, whatever the schema says of it.
+        let mut given = json!(asked.as_ref().map_or(Value::Null, |asked| asked.request.clone()));
+        if let Err(error) = asked {
+            assert!(error.faults().iter().all(|fault| fault.location.ends_with("name")), "{error:?}");
+        } else {
+            given.as_object_mut().unwrap().remove("name");
+            assert_eq!(given, expected);
+        }
+        for (arguments, place) in [
+            (json!({ "apiId": "api_123456", "expires": "tomorrow" }), "body.expires"),
+            (json!({ "apiId": "api_123456", "meta": "[1]" }), "body.meta"),
+            (json!({ "apiId": "api_123456", "enabled": "5" }), "body.enabled"),
+        ] {
+            let error = read("keys_createKey", arguments, None).unwrap_err();
+            assert_eq!(error.faults()[0].location, place);
+        }
+    }
+
+    #[test]
+    fn in_a_view_of_one_api_it_is_filled_in_and_no_other_can_be_said() {
+        assert_eq!(read("keys_createKey", json!({}), Some("api_123456")).unwrap().request["apiId"], "api_123456");
+        let error = read("keys_createKey", json!({ "apiId": "api_654321" }), Some("api_123456")).unwrap_err();
+        assert_eq!(error.faults()[0].location, "body.apiId");
+        assert!(read("keys_createKey", json!({}), None).is_err());
+    }
+
+    #[test]
+    fn how_much_is_shown_is_no_member_of_the_request() {
+        let concise = |arguments| read("keys_getKey", arguments, None).unwrap();
+        assert!(concise(json!({ "keyId": "key_123456" })).is_concise);
+        let full = concise(json!({ "keyId": "key_123456", "detail": "full" }));
+        assert!(!full.is_concise && full.request == json!({ "keyId": "key_123456" }));
+        assert!(read("keys_getKey", json!({ "keyId": "key_123456", "detail": "some" }), None).is_err());
+        assert!(!read("apis_getApi", json!({ "apiId": "api_123456" }), None).unwrap().is_concise);
+    }
+}
