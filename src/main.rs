@@ -8,6 +8,7 @@
 mod analytics;
 mod analytics_command;
 mod api;
+mod approvals;
 mod archive;
 mod assistants;
 mod audit;
@@ -69,6 +70,7 @@ fn command() -> Command {
         .subcommand(events::command())
         .subcommand(analytics_command::command())
         .subcommand(root_key::command())
+        .subcommand(approvals::command())
         .subcommand(migration::command())
         .subcommand(audit::command())
         .subcommand(backup::command())
@@ -102,6 +104,7 @@ async fn dispatch(matches: &ArgMatches) -> ExitCode {
     let outcome = match name {
         "api" => return api::run(matches).await,
         "analytics" => return analytics_command::run(matches).await,
+        "approvals" => approvals::run(matches).await,
         "audit" => audit::run(matches).await,
         "events" => return events::run(matches).await,
         "usage" => return usage::run(matches).await,

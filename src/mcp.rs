@@ -101,7 +101,8 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
 /// When a setting makes no sense.
 pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling) })
+    let confirm = settings.get(&settings::MCP_CONFIRM)?;
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm })
 }
 
 /// Whoever names a server means that one, and would act on this machine's database instead.

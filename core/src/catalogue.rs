@@ -43,7 +43,7 @@ pub trait Operation: Send + Sync + 'static {
     const ABOUT: About;
 
     /// What is sent.
-    type Request: DeserializeOwned + JsonSchema + Send + 'static;
+    type Request: DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
     /// What is answered, the wire's `data`.
     type Response: Serialize + JsonSchema + Send + 'static;
@@ -56,6 +56,9 @@ pub trait Operation: Send + Sync + 'static {
         caller: &Caller,
         request: Self::Request,
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
+
+    /// Whether [`Operation::question`] ever asks anything.
+    const ASKS: bool = false;
 
     /// What a person is asked before this request is acted on, where they are asked at all: before what destroys, and
     /// what cuts off or hands out more than a mistake should. Nobody is asked about what would be refused: that is

@@ -30,6 +30,7 @@ const REQUEST_CHARACTERS: usize = 16;
 #[expect(missing_docs, reason = "each variant is the thing it names")]
 pub enum Kind {
     Api,
+    Approval,
     AuditCorrelation,
     AuditLog,
     DataKey,
@@ -51,6 +52,7 @@ impl Kind {
     pub const fn prefix(self) -> &'static str {
         match self {
             Kind::Api => "api",
+            Kind::Approval => "appr",
             Kind::AuditCorrelation => "cor",
             Kind::AuditLog => "log",
             Kind::DataKey => "dek",

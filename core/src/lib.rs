@@ -57,6 +57,7 @@ pub mod caller;
 pub mod catalogue;
 pub mod changes;
 pub mod clock;
+pub mod confirmations;
 pub mod credits;
 pub mod docs;
 pub mod error;

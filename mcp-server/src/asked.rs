@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use keyrack_core::catalogue::{About, Effect, Pin};
+use keyrack_core::catalogue::{About, Effect, Pin, Question};
 use keyrack_core::error::{Code, Fault};
 use keyrack_core::operations::keys::is_of_api;
 use keyrack_core::{Caller, Error, Keyrack};
@@ -14,6 +14,7 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::catalogue::{Offer, PAGE_SIZE};
+use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
 use crate::rendering;
 use crate::schema::{CONCISE, DETAIL, drop_nulls, to_request};
@@ -24,6 +25,8 @@ use crate::times;
 pub(crate) struct Asked {
     request: Value,
     is_concise: bool,
+    /// What says that the user agreed.
+    token: Option<String>,
 }
 
 impl Asked {
@@ -41,6 +44,8 @@ impl Asked {
             return Err(Error::unexpected("arguments are no object"));
         };
         let detail = request.remove(DETAIL);
+        let token = offer.asks().then(|| request.remove(TOKEN)).flatten();
+        let token = token.and_then(|token| token.as_str().map(|token| token.trim().to_owned()));
         let is_concise = form.has_detail && detail.is_none_or(|detail| detail == CONCISE);
         let both = if faults.is_empty() { to_request(&mut request, form.kept.as_deref()).err() } else { None };
         let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
@@ -50,20 +55,35 @@ impl Asked {
         if let (Some(Pin::Api(member)), Some(api)) = (offer.about.assistants.pinned_by, api) {
             request.insert(member.to_owned(), api.into());
         }
-        Ok(Asked { request: Value::Object(request), is_concise })
+        Ok(Asked { request: Value::Object(request), is_concise, token })
+    }
+
+    /// What a person is to be asked before this is done. What is not about the one API of the view is refused.
+    pub(crate) async fn question(
+        &self,
+        offer: &Offer,
+        keyrack: &Keyrack,
+        caller: &Caller,
+        api: Option<&str>,
+    ) -> Result<Option<Question>, Error> {
+        if let Some(api) = api {
+            self.is_within(offer.about, keyrack, caller, api).await?;
+        }
+        offer.question(keyrack, caller, &self.request).await
+    }
+
+    /// The request that is sent.
+    pub(crate) fn request(&self) -> &Value {
+        &self.request
+    }
+
+    /// What says that the user agreed.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.token.clone()
     }
 
     /// Runs the operation, and shows of its answer what fits.
-    pub(crate) async fn run(
-        self,
-        offer: &Arc<Offer>,
-        keyrack: &Keyrack,
-        caller: Caller,
-        api: Option<&str>,
-    ) -> Result<Shown, Error> {
-        if let Some(api) = api {
-            self.is_within(offer.about, keyrack, &caller, api).await?;
-        }
+    pub(crate) async fn run(self, offer: &Arc<Offer>, keyrack: &Keyrack, caller: Caller) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
         let again = once_more.then(|| self.request.clone());
         let sent = if offer.about.effect == Effect::Read { Value::Null } else { self.request.clone() };

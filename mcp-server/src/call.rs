@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyrack_core::calendar::{MINUTE_MS, UnixMs};
-use keyrack_core::catalogue::{About, Effect};
+use keyrack_core::catalogue::{About, Effect, Question};
+use keyrack_core::confirmations;
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, Keyrack, traces};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::{CallToolResponse, CallToolResult, InputRequiredResult, JsonObject};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -22,6 +23,7 @@ use tracing::{Instrument as _, Span};
 use crate::asked::Asked;
 use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
+use crate::confirmation::{Confirm, Consent, Verdict};
 use crate::projection::Shown;
 use crate::view::View;
 use crate::workers::off_the_workers;
@@ -86,6 +88,8 @@ pub(crate) struct Call {
     pub(crate) abandoned: CancellationToken,
     /// The span of the HTTP request that it came in, if it did and there are traces.
     pub(crate) within: Span,
+    /// What it brings of the user's agreement, and how to get one.
+    pub(crate) consent: Consent,
 }
 
 /// What answers calls.
@@ -94,6 +98,17 @@ pub(crate) struct Desk {
     pub(crate) keyrack: Keyrack,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) limit: CallLimit,
+    /// How people are asked before what destroys.
+    pub(crate) confirm: Confirm,
+}
+
+/// How a call ended that went well.
+#[derive(Debug)]
+enum Outcome {
+    /// With an answer.
+    Shown(Shown),
+    /// With a question to the user.
+    Asks(Box<InputRequiredResult>),
 }
 
 impl Desk {
@@ -106,16 +121,16 @@ impl Desk {
         caller: Result<Caller, Error>,
         view: &View,
         call: Call,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
         let inner = compact::read(&self.catalogue, &call.tool, &call.arguments).filter(|_| view.is_compact());
         match (inner, caller) {
             (None, caller) => Box::pin(self.answer_one(caller, view, call)).await,
             (Some(Ok(Inner::Call { tool, arguments })), caller) => {
                 Box::pin(self.answer_one(caller, view, Call { tool, arguments, ..call })).await
             }
-            (Some(Ok(Inner::Find(query))), Ok(caller)) => Ok(self.find(&caller, view, &query)),
+            (Some(Ok(Inner::Find(query))), Ok(caller)) => Ok(self.find(&caller, view, &query).into()),
             (Some(Ok(Inner::Find(_))), Err(error)) | (Some(Err(error)), _) => {
-                Ok(failure::result(&self.catalogue, &error, RequestId::new().as_str()))
+                Ok(failure::result(&self.catalogue, &error, RequestId::new().as_str()).into())
             }
         }
     }
@@ -138,7 +153,7 @@ impl Desk {
         caller: Result<Caller, Error>,
         view: &View,
         call: Call,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
         let started = Instant::now();
         let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
         let request_id = request_id.as_str();
@@ -165,7 +180,7 @@ impl Desk {
             (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
             (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
         };
-        let ended = outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok");
+        let ended = ended(&outcome);
         self.keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
         // A log in JSON shows numbers of 128 bits as texts.
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -179,12 +194,13 @@ impl Desk {
             "tool call"
         );
         Ok(match outcome {
-            Ok(shown) => rendering::result(shown, request_id),
+            Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id).into(),
+            Ok(Outcome::Asks(form)) => (*form).with_meta(rendering::meta(request_id)).into(),
             Err(error) => {
                 if error.code().status() >= 500 {
                     tracing::error!(request_id, operation = about.name, %error, "tool call failed");
                 }
-                failure::result(&self.catalogue, &error, request_id)
+                failure::result(&self.catalogue, &error, request_id).into()
             }
         })
     }
@@ -195,24 +211,71 @@ impl Desk {
         view: &View,
         offer: &Arc<Offer>,
         call: Call,
-    ) -> Result<Shown, Error> {
+    ) -> Result<Outcome, Error> {
         let caller = caller?;
         self.admit(&caller, view, offer)?;
-        let (keyrack, is_large) = (self.keyrack.clone(), call.is_large);
-        let (ran, api) = (Arc::clone(offer), view.api().map(str::to_owned));
-        let running = async move {
-            let asked = Asked::read(&ran, call.arguments, api.as_deref())?;
+        let is_large = call.is_large;
+        let read =
+            Self::read(self.keyrack.clone(), caller, Arc::clone(offer), view.api(), call.arguments, is_large);
+        let read =
+            async { if is_large { off_the_workers(read).await.unwrap_or_else(panicked) } else { read.await } };
+        let (asked, caller, question) = in_time(offer.about, read, DEADLINE, &call.abandoned).await?;
+        let caller = match question {
+            None => caller,
+            Some(question) => {
+                let asking = self.agreed(&asked, &caller, offer, &question, call.consent);
+                let verdict = tokio::select! {
+                    verdict = asking => verdict?,
+                    () = call.abandoned.cancelled() => return Err(cancelled()),
+                };
+                if let Verdict::Asks(form) = verdict {
+                    return Ok(Outcome::Asks(form));
+                }
+                // People take their time, and much may have become of the root key meanwhile.
+                self.keyrack.renew(&caller)?
+            }
+        };
+        let (keyrack, ran) = (self.keyrack.clone(), Arc::clone(offer));
+        let running = async move { asked.run(&ran, &keyrack, caller).await };
+        let running = async {
+            if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
+        };
+        let shown = in_time(offer.about, running, DEADLINE, &call.abandoned).await?;
+        Ok(Outcome::Shown(shown))
+    }
+
+    /// Reads what a call asks for, and what a person is to be asked before.
+    fn read(
+        keyrack: Keyrack,
+        caller: Caller,
+        offer: Arc<Offer>,
+        api: Option<&str>,
+        arguments: JsonObject,
+        is_large: bool,
+    ) -> impl Future<Output = Result<(Asked, Caller, Option<Question>), Error>> + Send + use<> {
+        let api = api.map(str::to_owned);
+        async move {
+            let asked = Asked::read(&offer, arguments, api.as_deref())?;
             // Whatever became of the root key and its workspace while they waited to be read counts.
             let caller = if is_large { keyrack.renew(&caller)? } else { caller };
-            asked.run(&ran, &keyrack, caller, api.as_deref()).await
-        };
-        let running = async {
-            if is_large {
-                return off_the_workers(running).await.unwrap_or_else(|| Err(Error::unexpected("panicked")));
-            }
-            running.await
-        };
-        in_time(offer.about, running, DEADLINE, &call.abandoned).await
+            let question = asked.question(&offer, &keyrack, &caller, api.as_deref()).await?;
+            Ok((asked, caller, question))
+        }
+    }
+
+    /// Seeks the agreement of a person to a call.
+    async fn agreed(
+        &self,
+        asked: &Asked,
+        caller: &Caller,
+        offer: &Offer,
+        question: &Question,
+        consent: Consent,
+    ) -> Result<Verdict, Error> {
+        let operation = offer.about.name;
+        let call = confirmations::Call { caller, operation, request: asked.request(), question };
+        let consent = Consent { token: asked.token(), ..consent };
+        consent.seek(self.confirm, &self.keyrack, &call).await
     }
 
     /// Whether the caller may make this call at all, now.
@@ -231,9 +294,26 @@ impl Desk {
     }
 }
 
+/// How a call ended, in a word.
+fn ended(outcome: &Result<Outcome, Error>) -> &'static str {
+    match outcome {
+        Ok(Outcome::Shown(_)) => "ok",
+        Ok(Outcome::Asks(_)) => "asked",
+        Err(error) => error.code().specific(),
+    }
+}
+
+fn panicked<T>() -> Result<T, Error> {
+    Err(Error::unexpected("panicked"))
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::RequestTimeout, "The call was cancelled.")
+}
+
 /// Writes into the span for traces how its call ended.
-fn record_outcome(span: &Span, outcome: &Result<Shown, Error>) {
-    span.record("outcome", outcome.as_ref().map_or_else(|error| error.code().specific(), |_| "ok"));
+fn record_outcome(span: &Span, outcome: &Result<Outcome, Error>) {
+    span.record("outcome", ended(outcome));
     if outcome.as_ref().is_err_and(|error| error.code().status() >= 500) {
         span.record("otel.status_code", "ERROR");
     }
@@ -243,16 +323,16 @@ fn record_outcome(span: &Span, outcome: &Result<Shown, Error>) {
 ///
 /// Giving up drops what runs: a read ends, a change goes on in a task of its own and is done as a whole or
 /// not at all.
-async fn in_time(
+async fn in_time<T>(
     about: &About,
-    running: impl Future<Output = Result<Shown, Error>>,
+    running: impl Future<Output = Result<T, Error>>,
     deadline: Duration,
     abandoned: &CancellationToken,
-) -> Result<Shown, Error> {
+) -> Result<T, Error> {
     tokio::select! {
         outcome = running => outcome,
         () = tokio::time::sleep(deadline) => Err(too_late(about, deadline)),
-        () = abandoned.cancelled() => Err(Error::new(Code::RequestTimeout, "The call was cancelled.")),
+        () = abandoned.cancelled() => Err(cancelled()),
     }
 }
 
@@ -316,7 +396,7 @@ mod tests {
         let patience = CancellationToken::new();
         for (tool, may_have_changed) in [("apis_getApi", false), ("apis_deleteApi", true)] {
             let about = CATALOGUE.find(tool).unwrap().about;
-            let error = in_time(about, std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
+            let error = in_time::<()>(about, std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
             assert_eq!(error.code(), Code::RequestTimeout);
             assert_eq!(error.detail().contains("may have happened"), may_have_changed, "{tool}");
         }
@@ -327,6 +407,6 @@ mod tests {
         let abandoned = CancellationToken::new();
         abandoned.cancel();
         let about = CATALOGUE.find("apis_getApi").unwrap().about;
-        assert!(in_time(about, std::future::pending(), DEADLINE, &abandoned).await.is_err());
+        assert!(in_time::<()>(about, std::future::pending(), DEADLINE, &abandoned).await.is_err());
     }
 }

@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use keyrack_core::catalogue::{self, About, Effect, Operation, Visitor};
+use keyrack_core::catalogue::{self, About, Effect, Operation, Question, Visitor};
 use keyrack_core::docs;
 use keyrack_core::reply::Pagination;
 use keyrack_core::schema::{AnsweredSecrets, Places, RequestSchema, answered_secrets, answered_times, sent_times};
@@ -29,6 +29,7 @@ pub(crate) struct Answer {
     pub(crate) pagination: Option<Pagination>,
 }
 
+type Questioning = Pin<Box<dyn Future<Output = Result<Option<Question>, Error>> + Send>>;
 type Running = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 
 /// An operation that is a tool.
@@ -46,6 +47,8 @@ pub struct Offer {
     /// In a view of one API, where that is not among the arguments.
     pinned: Option<(Tool, Form)>,
     run: fn(Keyrack, Caller, Value) -> Running,
+    /// What people are asked before; `None` where they never are.
+    question: Option<fn(Keyrack, Caller, Value) -> Questioning>,
 }
 
 /// How the arguments of a tool are read.
@@ -76,6 +79,7 @@ impl Offer {
             form,
             pinned,
             run: run::<O>,
+            question: O::ASKS.then_some(question::<O> as fn(Keyrack, Caller, Value) -> Questioning),
         }
     }
 
@@ -98,6 +102,24 @@ impl Offer {
         }
     }
 
+    /// Whether people may be asked before it is done.
+    pub(crate) fn asks(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// What a person is to be asked before this is done, if anything.
+    pub(crate) async fn question(
+        &self,
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Value,
+    ) -> Result<Option<Question>, Error> {
+        match self.question {
+            Some(question) => question(keyrack.clone(), keyrack.renew(caller)?, request.clone()).await,
+            None => Ok(None),
+        }
+    }
+
     /// Runs the operation.
     pub(crate) fn run(&self, keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {
         (self.run)(keyrack, caller, arguments)
@@ -112,7 +134,7 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
     let hidden: Vec<&str> = about.assistants.hidden.iter().copied().chain(known).collect();
     let page_size = about.list.is_some().then_some(PAGE_SIZE);
     let Input { schema: input, kept } =
-        input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail });
+        input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS });
     let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(input.clone()))
         .with_title(about.title)
         .with_annotations(
@@ -135,10 +157,13 @@ fn description(about: &About, known: Option<&str>) -> String {
     let origins = origins.iter().filter(|(member, _)| Some(member.as_str()) != known);
     let origins: Vec<String> = origins.map(|(member, operation)| format!("{member} from {operation}")).collect();
     let origins = if origins.is_empty() { String::new() } else { format!("{}.", origins.join(", ")) };
-    let acts = if about.effect == Effect::Destroy { "Acts at once, without asking again." } else { "" };
-    let sentences = [about.summary, &origins, acts, about.assistants.hint];
+    let sentences = [about.summary, &origins, about.assistants.hint];
     let sentences: Vec<&str> = sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect();
     sentences.join(" ").replace("null clears", "`clear` empties")
+}
+
+fn question<O: Operation>(keyrack: Keyrack, caller: Caller, request: Value) -> Questioning {
+    Box::pin(async move { catalogue::question::<O>(&keyrack, &caller, request).await })
 }
 
 fn run<O: Operation>(keyrack: Keyrack, caller: Caller, arguments: Value) -> Running {

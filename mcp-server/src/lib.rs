@@ -63,6 +63,7 @@ mod call;
 mod caller;
 mod catalogue;
 mod compact;
+mod confirmation;
 mod failure;
 mod gate;
 pub mod http;
@@ -81,6 +82,7 @@ mod wishes;
 mod workers;
 
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
+pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};

@@ -10,6 +10,8 @@ use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
+use crate::confirmation::TOKEN;
+
 /// Integers beyond it are not exact in a double, and clients read numbers as doubles.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
@@ -55,12 +57,14 @@ pub(crate) struct Offered<'a> {
     pub(crate) page_size: Option<i64>,
     /// Whether it may be said how much of an answer is to be shown.
     pub(crate) has_detail: bool,
+    /// Whether people may be asked before it is done.
+    pub(crate) is_asked: bool,
 }
 
 /// The arguments of a tool: the request's schema without what is hidden, with what only assistants say, and without null:
 /// [`CLEAR`] and [`KEEP`] say what null says over HTTP.
 pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
-    let Offered { hidden, page_size, has_detail } = *offered;
+    let Offered { hidden, page_size, has_detail, is_asked } = *offered;
     let mut schema = request.clone();
     portable(&mut schema);
     let mut schema = into_object(schema);
@@ -83,6 +87,10 @@ pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
         let detail =
             json!({ "type": "string", "enum": [CONCISE, FULL], "default": CONCISE, "description": description });
         properties.insert(DETAIL.to_owned(), detail);
+    }
+    if let (true, Some(Value::Object(properties))) = (is_asked, schema.get_mut("properties")) {
+        let description = "Only after the user agreed: what the refusal before gave.";
+        properties.insert(TOKEN.to_owned(), json!({ "type": "string", "description": description }));
     }
     Input { schema, kept }
 }
@@ -384,8 +392,11 @@ mod tests {
         });
         assert_eq!(
             Value::Object(
-                input_schema(&request, &Offered { hidden: &["secret"], page_size: Some(20), has_detail: false })
-                    .schema
+                input_schema(
+                    &request,
+                    &Offered { hidden: &["secret"], page_size: Some(20), ..Offered::default() }
+                )
+                .schema
             ),
             json!({
                 "type": "object",

@@ -21,6 +21,7 @@ use tracing::Span;
 
 use crate::call::{Call, CallLimit, Desk};
 use crate::catalogue::Catalogue;
+use crate::confirmation::{Channel, Confirm, Consent};
 use crate::view::View;
 use crate::wishes::Wishes;
 use crate::workers::IsLarge;
@@ -52,12 +53,14 @@ pub struct Policy {
     pub calls_per_minute: u32,
     /// What may be seen: nobody who connects sees more.
     pub ceiling: Arc<Wishes>,
+    /// How people are asked before what destroys, cuts off or hands out power.
+    pub confirm: Confirm,
 }
 
 impl Default for Policy {
-    /// Everything may be seen, and calls have no limit.
+    /// Everything may be seen, calls have no limit, and people are asked.
     fn default() -> Self {
-        Policy { calls_per_minute: 0, ceiling: Arc::default() }
+        Policy { calls_per_minute: 0, ceiling: Arc::default(), confirm: Confirm::default() }
     }
 }
 
@@ -85,7 +88,7 @@ impl KeyrackMcp {
 
     fn new(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy, own: Option<(Secret, View)>) -> Self {
         let limit = CallLimit::per_minute(policy.calls_per_minute);
-        let desk = Desk { keyrack, catalogue, limit };
+        let desk = Desk { keyrack, catalogue, limit, confirm: policy.confirm };
         KeyrackMcp(Arc::new(Shared { desk, own, ceiling: policy.ceiling }))
     }
 
@@ -135,7 +138,8 @@ impl KeyrackMcp {
         let now = self.0.desk.keyrack.clock().now();
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
-        let instructions = instructions::instructions(&workspace, now, view, sees);
+        let asks = self.0.desk.confirm != Confirm::Off;
+        let instructions = instructions::instructions(&workspace, now, view, asks, sees);
         Ok(config.with_server_info(server).with_instructions(instructions))
     }
 }
@@ -204,6 +208,12 @@ impl ServerHandler for KeyrackMcp {
             client: client_name(&context, caller.as_ref().ok()),
             within: trace_span(&context),
             is_large: is_large(&context),
+            consent: Consent {
+                channel: channel(&context),
+                token: None,
+                state: request.request_state,
+                responses: request.input_responses,
+            },
             abandoned: context.ct,
         };
         Ok(self.0.desk.answer(caller, &view, call).await?.into())
@@ -213,6 +223,20 @@ impl ServerHandler for KeyrackMcp {
 /// The span of the HTTP request that the call came in: the library runs the call elsewhere.
 fn trace_span(context: &RequestContext<RoleServer>) -> Span {
     part::<TraceSpan>(context).map_or_else(Span::none, |span| span.0.clone())
+}
+
+/// How the user of the client can be asked.
+fn channel(context: &RequestContext<RoleServer>) -> Channel {
+    let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
+    // One that names no mode means forms.
+    if declared.is_none_or(|modes| modes.form.is_none() && modes.url.is_some()) {
+        return Channel::None;
+    }
+    match context.protocol_version() {
+        Some(version) if !version.has_initialize() => Channel::Form,
+        _ if part::<Arc<Caller>>(context).is_some() => Channel::None,
+        _ => Channel::Between(context.peer.clone()),
+    }
 }
 
 /// Whether the message of the call is large.

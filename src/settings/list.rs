@@ -10,7 +10,7 @@ use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::MasterKey;
-use keyrack_mcp_server::Wish;
+use keyrack_mcp_server::{Confirm, Wish};
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
@@ -192,6 +192,17 @@ settings! {
         "mcp-view", "compact", For::Running, Means("every tool by itself", |_| Ok(None)),
         |text| assistants::wish(Wish::View, text),
         "`compact`: three tools stand for all, for models with little room",
+    ).wish();
+    MCP_CONFIRM: Setting<Confirm> = Setting::new(
+        "mcp-confirm", "ask|held|off", For::Running, Is("ask"),
+        |text| match text {
+            "ask" => Ok(Confirm::Ask),
+            "held" => Ok(Confirm::Held),
+            "off" => Ok(Confirm::Off),
+            _ => Err("must be `ask`, `held` or `off`".to_owned()),
+        },
+        "Who agrees before an assistant destroys, cuts off or hands out power: `ask`: whoever talks to it; `held`: somebody \
+         at this machine's terminal, with `keyrack approvals`; `off`: nobody, for automation",
     ).wish();
     RATELIMIT_CELLS: Setting<usize> = Setting::new(
         "ratelimit-cells", "NUMBER", For::Running, Is("1000000"),

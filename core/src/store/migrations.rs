@@ -76,6 +76,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0016_clustered.sql"),
         include_str!("migrations/postgres/0016_clustered.sql"),
     ),
+    (
+        19,
+        "confirmations",
+        include_str!("migrations/sqlite/0019_confirmations.sql"),
+        include_str!("migrations/postgres/0019_confirmations.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

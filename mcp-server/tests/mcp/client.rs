@@ -1,6 +1,6 @@
 //! rmcp's own client, connected to a server by an in-process pipe, in either protocol era.
 
-use keyrack_mcp_server::{KeyrackMcp, Policy, Wish, Wishes};
+use keyrack_mcp_server::{Confirm, KeyrackMcp, Policy, Wish, Wishes};
 use rmcp::ServiceExt as _;
 use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
@@ -34,7 +34,8 @@ impl Client {
     pub(crate) async fn connect(world: &World, era: Era, root_key: &str, calls_per_minute: u32) -> Client {
         let mut wishes = Wishes::default();
         wishes.add(Wish::Toolsets, "all", catalogue()).unwrap();
-        let policy = Policy { calls_per_minute, ..Policy::default() };
+        // Others are about agreement.
+        let policy = Policy { calls_per_minute, confirm: Confirm::Off, ..Policy::default() };
         Client::with_wishes(world, era, root_key, policy, wishes).await
     }
 

@@ -228,9 +228,9 @@ fn all_four_hints_are_there_and_only_destruction_is_destructive() {
         if hints.read_only_hint == Some(true) && hints.destructive_hint == Some(true) {
             faults.push(format!("{}: reads and destroys", offer.tool.name));
         }
-        let description = offer.tool.description.as_deref().unwrap_or_default();
-        if hints.destructive_hint == Some(true) && !description.contains("Acts at once") {
-            faults.push(format!("{}: does not say that it acts at once", offer.tool.name));
+        let takes_agreement = offer.tool.input_schema["properties"].get("confirmToken").is_some();
+        if hints.destructive_hint == Some(true) && !takes_agreement {
+            faults.push(format!("{}: destroys and asks nobody", offer.tool.name));
         }
     });
 }

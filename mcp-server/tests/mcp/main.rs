@@ -7,6 +7,7 @@ mod answers;
 mod budget;
 mod calls;
 mod client;
+mod confirm;
 mod faces;
 mod hidden;
 mod http;

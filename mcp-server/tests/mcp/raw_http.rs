@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Extension;
 use keyrack_core::caller::ClientAddress;
-use keyrack_mcp_server::Policy;
 use keyrack_mcp_server::http::{HttpSettings, router};
+use keyrack_mcp_server::{Confirm, Policy};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,7 +39,7 @@ impl Server {
         let mut settings = HttpSettings {
             public_hosts: vec!["keys.example".to_owned()],
             literal_addresses: false,
-            policy: Policy::default(),
+            policy: Policy { confirm: Confirm::Off, ..Policy::default() },
             max_body_bytes: 1 << 20,
         };
         change(&mut settings);

@@ -46,6 +46,8 @@ impl Operation for DeleteApi {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

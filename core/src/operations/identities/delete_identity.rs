@@ -47,6 +47,8 @@ impl Operation for DeleteIdentity {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

@@ -166,6 +166,8 @@ impl Operation for MigrateKeys {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Response;
 

@@ -86,6 +86,8 @@ impl Operation for RerollKey {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Response;
 

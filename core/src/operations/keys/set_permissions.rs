@@ -58,6 +58,8 @@ impl Operation for SetPermissions {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 

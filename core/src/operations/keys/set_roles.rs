@@ -50,6 +50,8 @@ impl Operation for SetRoles {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Vec<RoleResponse>;
 

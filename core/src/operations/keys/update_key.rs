@@ -112,6 +112,8 @@ impl Operation for UpdateKey {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

@@ -29,6 +29,8 @@ impl Operation for DeletePermission {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = PermissionRequest;
     type Response = Empty;
 

@@ -29,6 +29,8 @@ impl Operation for DeleteRole {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = RoleRequest;
     type Response = Empty;
 

@@ -67,6 +67,8 @@ impl Operation for SetRolePermissions {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 

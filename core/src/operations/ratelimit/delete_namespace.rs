@@ -43,6 +43,8 @@ impl Operation for DeleteNamespace {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

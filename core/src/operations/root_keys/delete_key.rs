@@ -46,6 +46,8 @@ impl Operation for DeleteKey {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

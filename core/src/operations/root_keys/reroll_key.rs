@@ -68,6 +68,8 @@ impl Operation for RerollKey {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Response;
 

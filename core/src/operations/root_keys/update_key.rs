@@ -56,6 +56,8 @@ impl Operation for UpdateKey {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

@@ -63,6 +63,8 @@ impl Operation for UpdateWorkspace {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
 

@@ -1,0 +1,250 @@
+//! Asking people before a call that destroys, cuts off or hands out power.
+//!
+//! What is asked is made of what is stored, never of a model's words. Where a client shows forms, its user is asked, by the
+//! mechanism of its protocol era: the newer one answers the call with a question and is called again with its answer, the
+//! older one asks in between. Where it does not, the model is given a text that says the user agreed, which is a bump in
+//! the road and no consent: only forms and approvals at the operator's terminal are.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyrack_core::catalogue::Question;
+use keyrack_core::confirmations::{self, ASKED_MS, Held, Void, agree, ask, hold};
+use keyrack_core::{Code, Error, Keyrack};
+use rmcp::RoleServer;
+use rmcp::model::{
+    ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
+    InputRequiredResult, InputResponses,
+};
+use rmcp::service::Peer;
+use serde_json::{Value, json};
+
+use crate::hygiene;
+
+/// The argument by which a model says that the user agreed.
+pub(crate) const TOKEN: &str = "confirmToken";
+/// The one question of a form, and its one answer.
+const QUESTION: &str = "confirm";
+/// Characters of a fact in a question.
+const LONGEST_FACT: usize = 200;
+
+/// How people are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Confirm {
+    /// Whoever talks to the assistant is, as well as their client can.
+    #[default]
+    Ask,
+    /// Somebody at the operator's terminal is: `keyrack approvals`.
+    Held,
+    /// Nobody is. It is for automation, and only an operator can say so.
+    Off,
+}
+
+/// How the user of a client can be asked.
+#[derive(Debug)]
+pub(crate) enum Channel {
+    /// Not at all.
+    None,
+    /// By a form that answers the call.
+    Form,
+    /// By a form in between.
+    Between(Peer<RoleServer>),
+}
+
+/// What a call brings of an agreement, and how to get one.
+#[derive(Debug)]
+pub(crate) struct Consent {
+    pub(crate) channel: Channel,
+    /// What the model says of it.
+    pub(crate) token: Option<String>,
+    /// What the form that answered the call before was about.
+    pub(crate) state: Option<String>,
+    /// What the user said in it.
+    pub(crate) responses: Option<InputResponses>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The call is to be acted on. What was asked between may have changed meanwhile.
+    Agreed,
+    /// The call is to be answered by a form.
+    Asks(Box<InputRequiredResult>),
+}
+
+impl Consent {
+    /// Seeks an agreement to a call.
+    ///
+    /// # Errors
+    /// When there is none: why not, and how there may be.
+    pub(crate) async fn seek(
+        self,
+        mode: Confirm,
+        keyrack: &Keyrack,
+        call: &confirmations::Call<'_>,
+    ) -> Result<Verdict, Error> {
+        match mode {
+            Confirm::Off => Ok(Verdict::Agreed),
+            Confirm::Held => held(keyrack, call).await,
+            Confirm::Ask => self.asked(keyrack, call).await,
+        }
+    }
+
+    async fn asked(self, keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
+        if let (Some(state), Some(responses)) = (&self.state, &self.responses) {
+            let said = responses.get(QUESTION).cloned().unwrap_or(Value::Null);
+            let said: ElicitResult =
+                serde_json::from_value(said).map_err(|_| nothing_done("there was no answer"))?;
+            agreed(&said, call.question)?;
+            return counted(keyrack, call, state).await;
+        }
+        if let Some(token) = &self.token {
+            return counted(keyrack, call, token).await;
+        }
+        let token = ask(keyrack, call).await?;
+        match self.channel {
+            Channel::None => Err(by_token(call.question, &token)),
+            Channel::Form => {
+                let request = InputRequest::Elicitation(ElicitRequest::new(form(call.question)?));
+                let requests = BTreeMap::from([(QUESTION.to_owned(), request)]);
+                Ok(Verdict::Asks(Box::new(InputRequiredResult::new(Some(requests), Some(token)))))
+            }
+            Channel::Between(peer) => {
+                let patience = Duration::from_millis(ASKED_MS.unsigned_abs());
+                let said = peer.create_elicitation_with_timeout(form(call.question)?, Some(patience)).await;
+                agreed(&said.map_err(|_| nothing_done("the user did not answer"))?, call.question)?;
+                counted(keyrack, call, &token).await
+            }
+        }
+    }
+}
+
+/// Whether a user agreed, by what their form says.
+fn agreed(said: &ElicitResult, question: &Question) -> Result<(), Error> {
+    match said.action {
+        ElicitationAction::Accept => {}
+        ElicitationAction::Decline => return Err(nothing_done("the user declined")),
+        _ => return Err(nothing_done("the user closed the question without an answer")),
+    }
+    let answer = said.content.as_ref().map(|content| &content[QUESTION]);
+    let is_agreed = match (&question.typed, answer) {
+        (Some(typed), Some(Value::String(text))) => text.trim() == typed.trim(),
+        (None, Some(Value::Bool(is_agreed))) => *is_agreed,
+        _ => false,
+    };
+    match (&question.typed, is_agreed) {
+        (_, true) => Ok(()),
+        (Some(_), false) => Err(nothing_done("what the user typed is not what was asked for")),
+        (None, false) => Err(nothing_done("the user did not agree")),
+    }
+}
+
+/// Lets an agreement count, once.
+async fn counted(keyrack: &Keyrack, call: &confirmations::Call<'_>, token: &str) -> Result<Verdict, Error> {
+    let void = match agree(keyrack, call, token).await? {
+        Ok(()) => return Ok(Verdict::Agreed),
+        Err(void) => void,
+    };
+    let why = match void {
+        Void::Unknown => "this agreement was never asked for",
+        Void::Over => "the time to agree is over",
+        Void::Spent => "this agreement was used already",
+        Void::OtherCall => "this agreement is for another call: the arguments must be the same",
+        Void::Changed => "what the user was asked about has changed since",
+    };
+    Err(nothing_done(&format!("{why}. Call again without `{TOKEN}` to ask anew")))
+}
+
+async fn held(keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
+    match hold(keyrack, call).await? {
+        Held::Approved => Ok(Verdict::Agreed),
+        Held::Refused => Err(nothing_done("the operator refused this call")),
+        Held::Waiting(id) => Err(nothing_done(&format!(
+            "the operator has to approve this call, on the server: `keyrack approvals approve {id}`. Tell the user, and call \
+             again with the same arguments once that is done"
+        ))),
+    }
+}
+
+fn nothing_done(why: &str) -> Error {
+    Error::new(Code::PreconditionFailed, format!("Nothing was changed: {why}."))
+}
+
+/// The refusal that a model reads whose client shows no forms.
+fn by_token(question: &Question, token: &str) -> Error {
+    let typed = match &question.typed {
+        Some(typed) => format!(" Have the user type `{}`.", hygiene::line(typed, LONGEST_FACT)),
+        None => String::new(),
+    };
+    let detail = format!(
+        "Nothing was changed: the user has to agree first.\n{}\nShow this to the user and ask.{typed} Only if they agree, call \
+         again with the same arguments and `{TOKEN}`: \"{token}\", within {} minutes.",
+        lines(question),
+        ASKED_MS / 60_000,
+    );
+    Error::new(Code::PreconditionFailed, detail)
+}
+
+/// The form of a question.
+fn form(question: &Question) -> Result<ElicitRequestParams, Error> {
+    let answer = match &question.typed {
+        Some(typed) => {
+            let typed = hygiene::line(typed, LONGEST_FACT);
+            json!({ "type": "string", "title": "Type it to agree", "description": format!("Type {typed} to agree.") })
+        }
+        None => json!({ "type": "boolean", "title": "I agree", "default": false }),
+    };
+    let schema = json!({ "type": "object", "properties": { QUESTION: answer }, "required": [QUESTION] });
+    let requested_schema: ElicitationSchema = serde_json::from_value(schema).map_err(Error::unexpected)?;
+    let message = format!("An assistant asks Keyrack to do this. {}", lines(question));
+    Ok(ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema })
+}
+
+/// A question in lines: what is stored stands on lines of its own, without what nobody sees.
+fn lines(question: &Question) -> String {
+    let text = confirmations::shown(question);
+    let lines: Vec<String> = text.lines().map(|line| hygiene::line(line, LONGEST_FACT)).collect();
+    lines.join("\n- ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(typed: Option<&str>) -> Question {
+        Question { what: "Deletes the API.", facts: Vec::new(), typed: typed.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_an_agreement() {
+        let said = |action, content: Value| ElicitResult::new(action).with_content(content);
+        for (typed, content, is_agreed) in [
+            (None, json!({ "confirm": true }), true),
+            (None, json!({ "confirm": false }), false),
+            (None, json!({ "confirm": "true" }), false),
+            (None, json!({}), false),
+            (None, Value::Null, false),
+            (Some("payments"), json!({ "confirm": "payments" }), true),
+            (Some("payments"), json!({ "confirm": " payments " }), true),
+            (Some("payments"), json!({ "confirm": "Payments" }), false),
+            (Some("payments"), json!({ "confirm": true }), false),
+        ] {
+            let agreed = agreed(&said(ElicitationAction::Accept, content.clone()), &question(typed));
+            assert_eq!(agreed.is_ok(), is_agreed, "{typed:?} {content}");
+        }
+        for action in [ElicitationAction::Decline, ElicitationAction::Cancel] {
+            let refused = agreed(&said(action, json!({ "confirm": true })), &question(None)).unwrap_err();
+            assert!(refused.detail().starts_with("Nothing was changed: the user"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_form_asks_for_one_thing() {
+        for typed in [None, Some("payments\u{202e}")] {
+            let form = serde_json::to_value(form(&question(typed)).unwrap()).unwrap();
+            assert_eq!(form["requestedSchema"]["required"], json!(["confirm"]), "{form}");
+            assert!(form["message"].as_str().unwrap().contains("Deletes the API."));
+            assert!(!form.to_string().contains('\u{202e}'));
+        }
+    }
+}
