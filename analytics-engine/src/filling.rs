@@ -5,26 +5,22 @@
 //! a wide gap of small steps costs nothing that a limit behind it does not want.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{Distribution, OrderingRequirements, PhysicalExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    ColumnarValue, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _,
-    InputDistributionRequirements, PlanProperties,
-};
+use datafusion::physical_plan::{ColumnarValue, ExecutionPlan};
 use futures_util::StreamExt as _;
 use keyrack_core::analytics::sql::types::{Type, Unit};
 
 use crate::kernels::later;
+use crate::step::{Step, Work};
 
 /// Rows made at a time.
 const PORTION: usize = 8192;
@@ -84,75 +80,29 @@ pub(crate) fn value_of(constant: &dyn PhysicalExpr) -> Result<Option<i64>> {
 /// The step of execution.
 #[derive(Debug)]
 pub(crate) struct Filled {
-    input: Arc<dyn ExecutionPlan>,
     filling: Arc<Filling>,
     from: Option<i64>,
     to: Option<i64>,
-    properties: Arc<PlanProperties>,
 }
 
 impl Filled {
     /// Of rows that come in order.
-    pub(crate) fn new(
+    pub(crate) fn of(
         input: Arc<dyn ExecutionPlan>,
         filling: Arc<Filling>,
         from: Option<i64>,
         to: Option<i64>,
-    ) -> Self {
-        let properties = Arc::clone(input.properties());
-        Filled { input, filling, from, to, properties }
+    ) -> Arc<dyn ExecutionPlan> {
+        Step::around(input, Filled { filling, from, to })
     }
 }
 
-impl DisplayAs for Filled {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Filled: column {}", self.filling.key)
-    }
-}
+impl Work for Filled {
+    const NAME: &'static str = "Filled";
+    const NEEDS_ORDER: bool = true;
 
-impl ExecutionPlan for Filled {
-    fn name(&self) -> &'static str {
-        "Filled"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
-    }
-
-    // Without it the order would be thought to be of no use.
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        vec![self.input.output_ordering().map(|ordering| OrderingRequirements::from(ordering.clone()))]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return internal_err!("a fill of nothing") };
-        Ok(Arc::new(Filled::new(input, Arc::clone(&self.filling), self.from, self.to)))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let schema = self.schema();
+    fn rows(&self, rows: SendableRecordBatchStream, _: &TaskContext) -> Result<SendableRecordBatchStream> {
+        let schema = rows.schema();
         let state = Gaps {
             schema: Arc::clone(&schema),
             filling: Arc::clone(&self.filling),
@@ -164,16 +114,15 @@ impl ExecutionPlan for Filled {
             waiting: VecDeque::new(),
             is_over: false,
         };
-        let input = self.input.execute(partition, context)?;
-        let made = futures_util::stream::try_unfold((input, state), |(mut input, mut state)| async move {
+        let made = futures_util::stream::try_unfold((rows, state), |(mut rows, mut state)| async move {
             loop {
                 if let Some(batch) = state.next_portion()? {
-                    return Ok(Some((batch, (input, state))));
+                    return Ok(Some((batch, (rows, state))));
                 }
                 if state.is_over {
                     return Ok(None);
                 }
-                match input.next().await.transpose()? {
+                match rows.next().await.transpose()? {
                     Some(batch) => state.take(&batch)?,
                     None => state.end(),
                 }

@@ -10,10 +10,9 @@ use keyrack_core::analytics::sql::{Asked, check};
 use keyrack_core::calendar::{DAY_MS, UnixMs};
 
 use crate::Embedded;
+use crate::fixture::{NOW, verification};
 use crate::storage::{Settings, Stored, Warehouse, to_the_end};
 
-/// 2026-11-29T12:00:00Z
-const NOW: i64 = 1_795_953_600_000;
 const LIMITS: Limits = Limits {
     time: Duration::from_secs(30),
     memory_bytes: 256 << 20,
@@ -34,24 +33,14 @@ fn append(warehouse: &Warehouse, events: usize) {
             _ => ("ws_own", "ks_own", "gone", 20),
         };
         let (tag, request_id) = (format!("{external_id}!"), format!("req_{number:08}"));
+        let time = NOW - age * DAY_MS - i64::try_from(number).unwrap();
+        let tags = vec![&*tag];
         appending.add(&Record::Verification(VerificationRecord {
-            request_id: &request_id,
-            time: UnixMs::new(NOW - age * DAY_MS - i64::try_from(number).unwrap()),
             workspace_id,
-            api_id: "api_1",
             key_space_id,
-            key_id: "key_1",
-            identity_id: "",
             external_id,
-            outcome: "VALID",
-            tags: vec![&tag],
-            spent_credits: 1,
-            latency_microseconds: 100,
-            source: "api",
-            app_id: "",
-            region: "",
-            refused_by: Vec::new(),
-            root_key_id: "",
+            tags,
+            ..verification(&request_id, time)
         }));
     }
     appending.commit(positions).unwrap();

@@ -11,6 +11,8 @@ mod background;
 mod depth;
 mod fence;
 mod filling;
+#[cfg(test)]
+mod fixture;
 mod following;
 #[cfg(test)]
 mod hostile;
@@ -23,7 +25,9 @@ mod oracle;
 mod plan;
 mod quantiles;
 mod query;
+mod saturating;
 mod states;
+mod step;
 pub mod storage;
 mod tables;
 #[cfg(test)]

@@ -12,10 +12,9 @@ use keyrack_core::analytics::sql::{Asked, check};
 use keyrack_core::calendar::UnixMs;
 
 use crate::Embedded;
+use crate::fixture::{NOW, verification};
 use crate::storage::{Settings, Warehouse};
 
-/// 2026-11-29T12:00:00Z
-const NOW: i64 = 1_795_953_600_000;
 const EVENTS: usize = 24_000;
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 16 * MIB;
@@ -41,23 +40,9 @@ fn append(warehouse: &Warehouse) {
         let request_id = format!("req_{number:060}");
         let tags: Vec<String> = (0..8).map(|tag| format!("{tag}={number:0110}")).collect();
         appending.add(&Record::Verification(VerificationRecord {
-            request_id: &request_id,
-            time: UnixMs::new(NOW - i64::try_from(number).unwrap()),
-            workspace_id: "ws_own",
-            api_id: "api_1",
-            key_space_id: "ks_own",
-            key_id: "key_1",
-            identity_id: "",
             external_id: &request_id,
-            outcome: "VALID",
             tags: tags.iter().map(String::as_str).collect(),
-            spent_credits: 1,
-            latency_microseconds: 100,
-            source: "api",
-            app_id: "",
-            region: "",
-            refused_by: Vec::new(),
-            root_key_id: "",
+            ..verification(&request_id, NOW - i64::try_from(number).unwrap())
         }));
     }
     appending.commit(positions).unwrap();
@@ -113,6 +98,18 @@ fn statements() -> Vec<(&'static str, String)> {
             columns(12, table, |at| {
                 if at == 0 { format!("[{}]", many(900, ", ", |_| "key_id".to_owned())) } else { "c0".to_owned() }
             }),
+        ),
+        (
+            "arrays that a lambda reads for each of their elements",
+            format!(
+                "SELECT sum(length(f)) AS n FROM (SELECT arrayFilter(x -> x != external_id AND length(a) > 1, a) AS f FROM \
+                 (SELECT [{}] AS a, external_id FROM {table} LIMIT 24000))",
+                many(100, ", ", |_| "request_id".to_owned())
+            ),
+        ),
+        (
+            "a long constant array, filtered by each row",
+            format!("SELECT sum(length(arrayFilter(x -> x != external_id, [{numbers}]))) AS n FROM {table}"),
         ),
         ("a long constant array", format!("SELECT countIf(hasAny(tags, [{numbers}])) AS n FROM {table}")),
         (

@@ -6,24 +6,23 @@
 //! whose input is kept as long as it runs, which DataFusion charges to nobody, has it charged here.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, internal_err, resources_err};
+use datafusion::common::{Result, resources_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures_util::StreamExt as _;
+
+use crate::step::{Step, Work};
 
 /// Bytes that kernels may make of a batch.
 pub(crate) const MOST: usize = 64 << 20;
 /// What is smaller is not counted: a step may go on for long with one batch, and forget what it makes of parts of it.
-const SMALL: usize = 1 << 20;
+pub(crate) const SMALL: usize = 1 << 20;
 
 thread_local! {
     /// Bytes that were made of the current batch of the current step.
@@ -75,7 +74,6 @@ pub(crate) fn bytes(array: &ArrayRef) -> usize {
 /// A step around whose work others count anew.
 #[derive(Debug)]
 pub(crate) struct Metered {
-    input: Arc<dyn ExecutionPlan>,
     /// Whether what it gives is charged to the query until it ends.
     is_kept: bool,
 }
@@ -83,60 +81,24 @@ pub(crate) struct Metered {
 impl Metered {
     /// This step, and whoever reads from it, count what they make of each batch.
     pub(crate) fn step(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Metered { input, is_kept: false })
+        Step::around(input, Metered { is_kept: false })
     }
 
     /// The same, for somebody who keeps what this step gives.
     pub(crate) fn kept(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Metered { input, is_kept: true })
+        Step::around(input, Metered { is_kept: true })
     }
 }
 
-impl DisplayAs for Metered {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metered")
-    }
-}
+impl Work for Metered {
+    const NAME: &'static str = "Metered";
 
-impl ExecutionPlan for Metered {
-    fn name(&self) -> &'static str {
-        "Metered"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
+    fn rows(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return internal_err!("a meter around nothing") };
-        Ok(Arc::new(Metered { input, is_kept: self.is_kept }))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        mut rows: SendableRecordBatchStream,
+        context: &TaskContext,
+    ) -> Result<SendableRecordBatchStream> {
         let kept = self.is_kept.then(|| MemoryConsumer::new("kept").register(context.memory_pool()));
-        let mut rows = self.input.execute(partition, context)?;
         let schema = rows.schema();
         let metered = futures_util::stream::poll_fn(move |waker| {
             MADE.set(0);

@@ -36,8 +36,8 @@ use keyrack_core::calendar::UnixMs;
 use crate::fence::Fence;
 use crate::kernels::{Kernel, Work};
 use crate::plan::{Bounds, Rows, Tables};
-use crate::states;
 use crate::storage::{Snapshot, Stored, StoredFile};
+use crate::{saturating, states};
 
 /// A day in ms.
 const DAY_MS: i64 = 86_400_000;
@@ -265,7 +265,8 @@ impl Reading<'_> {
     /// One row of each combination.
     fn whole(&self, parts: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
         let keys = std::iter::once("time").chain(self.dimensions()).map(col);
-        let sums = self.columns(Role::Sum).chain([LATENCY_SUM]).map(|name| sum(col(name)).alias(name));
+        let counts = self.columns(Role::Sum).map(|name| saturating::sum().call(vec![col(name)]).alias(name));
+        let sums = counts.chain([sum(col(LATENCY_SUM)).alias(LATENCY_SUM)]);
         let sums = sums.chain(self.columns(Role::Latest).map(|name| max(col(name)).alias(name)));
         let digest = states::digest_union().call(vec![col(LATENCY_DIGEST)]).alias(LATENCY_DIGEST);
         parts.aggregate(keys, sums.chain([digest]))
@@ -358,7 +359,7 @@ impl TableProvider for Scan {
         let read = DFSchema::try_from(rows.schema())?;
         let chosen = FilterExecBuilder::new(session.create_physical_expr(seen, &read)?, rows);
         let chosen = chosen.apply_projection(Some((0..answered).collect()))?.build()?;
-        Ok(Arc::new(Fence::around(Arc::new(chosen))))
+        Ok(Fence::around(Arc::new(chosen)))
     }
 }
 

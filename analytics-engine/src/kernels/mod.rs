@@ -5,6 +5,7 @@
 
 mod arrays;
 pub(crate) mod conversion;
+mod filtering;
 mod formats;
 mod numbers;
 mod texts;
@@ -25,6 +26,7 @@ use keyrack_core::analytics::sql::functions::{Comparison, Function};
 use keyrack_core::analytics::sql::types::{Type, Unit};
 
 pub(crate) use self::arrays::Among;
+pub(crate) use self::filtering::filtered;
 use crate::values::held_as;
 use crate::{meter, states};
 

@@ -22,7 +22,7 @@ use super::Planner;
 use super::expression::{Scope, coalesce};
 use crate::kernels::{Kernel, Work};
 use crate::values::constant;
-use crate::{quantiles, states, unique};
+use crate::{quantiles, saturating, states, unique};
 
 /// A call of DataFusion's.
 struct Asked {
@@ -74,7 +74,11 @@ impl Planner<'_> {
                 }
                 count_udaf()
             }
-            AggregateFunction::Sum => sum_udaf(),
+            AggregateFunction::Sum => {
+                let of = aggregate.argument.as_ref().map(|argument| argument.of.inner());
+                let is_integer = matches!(of, Some(Type::Int64 | Type::UInt64));
+                if is_integer && !distinct { saturating::sum() } else { sum_udaf() }
+            }
             AggregateFunction::Average => avg_udaf(),
             AggregateFunction::Minimum => min_udaf(),
             AggregateFunction::Maximum => max_udaf(),

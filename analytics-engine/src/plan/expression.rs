@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::functions_nested::array_filter::array_filter;
 use datafusion::logical_expr::expr::{InList, LambdaVariable, Like};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator, and, col, lambda, lit, not, or};
 use keyrack_core::analytics::sql::functions::{Arithmetic, Comparison, Function};
@@ -13,7 +12,7 @@ use keyrack_core::analytics::sql::types::{Literal, Type};
 
 use super::Planner;
 use super::subqueries::Answer;
-use crate::kernels::{Kernel, Work};
+use crate::kernels::{Kernel, Work, filtered};
 use crate::values::{constant, held_as};
 
 /// What references stand for where an expression stands.
@@ -116,7 +115,7 @@ impl Planner<'_> {
             }
             Kind::ArrayFilter { array, parameter: number, condition } => {
                 let condition = self.expression(condition, scope)?;
-                array_filter(self.expression(array, scope)?, lambda([parameter(*number)], condition))
+                filtered(self.expression(array, scope)?, lambda([parameter(*number)], condition))
             }
             Kind::Function { function, arguments } => self.function(function, arguments, of, scope)?,
         })

@@ -186,6 +186,6 @@ impl ExtensionPlanner for FillPlanner {
         });
         let mut bound = |is_there: bool| if is_there { bounds.next().transpose() } else { Ok(None) };
         let (from, to) = (bound(fill.has[0])?.flatten(), bound(fill.has[1])?.flatten());
-        Ok(Some(Arc::new(Filled::new(Arc::clone(input), Arc::clone(&fill.filling), from, to))))
+        Ok(Some(Filled::of(Arc::clone(input), Arc::clone(&fill.filling), from, to)))
     }
 }

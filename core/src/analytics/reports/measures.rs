@@ -129,7 +129,7 @@ impl Measures {
         match (self.of, self.outcomes.as_slice()) {
             (Tables::Verifications, _) => "sum(spent_credits)",
             (Tables::Ratelimits, [PASSED]) => "sum(passed_tokens)",
-            (Tables::Ratelimits, [REFUSED]) => "(sum(total_tokens) - sum(passed_tokens))",
+            (Tables::Ratelimits, [REFUSED]) => "sum(total_tokens - passed_tokens)",
             (Tables::Ratelimits, _) => "sum(total_tokens)",
         }
     }
@@ -142,7 +142,8 @@ impl Measures {
             (Order::Refused, Tables::Verifications) => {
                 format!("sum(count) - {}", self.count(Verdict::Valid.name()))
             }
-            (Order::Refused, Tables::Ratelimits) => self.count(REFUSED),
+            (Order::Refused, Tables::Ratelimits) if self.outcomes.contains(&REFUSED) => self.count(REFUSED),
+            (Order::Refused, Tables::Ratelimits) => "any(0)".to_owned(),
         }
     }
 
