@@ -432,6 +432,9 @@ SELECT time AS day, SUM(count) AS n FROM key_verifications_per_day_v1 WHERE outc
 -- @ordered Gaps of numbers filled.
 SELECT spent_credits AS n, count() AS times FROM key_verifications_v1 GROUP BY n ORDER BY n WITH FILL FROM -2 TO 12 STEP 2
 
+-- @ordered Gaps filled from a time that an interval ends.
+SELECT toStartOfHour(time) AS t, SUM(count) AS n FROM key_verifications_per_minute_v1 GROUP BY t ORDER BY t WITH FILL FROM toStartOfHour(now()) - INTERVAL 23 HOUR TO toStartOfHour(now()) + INTERVAL 1 + 1 HOUR STEP INTERVAL 1 HOUR
+
 -- @ordered Gaps filled backwards.
 SELECT time AS day, SUM(count) AS n FROM key_verifications_per_day_v1 WHERE outcome = 'DISABLED' GROUP BY day ORDER BY day DESC WITH FILL FROM toDate('2026-11-29') TO toDate('2026-11-01') STEP -1
 

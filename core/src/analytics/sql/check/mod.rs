@@ -11,6 +11,7 @@ mod constants;
 mod converting;
 mod expression;
 mod grouping;
+mod intervals;
 mod limits;
 mod literals;
 mod names;

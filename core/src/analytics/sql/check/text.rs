@@ -9,7 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{limits, literals, refused};
+use super::{intervals, limits, literals, refused};
 use crate::error::{Code, Error};
 
 /// How many bytes a statement has at most.
@@ -39,8 +39,8 @@ pub(super) fn read(text: &str) -> Result<Query, Error> {
     let dialect = ClickHouseDialect {};
     let tokens = literals::tokens(text).map_err(|error| unreadable(&error.to_string()))?;
     bound_chains(&tokens)?;
-    let mut parser =
-        Parser::new(&dialect).with_recursion_limit(DEEPEST).with_tokens_with_locations(limits::as_parsed(tokens));
+    let tokens = intervals::as_parsed(limits::as_parsed(tokens));
+    let mut parser = Parser::new(&dialect).with_recursion_limit(DEEPEST).with_tokens_with_locations(tokens);
     let statements = parser.parse_statements().map_err(|error| match error {
         ParserError::RecursionLimitExceeded => {
             refused("The query is nested too deeply. Give inner queries a name with `WITH`, or ask in parts.")
