@@ -16,10 +16,10 @@ use std::time::Instant;
 
 use keyrack_analytics_engine::Embedded;
 use keyrack_analytics_engine::storage::{Settings, Stored, Warehouse};
-use keyrack_core::analytics::reports::Reader;
-use keyrack_core::analytics::reports::events::{Listed, Row, Wanted};
+use keyrack_core::analytics::reports::events::{Listed, Wanted};
 use keyrack_core::analytics::reports::measures::Order;
 use keyrack_core::analytics::reports::usage::{Bucket, By, Filters, Groups, Question};
+use keyrack_core::analytics::reports::{Reader, Values};
 use keyrack_core::analytics::sql::tables::Tables;
 use keyrack_core::calendar::{DAY_MS, UnixMs};
 use keyrack_core::clock::Clock;
@@ -38,7 +38,7 @@ impl Listed for Shown {
         "api_id, key_id, identity_id, external_id, outcome, refused_by, tags, spent_credits, latency, root_key_id";
     const ORDER: &'static str = "key_id, outcome, latency";
 
-    fn read(time: UnixMs, request_id: String, _: Row) -> Self {
+    fn read(time: UnixMs, request_id: String, _: Values) -> Self {
         Shown(time, request_id)
     }
 

@@ -120,52 +120,11 @@ pub trait Listed: Sized {
     /// What orders those of one request.
     const ORDER: &'static str;
 
-    /// Reads it.
-    fn read(time: UnixMs, request_id: String, row: Row) -> Self;
+    /// Reads it; what stands behind these two comes in the order of its columns.
+    fn read(time: UnixMs, request_id: String, rest: Values) -> Self;
 
     /// When it was, and the request that it belongs to.
     fn place(&self) -> (UnixMs, &str);
-}
-
-/// What a row has behind its time and request.
-#[derive(Debug)]
-pub struct Row(Values);
-
-impl Row {
-    /// The next value, an integer.
-    pub fn integer(&mut self) -> i64 {
-        self.0.integer()
-    }
-
-    /// The next value, a number; 0 for what is none.
-    pub fn number(&mut self) -> f64 {
-        self.0.number().unwrap_or_default()
-    }
-
-    /// The next value, a boolean.
-    pub fn bool(&mut self) -> bool {
-        self.0.bool()
-    }
-
-    /// The next value, a time in Unix ms.
-    pub fn time(&mut self) -> UnixMs {
-        self.0.time()
-    }
-
-    /// The next value, a text.
-    pub fn text(&mut self) -> String {
-        self.0.text()
-    }
-
-    /// The next value, a text that is empty where there is none.
-    pub fn some_text(&mut self) -> Option<String> {
-        self.0.some_text()
-    }
-
-    /// The next value, texts.
-    pub fn texts(&mut self) -> Vec<String> {
-        self.0.texts()
-    }
 }
 
 /// A page of events, and where the next one starts.
@@ -249,7 +208,7 @@ impl Reporting<'_> {
         let read = rows.map(|row| {
             let mut values = Values::of(row);
             let (time, request_id) = (values.time(), values.text());
-            E::read(time, request_id, Row(values))
+            E::read(time, request_id, values)
         });
         Ok(read.collect())
     }

@@ -144,7 +144,7 @@ fn table(of: Tables, name: &str) -> Result<&'static Table, Error> {
 
 /// The values of a row, one after the other.
 #[derive(Debug)]
-struct Values(std::vec::IntoIter<Value>);
+pub struct Values(std::vec::IntoIter<Value>);
 
 impl Values {
     fn of(row: Vec<Value>) -> Self {
@@ -155,23 +155,28 @@ impl Values {
         self.0.next().unwrap_or_default()
     }
 
-    fn integer(&mut self) -> i64 {
+    /// An integer.
+    pub fn integer(&mut self) -> i64 {
         self.next().as_i64().unwrap_or_default()
     }
 
-    fn number(&mut self) -> Option<f64> {
+    /// A number; `None` for NaN and infinities.
+    pub fn number(&mut self) -> Option<f64> {
         self.next().as_f64()
     }
 
-    fn time(&mut self) -> UnixMs {
+    /// A time in Unix ms.
+    pub fn time(&mut self) -> UnixMs {
         UnixMs::new(self.integer())
     }
 
-    fn bool(&mut self) -> bool {
+    /// A boolean.
+    pub fn bool(&mut self) -> bool {
         self.next() == Value::Bool(true)
     }
 
-    fn text(&mut self) -> String {
+    /// A text.
+    pub fn text(&mut self) -> String {
         match self.next() {
             Value::String(text) => text,
             _ => String::new(),
@@ -179,11 +184,12 @@ impl Values {
     }
 
     /// A text that may be missing, which columns have as the empty one.
-    fn some_text(&mut self) -> Option<String> {
+    pub fn some_text(&mut self) -> Option<String> {
         Some(self.text()).filter(|text| !text.is_empty())
     }
 
-    fn texts(&mut self) -> Vec<String> {
+    /// Texts.
+    pub fn texts(&mut self) -> Vec<String> {
         match self.next() {
             Value::Array(all) => all.into_iter().map(|one| Values::of(vec![one]).text()).collect(),
             _ => Vec::new(),

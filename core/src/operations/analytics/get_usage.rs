@@ -60,7 +60,7 @@ pub struct Request {
     identifier: Option<String>,
     /// Only what had one of these outcomes.
     #[schemars(length(min = 1, max = 9))]
-    outcomes: Option<Vec<Outcome>>,
+    outcomes: Option<Vec<Outcome<true>>>,
     /// What to group by; a verification is in the group of each of its tags.
     by: Option<By>,
     /// Which groups come first: those with the largest number of this.

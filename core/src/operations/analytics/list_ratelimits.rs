@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pages;
 use super::reader::{RATELIMITS, REPORT_CODES, let_in};
-use crate::analytics::reports::events::{Listed, Row, Wanted};
+use crate::analytics::reports::Values;
+use crate::analytics::reports::events::{Listed, Wanted};
 use crate::analytics::reports::usage::Filters;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::UnixMs;
@@ -85,7 +86,7 @@ impl Listed for Decision {
                                    reset_at, toInt64(tokens), override_id, latency, root_key_id";
     const ORDER: &'static str = "namespace_id, identifier, passed, `limit`, remaining, tokens, reset_at";
 
-    fn read(time: UnixMs, request_id: String, mut row: Row) -> Self {
+    fn read(time: UnixMs, request_id: String, mut row: Values) -> Self {
         Decision {
             time,
             request_id,
@@ -98,7 +99,7 @@ impl Listed for Decision {
             reset_at: row.time(),
             tokens: row.integer(),
             override_id: row.some_text(),
-            latency: row.number(),
+            latency: row.number().unwrap_or_default(),
             root_key_id: row.text(),
         }
     }

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{self, Outcome};
+use super::outcome::Outcome;
 use super::pages;
 use super::reader::{REPORT_CODES, VERIFICATIONS, let_in};
-use crate::analytics::reports::events::{Listed, Row, Wanted};
+use crate::analytics::reports::Values;
+use crate::analytics::reports::events::{Listed, Wanted};
 use crate::analytics::reports::usage::Filters;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::UnixMs;
@@ -44,8 +45,8 @@ pub struct Request {
     #[schemars(length(min = 1, max = 64))]
     request_id: Option<String>,
     /// Only those with one of these outcomes.
-    #[schemars(length(min = 1, max = 9))]
-    outcomes: Option<Vec<Outcome>>,
+    #[schemars(length(min = 1, max = 7))]
+    outcomes: Option<Vec<Outcome<false>>>,
     /// Unix ms of the earliest.
     start: Option<UnixMs>,
     /// Unix ms before which the latest is.
@@ -98,7 +99,7 @@ impl Listed for Verification {
                                    latency, root_key_id, region, source, app_id";
     const ORDER: &'static str = "key_id, outcome, latency";
 
-    fn read(time: UnixMs, request_id: String, mut row: Row) -> Self {
+    fn read(time: UnixMs, request_id: String, mut row: Values) -> Self {
         Verification {
             time,
             request_id,
@@ -110,7 +111,7 @@ impl Listed for Verification {
             refused_by: row.texts(),
             tags: row.texts(),
             spent_credits: row.integer(),
-            latency: row.number(),
+            latency: row.number().unwrap_or_default(),
             root_key_id: row.text(),
             region: row.text(),
             source: row.text(),
@@ -152,7 +153,7 @@ impl Operation for ListVerifications {
         request: Request,
     ) -> Result<Reply<Vec<Verification>>, Error> {
         let reader = let_in(keyrack, caller, Tables::Verifications)?;
-        let outcomes = outcome::names(request.outcomes.unwrap_or_default(), Tables::Verifications)?;
+        let outcomes: Vec<&str> = request.outcomes.unwrap_or_default().into_iter().map(Outcome::name).collect();
         let filters = Filters {
             api_id: request.api_id.map(|id| id.to_string()),
             key_id: request.key_id.map(|id| id.to_string()),

@@ -1,43 +1,49 @@
 //! Outcomes that requests name.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::Error;
-use crate::analytics::reports::measures::{PASSED, REFUSED, outcomes};
+use crate::analytics::reports::measures::outcomes;
 use crate::analytics::sql::tables::Tables;
-use crate::keys::verdict::Verdict;
 
-/// An outcome of a verification, or of a decision on a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[schemars(inline)]
-pub(crate) enum Outcome {
-    Valid,
-    RateLimited,
-    Expired,
-    Disabled,
-    Forbidden,
-    InsufficientPermissions,
-    UsageExceeded,
-    Passed,
-    Refused,
+/// An outcome of a verification, or, if `LIMITS` says so, of a decision on a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome<const LIMITS: bool>(&'static str);
+
+impl<const LIMITS: bool> Outcome<LIMITS> {
+    fn all() -> impl Iterator<Item = &'static str> {
+        let of_limits = LIMITS.then(|| outcomes(Tables::Ratelimits));
+        outcomes(Tables::Verifications).into_iter().chain(of_limits.into_iter().flatten())
+    }
+
+    /// What answers call it.
+    pub(super) fn name(self) -> &'static str {
+        self.0
+    }
 }
 
-impl Outcome {
-    fn name(self) -> &'static str {
-        let verdict = match self {
-            Outcome::Valid => Verdict::Valid,
-            Outcome::RateLimited => Verdict::RateLimited,
-            Outcome::Expired => Verdict::Expired,
-            Outcome::Disabled => Verdict::Disabled,
-            Outcome::Forbidden => Verdict::Forbidden,
-            Outcome::InsufficientPermissions => Verdict::InsufficientPermissions,
-            Outcome::UsageExceeded => Verdict::UsageExceeded,
-            Outcome::Passed => return PASSED,
-            Outcome::Refused => return REFUSED,
-        };
-        verdict.name()
+impl<'de, const LIMITS: bool> Deserialize<'de> for Outcome<LIMITS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Self::all().find(|known| *known == name).map(Outcome).ok_or_else(|| D::Error::custom("is no outcome"))
+    }
+}
+
+impl<const LIMITS: bool> JsonSchema for Outcome<LIMITS> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Outcome".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Self::all().collect::<Vec<_>>() })
     }
 }
 
@@ -45,7 +51,7 @@ impl Outcome {
 ///
 /// # Errors
 /// 400 when events of this kind have no such outcome.
-pub(super) fn names(wanted: Vec<Outcome>, of: Tables) -> Result<Vec<&'static str>, Error> {
+pub(super) fn names(wanted: Vec<Outcome<true>>, of: Tables) -> Result<Vec<&'static str>, Error> {
     let (known, names) = (outcomes(of), wanted.into_iter().map(Outcome::name).collect::<Vec<_>>());
     match names.iter().find(|name| !known.contains(name)) {
         None => Ok(names),
