@@ -30,12 +30,13 @@ const EXTERNAL_IDS: [&str; 7] =
     ["customer_7", "ann@example.com", "über 🗝", "o'brien \"x\"", "a\\b", "NULL", "customer_70"];
 pub(super) const IDENTIFIERS: [&str; 8] =
     ["ann", "bob", "203.0.113.7", "über 🗝", "'", "\\", "", "a rather long name of somebody who was counted"];
+/// What events keep of tags, each of which is sent twice.
 pub(super) const TAGS: [&[&str]; 6] = [
     &[],
     &["path=/v1/letters"],
     &["path=/v1/letters", "plan=free"],
     &["plan=free", "path=/v1/letters"],
-    &["a", "a"],
+    &["a"],
     &["über 🗝"],
 ];
 const REFUSALS: [Verdict; 6] = [
@@ -63,7 +64,8 @@ impl Chance {
         ((self.next() >> 2) % bound.unsigned_abs()).cast_signed()
     }
 
-    fn place(&mut self, among: usize) -> usize {
+    /// A place among so many.
+    pub(super) fn place(&mut self, among: usize) -> usize {
         (self.next() % among as u64) as usize
     }
 }
@@ -138,7 +140,7 @@ impl World {
                 outcome,
                 refused_by: (outcome == Verdict::RateLimited)
                     .then(|| Box::new(RefusedBy::of(happened.refused_by()))),
-                tags: Tags::of(TAGS[tags].iter().copied()),
+                tags: Tags::of(TAGS[tags].iter().chain(TAGS[tags]).copied()),
                 spent_credits: happened.cost,
                 latency,
             }),

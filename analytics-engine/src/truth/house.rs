@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::happened::{Happened, WORKSPACES, World};
 use super::known::{Known, Part, told_apart};
+use super::reports::Reports;
 use crate::Embedded;
 use crate::following::{Around, Follower};
 use crate::storage::{self, Settings, Shorter, Warehouse};
@@ -54,7 +55,7 @@ pub(super) struct House {
     pub(super) recorder: Recorder,
     pub(super) follower: Arc<Follower>,
     pub(super) warehouse: Arc<Warehouse>,
-    engine: Embedded,
+    engine: Arc<Embedded>,
 }
 
 impl House {
@@ -69,7 +70,7 @@ impl House {
             Arc::new(Warehouse::open(&folder.join(storage::FOLDER), settings).expect("a warehouse of its own"));
         let around = Around { clock: clock.clone(), shorter: Box::new(Shorter::new), ran: Box::new(|_, _| {}) };
         let follower = Arc::new(Follower::new(consumer, warehouse.clone(), around));
-        let engine = Embedded::fed_by(warehouse.clone(), 2, follower.clone());
+        let engine = Arc::new(Embedded::fed_by(warehouse.clone(), 2, follower.clone()));
         House { clock, recorder, follower, warehouse, engine }
     }
 
@@ -215,6 +216,11 @@ impl House {
         };
         let checked = check(statement, &asked).unwrap_or_else(|error| panic!("{statement}: {error}"));
         self.engine.query(&checked, LIMITS).await.unwrap_or_else(|failure| panic!("{statement}: {failure:?}"))
+    }
+
+    /// Who answers reports of what it has.
+    pub(super) async fn reports(&self) -> Reports {
+        Reports::over(&self.engine, self.clock.now()).await
     }
 
     /// A stop in good order.

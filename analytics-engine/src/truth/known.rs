@@ -98,6 +98,11 @@ impl Known {
         }
     }
 
+    /// Everything that happened, by the request that it is of.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Happened)> {
+        self.by_request.iter().map(|(request_id, happened)| (request_id.as_str(), happened))
+    }
+
     fn events<'a>(&'a self, world: &'a World, part: Part) -> impl Iterator<Item = &'a Happened> {
         self.by_request.values().filter(move |happened| {
             let bucket = happened.time;
@@ -153,24 +158,25 @@ impl Sum {
             self.numbers[..count].iter().map(|number| json!(number)).collect::<Vec<_>>(),
             "{what}"
         );
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let mean = sorted.iter().sum::<u64>() as f64 / sorted.len() as f64 / 1000.0;
+        let mean = self.latencies.iter().sum::<u64>() as f64 / self.latencies.len() as f64 / 1000.0;
         let found = latencies[0].as_f64().expect("a mean");
         assert!((found - mean).abs() <= 1e-9 * mean, "{what}: {found} instead of {mean}");
         for (level, found) in [0.75, 0.99].into_iter().zip(&latencies[1..]) {
-            let found = found[0].as_f64().expect("a quantile") * 1000.0;
-            let rank = level * (sorted.len() - 1) as f64;
-            let off = 1.0 + MOST_OFF * sorted.len() as f64;
-            let place = |rank: f64| sorted[rank.clamp(0.0, (sorted.len() - 1) as f64) as usize] as f64;
-            let (least, most) = (place((rank - off).floor()), place((rank + off).ceil()));
-            // Digests are of whole microseconds.
-            assert!(
-                (least - 1.0..=most + 1.0).contains(&found),
-                "{what}: {found} of {least} to {most} at {level}"
-            );
+            is_quantile(&self.latencies, level, found[0].as_f64().expect("a quantile") * 1000.0, what);
         }
     }
+}
+
+/// Holds a quantile of a digest against what the digest is of, in microseconds.
+pub(super) fn is_quantile(latencies: &[u64], level: f64, found: f64, what: &str) {
+    let mut sorted = latencies.to_vec();
+    sorted.sort_unstable();
+    let rank = level * (sorted.len() - 1) as f64;
+    let off = 1.0 + MOST_OFF * sorted.len() as f64;
+    let place = |rank: f64| sorted[rank.clamp(0.0, (sorted.len() - 1) as f64) as usize] as f64;
+    let (least, most) = (place((rank - off).floor()), place((rank + off).ceil()));
+    // Digests are of whole microseconds.
+    assert!((least - 1.0..=most + 1.0).contains(&found), "{what}: {found} of {least} to {most} at {level}");
 }
 
 /// By how much of all a quantile of a digest may be off, in rank.

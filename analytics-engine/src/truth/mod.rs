@@ -7,6 +7,7 @@ mod happened;
 mod house;
 mod killed;
 mod known;
+mod reports;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -20,6 +21,7 @@ use self::known::Known;
 use crate::storage::{Kept, Retention, Settings, Shorter, to_the_end};
 
 const EVENTS: usize = 200_000;
+const EVENTS_OF_REPORTS: usize = 20_000;
 /// Noon of the day after the last one: 2028-03-31, so that a month is not over.
 const NOW: i64 = BEGIN + (DAYS + 1) * DAY_MS + 12 * HOUR_MS;
 
@@ -73,6 +75,8 @@ async fn every_table_says_what_happened_whatever_is_done_meanwhile() {
     let house = open(folder.path(), settings());
     house.record(&world, first, &mut known);
     house.compare(&world, &known, &week_of(40, 0)).await;
+    let mut chance = Chance(seed.0);
+    house.reports().await.compare_usage(&world, &known, &mut chance, 20).await;
     house.follower.keep_in_order().expect("compaction");
     house.compare(&world, &known, &week_of(11, 0)).await;
     house.close().await;
@@ -90,8 +94,39 @@ async fn every_table_says_what_happened_whatever_is_done_meanwhile() {
     house.clock.set(UnixMs::new(NOW));
     house.follower.keep_in_order().expect("compaction");
     house.compare(&world, &known, &Shown::asked(ALWAYS, 0..2)).await;
+    house.reports().await.compare_usage(&world, &known, &mut chance, 20).await;
     house.close().await;
     what_is_too_old_goes(folder.path(), &world, &known).await;
+}
+
+/// Each question is asked about once, before days are compacted, after it, or after another start.
+#[tokio::test]
+async fn whole_reports_say_what_happened_before_and_after_compaction_and_a_start() {
+    let seed = Seed::of_this_run();
+    let (world, mut chance) = (World::new(), Chance(seed.0));
+    let happened = happenings(&mut chance, EVENTS_OF_REPORTS);
+    let (first, second) = happened.split_at(EVENTS_OF_REPORTS * 4 / 5);
+    let mut known = Known::default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = || Settings { flush_rows: 1200, ..settings() };
+
+    let house = open(folder.path(), settings());
+    house.record(&world, first, &mut known);
+    let reports = house.reports().await;
+    reports.compare_usage(&world, &known, &mut chance, 3).await;
+    reports.compare_lists(&world, &known, &mut chance).await;
+    house.follower.keep_in_order().expect("compaction");
+    house.record(&world, second, &mut known);
+    reports.compare_usage(&world, &known, &mut chance, 3).await;
+    house.clock.set(UnixMs::new(NOW));
+    house.follower.keep_in_order().expect("compaction");
+    house.close().await;
+
+    let house = open(folder.path(), settings());
+    let reports = house.reports().await;
+    reports.compare_usage(&world, &known, &mut chance, 3).await;
+    reports.compare_lists(&world, &known, &mut chance).await;
+    house.close().await;
 }
 
 /// A kill loses what the ring has, and nothing else: what is in the log and in no file is read again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::texts::{KeptText, RefusedBy, TEXT_BYTES, Tags, beginning};
+use super::texts::{KeptText, RefusedBy, Tags, kept};
 use crate::calendar::UnixMs;
 use crate::ids::RequestId;
 use crate::keys::verdict::Verdict;
@@ -270,7 +270,7 @@ impl Verification {
     fn entry(&self) -> Entry<'_> {
         let FoundKey { key, key_space_id, identity, .. } = &self.found;
         let external_id = identity.as_ref().map_or("", |identity| &identity.external_id);
-        let (external_id, cut_bytes) = beginning(external_id, TEXT_BYTES);
+        let (external_id, cut_bytes) = kept(external_id);
         let refused_by = self.refused_by.as_deref();
         let record = VerificationRecord {
             request_id: self.request_id.as_str(),
@@ -299,7 +299,7 @@ impl Verification {
 impl Ratelimit {
     fn entry(&self) -> Entry<'_> {
         let namespace = &self.namespace.stored;
-        let (name, cut_bytes) = beginning(&namespace.name, TEXT_BYTES);
+        let (name, cut_bytes) = kept(&namespace.name);
         let record = RatelimitRecord {
             request_id: self.request_id.as_str(),
             time: self.time,

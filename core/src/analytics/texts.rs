@@ -4,15 +4,16 @@
 //! bytes that was.
 
 /// Bytes of all tags of a verification together.
-pub const TAGS_BYTES: usize = 2048;
+const TAGS_BYTES: usize = 2048;
 /// Bytes of any other text: an identifier, an external id, the name of a namespace, and of all that refused a
 /// verification together.
-pub const TEXT_BYTES: usize = 1024;
+const TEXT_BYTES: usize = 1024;
 
 /// The tags of a verification.
 #[derive(Debug, Default)]
 pub struct Tags {
-    /// As the verifier sent them, from the first one on; the last one may have lost its end.
+    /// As the verifier sent them, from the first one on, each once: an event is counted once for a tag. The last one may have
+    /// lost its end.
     pub kept: Box<[Box<str>]>,
     /// Bytes that were cut.
     pub cut_bytes: u64,
@@ -55,15 +56,23 @@ impl RefusedBy {
 impl KeptText {
     /// What is kept of this one.
     pub fn of(sent: &str) -> Self {
-        let (kept, cut_bytes) = beginning(sent, TEXT_BYTES);
+        let (kept, cut_bytes) = kept(sent);
         KeptText { kept: kept.into(), cut_bytes }
     }
 }
 
-/// What there is room for of several texts together, and how many bytes are beyond.
+/// What events keep of a text, and how many bytes are beyond. Who looks for a text in events looks for this.
+pub(super) fn kept(text: &str) -> (&str, u64) {
+    beginning(text, TEXT_BYTES)
+}
+
+/// What there is room for of several texts together, each of them once, and how many bytes are beyond.
 fn beginnings<'a>(sent: impl IntoIterator<Item = &'a str>, bytes: usize) -> (Box<[Box<str>]>, u64) {
     let (mut kept, mut room, mut cut_bytes) = (Vec::new(), bytes, 0);
     for text in sent {
+        if kept.iter().any(|known: &Box<str>| **known == *text) {
+            continue;
+        }
         let (begin, cut) = beginning(text, room);
         cut_bytes += cut;
         // Of what follows one that was cut, nothing is kept: a shorter one would look like the next.
@@ -76,7 +85,7 @@ fn beginnings<'a>(sent: impl IntoIterator<Item = &'a str>, bytes: usize) -> (Box
 }
 
 /// The longest beginning of whole characters within so many bytes, and how many bytes are beyond.
-pub(super) fn beginning(text: &str, bytes: usize) -> (&str, u64) {
+fn beginning(text: &str, bytes: usize) -> (&str, u64) {
     let kept = &text[..text.floor_char_boundary(bytes)];
     (kept, (text.len() - kept.len()) as u64)
 }
@@ -92,18 +101,24 @@ mod tests {
 
     #[test]
     fn tags_are_kept_from_the_first_on_while_there_is_room() {
-        let long = "x".repeat(1000);
+        let [one, two, three] = ["x", "y", "z"].map(|text| text.repeat(1000));
         assert_eq!(tags(&[]), (vec![], 0));
         assert_eq!(tags(&["a", "b=1"]), (vec![1, 3], 0));
-        assert_eq!(tags(&[&long, &long, &"y".repeat(48)]), (vec![1000, 1000, 48], 0));
-        assert_eq!(tags(&[&long, &long, &long, "a"]), (vec![1000, 1000, 48], 953));
+        assert_eq!(tags(&[&one, &two, &"y".repeat(48)]), (vec![1000, 1000, 48], 0));
+        assert_eq!(tags(&[&one, &two, &three, "a"]), (vec![1000, 1000, 48], 953));
         assert_eq!(tags(&[&"🗝".repeat(513), "a"]), (vec![2048], 5));
     }
 
     #[test]
+    fn a_tag_that_is_sent_again_is_no_other_tag() {
+        let tags = Tags::of(["a", "b", "a", "A", "b"]);
+        assert_eq!((&*tags.kept.iter().map(|tag| &**tag).collect::<String>(), tags.cut_bytes), ("abA", 0));
+    }
+
+    #[test]
     fn what_refused_has_a_bound_of_its_own() {
-        let long = "x".repeat(700);
-        let refused_by = RefusedBy::of([&*long, &*long]);
+        let [one, other] = ["x", "y"].map(|text| text.repeat(700));
+        let refused_by = RefusedBy::of([&*one, &*other]);
         assert_eq!((refused_by.kept.len(), refused_by.cut_bytes), (2, 376));
         assert_eq!(refused_by.kept[1].len(), 324);
     }

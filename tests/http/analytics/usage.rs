@@ -237,6 +237,46 @@ async fn the_longest_names_and_strangest_texts_are_answered() {
     server.call("analytics.getUsage", json!({"start": 0})).await.expect(200);
 }
 
+#[tokio::test]
+async fn texts_that_are_longer_than_what_events_keep_are_found_all_the_same() {
+    let server = keyrack().await;
+    let (namespace, identifier) = ("ü".repeat(255), "🗝".repeat(255));
+    for (namespace, identifier) in [(&namespace, &"🗝".repeat(400)), (&"🗝".repeat(300), &identifier)] {
+        let body = json!({"namespace": namespace, "identifier": identifier, "limit": 5, "duration": WINDOW});
+        server.call("ratelimit.limit", body).await.expect(200);
+        for filter in [json!({"namespace": namespace}), json!({"identifier": identifier})] {
+            let mut report = filter.clone();
+            report["of"] = json!("ratelimits");
+            assert_eq!(usage(&server, report).await["totals"]["total"], 1, "{filter}");
+            assert_eq!(listed(&server, "analytics.listRatelimits", filter.clone()).await.len(), 1, "{filter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn costs_that_no_sum_has_room_for_are_the_largest_number() {
+    let server = keyrack().await;
+    for (cost, limit) in [(i64::MAX, 1), (i64::MAX, 1), (i64::MAX - 7, i64::MAX), (3, 5)] {
+        let body =
+            json!({"namespace": "mail", "identifier": "ann", "limit": limit, "duration": WINDOW, "cost": cost});
+        server.call("ratelimit.limit", body).await.expect(200);
+    }
+    for (outcomes, cost) in [
+        (json!(["PASSED", "REFUSED"]), i64::MAX),
+        (json!(["PASSED"]), i64::MAX - 7),
+        (json!(["REFUSED"]), i64::MAX),
+    ] {
+        for bucket in ["minute", "hour", "day", "month"] {
+            let body = json!({
+                "of": "ratelimits", "by": "identifier", "outcomes": outcomes, "bucket": bucket, "start": now() - 60_000,
+            });
+            let answer = usage(&server, body).await;
+            assert_eq!(answer["totals"]["cost"], json!(cost), "{answer}");
+            assert_eq!(answer["groups"][0]["cost"], json!(cost), "{answer}");
+        }
+    }
+}
+
 async fn listed(client: &Client, operation: &'static str, mut body: Value) -> Vec<Value> {
     let mut rows = Vec::new();
     loop {

@@ -9,6 +9,7 @@ use super::measures::{Measured, Measures, Order};
 use super::{Reporting, Values, table};
 use crate::analytics::sql::clickhouse::quoted;
 use crate::analytics::sql::tables::{Grain, Of, Table, Tables};
+use crate::analytics::texts::kept;
 use crate::calendar::{Calendar, DAY_MS, Day, HOUR_MS, MINUTE_MS, UnixMs};
 use crate::error::Error;
 
@@ -141,13 +142,13 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Each as SQL.
+    /// Each as SQL, of texts as far as events keep them. All tags of an event have room for one of any length.
     pub(super) fn conditions(&self) -> Vec<String> {
         let is = |column: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!("{column} = {}", quoted(value)))
+            value.as_ref().map(|value| format!("{column} = {}", quoted(kept(value).0)))
         };
         let either = |id: &str, name: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!("({id} = {0} OR {name} = {0})", quoted(value)))
+            value.as_ref().map(|value| format!("({id} = {0} OR {name} = {0})", quoted(kept(value).0)))
         };
         let conditions = [
             is("api_id", &self.api_id),
