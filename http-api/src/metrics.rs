@@ -67,9 +67,10 @@ const STATUSES: [(u16, &str); 19] = [
 const CLIENT_GONE: u16 = 499;
 
 /// Requests that are no operation, by the beginning of their route.
-const OTHER_ROUTES: [(&str, &str); 7] = [
+const OTHER_ROUTES: [(&str, &str); 8] = [
     ("/mcp", "mcp"),
     ("/docs", "docs"),
+    ("/llms", "docs"),
     ("/reference", "docs"),
     ("/openapi.json", "docs"),
     ("/healthz", "health"),

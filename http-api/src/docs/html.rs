@@ -1,5 +1,8 @@
 //! The little HTML that the pages need.
 
+use super::markdown;
+use super::page::{Block, Word};
+
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1a1a1a;--quiet:#5c5c5c;--ground:#fff;--soft:#f3f3f1;--line:#ddd;--link:#0b57a4}\
 @media(prefers-color-scheme:dark){:root{--text:#e6e6e3;--quiet:#a0a09c;--ground:#161616;--soft:#222;--line:#3a3a3a;\
@@ -31,47 +34,74 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// A text in the type of programs.
-pub(super) fn code(text: &str) -> String {
-    format!("<code>{}</code>", escaped(text))
+/// Blocks as HTML. `root` leads from the page to the server's root.
+pub(super) fn blocks(blocks: &[Block], root: &str) -> String {
+    blocks.iter().map(|each| block(each, root)).collect()
 }
 
-/// A text in which backticks mark code.
-pub(super) fn inline(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    parts.map(|(at, part)| if at % 2 == 1 { code(part) } else { escaped(part) }).collect()
-}
-
-/// Paragraphs in which backticks mark code.
-pub(super) fn prose(text: &str) -> String {
-    let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
-    paragraphs.map(|paragraph| format!("<p>{}</p>", inline(paragraph.trim()))).collect()
-}
-
-/// A table of cells that are HTML already; nothing when there are no rows.
-pub(super) fn table<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let row = |cells: [String; N]| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-        format!("<tr>{cells}</tr>")
-    };
-    let rows: String = rows.map(row).collect();
-    if rows.is_empty() {
-        return rows;
+fn block(block: &Block, root: &str) -> String {
+    match block {
+        Block::Heading { level, words, anchor } => {
+            let anchor = anchor.map(|anchor| format!(" id=\"{}\"", escaped(anchor))).unwrap_or_default();
+            format!("<h{level}{anchor}>{}</h{level}>", line(words, root))
+        }
+        Block::Paragraph { class: "", words } => format!("<p>{}</p>", line(words, root)),
+        Block::Paragraph { class, words } => format!("<p class=\"{class}\">{}</p>", line(words, root)),
+        Block::Code(text) => format!("<pre><code>{}</code></pre>", escaped(text)),
+        Block::Table { heads, rows } => table(heads, rows, root),
+        Block::List(items) => {
+            let items = items.iter().map(|words| format!("<li>{}</li>", line(words, root)));
+            format!("<ul>{}</ul>", items.collect::<String>())
+        }
+        Block::Section { anchor, blocks } => {
+            format!("<section id=\"{}\">{}</section>", escaped(anchor), self::blocks(blocks, root))
+        }
+        Block::Written(text) => markdown::rendered(text, root),
     }
+}
+
+fn line(words: &[Word], root: &str) -> String {
+    words.iter().map(|each| word(each, root)).collect()
+}
+
+/// A piece of a line as HTML.
+pub(super) fn word(word: &Word, root: &str) -> String {
+    match word {
+        Word::Text(text) => escaped(text),
+        Word::Code(text) => format!("<code>{}</code>", escaped(text)),
+        Word::Link { to, text } => {
+            let root = if to.starts_with('#') { "" } else { root };
+            format!("<a href=\"{root}{}\">{}</a>", escaped(to), self::word(text, root))
+        }
+        Word::AlwaysThere => "<b title=\"always there\">*</b>".to_owned(),
+    }
+}
+
+fn table(heads: &[&str], rows: &[Vec<Vec<Word>>], root: &str) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let row = |cells: &Vec<Vec<Word>>| {
+        let cells = cells.iter().map(|words| format!("<td>{}</td>", line(words, root)));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    };
+    let rows: String = rows.iter().map(row).collect();
     let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escaped(head))).collect();
     format!("<div class=\"wide\"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>")
 }
 
-/// A whole document. `root` leads from it to the server's root.
-pub(super) fn document(title: &str, root: &str, body: &str) -> String {
+/// A whole document. `root` leads from it to the server's root, and `twin` from there to the same as Markdown.
+pub(super) fn document(title: &str, root: &str, twin: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{} · Keyrack</title><style>{STYLE}</style></head>\n\
+         <title>{} · Keyrack</title><style>{STYLE}</style>\
+         <link rel=\"alternate\" type=\"text/markdown\" href=\"{root}{}\"></head>\n\
          <body><nav><a href=\"{root}docs\">Documentation</a><a href=\"{root}docs#guides\">Guides</a><a href=\"{root}reference\">Reference</a>\
          <a href=\"{root}docs#errors\">Errors</a><a href=\"{root}openapi.json\">OpenAPI</a></nav>\n\
          <main>{body}</main></body></html>\n",
-        escaped(title)
+        escaped(title),
+        escaped(twin)
     )
 }
 
@@ -84,13 +114,8 @@ mod tests {
         let hostile = "<script>alert('1')</script> & \"x\"";
         let safe = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &quot;x&quot;";
         assert_eq!(escaped(hostile), safe);
-        assert_eq!(inline(hostile), safe);
-        assert!(document(hostile, "", "").contains(&format!("<title>{safe} ")));
-    }
-
-    #[test]
-    fn backticks_mark_code_and_empty_lines_paragraphs() {
-        assert_eq!(prose("Send `a<b`.\n\nThen wait."), "<p>Send <code>a&lt;b</code>.</p><p>Then wait.</p>");
-        assert_eq!(prose(""), "");
+        assert_eq!(word(&Word::Text(hostile.to_owned()), ""), safe);
+        assert_eq!(word(&Word::Code(hostile.to_owned()), ""), format!("<code>{safe}</code>"));
+        assert!(document(hostile, "", "", "").contains(&format!("<title>{safe} ")));
     }
 }

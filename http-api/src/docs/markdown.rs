@@ -3,9 +3,10 @@
 use keyrack_core::docs::anchor;
 use keyrack_core::error::Code;
 use keyrack_core::operations;
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
-use super::{link_to_code, link_to_operation};
+use super::html;
+use super::page::{self, Word};
 
 /// A guide's Markdown as HTML: headings can be led to, and what names an operation or a code leads to its page. Links that
 /// begin with `/` are to the server's own pages; `root` leads from the guide to the server's root.
@@ -13,7 +14,7 @@ pub(super) fn rendered(text: &str, root: &str) -> String {
     let mut page = Page { events: Vec::new(), root, heading: None, is_in_link: false };
     Parser::new_ext(text, Options::ENABLE_TABLES).for_each(|event| page.add(event));
     let mut rendered = String::new();
-    html::push_html(&mut rendered, page.events.into_iter());
+    pulldown_cmark::html::push_html(&mut rendered, page.events.into_iter());
     rendered
 }
 
@@ -77,12 +78,13 @@ impl<'a> Page<'a> {
 
 /// A link to the operation or the code of this name, if there is exactly one.
 fn linked(name: &str, root: &str) -> Option<String> {
+    let link = |to: String| html::word(&page::link(to, Word::Code(name.to_owned())), root);
     if operations::pages().iter().any(|page| page.about.name == name) {
-        return Some(link_to_operation(root, name));
+        return Some(link(format!("docs/operations/{name}")));
     }
     let mut codes = Code::ALL.iter().filter(|code| code.specific() == name);
     let code = codes.next()?;
-    codes.next().is_none().then(|| link_to_code(root, *code, code.specific()))
+    codes.next().is_none().then(|| link(format!("docs/errors/{}", code.path())))
 }
 
 #[cfg(test)]
