@@ -127,7 +127,7 @@ async fn with_settings(name: &str, settings: &Settings, matches: &ArgMatches) ->
     match name {
         "serve" => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
         "mcp" => mcp::run(settings).await,
-        "mcp-config" => mcp_config::run(settings, matches).map(|()| ExitCode::SUCCESS),
+        "mcp-config" => mcp_config::run(settings, matches).await,
         unknown => anyhow::bail!("{unknown} is a command that nothing runs"),
     }
 }

@@ -1,5 +1,7 @@
 //! Root keys: issuing them, and what the audit log says of them.
 
+pub mod presets;
+
 use serde_json::json;
 
 use crate::audit::{Changes, Event, Target};
