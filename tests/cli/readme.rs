@@ -1,4 +1,4 @@
-//! The commands of README.md, one after the other as a reader would run them.
+//! The commands of README.md and of guides, one after the other as a reader would run them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -98,4 +98,32 @@ async fn every_command_of_the_readme_works() {
         run_so_far += 1;
     }
     assert!(run_so_far >= 10, "only {run_so_far} commands were found");
+}
+
+/// A guide as a server shows it that listens where the README's does.
+fn guide(slug: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(slug).with_extension("md");
+    let text = std::fs::read_to_string(path).expect("the guide can be read");
+    text.replace("{{base}}", "http://127.0.0.1:8080").replace("$KEYRACK_ROOT_KEY", "$ROOT_KEY")
+}
+
+#[tokio::test]
+async fn every_command_of_these_guides_works() {
+    let server = program().start().await;
+    let mut shown = Shown::default();
+    let api = run(&server, "keyrack api apis create-api --name payments", "");
+    shown.remember(&api);
+    let issue = shown.filled("keyrack api keys create-key --api-id api_… --prefix pay");
+    shown.remember(&run(&server, &issue, ""));
+    let filled = |command: &str| shown.filled(&command.replace("<keyId>", "key_…").replace("<key>", "pay_…"));
+    // Those of the guide about SQL run in the HTTP tests, which know what they answer.
+    for (slug, at_least) in [("why-is-a-key-refused", 3), ("assistants", 4), ("verify-in-your-service", 3)] {
+        let commands = commands(&guide(slug));
+        assert!(commands.len() >= at_least, "{slug}: {commands:?}");
+        for command in commands {
+            run(&server, &filled(&command), "");
+        }
+    }
+    let written = std::fs::read_to_string(server.data_dir().join(".cursor/mcp.json"));
+    assert!(written.expect("mcp-config wrote it").contains("KEYRACK_ROOT_KEY"));
 }

@@ -1,6 +1,10 @@
 //! Journeys with real clients: the official SDKs, mcp-remote, an MCP client over stdio, curl.
 //! Their versions are pinned in `node/package-lock.json` and `python/requirements.txt`; `tests/run` installs them.
 
+mod guide;
+#[expect(unreachable_pub, reason = "its reader makes a module of it")]
+mod verify_in_rust;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 

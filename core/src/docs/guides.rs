@@ -9,7 +9,12 @@ use std::sync::LazyLock;
 use super::analytics;
 
 /// Every guide: the last part of its path, and its file.
-const SOURCES: [(&str, &str); 1] = [("analytics-sql", include_str!("../../../docs/analytics-sql.md"))];
+const SOURCES: [(&str, &str); 4] = [
+    ("verify-in-your-service", include_str!("../../../docs/verify-in-your-service.md")),
+    ("why-is-a-key-refused", include_str!("../../../docs/why-is-a-key-refused.md")),
+    ("assistants", include_str!("../../../docs/assistants.md")),
+    ("analytics-sql", include_str!("../../../docs/analytics-sql.md")),
+];
 
 /// A guide.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +121,7 @@ mod tests {
     use super::*;
     use crate::analytics::sql::tables::{Table, Tables};
     use crate::error::Code;
-    use crate::operations::pages;
+    use crate::operations::{grantable, pages};
 
     /// What stands between backticks outside of blocks of code.
     fn code_words(guide: &Guide) -> Vec<&'static str> {
@@ -143,7 +148,9 @@ mod tests {
         let codes = Code::ALL.iter().map(|code| code.specific());
         let tables = || [Tables::Verifications, Tables::Ratelimits].into_iter().flat_map(Table::all);
         let columns = tables().flat_map(|table| table.columns).map(|column| column.name);
-        let names: HashSet<&str> = codes.chain(tables().map(|table| table.name)).chain(columns).collect();
+        let actions = grantable().asked().filter_map(|(permission, _)| permission.rsplit(['.', '#']).next());
+        let names: HashSet<&str> =
+            codes.chain(tables().map(|table| table.name)).chain(columns).chain(actions).collect();
         let is_name =
             |word: &str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         for guide in guides() {
