@@ -2,8 +2,9 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use keyrack_core::catalogue::Toolset;
-use keyrack_mcp_server::Catalogue;
 use reqwest::Url;
+
+use crate::assistants;
 
 /// The view with three tools, for small contexts.
 const COMPACT: &str = "compact";
@@ -116,7 +117,7 @@ fn toolsets() -> Vec<String> {
 }
 
 fn tools() -> Vec<String> {
-    Catalogue::get().offers().iter().map(|offer| offer.tool.name.to_string()).collect()
+    assistants::catalogue().offers().iter().map(|offer| offer.tool.name.to_string()).collect()
 }
 
 fn checked(flag: &str, names: &str, known: &[String]) -> Result<String, String> {

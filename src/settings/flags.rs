@@ -7,6 +7,8 @@ use super::setting::{Facts, For, Shown};
 
 /// What names of settings begin with that say what assistants see.
 const WISHES: &str = "mcp-";
+/// What stands for a value that is true or false.
+const TRUTH: &str = "true|false";
 
 /// A group of settings that a command takes as flags.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,9 @@ pub(crate) fn add_flags(command: Command, flags: Flags) -> Command {
             secrets.push_str(&format!("\n  {}  {}", facts.variable(), facts.help));
         } else {
             let flag = facts.flag();
+            // Said without a value, it is meant.
+            let is_truth = facts.is_wish && facts.value == TRUTH;
+            let flag = if is_truth { flag.num_args(0..=1).default_missing_value("true") } else { flag };
             command = command.arg(match (flags, facts.is_wish, facts.name.strip_prefix(WISHES)) {
                 (Flags::Mcp, true, Some(short)) => flag.long(short).alias(facts.name),
                 _ => flag,
