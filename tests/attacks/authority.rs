@@ -39,6 +39,9 @@ enum Face {
     Mcp,
 }
 
+/// The address of all tools.
+const ALL_TOOLS: &str = "/mcp?toolsets=all";
+
 /// A request whose last byte is missing.
 struct Pending {
     operation: String,
@@ -65,14 +68,14 @@ fn message(face: Face, operation: &str, body: &Value, tools: &[String]) -> Optio
     let call = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments},
     });
-    tools.contains(&name).then(|| ("/mcp".to_owned(), call))
+    tools.contains(&name).then(|| (ALL_TOOLS.to_owned(), call))
 }
 
 /// The names of all tools.
 async fn tools(server: &Server, root_key: &str) -> Vec<String> {
     let mut wire = Wire::to(server).await;
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).to_string();
-    wire.send(head("/mcp", root_key, body.len()) + &body).await;
+    wire.send(head(ALL_TOOLS, root_key, body.len()) + &body).await;
     let reply = wire.reply().await.expect("an answer");
     let tools = reply.body["result"]["tools"].as_array().unwrap_or_else(|| panic!("{reply:?}"));
     tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()

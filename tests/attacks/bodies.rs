@@ -98,7 +98,7 @@ async fn flood_with_calls(server: &Server, root_key: &str) {
             "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\"arguments\":{arguments}}}}}"
         );
         let mut wire = Wire::to(server).await;
-        wire.send(head("/mcp", root_key, body.len()) + &body).await;
+        wire.send(head("/mcp?toolsets=all", root_key, body.len()) + &body).await;
         wire
     };
     let mut wires = Vec::new();

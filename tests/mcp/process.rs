@@ -86,9 +86,14 @@ impl Process {
         self.ask("tools/call", json!({ "name": tool, "arguments": arguments })).await["result"].clone()
     }
 
-    /// Calls a tool that does what it is asked: its `data`.
-    pub(crate) async fn data(&mut self, tool: &str, arguments: Value) -> Value {
-        let result = self.call(tool, arguments).await;
+    /// Calls a tool that does what it is asked, once somebody agreed if that has to be: its `data`.
+    pub(crate) async fn data(&mut self, tool: &str, mut arguments: Value) -> Value {
+        let mut result = self.call(tool, arguments.clone()).await;
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        if let Some((_, rest)) = text.split_once("`confirmToken`: \"") {
+            arguments["confirmToken"] = rest.split('"').next().unwrap_or_default().into();
+            result = self.call(tool, arguments).await;
+        }
         assert_eq!(result["isError"], false, "{tool}: {result}");
         result["structuredContent"]["data"].clone()
     }

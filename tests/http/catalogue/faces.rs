@@ -66,8 +66,7 @@ async fn every_tool_does_what_it_is_for_and_answers_as_it_says() {
     for tool in tools(&session).await {
         let name = tool["name"].as_str().expect("a name");
         let Scene { body, .. } = scene(&server, &name.replacen('_', ".", 1)).await;
-        let call = json!({ "name": name, "arguments": arguments(&tool, body) });
-        let result = session.ask("tools/call", call).await;
+        let result = session.call(name, arguments(&tool, body)).await;
         assert_eq!(result["isError"], false, "{name}: {result}");
         assert_answers_as_it_says(&tool, &result["structuredContent"]);
         described += usize::from(tool.get("outputSchema").is_some());

@@ -200,7 +200,6 @@ async fn assistants_name_a_role_in_one_way_and_no_tool_has_alternatives_at_its_r
     assert_eq!(schema["required"], json!(["permissions", "role"]));
     assert!(schema["properties"].get("roleId").is_none());
     let arguments = json!({"role": "admin", "permissions": ["a"]});
-    let call = json!({"name": "permissions_setRolePermissions", "arguments": arguments});
-    let answer = session.ask("tools/call", call).await;
+    let answer = session.call("permissions_setRolePermissions", arguments).await;
     assert_eq!(slugs(&answer["structuredContent"]["data"]), ["a"], "{answer}");
 }

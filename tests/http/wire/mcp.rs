@@ -5,7 +5,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-/// An initialised MCP session.
+/// An initialised MCP session that sees all tools.
 pub(crate) struct Session<'a> {
     server: &'a Server,
     id: String,
@@ -48,10 +48,20 @@ impl<'a> Session<'a> {
         answer["result"].clone()
     }
 
+    /// Calls a tool, once somebody agreed if that has to be: its result.
+    pub(crate) async fn call(&self, tool: &str, mut arguments: Value) -> Value {
+        let call = |arguments: &Value| json!({"name": tool, "arguments": arguments});
+        let result = self.ask("tools/call", call(&arguments)).await;
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        let Some((_, rest)) = text.split_once("`confirmToken`: \"") else { return result };
+        arguments["confirmToken"] = rest.split('"').next().unwrap_or_default().into();
+        self.ask("tools/call", call(&arguments)).await
+    }
+
     async fn post(&self, message: Value) -> (String, String) {
         let mut request = self
             .server
-            .request(Method::POST, "/mcp")
+            .request(Method::POST, "/mcp?toolsets=all")
             .header("MCP-UNKEY-BEARER-AUTH", ROOT_KEY)
             .header(ACCEPT, "application/json, text/event-stream")
             .header(CONTENT_TYPE, "application/json")
