@@ -7,6 +7,7 @@
 
 mod content;
 mod html;
+mod line;
 mod llms;
 mod markdown;
 mod page;

@@ -28,7 +28,7 @@ use client::{CLIENTS, Client, Http, Unshown};
 use entry::{Entry, PLACEHOLDER, VARIABLE};
 use issuing::{Issued, Wanted};
 use place::Place;
-use wishes::Wishes;
+use wishes::Asked;
 
 const DEFAULT_NAME: &str = "keyrack";
 /// Clients put it before the names of tools, and some allow 60 characters for both.
@@ -132,8 +132,8 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Re
     }
     let client = matches.get_one::<String>("client").and_then(|name| Client::named(name));
     let client = client.context("which application? `keyrack mcp-config --help` lists them")?;
-    let wishes = match Wishes::of(matches) {
-        Ok(wishes) => wishes,
+    let asked = match Asked::of(matches) {
+        Ok(asked) => asked,
         Err(why) => {
             eprintln!("error: {}", printable::line(&why));
             return Ok(ExitCode::from(exit::USAGE));
@@ -143,7 +143,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Re
     let configuration = Configuration {
         client,
         name,
-        wishes,
+        asked,
         url: named.map(|url| address(url, settings)).transpose()?,
         through_mcp_remote: matches.get_flag("mcp-remote"),
         settings,
@@ -164,7 +164,8 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Re
 struct Configuration<'a> {
     client: &'static Client,
     name: &'a str,
-    wishes: Wishes,
+    /// What the assistant is to see.
+    asked: Asked,
     /// The MCP address of a running server; none: the client starts `keyrack mcp`.
     url: Option<Url>,
     through_mcp_remote: bool,
@@ -254,12 +255,12 @@ impl Configuration<'_> {
     fn entry(&self, root_key: Option<&Secret>) -> anyhow::Result<Entry> {
         let root_key = root_key.map(Secret::expose);
         if let Some(url) = &self.url {
-            let url = self.wishes.applied(url.clone());
+            let url = self.asked.applied(url.clone());
             return Ok(Entry::http(self.client, self.name, &url, root_key, self.through_mcp_remote));
         }
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let mut arguments = vec!["mcp".to_owned()];
-        arguments.extend(self.wishes.arguments());
+        arguments.extend(self.asked.arguments());
         let mut environment = shared(self.settings)?;
         environment.extend(root_key.map(|root_key| (VARIABLE.to_owned(), root_key.into())));
         Ok(Entry::stdio(self.client, self.name, &program, arguments, environment))

@@ -43,12 +43,9 @@ fn every_client_gets_its_settings_and_is_told_where_to_paste_them() {
             let server = shown(client, &done);
             assert!(server.is_object(), "{done:?}");
             let is_program = server.get("command").is_some();
-            let connects_by_itself = form.len() == 1 || form.get(1).is_some_and(|url| url.starts_with("https"));
-            assert_eq!(
-                is_program,
-                !(connects_by_itself && !["claude", "jetbrains"].contains(&client)),
-                "{done:?}"
-            );
+            let asks_for_http = form.len() == 1 || form.get(1).is_some_and(|url| url.starts_with("https"));
+            let connects_by_itself = asks_for_http && !["claude", "jetbrains"].contains(&client);
+            assert_eq!(is_program, !connects_by_itself, "{done:?}");
             let goes_somewhere = done.stderr.contains(".json") || done.stderr.contains(".toml");
             assert!(goes_somewhere || client == "jetbrains", "{done:?}");
             assert!(done.stderr.contains("root-key") && done.stderr.contains("full access"), "{done:?}");
@@ -86,26 +83,32 @@ async fn the_root_key_is_shown_only_if_it_is_asked_for() {
 
 #[test]
 fn wishes_are_arguments_of_the_program_and_a_query_of_the_address() {
-    let wishes =
-        ["--toolsets", "keys,analytics", "--read-only", "--exclude-tools", "keys_verifyKey", "--api", "api_1"];
-    let stdio =
-        Shell::alone().run(&[&["mcp-config", "cursor", "--name", "keyrack-prod"][..], &wishes].concat()).expect(0);
-    let arguments = [
-        "mcp",
+    let wishes = [
         "--toolsets",
         "keys,analytics",
+        "--read-only",
         "--exclude-tools",
         "keys_verifyKey",
         "--api",
         "api_1",
-        "--read-only",
+        "--view",
+        "compact",
     ];
-    assert_eq!(server_in("cursor", &stdio.stdout, "keyrack-prod")["args"], json!(arguments));
-    let form = ["mcp-config", "cursor", "--http", "https://keys.example.com", "--view", "compact"];
+    let stdio =
+        Shell::alone().run(&[&["mcp-config", "cursor", "--name", "keyrack-prod"][..], &wishes].concat()).expect(0);
+    let server = server_in("cursor", &stdio.stdout, "keyrack-prod");
+    let arguments: Vec<&str> =
+        server["args"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let expected =
+        "mcp --toolsets keys,analytics --exclude-tools keys_verifyKey --read-only true --api api_1 --view compact";
+    assert_eq!(arguments.join(" "), expected);
+    // Nothing is said that `keyrack mcp` does not know: it goes on until its input ends.
+    Shell::alone().run(&arguments).expect(0);
+    let form = ["mcp-config", "cursor", "--http", "https://keys.example.com"];
     let http = Shell::alone().run(&[&form[..], &wishes].concat()).expect(0);
     assert_eq!(
         shown("cursor", &http)["url"],
-        "https://keys.example.com/mcp/compact?toolsets=keys,analytics&exclude_tools=keys_verifyKey&api=api_1&read_only=true"
+        "https://keys.example.com/mcp?toolsets=keys,analytics&exclude_tools=keys_verifyKey&read_only=true&api=api_1&view=compact"
     );
     let refused = Shell::alone().run(&["mcp-config", "cursor", "--toolsets", "kyes"]).expect(2);
     assert!(refused.stderr.contains("kyes") && refused.stderr.contains("analytics"), "{refused:?}");
@@ -131,7 +134,7 @@ fn a_settings_file_gets_an_entry_and_keeps_the_rest() {
     let after = std::fs::read_to_string(&file).expect("the file");
     assert_eq!(server_in("cursor", &after, "github")["url"], "https://api.example.com");
     assert_eq!(server_in("cursor", &after, "keyrack")["args"], json!(["mcp"]));
-    assert_eq!(server_in("cursor", &after, "second")["args"], json!(["mcp", "--read-only"]));
+    assert_eq!(server_in("cursor", &after, "second")["args"], json!(["mcp", "--read-only", "true"]));
     let names = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let backups: Vec<_> = names.filter(|path| path.to_string_lossy().contains("keyrack-backup-")).collect();
     assert_eq!(backups.len(), 2, "{backups:?}");

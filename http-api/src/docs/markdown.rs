@@ -5,7 +5,7 @@ use keyrack_core::error::Code;
 use keyrack_core::operations;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
-use super::html;
+use super::line;
 use super::page::{self, Word};
 
 /// A guide's Markdown as HTML: headings can be led to, and what names an operation or a code leads to its page. Links that
@@ -78,7 +78,7 @@ impl<'a> Page<'a> {
 
 /// A link to the operation or the code of this name, if there is exactly one.
 fn linked(name: &str, root: &str) -> Option<String> {
-    let link = |to: String| html::word(&page::link(to, Word::Code(name.to_owned())), root);
+    let link = |to: String| line::word(&page::link(to, Word::Code(name.to_owned())), root);
     if operations::pages().iter().any(|page| page.about.name == name) {
         return Some(link(format!("docs/operations/{name}")));
     }

@@ -177,9 +177,42 @@ async fn requests_on_pages_go_to_the_public_url() {
 }
 
 #[tokio::test]
+async fn programs_find_every_page_from_one_list() {
+    let server = keyrack().await;
+    let list = server.get("/llms.txt").await.expect(200);
+    assert!(list.header("content-type").starts_with("text/plain"));
+    let full = server.get("/llms-full.txt").await.expect(200).text;
+    let links = list.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut operations = BTreeSet::new();
+    for link in links {
+        let path = link.strip_prefix(server.base()).unwrap_or_else(|| panic!("{link} leads elsewhere"));
+        let page = server.get(path).await.expect(200);
+        if path == "/openapi.json" {
+            continue;
+        }
+        assert!(page.header("content-type").starts_with("text/markdown"), "{path}");
+        if path != "/reference.md" {
+            assert!(full.contains(page.text.trim_end()), "{path}");
+        }
+        let name = path.strip_prefix("/docs/operations/").and_then(|name| name.strip_suffix(".md"));
+        operations.extend(name.map(str::to_owned));
+    }
+    assert_eq!(operations, described(&server).await);
+    let index = page(&server, "/docs").await;
+    assert!(index.contains("rel=\"alternate\" type=\"text/markdown\" href=\"docs.md\""), "{index}");
+    server.get("/docs.md").await.expect(200);
+}
+
+#[tokio::test]
 async fn an_unknown_page_is_like_any_unknown_path() {
     let server = keyrack().await;
-    for path in ["/docs/operations/keys.fly", "/docs/errors/a/b/c", "/docs/nothing", "/reference/x"] {
+    for path in [
+        "/docs/operations/keys.fly",
+        "/docs/operations/keys.fly.md",
+        "/docs/errors/a/b/c",
+        "/docs/nothing",
+        "/reference/x",
+    ] {
         server.get(path).await.expect_error(404, "unkey/application/route_not_found");
     }
 }
