@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use keyrack_analytics_engine::storage::{self, Kept, Retention, Warehouse};
-use keyrack_analytics_engine::{Around, Embedded};
+use keyrack_analytics_engine::{Around, Embedded, Place};
 use keyrack_core::analytics::log::Log;
 use keyrack_core::keyrack::Keyrack;
 
 use crate::archive::{ANALYTICS, Writer};
 use crate::settings::{self, Settings};
 
-/// Where the stored events of one moment are while a backup is made of them.
-const MOMENT: &str = ".analytics-of-a-backup";
+/// Where the stored events of one moment are while a backup is made of them, or an export.
+const OF_A_BACKUP: &str = ".analytics-of-a-backup";
+pub(crate) const OF_AN_EXPORT: &str = ".analytics-of-an-export";
 /// What the engine is called among those who follow the log of events.
 const CONSUMER: &str = "engine";
 
@@ -25,11 +26,13 @@ const CONSUMER: &str = "engine";
 /// # Errors
 /// When a setting makes no sense, or the system has no threads.
 pub(crate) fn start(settings: &Settings, keyrack: &Keyrack, log: &Log) -> anyhow::Result<()> {
+    let data_folder = settings.get(&settings::DATA_DIR)?;
+    remove_left(&data_folder);
     let kept = stored(settings)?;
     if kept.most_bytes == 0 {
         return Ok(());
     }
-    let folder = settings.get(&settings::DATA_DIR)?.join(storage::FOLDER);
+    let folder = data_folder.join(storage::FOLDER);
     let warehouse = match Warehouse::open(&folder, kept) {
         Ok(warehouse) => Arc::new(warehouse),
         Err(fault) => {
@@ -51,6 +54,17 @@ pub(crate) fn start(settings: &Settings, keyrack: &Keyrack, log: &Log) -> anyhow
     let engine = Embedded::following(warehouse, threads, consumer, around);
     keyrack.analytics().answer_with(Arc::new(engine.context("the system has no threads for analytics")?));
     Ok(())
+}
+
+/// Removes what a backup or an export left that was killed: links hold files that nobody else needs any more.
+fn remove_left(data_folder: &Path) {
+    for name in [OF_A_BACKUP, OF_AN_EXPORT] {
+        match Place::remove_left(&data_folder.join(name)) {
+            Ok(true) => tracing::info!(folder = name, "what a backup or an export left is removed"),
+            Ok(false) => {}
+            Err(fault) => tracing::warn!(%fault, "what a backup or an export left stays"),
+        }
+    }
 }
 
 /// How much is stored, and for how long; with no bytes at all there are no analytics.
@@ -80,13 +94,17 @@ pub(crate) fn stored(settings: &Settings) -> anyhow::Result<storage::Settings> {
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn save(data_folder: &Path, writer: &mut Writer) -> anyhow::Result<String> {
-    let moment = data_folder.join(MOMENT);
-    let names = storage::link_moment(&data_folder.join(storage::FOLDER), &moment)?;
+    let stored = data_folder.join(storage::FOLDER);
+    if !stored.exists() {
+        return Ok("0 files of analytics".to_owned());
+    }
+    let place = Place::own(&data_folder.join(OF_A_BACKUP))?;
+    let moment = place.path().join(storage::FOLDER);
+    let names = storage::link_moment(&stored, &moment)?;
     for name in &names {
         let path = moment.join(name);
         let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         writer.add(&format!("{ANALYTICS}{name}"), file)?;
     }
-    storage::remove_moment(&moment)?;
     Ok(format!("{} files of analytics", names.len()))
 }

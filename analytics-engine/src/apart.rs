@@ -4,19 +4,18 @@
 //! The log is linked first and what is stored after it, so that what moves from the one to the other meanwhile is in
 //! both. The positions of what is stored say what of the log is in it, so each event counts once.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use keyrack_core::analytics::log::{self, Log};
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::files;
 
 use crate::following::take_portion;
+use crate::place::Place;
 use crate::storage::{self, Damage, Exported, Fault, MadeOf, Settings, Wanted, Warehouse, Watch};
 
-/// The lock of the folder, in it.
-const LOCK: &str = "lock";
 /// What a consumer of links is called. The log that it follows is never written, and so removes nothing.
 const CONSUMER: &str = "apart";
 
@@ -26,14 +25,6 @@ pub struct Apart {
     warehouse: Warehouse,
     /// After the warehouse: it goes with all that is in it.
     _place: Place,
-}
-
-/// The folder, which is this process's while the value lives, and removed then.
-#[derive(Debug)]
-struct Place {
-    folder: PathBuf,
-    /// Held open: the lock ends with it.
-    _lock: File,
 }
 
 /// What came of an export.
@@ -84,30 +75,6 @@ impl Apart {
     }
 }
 
-impl Place {
-    fn own(folder: &Path) -> Result<Self, Fault> {
-        files::create_private_folder(folder).map_err(Fault::of(folder))?;
-        let lock = files::open_lock(&folder.join(LOCK)).map_err(Fault::of(folder))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Fault::InUse(folder.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(Fault::of(folder)(error)),
-        }
-        for part in [log::FOLDER, storage::FOLDER] {
-            storage::remove_moment(&folder.join(part))?;
-        }
-        Ok(Place { folder: folder.to_owned(), _lock: lock })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Err(fault) = storage::remove_moment(&self.folder) {
-            tracing::warn!(%fault, "the links that were made stay until the next time");
-        }
-    }
-}
-
 /// Makes links of the files of a log: how many.
 fn link_log(from: &Path, into: &Path) -> Result<usize, Fault> {
     files::create_private_folder(into).map_err(Fault::of(into))?;
@@ -142,6 +109,8 @@ fn take_in(log: &Path, warehouse: &Warehouse, now: UnixMs) -> Result<(), Fault> 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs::File;
+    use std::path::PathBuf;
 
     use keyrack_core::analytics::event::{Entry, Record, RefusalRecord};
     use keyrack_core::clock::Clock;
@@ -225,7 +194,7 @@ mod tests {
         assert_eq!(export(&apart, "ws_even"), ((0..30).step_by(2).collect(), vec![]));
         assert_eq!(export(&apart, "ws_odd").0, (1..30).step_by(2).collect::<Vec<_>>());
         assert_eq!(export(&apart, "ws_"), (vec![], vec![]));
-        assert!(matches!(Apart::of(data.path(), &apart_folder, now()), Err(Fault::InUse(_))));
+        assert!(matches!(Apart::of(data.path(), &apart_folder, now()), Err(Fault::Busy(_))));
         drop(apart);
         assert_eq!(files_of(data.path()), before);
         assert!(!apart_folder.exists());

@@ -16,6 +16,7 @@ use keyrack_core::analytics::log;
 use keyrack_core::clock::Clock;
 use keyrack_core::store::{Store, workspaces};
 
+use crate::analytics::OF_AN_EXPORT;
 use crate::exit;
 use crate::instance::{self, told};
 use crate::settings::{self, Flags, Settings, add_flags};
@@ -26,8 +27,6 @@ const TO: &str = "to";
 const WORKSPACE: &str = "workspace";
 const FROM: &str = "from";
 const UNTIL: &str = "until";
-/// Where the events of one moment are while they are read.
-const MOMENT: &str = ".analytics-of-an-export";
 /// How often it is said how far it is, at a terminal and elsewhere.
 const TELL_EVERY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
 
@@ -117,7 +116,7 @@ async fn only_workspace(settings: &Settings) -> anyhow::Result<Result<String, an
 
 fn write(data_folder: &Path, wanted: &Wanted, target: &Path) -> anyhow::Result<Export> {
     let is_ended = end_at_signals()?;
-    let apart = Apart::of(data_folder, &data_folder.join(MOMENT), Clock::system().now())?;
+    let apart = Apart::of(data_folder, &data_folder.join(OF_AN_EXPORT), Clock::system().now())?;
     let Some(apart) = apart else {
         bail!(
             "there are no events in {}; name the server's data folder with --data-dir or KEYRACK_DATA_DIR. A server \

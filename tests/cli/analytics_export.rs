@@ -98,6 +98,23 @@ async fn an_export_has_the_events_of_its_workspace_and_of_no_other_while_a_serve
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("export")), "{left:?}");
 }
 
+#[tokio::test]
+async fn what_a_killed_backup_or_export_left_is_removed_by_the_next_start() {
+    let server = keyrack().await;
+    decide(&server, 2).await;
+    let places = [".analytics-of-a-backup", ".analytics-of-an-export"].map(|name| server.data_dir().join(name));
+    for place in &places {
+        std::fs::create_dir_all(place.join("analytics")).expect("a folder");
+        std::fs::write(place.join("analytics").join("manifest"), "half").expect("a file");
+        std::fs::write(place.join("lock"), "").expect("a file");
+    }
+    let server = server.kill_and_restart().await;
+    assert!(places.iter().all(|place| !place.exists()));
+    let target = tempfile::tempdir().expect("a folder");
+    export(&server, &target.path().join("all"), &[]).expect(0);
+    assert_eq!(rows(&target.path().join("all"), "verifications").len(), 2);
+}
+
 #[cfg(unix)]
 fn check_modes(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;

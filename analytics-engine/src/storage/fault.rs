@@ -12,6 +12,9 @@ pub enum Fault {
     /// One process owns the folder.
     #[error("another process keeps its events in {}; stop it, or use another data folder", .0.display())]
     InUse(PathBuf),
+    /// One process at a time has the place for what it reads.
+    #[error("another process is at it just now, in {}; try again when it is done", .0.display())]
+    Busy(PathBuf),
     /// What the manifest says cannot be trusted, so nothing is touched.
     #[error("{}: {because}", .path.display())]
     Manifest {

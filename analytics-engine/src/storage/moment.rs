@@ -43,10 +43,7 @@ pub fn link_moment(folder: &Path, into: &Path) -> Result<Vec<String>, Fault> {
 }
 
 /// Removes such a folder, if it is there.
-///
-/// # Errors
-/// When it cannot be removed.
-pub fn remove_moment(folder: &Path) -> Result<(), Fault> {
+fn remove_moment(folder: &Path) -> Result<(), Fault> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::of(folder)(error)),
         _ => Ok(()),
