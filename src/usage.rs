@@ -154,6 +154,8 @@ fn warn_of_gaps(usage: &Value) {
         let time = |member: &str| UnixMs::new(gap[member].as_i64().unwrap_or_default()).rfc3339();
         let why = match (gap["reason"].as_str(), gap["dropped"].as_i64()) {
             (Some("beforeRetention"), _) => "is older than what is kept".to_owned(),
+            (Some("notRecorded"), _) => "is before events were recorded".to_owned(),
+            (Some("damaged"), _) => "has events in files that cannot be read".to_owned(),
             (Some("removed"), _) => "has events for which there was no room".to_owned(),
             (_, Some(count)) => format!("has {count} events that were not recorded"),
             _ => "has events that were not recorded".to_owned(),

@@ -53,6 +53,9 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn new(consumer: Consumer, warehouse: Arc<Warehouse>, around: Around) -> Self {
+        if let Err(fault) = warehouse.begin(around.clock.now()) {
+            tracing::warn!(%fault, "it is not noted since when events are recorded");
+        }
         Follower {
             consumer,
             warehouse,

@@ -2,7 +2,7 @@
 //!
 //! [`storage`] keeps the events; `plan` makes plans of checked statements, `kernels` and `states` are the functions of the
 //! dialect, `tables` gives the rows of the public tables, and `query` runs a plan within its limits.
-//! [`Apart`] is what a data folder has at one moment, for exports beside a server.
+//! [`Apart`] is what a data folder has at one moment, for exports beside a server; it and backups have a [`Place`] for that.
 
 mod answers;
 mod apart;
@@ -15,6 +15,8 @@ mod filling;
 mod fixture;
 mod following;
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
 mod hostile;
 mod kernels;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod memory;
 mod meter;
 #[cfg(test)]
 mod oracle;
+mod place;
 mod plan;
 mod quantiles;
 mod query;
@@ -37,4 +40,5 @@ mod values;
 
 pub use apart::{Apart, Export};
 pub use following::Around;
+pub use place::Place;
 pub use query::Embedded;

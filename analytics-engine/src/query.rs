@@ -25,6 +25,7 @@ use keyrack_core::analytics::engine::{Engine, Failure, Lane, Limits, Rows, Stand
 use keyrack_core::analytics::log::Consumer;
 use keyrack_core::analytics::sql::tables::Table;
 use keyrack_core::analytics::sql::tree::{Checked, Query};
+use keyrack_core::calendar::UnixMs;
 use tokio::sync::Semaphore;
 
 use crate::answers::Answer;
@@ -197,6 +198,14 @@ impl Engine for Embedded {
 
     fn kept_days(&self, table: &Table) -> Option<u32> {
         Some(self.warehouse.kept_days(tables::stored(table)))
+    }
+
+    fn recorded_since(&self) -> Option<UnixMs> {
+        self.warehouse.recorded_since()
+    }
+
+    fn unreadable(&self, table: &Table, workspace_id: &str) -> Vec<(UnixMs, UnixMs)> {
+        self.warehouse.unreadable(tables::stored(table), workspace_id)
     }
 
     fn standing(&self) -> Option<Standing> {

@@ -128,7 +128,7 @@ impl Reading<'_> {
         // A row of a day or month is at its beginning, and so may be before the bound that is within it.
         let length = stored.length_ms();
         let is_seen = |file: &Arc<StoredFile>| {
-            file.may_have(&self.filter.workspace_id)
+            self.owners().any(|owner| file.may_have(owner))
                 && from.is_none_or(|from| file.last_time().get().saturating_add(length) >= from)
                 && to.is_none_or(|to| file.first_time().get() <= to)
         };
@@ -139,7 +139,8 @@ impl Reading<'_> {
             let bound = if is_date { ScalarValue::Date32(Some(days)) } else { ScalarValue::Int64(Some(ms)) };
             Expr::Literal(bound, None)
         };
-        let mut seen = vec![col("workspace_id").eq(text(&self.filter.workspace_id))];
+        let owner = self.owners().map(|owner| col("workspace_id").eq(text(owner)));
+        let mut seen: Vec<Expr> = owner.reduce(Expr::or).into_iter().collect();
         if let Some((narrowed, by)) = self.filter.narrowed.as_ref().zip(self.table.narrowed_by()) {
             let of_these = narrowed.iter().map(|id| text(id)).collect();
             seen.push(col(by).in_list(of_these, false));
@@ -150,6 +151,12 @@ impl Reading<'_> {
         let seen = seen.into_iter().reduce(Expr::and).unwrap_or_else(|| lit(false));
         let scan = Scan { schema: Arc::clone(stored.schema()), files, tail, seen };
         LogicalPlanBuilder::scan(stored.name(), provider_as_source(Arc::new(scan)), None)
+    }
+
+    /// Whose rows are seen: the workspace's, and gaps that may be anybody's.
+    fn owners(&self) -> impl Iterator<Item = &str> {
+        let anybody = (self.table.of == Of::Gaps).then_some("");
+        std::iter::once(self.filter.workspace_id.as_str()).chain(anybody)
     }
 
     /// Rows per minute, hour, day or month.
@@ -273,10 +280,12 @@ impl Reading<'_> {
     }
 }
 
-/// A column as the table has it: of gaps nobody may know how many events are missing.
+/// A column as the table has it: of gaps nobody may know how many events are missing, or whose they were.
 fn shown(name: &'static str, of: Of) -> Result<Expr> {
     Ok(match (of, name) {
-        (Of::Gaps, "events") => when(col(name).is_null(), lit(0_u64)).otherwise(col(name))?.alias(name),
+        (Of::Gaps, "events") => when(col(name).is_null().or(col("workspace_id").eq(text(""))), lit(0_u64))
+            .otherwise(col(name))?
+            .alias(name),
         _ => col(name),
     })
 }

@@ -36,6 +36,9 @@ pub(super) struct Manifest {
     /// When what is too old was removed the last time.
     #[serde(default)]
     pub(super) swept: UnixMs,
+    /// Since when events are recorded; `None` before somebody follows the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<UnixMs>,
     pub(super) files: Vec<FileFacts>,
 }
 
@@ -154,7 +157,7 @@ mod tests {
             heaviest: vec![("ws_1".to_owned(), 1)],
         };
         let positions = serde_json::from_str(r#"{"1-shared.events": 17}"#).unwrap();
-        Manifest { positions, swept: UnixMs::new(3), files: vec![file] }
+        Manifest { positions, swept: UnixMs::new(3), began: Some(UnixMs::new(1)), files: vec![file] }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(super) struct Change {
     /// The tail that was to leave has left, and the log was read up to here.
     pub(super) flushed: Option<Positions>,
     pub(super) swept: Option<UnixMs>,
+    /// Since when events are recorded.
+    pub(super) began: Option<UnixMs>,
 }
 
 impl Warehouse {
@@ -204,6 +206,11 @@ impl Warehouse {
         self.state().files.iter().filter(|file| file.damage().is_some()).count()
     }
 
+    /// Since when events are recorded; `None` where nobody noted it.
+    pub fn recorded_since(&self) -> Option<UnixMs> {
+        self.manifest().began
+    }
+
     /// Whether events could not be written to files the last time.
     pub fn cannot_write(&self) -> bool {
         self.state().failed_at.is_some()
@@ -236,6 +243,12 @@ impl Warehouse {
             .filter(|facts| counted.contains(&*facts.name))
             .for_each(|facts| facts.counted = true);
         next.files.extend(change.added.iter().cloned());
+        next.began = change.began.or(next.began);
+        if change.flushed.is_some() && next.positions == Positions::default() {
+            // What the log had before anybody followed it.
+            let first = change.added.iter().map(|facts| facts.first_time).min();
+            next.began = next.began.map(|began| first.map_or(began, |first| first.min(began)));
+        }
         next.positions = change.flushed.clone().unwrap_or(next.positions);
         next.swept = change.swept.unwrap_or(next.swept);
         if let Err(fault) = self.folder.sync().and_then(|()| next.save(self.folder.path())) {

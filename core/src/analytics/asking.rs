@@ -233,6 +233,14 @@ mod tests {
             None
         }
 
+        fn recorded_since(&self) -> Option<UnixMs> {
+            None
+        }
+
+        fn unreadable(&self, _: &Table, _: &str) -> Vec<(UnixMs, UnixMs)> {
+            Vec::new()
+        }
+
         fn standing(&self) -> Option<Standing> {
             None
         }

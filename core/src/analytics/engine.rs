@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::sql::tables::Table;
 use super::sql::tree::Checked;
+use crate::calendar::UnixMs;
 
 /// What answers checked statements over the events that were recorded.
 pub trait Engine: Debug + Send + Sync {
@@ -16,6 +17,12 @@ pub trait Engine: Debug + Send + Sync {
 
     /// For how many days it keeps what a table has; `None` for ever.
     fn kept_days(&self, table: &Table) -> Option<u32>;
+
+    /// Since when events are recorded for it; `None` of an engine that does not know.
+    fn recorded_since(&self) -> Option<UnixMs>;
+
+    /// Of which times, first and last, rows of a table that a workspace had may be missing, because they cannot be read.
+    fn unreadable(&self, table: &Table, workspace_id: &str) -> Vec<(UnixMs, UnixMs)>;
 
     /// How what it has stored fares, as of a moment ago; it waits for nothing. `None` of an engine that does not know.
     fn standing(&self) -> Option<Standing>;

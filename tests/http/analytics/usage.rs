@@ -60,7 +60,10 @@ async fn nothing_asked_is_the_last_seven_days_of_verifications() {
         assert!(series.iter().all(|point| (start..end).contains(&point["time"].as_i64())), "{answer}");
     }
     let week = usage(&server, json!({})).await;
-    assert_eq!((&week["bucket"], &week["totals"]["total"], &week["gaps"]), (&json!("day"), &json!(6), &json!([])));
+    assert_eq!((&week["bucket"], &week["totals"]["total"]), (&json!("day"), &json!(6)));
+    let [gap] = &week["gaps"].as_array().expect("gaps")[..] else { panic!("{}", week["gaps"]) };
+    assert_eq!((&gap["reason"], &gap["start"]), (&json!("notRecorded"), &week["start"]));
+    assert!((now() - 60_000..now()).contains(&gap["end"].as_i64().expect("ms")), "{gap}");
     // The month that is billed is of the same numbers.
     let month = server.call("workspace.getUsage", json!({})).await.expect(200);
     assert_eq!(month.data()["totals"]["api"]["verifications"], week["totals"]["counts"]["VALID"]);

@@ -5,6 +5,7 @@
 //! have a quota of their own, and are answered beside what callers have to wait for.
 
 pub mod events;
+mod gaps;
 pub mod measures;
 pub mod usage;
 

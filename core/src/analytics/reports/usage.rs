@@ -13,9 +13,6 @@ use crate::analytics::texts::kept;
 use crate::calendar::{Calendar, DAY_MS, Day, HOUR_MS, MINUTE_MS, UnixMs};
 use crate::error::Error;
 
-/// Gaps that are told one by one.
-const MOST_GAPS: usize = 100;
-
 /// How long a time is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -218,24 +215,27 @@ pub struct Gap {
     pub start: UnixMs,
     /// Unix ms, exclusive.
     pub end: UnixMs,
-    /// `beforeRetention`: it is older than what is kept. `dropped`: the server had more to do than it could write down.
-    /// `removed`: there was no room for single events, from which minutes and hours are counted.
+    /// `beforeRetention`: it is older than what is kept. `notRecorded`: nothing was recorded yet. `dropped`: the server had
+    /// more to do than it could write down. `removed`: there was no room for single events, from which minutes and hours are
+    /// counted. `damaged`: files cannot be read.
     pub reason: Why,
-    /// How many events of any kind are missing in the workspace, where that is known.
+    /// How many events of any kind are missing in the workspace. Absent where nobody knows, or they may have been another's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<i64>,
 }
 
-/// Why there may be less than there was: it is older than what is kept, the server had more to do than it could write down,
-/// or there was no room for single events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+/// Why there may be less than there was: it is older than what is kept or recorded, the server had more to do than it could
+/// write down, there was no room for single events, or files cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 #[expect(missing_docs, reason = "said of all together, so that the schema is a list of texts")]
 pub enum Why {
     BeforeRetention,
+    NotRecorded,
     Dropped,
     Removed,
+    Damaged,
 }
 
 impl Reporting<'_> {
@@ -248,7 +248,7 @@ impl Reporting<'_> {
         let measures = Measures::of(of, &question.outcomes);
         let asking = Asking { reporting: self, question, measures };
         let table = asking.table()?;
-        let mut usage = Usage { gaps: self.gaps(table, question).await?, ..Usage::default() };
+        let mut usage = Usage { gaps: self.gaps(&asking.tables()?, question).await?, ..Usage::default() };
         usage.series = asking.series(table).await?;
         usage.totals = usage.series.iter().fold(Measured::default(), |sum, (_, measured)| sum.plus(measured));
         (usage.totals.latency_p50, usage.totals.latency_p99) = match usage.series.as_slice() {
@@ -260,35 +260,6 @@ impl Reporting<'_> {
             usage.groups = asking.groups(groups).await?;
         }
         Ok(usage)
-    }
-
-    /// For which of the time that is asked for a table has not all there was.
-    async fn gaps(&self, read: &Table, question: &Question) -> Result<Vec<Gap>, Error> {
-        let Question { start, end, .. } = *question;
-        // Sums have what was removed from the events for lack of room.
-        let is_counted_from_events = read.of == Of::Events && matches!(read.grain, Grain::Minute | Grain::Hour);
-        let mut gaps = Vec::new();
-        if let Some(since) = self.kept_since(read).filter(|since| *since > start) {
-            gaps.push(Gap { start, end: since.min(end), reason: Why::BeforeRetention, dropped: None });
-        }
-        let statement = format!(
-            "SELECT time, last_time, reason, toInt64(events) FROM gaps WHERE last_time >= {} AND time < {}{} \
-             ORDER BY time DESC LIMIT {MOST_GAPS}",
-            start.get(),
-            end.get(),
-            if is_counted_from_events { "" } else { " AND reason != 'removed'" }
-        );
-        let told = self.rows(table(self.reader().of, "gaps")?, &statement).await?;
-        let told = told.rows.into_iter().rev().map(|row| {
-            let mut values = Values::of(row);
-            let (start, last, reason, events) = (values.time(), values.time(), values.text(), values.integer());
-            let reason = if reason == "removed" { Why::Removed } else { Why::Dropped };
-            // How many there were of what a reader may not see is not for them.
-            let dropped = (events > 0 && self.reader().scopes.is_none()).then_some(events);
-            Gap { start, end: last.plus(1), reason, dropped }
-        });
-        gaps.extend(told);
-        Ok(gaps)
     }
 }
 
@@ -332,6 +303,18 @@ impl Asking<'_> {
         let chosen = self.table_of(by)?;
         let is_finer = chosen.of == Of::Events && *bucket < Bucket::Day;
         if is_finer && has_whole_days { table(self.reporting.reader().of, "days") } else { Ok(chosen) }
+    }
+
+    /// All that the question is answered from.
+    fn tables(&self) -> Result<Vec<&'static Table>, Error> {
+        let mut tables = vec![self.table()?];
+        if let Some(groups) = self.question.groups {
+            tables.push(self.table_of_groups(groups.by)?);
+            if groups.series {
+                tables.push(self.table_of(groups.by)?);
+            }
+        }
+        Ok(tables)
     }
 
     /// The condition on rows of a table.
