@@ -69,6 +69,7 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<ratelimit::CreateNamespace>();
     visitor.operation::<ratelimit::DeleteNamespace>();
     visitor.operation::<ratelimit::DeleteOverride>();
+    visitor.operation::<ratelimit::GetCount>();
     visitor.operation::<ratelimit::GetOverride>();
     visitor.operation::<ratelimit::Limit>();
     visitor.operation::<ratelimit::ListNamespaces>();

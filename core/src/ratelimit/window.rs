@@ -69,6 +69,27 @@ impl Window {
         self.decide(now_ms, limit, duration_ms, 0).remaining
     }
 
+    /// The first Unix ms, `now_ms` or later, at which `cost` passes if nothing is counted until then; `None` for a cost
+    /// beyond the limit, which never does.
+    #[must_use]
+    pub fn passes_from_ms(self, now_ms: i64, limit: i64, duration_ms: i64, cost: i64) -> Option<i64> {
+        let passes = |at_ms| self.decide(at_ms, limit, duration_ms, cost).passed;
+        if passes(now_ms) {
+            return Some(now_ms);
+        }
+        // What is counted only fades. All of it has when the window after the last one that is kept is over.
+        let last = self.sequence.max(sequence(now_ms, duration_ms));
+        let (mut refused, mut passed) = (now_ms, last.saturating_add(2).saturating_mul(duration_ms.max(1)));
+        if !passes(passed) {
+            return None;
+        }
+        while passed - refused > 1 {
+            let middle = refused + (passed - refused) / 2;
+            if passes(middle) { passed = middle } else { refused = middle }
+        }
+        Some(passed)
+    }
+
     /// The window after admitting `cost` at `now_ms`. A cost of 0 or less changes nothing.
     ///
     /// Time usually moves forward and older counts fall out. When it moves backward (threads
@@ -329,6 +350,21 @@ mod tests {
                 prop_assert_eq!(decision, oracle.check(now, limit, duration, cost));
                 if decision.passed {
                     window = window.count(now, duration, cost);
+                }
+            }
+        }
+
+        #[test]
+        fn a_refused_cost_passes_from_the_moment_that_is_said_and_not_before(
+            previous in 0_i64..20, current in 0_i64..20, elapsed in 0..D, limit in 0_i64..20, cost in 0_i64..8,
+        ) {
+            let (window, now) = (window(previous, current), START + elapsed);
+            let passes = |at_ms| window.decide(at_ms, limit, D, cost).passed;
+            match window.passes_from_ms(now, limit, D, cost) {
+                None => prop_assert!(cost > limit && !passes(START + 9 * D)),
+                Some(from) => {
+                    prop_assert!(from >= now && passes(from));
+                    prop_assert!(from == now || !passes(from - 1), "it passes before {from}");
                 }
             }
         }

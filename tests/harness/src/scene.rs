@@ -209,7 +209,7 @@ impl Made {
         match action {
             "listNamespaces" => json!({}),
             "multiLimit" => json!([check]),
-            "limit" | "setOverride" => check,
+            "getCount" | "limit" | "setOverride" => check,
             "getOverride" | "deleteOverride" => json!({"namespace": name, "identifier": "i"}),
             _ => json!({"namespace": name}),
         }

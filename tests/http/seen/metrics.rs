@@ -24,7 +24,7 @@ async fn with_metrics() -> (Server, String) {
 }
 
 /// Where a server serves its metrics, as its banner says.
-fn metrics_of(server: &Server) -> String {
+pub(crate) fn metrics_of(server: &Server) -> String {
     let log = server.log();
     let address = log.lines().rev().find_map(|line| line.trim().strip_prefix("Metrics"));
     address.unwrap_or_else(|| panic!("the banner names no metrics:\n{log}")).trim().to_owned()
@@ -34,7 +34,8 @@ fn metrics_of(server: &Server) -> String {
 const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                           text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
 
-async fn scrape(address: &str) -> String {
+/// The metrics of a server.
+pub(crate) async fn scrape(address: &str) -> String {
     let (kind, text) = scrape_as(address, PROMETHEUS).await;
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     text

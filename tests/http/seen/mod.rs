@@ -2,5 +2,5 @@
 
 mod events;
 mod logs;
-mod metrics;
+pub(crate) mod metrics;
 mod traces;

@@ -3,6 +3,7 @@
 mod create_namespace;
 mod delete_namespace;
 mod delete_override;
+mod get_count;
 mod get_override;
 mod limit;
 mod list_namespaces;
@@ -14,6 +15,7 @@ mod set_override;
 pub use create_namespace::CreateNamespace;
 pub use delete_namespace::DeleteNamespace;
 pub use delete_override::DeleteOverride;
+pub use get_count::GetCount;
 pub use get_override::GetOverride;
 pub use limit::Limit;
 pub use list_namespaces::ListNamespaces;

@@ -62,9 +62,37 @@ impl Check<'_> {
         window.remaining(now_ms, self.limit, self.cell.window_ms())
     }
 
+    pub(super) fn foresee(&self, window: Window, now_ms: i64) -> Foreseen {
+        let duration_ms = self.cell.window_ms();
+        let decision = self.decide(window, now_ms);
+        Foreseen {
+            used: i64::try_from(window.used(now_ms, duration_ms)).unwrap_or(i64::MAX),
+            passed: decision.passed,
+            left: self.remaining(window, now_ms),
+            reset_ms: decision.reset_ms,
+            passes_from_ms: window.passes_from_ms(now_ms, self.limit, duration_ms, self.cost),
+        }
+    }
+
     pub(super) fn count(&self, window: Window, now_ms: i64) -> Window {
         window.count(now_ms, self.cell.window_ms(), self.cost)
     }
+}
+
+/// What a check would come to, of which nothing was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreseen {
+    /// What weighs in the window now.
+    pub used: i64,
+    /// Whether there is room for the cost.
+    pub passed: bool,
+    /// What is left in the window before the cost is counted. Never negative.
+    pub left: i64,
+    /// Unix ms at which the window ends.
+    pub reset_ms: i64,
+    /// The first Unix ms at which there is room, if nothing else is counted until then; `None` for a cost beyond the
+    /// limit.
+    pub passes_from_ms: Option<i64>,
 }
 
 /// The answers to the checks of a batch. A few need no memory but the stack's.

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::accounts::{Accounts, Owner};
-pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions};
+pub use super::check::{BatchDecision, CellKey, CellScope, Check, Decisions, Foreseen};
 pub use super::decisions::LimitDecisions;
 use super::fingerprint::{Fingerprint, Seed};
 use super::shard::{Cell, RoughLimit, Shard};
@@ -63,6 +63,9 @@ impl Default for MemoryCounters {
 }
 
 impl MemoryCounters {
+    /// Whether what is counted is counted for all processes of an installation: each has counts of its own.
+    pub const ARE_SHARED: bool = false;
+
     /// Counters without any count, with room for [`DEFAULT_ROOM`] cells.
     #[must_use]
     pub fn new() -> Self {
@@ -95,6 +98,13 @@ impl MemoryCounters {
         let decision = self.decide(check, now.get());
         self.decisions.note(check.cell.scope, decision.passed);
         decision
+    }
+
+    /// What a check would come to at `now`: nothing is counted, no cell is created, and no decision is noted.
+    pub fn foresee(&self, check: &Check<'_>, now: UnixMs) -> Foreseen {
+        let place = self.seed.fingerprint(&check.cell);
+        let window = self.shard(place).window(place);
+        check.foresee(window, now.get())
     }
 
     fn decide(&self, check: &Check<'_>, now_ms: i64) -> Decision {
