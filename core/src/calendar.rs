@@ -172,6 +172,18 @@ impl Calendar {
             Some(day) => self.previous_start.plus(day.min(self.previous_days) - 1),
         }
     }
+
+    /// The first day after this one on which a refill is due; `None` means daily.
+    pub fn next_due(&self, refill_day: Option<i64>) -> Day {
+        match refill_day {
+            None => self.today.plus(1),
+            Some(day) if day > self.reached_day => self.month_start.plus(day.min(self.month_days) - 1),
+            Some(day) => {
+                let next_start = self.month_start.plus(self.month_days);
+                next_start.plus(day.min(i64::from(next_start.date().days_in_month())) - 1)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +213,20 @@ mod tests {
             let calendar = Calendar::at(UnixMs(day(today).number() * DAY_MS + 12 * HOUR_MS));
             assert_eq!(calendar.last_due(Some(refill_day)), day(due), "{refill_day} on {today}");
             assert_eq!(calendar.last_due(None), day(today));
+        }
+    }
+
+    #[test]
+    fn the_next_refill_is_on_the_first_later_day_that_is_the_last_due_of_itself() {
+        for (from, days) in [("2026-11-20", 120), ("2028-01-25", 70)] {
+            for today in (0..days).map(|later| day(from).plus(later)) {
+                for refill_day in std::iter::once(None).chain((1..=31).map(Some)) {
+                    let is_due = |day: &Day| Calendar::at(day.start()).last_due(refill_day) == *day;
+                    let expected = (1..).map(|later| today.plus(later)).find(is_due);
+                    let next = Calendar::at(today.start().plus(HOUR_MS)).next_due(refill_day);
+                    assert_eq!(Some(next), expected, "{refill_day:?} after {today:?}");
+                }
+            }
         }
     }
 

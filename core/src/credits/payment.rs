@@ -73,6 +73,19 @@ impl Credits {
         self.look_up(key, known, now).await
     }
 
+    /// What a key has now, as a deduction would find it, and its refill; nothing is settled, and what is known of the
+    /// balance stays as it is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn look(&self, key_id: &str, now: UnixMs) -> Result<credits::Credits, Error> {
+        let mut connection = self.store.read().await?;
+        let stored = credits::find(&mut connection, key_id).await?;
+        let due = refills::balances(&mut connection, &[key_id], Calendar::at(now)).await?;
+        let remaining = due.first().map(|(_, balance)| *balance).or(stored.remaining);
+        Ok(credits::Credits { remaining, ..stored })
+    }
+
     /// The refusal of a cost that is beyond what is known, if it is still right.
     async fn refuse(
         &self,

@@ -2,6 +2,7 @@
 
 pub mod address_list;
 pub mod checks;
+pub mod explanation;
 pub mod imported;
 pub(crate) mod issuing;
 pub(crate) mod links;

@@ -272,7 +272,7 @@ fn refused_by(decision: &Decision, question: &Question<'_>) -> Option<Box<Refuse
     Some(Box::new(refused_by))
 }
 
-fn read_query(text: &str) -> Result<Query<'_>, Error> {
+pub(super) fn read_query(text: &str) -> Result<Query<'_>, Error> {
     Query::parse(text).map_err(|error| {
         let fault = Fault {
             location: "body.permissions".to_owned(),
@@ -284,14 +284,33 @@ fn read_query(text: &str) -> Result<Query<'_>, Error> {
 }
 
 /// A limit that a verification checks, and whose count it is.
-struct Selected<'a> {
+pub(super) struct Selected<'a> {
     id: &'a str,
-    name: &'a str,
-    limit: i64,
-    duration_ms: i64,
+    pub(super) name: &'a str,
+    pub(super) limit: i64,
+    pub(super) duration_ms: i64,
     auto_apply: bool,
-    cost: i64,
-    counted_by: &'a str,
+    pub(super) cost: i64,
+    /// The key or the identity.
+    pub(super) counted_by: &'a str,
+}
+
+impl Selected<'_> {
+    /// Whether it comes from the request and nobody owns it.
+    pub(super) fn is_ad_hoc(&self) -> bool {
+        self.id.is_empty()
+    }
+
+    /// The question to the counters.
+    pub(super) fn check<'c>(&'c self, found: &'c FoundKey) -> Check<'c> {
+        let cell = CellKey {
+            workspace: &found.key.place.workspace_id,
+            scope: CellScope::Key(self.name),
+            identifier: self.counted_by,
+            duration_ms: self.duration_ms,
+        };
+        Check { cell, limit: self.limit, cost: self.cost }
+    }
 }
 
 fn check_limits(
@@ -306,13 +325,7 @@ fn check_limits(
     // Most have one limit: loops cost less than what makes vectors of iterators.
     let mut checks: SmallVec<[Check<'_>; 4]> = SmallVec::new();
     for limit in &selected {
-        let cell = CellKey {
-            workspace: &found.key.place.workspace_id,
-            scope: CellScope::Key(limit.name),
-            identifier: limit.counted_by,
-            duration_ms: limit.duration_ms,
-        };
-        checks.push(Check { cell, limit: limit.limit, cost: limit.cost });
+        checks.push(limit.check(found));
     }
     let batch = counters.check_all(&checks, question.noted.at);
     let mut limits = CheckedLimits::new();
@@ -333,7 +346,10 @@ fn check_limits(
 
 /// The limits of a verification, one per name: those that apply by themselves, in name order, then those
 /// that the request names. A later item of a name replaces an earlier one.
-fn select<'a>(found: &'a FoundKey, asked: &[AskedLimit<'a>]) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
+pub(super) fn select<'a>(
+    found: &'a FoundKey,
+    asked: &[AskedLimit<'a>],
+) -> Result<SmallVec<[Selected<'a>; 2]>, Error> {
     let stored = |limit: &'a Ratelimit, counted_by: &'a str, cost: i64| Selected {
         id: &limit.id,
         name: &limit.name,

@@ -70,7 +70,9 @@ mod tests {
             [
                 r#"apis.listKeys [[], [], ["/*/plaintext"]]"#,
                 r#"keys.createKey [[], ["/key"], []]"#,
+                r#"keys.explainKey [["/key"], [], []]"#,
                 r#"keys.getKey [[], [], ["/plaintext"]]"#,
+                r#"keys.listKeys [[], [], ["/*/plaintext"]]"#,
                 r#"keys.rerollKey [[], ["/key"], []]"#,
                 r#"keys.verifyKey [["/key"], [], []]"#,
                 r#"keys.whoami [["/key"], [], ["/plaintext"]]"#,

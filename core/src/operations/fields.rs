@@ -23,17 +23,16 @@ const MAX_IDENTITY_META_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RatelimitRequest {
-    /// Unique for its owner.
+    /// Short, such as requests, and unique for its owner.
     #[schemars(length(min = 3, max = 128))]
     pub name: String,
     /// Cost admitted per window.
     #[schemars(range(min = 1))]
     pub limit: i64,
-    /// Window in ms.
+    /// Window in ms: 60000 a minute, 3600000 an hour, 86400000 a day.
     #[schemars(range(min = 1000))]
     pub duration: i64,
-    /// Whether every verification counts against it.
-    #[schemars(extend("default" = false))]
+    /// true: every verification counts. false: only those that name this limit.
     pub auto_apply: bool,
 }
 
@@ -125,7 +124,7 @@ impl From<Credits> for KeyCredits {
 /// An identity with its limits.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct IdentityResponse {
+pub struct IdentityResponse<L = RatelimitResponse> {
     /// `id_…`
     pub id: IdentityId,
     /// What your own system calls it.
@@ -135,10 +134,10 @@ pub struct IdentityResponse {
     pub meta: Option<Meta>,
     /// Limits that all its keys share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ratelimits: Vec<RatelimitResponse>,
+    pub ratelimits: Vec<L>,
 }
 
-impl IdentityResponse {
+impl<L: From<Ratelimit>> IdentityResponse<L> {
     /// # Errors
     /// When its stored metadata cannot be read.
     pub(super) fn new(identity: Identity, ratelimits: Vec<Ratelimit>) -> Result<Self, Error> {
@@ -146,7 +145,7 @@ impl IdentityResponse {
             meta: stored_meta(identity.meta.as_deref(), &identity.id)?,
             id: identity.id.into(),
             external_id: identity.external_id,
-            ratelimits: ratelimits.into_iter().map(RatelimitResponse::from).collect(),
+            ratelimits: ratelimits.into_iter().map(L::from).collect(),
         })
     }
 }

@@ -44,7 +44,9 @@ pub fn each<V: Visitor>(visitor: &mut V) {
     visitor.operation::<keys::AddRoles>();
     visitor.operation::<keys::CreateKey>();
     visitor.operation::<keys::DeleteKey>();
+    visitor.operation::<keys::ExplainKey>();
     visitor.operation::<keys::GetKey>();
+    visitor.operation::<keys::ListKeys>();
     visitor.operation::<keys::MigrateKeys>();
     visitor.operation::<keys::RemovePermissions>();
     visitor.operation::<keys::RemoveRoles>();

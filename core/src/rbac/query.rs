@@ -58,6 +58,14 @@ impl<'t> Query<'t> {
         Ok(Self { steps: compiler.steps })
     }
 
+    /// The permissions that it names, in their order; one that is named twice comes twice.
+    pub fn permissions(&self) -> impl Iterator<Item = &'t str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Look(permission) => Some(*permission),
+            Step::Skip { .. } => None,
+        })
+    }
+
     /// Whether the holder of exactly those permissions for which `holds` is true satisfies the
     /// query. Allocates nothing; asks only as far as the answer needs.
     pub fn is_satisfied_by(&self, holds: impl Fn(&str) -> bool) -> bool {

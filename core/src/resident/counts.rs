@@ -160,6 +160,11 @@ impl Resident {
         ])
     }
 
+    /// How many live keys an API has.
+    pub fn keys_of_api(&self, api_id: &str) -> i64 {
+        self.keys.of_api(api_id)
+    }
+
     /// How many live things a workspace has.
     pub fn counts(&self, workspace_id: &str) -> Counts {
         Counts {

@@ -194,6 +194,11 @@ impl Resident {
         self.keys.in_use.get(hash)
     }
 
+    /// A live key by its id, one that waits for its first use included.
+    pub fn key_by_id(&self, id: &str) -> Option<Arc<Key>> {
+        self.keys.in_use.get_by_id(id).or_else(|| self.keys.waiting.get_by_id(id))
+    }
+
     /// A live key that was imported and not used yet, by the hash of its last part.
     pub fn waiting_key(&self, long_token: &KeyHash) -> Option<Arc<Key>> {
         self.keys.waiting.get(long_token)

@@ -30,10 +30,12 @@ pub struct Api {
     pub default_bytes: Option<i64>,
     /// Whether keys may be recoverable.
     pub store_encrypted_keys: bool,
+    /// Unix ms.
+    pub created_at: UnixMs,
 }
 
 const LIVE: &str = "SELECT id, workspace_id, name, key_space_id, delete_protection, ip_whitelist, \
-                    default_prefix, default_bytes, store_encrypted_keys FROM apis WHERE deleted_at IS NULL";
+                    default_prefix, default_bytes, store_encrypted_keys, created_at FROM apis WHERE deleted_at IS NULL";
 
 fn read(row: &AnyRow) -> Result<Api, sqlx::Error> {
     Ok(Api {
@@ -46,6 +48,7 @@ fn read(row: &AnyRow) -> Result<Api, sqlx::Error> {
         default_prefix: row.try_get("default_prefix")?,
         default_bytes: row.try_get("default_bytes")?,
         store_encrypted_keys: flag(row, "store_encrypted_keys")?,
+        created_at: row.try_get("created_at")?,
     })
 }
 
@@ -79,13 +82,13 @@ pub async fn list(connection: &mut Connection, part: Part<'_>) -> Result<Found<A
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn insert(connection: &mut Connection, api: &Api, now: UnixMs) -> Result<(), Error> {
+pub async fn insert(connection: &mut Connection, api: &Api) -> Result<(), Error> {
     sqlx::query("INSERT INTO apis (id, workspace_id, name, key_space_id, created_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(api.id.clone())
         .bind(api.workspace_id.clone())
         .bind(api.name.clone())
         .bind(api.key_space_id.clone())
-        .bind(now)
+        .bind(api.created_at)
         .execute(connection)
         .await?;
     Ok(())

@@ -22,6 +22,16 @@ pub struct DataKey {
     pub was_sealed_anew: bool,
 }
 
+/// Those of these keys whose plaintext is stored.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn stored(connection: &mut Connection, key_ids: &[&str]) -> Result<Vec<String>, Error> {
+    let text = "SELECT key_id FROM encrypted_keys WHERE key_id IS NOT NULL";
+    let rows = select(connection, text, "key_id", Only::Ids(key_ids)).await?;
+    Ok(rows.iter().map(|row| row.try_get("key_id")).collect::<Result<_, _>>()?)
+}
+
 /// The plaintext of a key, sealed under its workspace's data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncryptedKey {

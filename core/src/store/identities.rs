@@ -1,5 +1,7 @@
 //! Identities: the users, tenants or machines that keys belong to.
 
+use std::collections::HashMap;
+
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -40,6 +42,42 @@ fn read(row: &AnyRow) -> Result<Identity, sqlx::Error> {
 pub async fn live(connection: &mut Connection, ids: &[&str]) -> Result<Vec<Identity>, Error> {
     let rows = select(connection, LIVE, "id", Only::Ids(ids)).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// What is known of an identity besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Unix ms.
+    pub created_at: UnixMs,
+    /// Unix ms of its last change.
+    pub updated_at: Option<UnixMs>,
+    /// How many live keys it has, counted up to [`MOST_COUNTED`].
+    pub keys: i64,
+}
+
+/// As far as keys of an identity are counted.
+const MOST_COUNTED: i64 = 1001;
+
+/// What is known of these identities besides, by id.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn facts(connection: &mut Connection, ids: &[&str]) -> Result<HashMap<String, Facts>, Error> {
+    let text = format!(
+        "SELECT i.id, i.created_at, i.updated_at, (SELECT COUNT(*) FROM (SELECT k.id FROM keys k JOIN apis a \
+         ON a.id = k.api_id WHERE k.identity_id = i.id AND k.deleted_at IS NULL AND a.deleted_at IS NULL \
+         LIMIT {MOST_COUNTED}) counted) AS keys FROM identities i WHERE i.deleted_at IS NULL"
+    );
+    let rows = select(connection, &text, "i.id", Only::Ids(ids)).await?;
+    let read = |row: &AnyRow| {
+        let facts = Facts {
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            keys: row.try_get("keys")?,
+        };
+        Ok((row.try_get("id")?, facts))
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// A live identity of a workspace by its external id.

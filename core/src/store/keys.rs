@@ -1,6 +1,8 @@
 //! Keys. What they hold, and who holds what, is in `links`.
 
+mod ended;
 mod links;
+pub mod search;
 
 use std::collections::HashMap;
 
@@ -16,9 +18,10 @@ use super::{
 use crate::calendar::UnixMs;
 use crate::error::Error;
 
+pub use ended::{By, Ended, find_ended};
 pub use links::{
-    copy_links, ids_holding, link_permissions, link_roles, permission_slugs, role_names, unlink_all_permissions,
-    unlink_all_roles, unlink_permissions, unlink_roles,
+    copy_links, direct_permission_slugs, ids_holding, link_permissions, link_roles, permission_slugs, role_names,
+    role_permission_slugs, unlink_all_permissions, unlink_all_roles, unlink_permissions, unlink_roles,
 };
 
 /// A live key as stored, with its balance.

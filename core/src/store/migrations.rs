@@ -77,6 +77,18 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/postgres/0016_clustered.sql"),
     ),
     (
+        17,
+        "texts of keys",
+        include_str!("migrations/sqlite/0017_texts_of_keys.sql"),
+        include_str!("migrations/postgres/0017_texts_of_keys.sql"),
+    ),
+    (
+        18,
+        "lists of keys",
+        include_str!("migrations/sqlite/0018_lists_of_keys.sql"),
+        include_str!("migrations/postgres/0018_lists_of_keys.sql"),
+    ),
+    (
         19,
         "confirmations",
         include_str!("migrations/sqlite/0019_confirmations.sql"),
@@ -138,8 +150,8 @@ mod tests {
 
     use super::*;
 
-    /// Steps that say for SQLite how it stores what PostgreSQL stores in its own way.
-    const STORED_OTHERWISE: [i64; 1] = [16];
+    /// Steps that say for one engine how it stores what the other stores in its own way.
+    const STORED_OTHERWISE: [i64; 2] = [16, 17];
 
     /// Tables with their columns, and indexes, as the steps up to one make them on SQLite.
     fn shape(up_to: i64) -> Vec<String> {

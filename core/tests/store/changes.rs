@@ -113,8 +113,9 @@ async fn a_change_that_is_not_committed_leaves_nothing(database: Database) {
         default_prefix: None,
         default_bytes: None,
         store_encrypted_keys: false,
+        created_at: UnixMs::new(1),
     };
-    apis::insert(mutation.connection(), &api, UnixMs::new(1)).await.unwrap();
+    apis::insert(mutation.connection(), &api).await.unwrap();
     mutation.record(Event::new("api.create", "Created").on(Target::new("api", &api.id)));
     mutation.touch(Subject::Api(api.id.clone()));
     drop(mutation);

@@ -33,13 +33,14 @@ fn api(instance: &Instance, id: &str, name: &str) -> apis::Api {
         default_prefix: None,
         default_bytes: None,
         store_encrypted_keys: false,
+        created_at: UnixMs::new(1),
     }
 }
 
 async fn add_apis(instance: &Instance, ids_and_names: &[(&str, &str)]) {
     let mut transaction = instance.keyrack.store().write().await.unwrap();
     for (id, name) in ids_and_names {
-        apis::insert(&mut transaction, &api(instance, id, name), UnixMs::new(1)).await.unwrap();
+        apis::insert(&mut transaction, &api(instance, id, name)).await.unwrap();
     }
     transaction.commit().await.unwrap();
 }

@@ -166,7 +166,7 @@ fn hints_are_the_same_for_things_of_the_same_nature() {
     lint(|offer, faults| {
         let hints = offer.tool.annotations.as_ref().unwrap();
         let action = offer.about.action();
-        let again = ["delete", "set", "update", "add", "remove", "get", "list"];
+        let again = ["delete", "set", "update", "add", "remove", "get", "list", "explain"];
         let expected = match action {
             // It adds and takes, too.
             "updateCredits" => false,

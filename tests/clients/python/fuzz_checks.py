@@ -33,6 +33,9 @@ BEYOND_THE_SCHEMA = {
         "body.keys[].hash",
     },
     "keys.updateKey": {"body.credits.refill.refillDay"},
+    # One of two members; the query has a grammar, and so has an address.
+    "keys.explainKey": {"body", "body.permissions", "body.address"},
+    "keys.listKeys": {"body.cursor"},
     # Only a balance can be added to, and only by a number.
     "keys.updateCredits": {"body.value", "body.operation"},
     # The query has a grammar; an ad-hoc window is at least a second long, a stored one's length is not looked at.

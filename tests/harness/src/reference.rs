@@ -127,6 +127,16 @@ pub(crate) fn references(operation: &str) -> Vec<Reference> {
             to(Permission, "/permissions"),
             to(Migration, "/migrationId"),
         ],
+        "keys.explainKey" => vec![
+            to(Key, "/keyId"),
+            Reference { instead_of: Some("keyId"), ..to(Key, "/key") },
+            to(KeySpace, "/keyspaces/0"),
+            to(Permission, "/permissions"),
+            to(RootKey, "/as"),
+        ],
+        "keys.listKeys" => {
+            vec![to(Api, "/apiId"), to(Identity, "/identity"), to(Role, "/role"), to(Permission, "/permission")]
+        }
         "keys.whoami" => vec![to(Key, "/key")],
         "workspace.updateWorkspace" => vec![to(Workspace, "/workspaceId")],
         _ => match operation.split_once('.') {

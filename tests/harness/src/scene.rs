@@ -133,6 +133,7 @@ impl Made {
                 new_role(client, unique).await;
                 json!({"keyId": key_id, "roles": [unique]})
             }
+            "listKeys" => json!({"apiId": self.ids["apiId"]}),
             "verifyKey" | "whoami" => json!({"key": self.key}),
             _ => json!({"keyId": key_id}),
         }

@@ -34,6 +34,11 @@ async fn scene(server: &Server, operation: &str) -> (Ids, Value) {
     let body = match operation {
         "apis.listKeys" => json!({"apiId": api, "decrypt": true}),
         "keys.createKey" => json!({"apiId": api, "recoverable": true}),
+        "keys.explainKey" => {
+            let made = server.call("rootKeys.createKey", json!({"permissions": []})).await.expect(200);
+            ids.insert("rootKeyId", made.text_of("keyId"));
+            json!({"keyId": key.id, "as": ids["rootKeyId"]})
+        }
         "keys.getKey" => json!({"keyId": key.id, "decrypt": true}),
         "keys.rerollKey" => json!({"keyId": key.id, "expiration": 0}),
         "keys.addPermissions" | "keys.setPermissions" => json!({"keyId": key.id, "permissions": [unique]}),

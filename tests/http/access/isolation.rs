@@ -14,9 +14,10 @@ use crate::fixture::{new_workspace, verify};
 use crate::keyrack;
 
 /// Members of requests that name things.
-const REFERENCES: [&str; 20] = [
+const REFERENCES: [&str; 21] = [
     "actorId",
     "apiId",
+    "as",
     "externalId",
     "hash",
     "identity",

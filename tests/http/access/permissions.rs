@@ -9,9 +9,10 @@ use crate::fixture::{limited_client, workspace_id};
 use crate::keyrack;
 
 /// Operations that are refused to no root key, or to all but operators.
-const WITHOUT_EXPRESSION: [(&str, &str); 7] = [
+const WITHOUT_EXPRESSION: [(&str, &str); 8] = [
     ("apis.listApis", "shows the APIs that the caller may read"),
     ("docs.search", "any root key may ask"),
+    ("keys.listKeys", "shows the keys of the APIs whose keys the caller may list"),
     ("rootKeys.listKeys", "shows the root keys that the caller may read"),
     ("workspace.createWorkspace", "for operators, whatever they hold"),
     ("workspace.getOverview", "any root key may ask"),

@@ -68,6 +68,11 @@ impl Facts {
                 overlay(data, &changed["response"]);
             }
         }
+        let extended = &self.keyrack["extended"][name];
+        extend(&mut request, &self.inline(&extended["request"]));
+        if let Some(data) = &mut data {
+            extend(data, &self.inline(&extended["data"]));
+        }
         Some(Operation {
             method: stated["method"].as_str()?.to_owned(),
             path: stated["path"].as_str()?.to_owned(),
@@ -187,6 +192,17 @@ fn mend_schema(v2: &mut Value, line: &Value) {
         parent.remove(member);
     } else {
         parent.insert(member.to_owned(), line["keyrack"].clone());
+    }
+}
+
+/// Adds the members that Keyrack adds, each at its JSON pointer, to a schema that has them not.
+fn extend(schema: &mut Value, added: &Value) {
+    for (pointer, member) in added.as_object().into_iter().flatten() {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer has segments");
+        let parent = schema.pointer_mut(parent).and_then(Value::as_object_mut);
+        let parent = parent.unwrap_or_else(|| panic!("keyrack.json: {pointer} leads nowhere"));
+        let known = parent.insert(name.to_owned(), member.clone());
+        assert_eq!(known, None, "keyrack.json: the contract has {pointer} by now");
     }
 }
 

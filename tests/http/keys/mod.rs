@@ -3,7 +3,10 @@
 mod apis;
 mod create;
 mod credits;
+mod expand;
+mod explain;
 mod links;
+mod list;
 pub(crate) mod migrate;
 mod read;
 mod recoverable;

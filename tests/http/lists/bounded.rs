@@ -9,10 +9,11 @@ use crate::fixture::{limited_client, new_api, new_identity, workspace_id};
 use crate::keyrack;
 
 /// Lists of which this file shows that a request looks at a bounded number of rows.
-const SHOWN: [&str; 7] = [
+const SHOWN: [&str; 8] = [
     "apis.listApis",
     "apis.listKeys",
     "identities.listIdentities",
+    "keys.listKeys",
     "permissions.listPermissions",
     "permissions.listRoles",
     "ratelimit.listNamespaces",

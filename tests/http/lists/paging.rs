@@ -149,7 +149,12 @@ async fn lists(client: &Client) -> Vec<List> {
     let overrides = json!({"namespace": "overrides"});
     vec![
         list("apis.listApis", "id", Items::Apis),
-        List { body: keys, ..list("apis.listKeys", "keyId", Items::Keys(api)) },
+        List { body: keys.clone(), ..list("apis.listKeys", "keyId", Items::Keys(api.clone())) },
+        List { body: keys.clone(), ..list("keys.listKeys", "keyId", Items::Keys(api.clone())) },
+        List {
+            body: merged(keys, json!({"descending": false})),
+            ..list("keys.listKeys", "keyId", Items::Keys(api))
+        },
         list("identities.listIdentities", "id", Items::Identities),
         list("permissions.listPermissions", "id", Items::Permissions),
         list("permissions.listRoles", "id", Items::Roles),

@@ -52,6 +52,7 @@ impl Operation for CreateApi {
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let mut mutation = keyrack.change(caller).await?;
         let api = Api {
             id: ids::generate(Kind::Api),
             workspace_id: caller.workspace_id().to_owned(),
@@ -62,10 +63,9 @@ impl Operation for CreateApi {
             default_prefix: None,
             default_bytes: None,
             store_encrypted_keys: false,
+            created_at: mutation.now(),
         };
-        let mut mutation = keyrack.change(caller).await?;
-        let now = mutation.now();
-        apis::insert(mutation.connection(), &api, now).await?;
+        apis::insert(mutation.connection(), &api).await?;
         mutation.record(Event::new("api.create", format!("Created API {}", api.id)).on(Target::api(&api)));
         mutation.touch(Subject::Api(api.id.clone()));
         mutation.commit().await?;

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::READ_API;
 use crate::authorization::{OnDenied, Rule};
+use crate::calendar::UnixMs;
 use crate::catalogue::{About, List, Operation};
 use crate::ids::ApiId;
 use crate::operations::list_request::{ListRequest, Searched};
@@ -26,6 +27,12 @@ pub struct Item {
     pub name: String,
     /// Whether it refuses to be deleted.
     pub delete_protection: bool,
+    /// `ks_…`, the key space of its keys.
+    pub key_space_id: String,
+    /// Unix ms.
+    pub created_at: UnixMs,
+    /// How many keys it has.
+    pub keys: i64,
 }
 
 impl Searched for ListApis {
@@ -65,9 +72,12 @@ impl Operation for ListApis {
         let found = apis::list(&mut connection, part).await?.visible(part.count, |api| &api.id, may_read);
         let page = request.limit.page_of_found(found, |api| &api.id);
         Ok(authorized.page(page.map(|api| Item {
+            keys: keyrack.resident().keys_of_api(&api.id),
             id: api.id.into(),
             name: api.name,
             delete_protection: api.delete_protection,
+            key_space_id: api.key_space_id,
+            created_at: api.created_at,
         })))
     }
 }

@@ -8,7 +8,7 @@ use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, List, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
-use crate::operations::keys::{KeyObject, find_api, reveal, stores_plaintexts, vault};
+use crate::operations::keys::{KeyObject, LIST_KEYS, find_api, reveal, stores_plaintexts, vault};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::{Page, Reply};
@@ -53,18 +53,7 @@ impl Operation for ListKeys {
                       keys of the identity at most, so a page may be short, or empty, and have a cursor. Send \
                       `cursor` with the same filters to read on.",
         example: r#"{"apiId": "<apiId>", "limit": 20}"#,
-        rule: Rule::forbidding(Expression::Any(&[
-            Expression::All(&[
-                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#read_key"),
-                Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#read_keyspace"),
-            ]),
-            Expression::All(&[
-                Expression::Any(&[Expression::Leg("api.*.read_key"), Expression::Leg("api.{apiId}.read_key")]),
-                Expression::Any(&[Expression::Leg("api.*.read_api"), Expression::Leg("api.{apiId}.read_api")]),
-            ]),
-        ]))
-        .denied_as(OnDenied::Masked(Code::ApiNotFound))
-        .and(&[Conditional {
+        rule: Rule::forbidding(LIST_KEYS).denied_as(OnDenied::Masked(Code::ApiNotFound)).and(&[Conditional {
             name: "decrypt",
             when: "decrypt is true",
             check: Expression::Any(&[
@@ -77,6 +66,7 @@ impl Operation for ListKeys {
         list: Some(List { id: Some("keyId") }),
         errors: &[Code::PreconditionFailed],
         assistants: Assistants {
+            hint: "To find keys by name, first characters, state, role or customer use keys.listKeys.",
             hidden: &["decrypt", "revalidateKeysCache"],
             concise: KeyObject::CONCISE,
             pinned_by: Some(Pin::Api("apiId")),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::expanded::{CountedRatelimit, Expand, ExpandedIdentity};
 use crate::authorization::{Expression, Rule};
 use crate::catalogue::{About, Operation};
 use crate::error::OrNotFound as _;
@@ -22,6 +23,10 @@ pub struct Request {
     /// Its id or its external id; an id wins.
     #[schemars(length(min = 1, max = 255))]
     identity: String,
+    /// What to answer besides: `counts` of keys; `usage` of its limits.
+    #[serde(default)]
+    #[schemars(length(max = 2))]
+    expand: Vec<Expand>,
 }
 
 impl Operation for GetIdentity {
@@ -29,7 +34,9 @@ impl Operation for GetIdentity {
         name: "identities.getIdentity",
         title: "Read an identity",
         summary: "Reads an identity by its id or its external id, with its metadata and limits.",
-        description: "A deleted identity reads as one that never existed.",
+        description: "A deleted identity reads as one that never existed. `expand` with `counts` adds when it was made and \
+                      how many keys it has, counted up to 1001; with `usage`, what is used of its limits, as the \
+                      process that answers counts.",
         example: r#"{"identity": "<externalId>"}"#,
         rule: Rule::forbidding(Expression::Any(&[
             Expression::Leg("identity.*.read_identity"),
@@ -41,19 +48,31 @@ impl Operation for GetIdentity {
     };
 
     type Request = Request;
-    type Response = IdentityResponse;
+    type Response = ExpandedIdentity<CountedRatelimit>;
 
     async fn handle(
         keyrack: &Keyrack,
         caller: &Caller,
         request: Request,
-    ) -> Result<Reply<IdentityResponse>, Error> {
+    ) -> Result<Reply<ExpandedIdentity<CountedRatelimit>>, Error> {
         let mut connection = keyrack.store().read().await?;
         let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
         let identity = identity.or_not_found(Code::IdentityNotFound)?;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("identityId", &identity.id)])?;
         let limits = ratelimits::of_identities(&mut connection, &[&identity.id]).await?;
         let limits = limits.into_iter().map(|(_, limit)| limit).collect();
-        Ok(authorized.reply(IdentityResponse::new(identity, limits)?))
+        let is_wanted = |wanted| request.expand.contains(&wanted);
+        let counts = match is_wanted(Expand::Counts) {
+            true => identities::facts(&mut connection, &[&identity.id]).await?.remove(&identity.id),
+            false => None,
+        };
+        drop(connection);
+        let mut identity: IdentityResponse<CountedRatelimit> = IdentityResponse::new(identity, limits)?;
+        if is_wanted(Expand::Usage) {
+            for limit in &mut identity.ratelimits {
+                limit.look(keyrack, caller, &identity.id);
+            }
+        }
+        Ok(authorized.reply(ExpandedIdentity { identity, counts: counts.map(Into::into) }))
     }
 }

@@ -2,6 +2,7 @@
 
 mod create_identity;
 mod delete_identity;
+mod expanded;
 mod get_identity;
 mod list_identities;
 mod update_identity;

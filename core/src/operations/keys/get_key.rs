@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::expanded::{self, Expand, ExpandedKey};
 use super::rights::READ_KEY;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::calendar::Calendar;
 use crate::catalogue::{About, Assistants, Operation, Pin};
 use crate::error::OrNotFound as _;
 use crate::ids::KeyId;
@@ -26,6 +26,10 @@ pub struct Request {
     /// Whether to show the plaintext of a recoverable key.
     #[serde(default)]
     decrypt: bool,
+    /// What to answer besides: `api` and key space; `grants`, with the roles they come through.
+    #[serde(default)]
+    #[schemars(length(max = 2))]
+    expand: Vec<Expand>,
 }
 
 impl Operation for GetKey {
@@ -34,7 +38,9 @@ impl Operation for GetKey {
         title: "Read a key",
         summary: "Reads a key by its id, with its identity, permissions, roles, credits and limits.",
         description: "Disabled and expired keys read normally. Members that are empty are absent; a key without \
-                      `credits` is unlimited.",
+                      `credits` is unlimited. `expand` with `api` adds where the key belongs, whether its plaintext is \
+                      stored and whether it waits for its first use; with `grants`, each permission and the roles \
+                      through which the key holds it.",
         example: r#"{"keyId": "<keyId>"}"#,
         rule: Rule::forbidding(READ_KEY).and(&[Conditional {
             name: "decrypt",
@@ -57,9 +63,9 @@ impl Operation for GetKey {
     };
 
     type Request = Request;
-    type Response = KeyObject;
+    type Response = ExpandedKey;
 
-    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyObject>, Error> {
+    async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<ExpandedKey>, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         if request.decrypt {
             vault(keyrack)?;
@@ -67,11 +73,12 @@ impl Operation for GetKey {
             stores_plaintexts(&api.stored)?;
         }
         let mut connection = keyrack.store().read().await?;
-        let mut objects = KeyObject::read(&mut connection, vec![key], Calendar::at(keyrack.clock().now())).await?;
+        let read = expanded::read(keyrack, &mut connection, vec![key], &request.expand).await?.pop();
+        let mut expanded = read.or_not_found(Code::KeyNotFound)?;
         drop(connection);
         if request.decrypt {
-            reveal(keyrack, caller, &mut objects).await?;
+            reveal(keyrack, caller, std::slice::from_mut(&mut expanded.key)).await?;
         }
-        Ok(authorized.reply(objects.pop().or_not_found(Code::KeyNotFound)?))
+        Ok(authorized.reply(expanded))
     }
 }

@@ -4,9 +4,12 @@ mod add_permissions;
 mod add_roles;
 mod create_key;
 mod delete_key;
+mod expanded;
+mod explain_key;
 mod get_key;
 mod key_object;
 mod links;
+mod list_keys;
 mod migrate_keys;
 mod pinned;
 mod recorded;
@@ -25,16 +28,19 @@ pub use add_permissions::AddPermissions;
 pub use add_roles::AddRoles;
 pub use create_key::CreateKey;
 pub use delete_key::DeleteKey;
+pub use explain_key::ExplainKey;
 pub use get_key::GetKey;
 pub use key_object::KeyObject;
 pub(super) use links::{
     CREATE_PERMISSION, gained, lost, permission_created, permission_target, permissions_by_slug, role_target,
 };
+pub use list_keys::ListKeys;
 pub use migrate_keys::MigrateKeys;
 pub use pinned::is_of_api;
 pub use remove_permissions::RemovePermissions;
 pub use remove_roles::RemoveRoles;
 pub use reroll_key::RerollKey;
+pub(super) use rights::LIST_KEYS;
 pub use set_permissions::SetPermissions;
 pub use set_roles::SetRoles;
 pub use update_credits::UpdateCredits;
@@ -64,7 +70,17 @@ async fn locate(
     key_id: &KeyId,
 ) -> Result<(Key, Arc<Api>), Error> {
     let key = find(connection, caller, key_id).await?;
-    with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)
+    with_api(keyrack, key).await?.ok_or_else(|| key_not_found(key_id))
+}
+
+/// The 404 of a key: of a text that cannot be an id it says what it is told from.
+fn key_not_found(key_id: &KeyId) -> Error {
+    if key_id.starts_with("key_") {
+        return Error::not_found(Code::KeyNotFound);
+    }
+    let text = "The key was not found in this workspace. What was sent is no id, which begins with `key_`: to find a key \
+                by its text use `keys.whoami`, by its first characters or its name `keys.listKeys`.";
+    Error::new(Code::KeyNotFound, text)
 }
 
 async fn find(connection: &mut Connection, caller: &Caller, key_id: &KeyId) -> Result<Option<Key>, Error> {
@@ -81,7 +97,7 @@ async fn locate_for<O: Operation>(
     let key = find(&mut connection, caller, key_id).await?;
     // Not held while memory may have to follow.
     drop(connection);
-    let (key, api) = with_api(keyrack, key).await?.or_not_found(Code::KeyNotFound)?;
+    let (key, api) = with_api(keyrack, key).await?.ok_or_else(|| key_not_found(key_id))?;
     let authorized = authorize_on::<O>(caller, &key, &api)?;
     Ok((authorized, key, api))
 }

@@ -30,3 +30,15 @@ pub(super) const UPDATE_THIS_KEY: Expression =
 /// The same by the permissions for APIs, which are not.
 pub(super) const UPDATE_KEYS_OF_API: Expression =
     Expression::Any(&[Expression::Leg("api.*.update_key"), Expression::Leg("api.{apiId}.update_key")]);
+
+/// To list the keys of an API: both to read keys and to read the API.
+pub(in crate::operations) const LIST_KEYS: Expression = Expression::Any(&[
+    Expression::All(&[
+        Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}/keys/*#read_key"),
+        Expression::Leg("unkey:v1:{workspaceId}:keyspaces/{keySpaceId}#read_keyspace"),
+    ]),
+    Expression::All(&[
+        Expression::Any(&[Expression::Leg("api.*.read_key"), Expression::Leg("api.{apiId}.read_key")]),
+        Expression::Any(&[Expression::Leg("api.*.read_api"), Expression::Leg("api.{apiId}.read_api")]),
+    ]),
+]);

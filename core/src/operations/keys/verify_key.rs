@@ -66,15 +66,15 @@ struct Asked<'a> {
 /// What a use costs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Cost {
+pub(super) struct Cost {
     /// Credits to spend; 0 spends none.
-    cost: Integer<0, 1_000_000_000_000>,
+    pub(super) cost: Integer<0, 1_000_000_000_000>,
 }
 
 /// A limit to check.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct LimitRequest<'a> {
+pub(super) struct LimitRequest<'a> {
     /// A limit of the key or its identity, or any name with `limit` and `duration`.
     #[serde(borrow)]
     name: Text<'a, 3, 255>,
@@ -91,7 +91,7 @@ struct LimitRequest<'a> {
 }
 
 impl<'a> LimitRequest<'a> {
-    fn asked(&'a self) -> AskedLimit<'a> {
+    pub(super) fn asked(&'a self) -> AskedLimit<'a> {
         AskedLimit {
             name: &self.name,
             cost: self.cost.map(|cost| cost.0),
@@ -217,7 +217,7 @@ impl Operation for VerifyKey {
     const ABOUT: About = About {
         name: "keys.verifyKey",
         title: "Verify a key",
-        summary: "Says whether a key may be used now, and spends the credits and limits that the use costs.",
+        summary: "Verifies a key as an application would, and spends the credits and limits that the use costs.",
         description: "Answers 200 whatever the verdict: look at `valid` and `code`. Checks, in order: existence, \
                       enabled, expiry, client address, permissions, rate limits, credits; the first that fails \
                       decides. A refusal spends nothing, but for `USAGE_EXCEEDED`, which leaves rate limits spent. \
@@ -237,7 +237,8 @@ impl Operation for VerifyKey {
         is_hot: true,
         errors: &[Code::PreconditionFailed],
         assistants: Assistants {
-            hint: "The key is a secret. An invalid key is a normal result, not an error.",
+            hint: "To find out why a key is refused use keys.explainKey, which spends nothing. A refusal is a result. The key is \
+                   a secret.",
             hidden: &["migrationId"],
             pinned_by: Some(Pin::Key("key")),
             ..Assistants::DEFAULT

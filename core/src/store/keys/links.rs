@@ -92,14 +92,41 @@ pub async fn unlink_all_roles(connection: &mut Connection, key_id: &str) -> Resu
 /// # Errors
 /// When the store does not answer.
 pub async fn permission_slugs(connection: &mut Connection, ids: &[&str]) -> Result<Vec<(String, String)>, Error> {
-    let direct = "SELECT l.key_id AS key_id, p.slug AS text FROM key_permissions l \
-                  JOIN permissions p ON p.id = l.permission_id WHERE l.key_id IS NOT NULL";
-    let through_roles = "SELECT l.key_id AS key_id, p.slug AS text FROM key_roles l \
-                         JOIN role_permissions r ON r.role_id = l.role_id \
-                         JOIN permissions p ON p.id = r.permission_id WHERE l.key_id IS NOT NULL";
-    let mut pairs = pairs(connection, direct, ids).await?;
-    pairs.extend(self::pairs(connection, through_roles, ids).await?);
+    let mut pairs = direct_permission_slugs(connection, ids).await?;
+    let through_roles = role_permission_slugs(connection, ids).await?;
+    pairs.extend(through_roles.into_iter().map(|(key_id, (_, slug))| (key_id, slug)));
     Ok(pairs)
+}
+
+/// Pairs of key id and the slug of a permission that the key holds itself.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn direct_permission_slugs(
+    connection: &mut Connection,
+    ids: &[&str],
+) -> Result<Vec<(String, String)>, Error> {
+    let text = "SELECT l.key_id AS key_id, p.slug AS text FROM key_permissions l \
+                JOIN permissions p ON p.id = l.permission_id WHERE l.key_id IS NOT NULL";
+    pairs(connection, text, ids).await
+}
+
+/// Pairs of key id and what the key holds through a role: the role's name and the permission's slug.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn role_permission_slugs(
+    connection: &mut Connection,
+    ids: &[&str],
+) -> Result<Vec<(String, (String, String))>, Error> {
+    let text = "SELECT l.key_id AS key_id, o.name AS role, p.slug AS text FROM key_roles l \
+                JOIN roles o ON o.id = l.role_id JOIN role_permissions r ON r.role_id = l.role_id \
+                JOIN permissions p ON p.id = r.permission_id WHERE l.key_id IS NOT NULL";
+    let rows = select(connection, text, "l.key_id", Only::Ids(ids)).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Ok((row.try_get("key_id")?, (row.try_get("role")?, row.try_get("text")?))))
+        .collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// Pairs of key id and role name.

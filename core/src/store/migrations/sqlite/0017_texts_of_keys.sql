@@ -1,0 +1,1 @@
+-- Nothing: SQLite compares all texts by their bytes.
