@@ -268,7 +268,10 @@ impl Error {
                 "The namespace was not found. `ratelimit.listNamespaces` shows those that exist, and \
                  `ratelimit.createNamespace` makes one."
             }
-            Code::RatelimitOverrideNotFound => "The override was not found.",
+            Code::RatelimitOverrideNotFound => {
+                "There is no override for the identifier: the application's own limit counts. `ratelimit.listOverrides` \
+                 shows those that exist, and `ratelimit.setOverride` makes one."
+            }
             Code::RoleNotFound => "The role was not found.",
             Code::AuditLogNotFound => "The audit log has no entry with this id.",
             Code::WorkspaceNotFound => "The workspace was not found.",

@@ -39,7 +39,7 @@ pub const PLACEHOLDERS: [Placeholder; 16] = [
     shown("<externalId>", "what your own system calls an identity that exists", "identities.listIdentities"),
     shown("<identityId>", "the id of an identity", "identities.listIdentities"),
     given("<key>", "a full key, as `keys.createKey` answered it"),
-    shown("<keyId>", "the id of a key", "apis.listKeys"),
+    shown("<keyId>", "the id of a key", "keys.listKeys"),
     shown("<logId>", "the id of an entry of the audit log", "audit.listLogs"),
     given("<migrationId>", "what `keyrack migration create` printed"),
     shown("<namespace>", "the name of a rate-limit namespace that exists", "ratelimit.listNamespaces"),

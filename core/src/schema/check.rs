@@ -129,6 +129,13 @@ const KEYWORDS: &[&str] = &[
     "deprecated",
 ];
 
+/// What a member has to be, in words. Who sends a date or seconds is told what times are.
+fn expected(schema: &Value) -> String {
+    let is_time = schema["description"].as_str().is_some_and(|text| text.contains("Unix ms"));
+    let unit = if is_time && schema["type"] != "string" { ", in Unix ms" } else { "" };
+    format!("{}{unit}", describe(schema))
+}
+
 impl Node {
     /// Compiles the schema of the place `pointer`; the values of `secrets` are never shown.
     ///
@@ -153,7 +160,7 @@ impl Node {
         let pattern = schema["pattern"].as_str();
         Node {
             kinds: kinds(schema),
-            expected: describe(schema),
+            expected: expected(schema),
             is_secret: secrets.has(pointer),
             options: schema["enum"].as_array().cloned(),
             pattern: pattern.map(|pattern| Regex::new(pattern).expect("a pattern is a regular expression")),

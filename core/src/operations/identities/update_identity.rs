@@ -30,7 +30,7 @@ pub struct Request {
     identity: String,
     /// Replaces the whole object; empty: none.
     meta: Option<Meta>,
-    /// Replaces all limits that its keys share; empty: none.
+    /// Replaces all limits that its keys share: send all that are to stay; empty: none.
     #[schemars(length(max = 50))]
     ratelimits: Option<Vec<RatelimitRequest>>,
 }

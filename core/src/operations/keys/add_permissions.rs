@@ -22,7 +22,7 @@ pub struct AddPermissions;
 pub struct Request {
     /// The key.
     key_id: KeyId,
-    /// Slugs; created if new.
+    /// Exact slugs; new ones are created. `*` is plain: docs.* covers nothing.
     #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,
 }
@@ -46,7 +46,7 @@ impl Operation for AddPermissions {
         errors: &[Code::KeyNotFound],
         assistants: Assistants {
             toolset: Some(Toolset::Permissions),
-            hint: "Slugs, not ids.",
+            hint: "A misspelt slug is created: look with permissions.listPermissions first.",
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

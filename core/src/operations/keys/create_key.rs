@@ -100,7 +100,8 @@ impl Operation for CreateKey {
         idempotent: false,
         errors: &[Code::RoleNotFound, Code::PreconditionFailed],
         assistants: Assistants {
-            hint: "Shows the key once.",
+            hint: "expires is an instant in Unix ms. A limit counts by itself only with autoApply: true. Roles must exist. Shows the \
+                   key once.",
             hidden: &["recoverable"],
             pinned_by: Some(Pin::Api("apiId")),
             ..Assistants::DEFAULT

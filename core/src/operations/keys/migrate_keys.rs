@@ -48,7 +48,7 @@ pub struct MigrateKeys;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
-    /// From `keyrack migration create`.
+    /// From `keyrack migration create`: the user has to run it.
     // Clients of the contract may send any text of that length here: what is no id is not found.
     #[schemars(with = "String", length(min = 3, max = 255))]
     migration_id: MigrationId,

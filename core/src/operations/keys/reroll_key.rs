@@ -37,7 +37,7 @@ pub struct RerollKey;
 pub struct Request {
     /// The key to replace.
     key_id: KeyId,
-    /// Ms that it still lives; 0: none; null: as long as before.
+    /// Grace of the old key: a duration in ms, never a date; 0: it ends now; null: as before.
     #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
 }
@@ -79,7 +79,7 @@ impl Operation for RerollKey {
         idempotent: false,
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         assistants: Assistants {
-            hint: "Shows the new key once. expiration 0 ends the old key at once.",
+            hint: "Shows the new key once. The old one ends after the grace in expiration; use 0 for a leaked key.",
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

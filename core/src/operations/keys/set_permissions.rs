@@ -24,7 +24,7 @@ pub struct SetPermissions;
 pub struct Request {
     /// The key.
     key_id: KeyId,
-    /// Slugs; created if new. Empty: none.
+    /// All exact slugs; new ones are created. `*` is plain: docs.* covers nothing.
     #[schemars(length(max = 1000), inner(length(min = 1, max = 128), regex(pattern = SLUG_PATTERN)))]
     permissions: Vec<String>,
 }
@@ -51,7 +51,7 @@ impl Operation for SetPermissions {
         errors: &[Code::KeyNotFound],
         assistants: Assistants {
             toolset: Some(Toolset::Permissions),
-            hint: "Slugs, not ids; what is not listed is taken away.",
+            hint: "What is not listed is taken away. A misspelt slug is created: look first.",
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

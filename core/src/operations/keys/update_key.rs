@@ -108,7 +108,11 @@ impl Operation for UpdateKey {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::KeyNotFound, Code::RoleNotFound],
-        assistants: Assistants { pinned_by: Some(Pin::KeyId("keyId")), ..Assistants::DEFAULT },
+        assistants: Assistants {
+            hint: "Lists replace the whole: read the key first and send all that are to stay. To revoke for now, enabled: false.",
+            pinned_by: Some(Pin::KeyId("keyId")),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -12,7 +12,7 @@ use crate::analytics::texts::KeptText;
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::bounds::{Integer, Text, Unread};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Attempt, Effect, Operation};
+use crate::catalogue::{About, Assistants, Attempt, Effect, Operation};
 use crate::ratelimit::counters::memory::{CellKey, CellScope, Check};
 use crate::ratelimit::window::Decision;
 use crate::reply::Reply;
@@ -92,7 +92,7 @@ impl Operation for Limit {
     const ABOUT: About = About {
         name: "ratelimit.limit",
         title: "Check a rate limit",
-        summary: "Says whether an identifier may act now under a sliding window, and counts it if so.",
+        summary: "Counts a use of an identifier and says whether it is allowed, as an application would.",
         description: "Answers 200 also when it refuses: look at `success`. A refusal counts nothing. Windows are aligned \
                       to the Unix epoch; the limit is not part of the count, the duration is. An override of the \
                       namespace replaces limit and duration. A deleted namespace answers 410 \
@@ -112,6 +112,11 @@ impl Operation for Limit {
         idempotent: false,
         is_hot: true,
         errors: &[Code::RatelimitNamespaceGone],
+        assistants: Assistants {
+            hint: "Creates a new namespace, even with cost 0; to look, use ratelimit.getCount. Limit and duration are the \
+                   application's: ask the user.",
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -27,7 +27,7 @@ pub struct Request(#[schemars(with = "Asked<'static>")] Unread);
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Asked<'a> {
-    /// Checks, each as in ratelimit.limit.
+    /// Checks, each of one identifier in a namespace.
     #[serde(borrow)]
     limits: List<limit::Asked<'a>, 1, 100>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::namespace::{begin_change, find_live, rule_facts};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation};
+use crate::catalogue::{About, Assistants, Effect, Operation};
 use crate::ids::{self, Kind, OverrideId};
 use crate::ratelimit::override_rules::{self, OverrideRule};
 use crate::reply::Reply;
@@ -66,6 +66,10 @@ impl Operation for SetOverride {
         ])),
         effect: Effect::Write,
         errors: &[Code::RatelimitNamespaceNotFound],
+        assistants: Assistants {
+            hint: "A tier is a pattern such as pro_*. ratelimit.createNamespace makes a namespace that is not there. limit 0 blocks.",
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

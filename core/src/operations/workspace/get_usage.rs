@@ -118,7 +118,7 @@ impl Operation for GetUsage {
     const ABOUT: About = About {
         name: "workspace.getUsage",
         title: "Show the usage of a month",
-        summary: "Counts the valid verifications and passed rate-limit checks of a month.",
+        summary: "Counts, for one calendar month, verifications that were valid and rate-limit checks that passed.",
         description: "Without `period`: the current month so far. A period is a UTC month that began at most 90 days \
                       ago. Refusals are not counted: for error rates, and by key, customer or day, ask \
                       `analytics.getUsage`, which counts the same events. What this server decided is counted at once; other processes on the same database add \
@@ -128,7 +128,11 @@ impl Operation for GetUsage {
             Expression::Leg("workspace.*.read_workspace"),
             Expression::Leg("unkey:v1:{workspaceId}:usage#read"),
         ])),
-        assistants: Assistants { toolset: Some(Toolset::Analytics), ..Assistants::DEFAULT },
+        assistants: Assistants {
+            toolset: Some(Toolset::Analytics),
+            hint: "Refusals are not counted: for error rates, and by key, customer or day, use analytics.getUsage.",
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 
