@@ -14,8 +14,9 @@ use crate::calendar::{HOUR_MS, MINUTE_MS, UnixMs};
 use crate::catalogue::{Fact, Question};
 use crate::ids::{self, Kind};
 use crate::keys::secret;
+use crate::store::Transaction;
 use crate::store::confirmations::{self, Confirmation, State};
-use crate::{Caller, Code, Error, Keyrack};
+use crate::{Caller, Code, Error, Keyrack, printable};
 
 /// How long a question to whoever talks to the assistant can be answered, in ms.
 pub const ASKED_MS: i64 = 5 * MINUTE_MS;
@@ -23,6 +24,8 @@ pub const ASKED_MS: i64 = 5 * MINUTE_MS;
 pub const HELD_MS: i64 = 24 * HOUR_MS;
 /// Questions of a workspace that wait for an answer.
 const MOST_WAITING: i64 = 500;
+/// The same of one root key.
+const MOST_OF_ROOT_KEY: i64 = 50;
 /// Approvals that are shown.
 pub const MOST_SHOWN: i64 = 200;
 /// What begins the text that is given to an assistant.
@@ -79,7 +82,7 @@ impl Call<'_> {
             operation: self.operation.to_owned(),
             arguments: written(arguments),
             target: target(self.question),
-            question: (state == State::Held).then(|| shown(self.question)),
+            question: (state == State::Held).then(|| shown(self.question, self.request)),
             state,
             created_at: now,
             expires_at,
@@ -95,18 +98,19 @@ pub async fn ask(keyrack: &Keyrack, call: &Call<'_>) -> Result<String, Error> {
     let token = secret::generate_key(Some(PREFIX), 16).map_err(Error::unexpected)?;
     let id = token.hash.to_base64();
     let now = keyrack.clock().now();
-    insert(keyrack, &call.row(id, State::Asked, now)).await?;
+    let mut transaction = keyrack.store().write().await?;
+    insert(&mut transaction, &call.row(id, State::Asked, now)).await?;
+    transaction.commit().await?;
     Ok(token.secret.expose().to_owned())
 }
 
-async fn insert(keyrack: &Keyrack, row: &Confirmation) -> Result<(), Error> {
-    let mut transaction = keyrack.store().write().await?;
-    if confirmations::waiting(&mut transaction, &row.workspace_id, row.created_at).await? >= MOST_WAITING {
-        let detail = format!("{MOST_WAITING} questions of this workspace wait for an answer; nothing was done.");
+async fn insert(transaction: &mut Transaction, row: &Confirmation) -> Result<(), Error> {
+    let (of_workspace, of_root_key) = confirmations::waiting(transaction, row).await?;
+    if of_workspace >= MOST_WAITING || of_root_key >= MOST_OF_ROOT_KEY {
+        let detail = "Too many questions of this root key or workspace wait for an answer; nothing was done.";
         return Err(Error::new(Code::WorkspaceRateLimited, detail).retry_after(60));
     }
-    confirmations::insert(&mut transaction, row).await?;
-    transaction.commit().await
+    confirmations::insert(transaction, row).await
 }
 
 /// Acts on an agreement, which does not count once more.
@@ -162,11 +166,11 @@ pub async fn hold(keyrack: &Keyrack, call: &Call<'_>) -> Result<Held, Error> {
         Some((State::Held, found)) => Some(Held::Waiting(found.id)),
         _ => None,
     };
-    drop(transaction);
     match held {
         Some(held) => Ok(held),
         None => {
-            insert(keyrack, &new).await?;
+            insert(&mut transaction, &new).await?;
+            transaction.commit().await?;
             Ok(Held::Waiting(new.id))
         }
     }
@@ -257,8 +261,9 @@ fn target(question: &Question) -> String {
     written(hasher)
 }
 
-/// A question in lines, as it is kept for whoever decides.
-pub fn shown(question: &Question) -> String {
+/// A question in lines, as whoever decides reads it: what will happen, what to, and which members the request has besides.
+/// What is stored is on one line each, in which it can do nothing.
+pub fn shown(question: &Question, request: &Value) -> String {
     let mut lines = vec![question.what.to_owned()];
     lines.extend(question.facts.iter().map(|(name, fact)| {
         let fact = match fact {
@@ -267,7 +272,9 @@ pub fn shown(question: &Question) -> String {
             Fact::AtLeast(count) => format!("{count} or more"),
             Fact::Time(time) => time.rfc3339(),
         };
-        format!("{name}: {fact}")
+        format!("{name}: {}", printable::line(&fact))
     }));
+    let members: Vec<&str> = request.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    lines.push(format!("the request has: {}", printable::line(&members.join(", "))));
     lines.join("\n")
 }

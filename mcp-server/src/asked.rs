@@ -9,7 +9,8 @@ use std::sync::Arc;
 use keyrack_core::catalogue::{About, Effect, Pin, Question};
 use keyrack_core::error::{Code, Fault};
 use keyrack_core::operations::keys::is_of_api;
-use keyrack_core::{Caller, Error, Keyrack};
+use keyrack_core::reply::Pagination;
+use keyrack_core::{Caller, Error, Keyrack, json};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -19,6 +20,15 @@ use crate::projection::{self, Shown};
 use crate::rendering;
 use crate::schema::{CONCISE, DETAIL, drop_nulls, to_request};
 use crate::times;
+
+/// Bytes of texts that are read as what they hold, in one call: more is no slip of a model.
+pub(crate) const TEXT_BYTES: usize = 64 << 10;
+/// Values in such a text.
+const MOST_VALUES: usize = 10_000;
+/// Levels that may be around it.
+const AROUND_TEXTS: usize = 10;
+/// Times that a page is asked for again, because it did not fit.
+const MOST_TRIES: usize = 4;
 
 /// What a call asks for.
 #[derive(Debug)]
@@ -33,11 +43,12 @@ impl Asked {
     /// Checks arguments against the schema that the tool shows in this view, and fills in what they leave to it.
     pub(crate) fn read(offer: &Offer, mut arguments: JsonObject, api: Option<&str>) -> Result<Asked, Error> {
         let (tool, form) = offer.shape(api.is_some());
+        let mut left = TEXT_BYTES;
+        unwrap_texts(&mut arguments, &tool.input_schema, &mut left);
+        drop_nulls(&mut arguments, &tool.input_schema);
         if offer.about.list.is_some() {
             arguments.entry("limit").or_insert_with(|| PAGE_SIZE.into());
         }
-        drop_nulls(&mut arguments, &tool.input_schema);
-        unwrap_texts(&mut arguments, &tool.input_schema);
         let arguments = Value::Object(arguments);
         let faults = form.arguments.faults(&arguments);
         let Value::Object(mut request) = arguments else {
@@ -46,7 +57,9 @@ impl Asked {
         let detail = request.remove(DETAIL);
         let token = offer.asks().then(|| request.remove(TOKEN)).flatten();
         let token = token.and_then(|token| token.as_str().map(|token| token.trim().to_owned()));
-        let is_concise = form.has_detail && detail.is_none_or(|detail| detail == CONCISE);
+        // What is asked for by name is shown.
+        let is_expanded = request.get("expand").is_some_and(|expand| *expand != Value::Array(Vec::new()));
+        let is_concise = form.has_detail && !is_expanded && detail.is_none_or(|detail| detail == CONCISE);
         let both = if faults.is_empty() { to_request(&mut request, form.kept.as_deref()).err() } else { None };
         let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
         if !faults.is_empty() {
@@ -96,14 +109,17 @@ impl Asked {
         }
         notes.extend(times::meant(&offer.sent_times, &sent, keyrack.clock().now()));
         let mut shown = projection::show(offer.about, answer, self.is_concise);
-        if let (Some(kept), Some(mut request)) = (shown.again, again) {
-            // Only a page itself says where the next one begins.
+        let renewed = renewed?;
+        // Only a page itself says where the next one begins, and what comes meanwhile may be longer.
+        for _ in 0..MOST_TRIES {
+            let (Some(kept), Some(mut request)) = (shown.again, again.clone()) else { break };
             request["limit"] = kept.into();
-            let answer = offer.run(keyrack.clone(), renewed?, request).await?;
+            let answer = offer.run(keyrack.clone(), keyrack.renew(&renewed)?, request).await?;
             shown = projection::show(offer.about, answer, self.is_concise);
         }
         notes.append(&mut shown.notes);
-        let has_more = shown.answer.pagination.as_ref().is_some_and(|pagination| pagination.has_more);
+        let goes_on = |pagination: &Pagination| pagination.has_more && pagination.cursor.is_some();
+        let has_more = shown.answer.pagination.as_ref().is_some_and(goes_on);
         notes.extend(has_more.then(|| rendering::MORE.to_owned()));
         Ok(Shown { notes, ..shown })
     }
@@ -111,9 +127,11 @@ impl Asked {
     /// Whether what is asked is about the one API of the view.
     async fn is_within(&self, about: &About, keyrack: &Keyrack, caller: &Caller, api: &str) -> Result<(), Error> {
         let Some(pin) = about.assistants.pinned_by else { return Ok(()) };
-        let named = self.request[pin.member()].as_str();
-        match named {
-            Some(named) if is_of_api(keyrack, caller, (pin, named), api).await? => Ok(()),
+        let named = self.request[pin.member()].as_str().map(|named| (pin, named));
+        // Some take a key by its id or by its text.
+        let by_text = self.request["key"].as_str().map(|text| (Pin::Key("key"), text));
+        match named.or(by_text) {
+            Some(named) if is_of_api(keyrack, caller, named, api).await? => Ok(()),
             _ => Err(Error::not_found(if let Pin::Api(_) = pin { Code::ApiNotFound } else { Code::KeyNotFound })),
         }
     }
@@ -121,7 +139,7 @@ impl Asked {
 
 /// Reads texts as what a schema asks for, where they can be nothing else: JSON of an object or an array, numbers, truth
 /// values. An empty text is nothing where no text is asked for.
-fn unwrap_texts(arguments: &mut JsonObject, schema: &JsonObject) {
+fn unwrap_texts(arguments: &mut JsonObject, schema: &JsonObject, left: &mut usize) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     arguments.retain(|name, value| {
         let kind = properties.get(name).and_then(|schema| schema["type"].as_str());
@@ -129,15 +147,25 @@ fn unwrap_texts(arguments: &mut JsonObject, schema: &JsonObject) {
     });
     for (name, value) in arguments {
         if let Some(schema) = properties.get(name).and_then(Value::as_object) {
-            unwrap_text(value, schema);
+            unwrap_text(value, schema, left);
         }
     }
 }
 
-fn unwrap_text(value: &mut Value, schema: &JsonObject) {
+/// Reads a text as JSON, as a message would be: so deep, so long, every name as data. `left` is how many bytes of texts
+/// may still be.
+pub(crate) fn read_text(text: &str, left: &mut usize) -> Option<Value> {
+    *left = left.checked_sub(text.len())?;
+    json::look_at(text.as_bytes(), AROUND_TEXTS, MOST_VALUES).ok()?;
+    json::read(text.as_bytes()).ok()
+}
+
+fn unwrap_text(value: &mut Value, schema: &JsonObject, left: &mut usize) {
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let is_text = matches!(kind, "" | "string");
     if let Value::String(text) = value
-        && let Ok(read) = serde_json::from_str::<Value>(text)
+        && !is_text
+        && let Some(read) = read_text(text, left)
     {
         let is_meant = match kind {
             "object" => read.is_object(),
@@ -152,10 +180,10 @@ fn unwrap_text(value: &mut Value, schema: &JsonObject) {
         }
     }
     match value {
-        Value::Object(members) => unwrap_texts(members, schema),
+        Value::Object(members) => unwrap_texts(members, schema, left),
         Value::Array(items) => {
             let Some(schema) = schema.get("items").and_then(Value::as_object) else { return };
-            items.iter_mut().for_each(|item| unwrap_text(item, schema));
+            items.iter_mut().for_each(|item| unwrap_text(item, schema, left));
         }
         _ => {}
     }
@@ -219,6 +247,26 @@ mod tests {
             let error = read("keys_createKey", arguments, None).unwrap_err();
             assert_eq!(error.faults()[0].location, place);
         }
+    }
+
+    #[test]
+    fn texts_are_read_as_messages_are_and_not_further() {
+        let reserved = r#"{"$serde_json::private::RawValue": "{\"a\": 1}"}"#;
+        let new = json!({ "apiId": "api_123456", "meta": reserved });
+        assert_eq!(read("keys_createKey", new, None).unwrap_err().faults()[0].location, "body.meta");
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        for text in [format!(r#"{{"a": {deep}}}"#), format!("[{}1]", "1,".repeat(50_000)), "{}".repeat(40_000)] {
+            let mut left = TEXT_BYTES;
+            assert_eq!(read_text(&text, &mut left), None);
+        }
+        // Nulls in a text are as those outside of it.
+        let credits =
+            json!({ "apiId": "api_123456", "credits": r#"{"remaining": 10, "refill": null}"#, "limit": null });
+        let given = read("keys_createKey", credits, None);
+        let faults = given.as_ref().err().map(|error| error.faults().len());
+        assert_eq!(faults, Some(1), "limit is no member: {given:?}");
+        let asked = read("apis_listApis", json!({ "limit": null }), None).unwrap();
+        assert_eq!(asked.request, json!({ "limit": PAGE_SIZE }));
     }
 
     #[test]

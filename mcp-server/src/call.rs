@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 use keyrack_core::catalogue::{About, Effect, Question};
-use keyrack_core::confirmations;
+use keyrack_core::confirmations::{self, Void};
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
@@ -23,7 +23,7 @@ use tracing::{Instrument as _, Span};
 use crate::asked::Asked;
 use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
-use crate::confirmation::{Confirm, Consent, Verdict};
+use crate::confirmation::{self, Confirm, Consent, Verdict};
 use crate::projection::Shown;
 use crate::view::View;
 use crate::workers::off_the_workers;
@@ -122,7 +122,10 @@ impl Desk {
         view: &View,
         call: Call,
     ) -> Result<CallToolResponse, ErrorData> {
-        let inner = compact::read(&self.catalogue, &call.tool, &call.arguments).filter(|_| view.is_compact());
+        let inner = match view.is_compact() {
+            true => compact::read(&self.catalogue, &call.tool, &call.arguments),
+            false => None,
+        };
         match (inner, caller) {
             (None, caller) => Box::pin(self.answer_one(caller, view, call)).await,
             (Some(Ok(Inner::Call { tool, arguments })), caller) => {
@@ -219,7 +222,7 @@ impl Desk {
             Self::read(self.keyrack.clone(), caller, Arc::clone(offer), view.api(), call.arguments, is_large);
         let read =
             async { if is_large { off_the_workers(read).await.unwrap_or_else(panicked) } else { read.await } };
-        let (asked, caller, question) = in_time(offer.about, read, DEADLINE, &call.abandoned).await?;
+        let (asked, caller, question) = in_time(None, read, DEADLINE, &call.abandoned).await?;
         let caller = match question {
             None => caller,
             Some(question) => {
@@ -228,11 +231,14 @@ impl Desk {
                     verdict = asking => verdict?,
                     () = call.abandoned.cancelled() => return Err(cancelled()),
                 };
-                if let Verdict::Asks(form) = verdict {
-                    return Ok(Outcome::Asks(form));
+                // People take their time, and much may have become of the root key and of what it is about meanwhile.
+                let caller = self.keyrack.renew(&caller)?;
+                match verdict {
+                    Verdict::Agreed => {}
+                    Verdict::Asks(form) => return Ok(Outcome::Asks(form)),
+                    Verdict::Told(token) => self.still_so(&asked, &caller, offer, view, &token).await?,
                 }
-                // People take their time, and much may have become of the root key meanwhile.
-                self.keyrack.renew(&caller)?
+                caller
             }
         };
         let (keyrack, ran) = (self.keyrack.clone(), Arc::clone(offer));
@@ -240,7 +246,7 @@ impl Desk {
         let running = async {
             if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
         };
-        let shown = in_time(offer.about, running, DEADLINE, &call.abandoned).await?;
+        let shown = in_time(Some(offer.about), running, DEADLINE, &call.abandoned).await?;
         Ok(Outcome::Shown(shown))
     }
 
@@ -261,6 +267,22 @@ impl Desk {
             let question = asked.question(&offer, &keyrack, &caller, api.as_deref()).await?;
             Ok((asked, caller, question))
         }
+    }
+
+    /// Lets an agreement count that was given while the call waited, if what it is about is as it was.
+    async fn still_so(
+        &self,
+        asked: &Asked,
+        caller: &Caller,
+        offer: &Offer,
+        view: &View,
+        token: &str,
+    ) -> Result<(), Error> {
+        let question = asked.question(offer, &self.keyrack, caller, view.api()).await?;
+        let question = question.ok_or_else(|| confirmation::does_not_count(Void::Changed))?;
+        let (operation, request) = (offer.about.name, asked.request());
+        let call = confirmations::Call { caller, operation, request, question: &question };
+        confirmation::counted(&self.keyrack, &call, token).await
     }
 
     /// Seeks the agreement of a person to a call.
@@ -324,7 +346,7 @@ fn record_outcome(span: &Span, outcome: &Result<Outcome, Error>) {
 /// Giving up drops what runs: a read ends, a change goes on in a task of its own and is done as a whole or
 /// not at all.
 async fn in_time<T>(
-    about: &About,
+    about: Option<&About>,
     running: impl Future<Output = Result<T, Error>>,
     deadline: Duration,
     abandoned: &CancellationToken,
@@ -340,9 +362,9 @@ fn not_a_tool(tool: &str, reason: &str) -> Error {
     Error::new(Code::Forbidden, format!("{tool} is not offered to assistants: {reason}."))
 }
 
-fn too_late(about: &About, deadline: Duration) -> Error {
+fn too_late(about: Option<&About>, deadline: Duration) -> Error {
     let mut detail = format!("There was no answer within {} seconds.", deadline.as_secs());
-    if about.effect != Effect::Read {
+    if about.is_some_and(|about| about.effect != Effect::Read) {
         detail.push_str(" The change may have happened or still happen: look before you try again.");
     }
     Error::new(Code::RequestTimeout, detail)
@@ -396,7 +418,8 @@ mod tests {
         let patience = CancellationToken::new();
         for (tool, may_have_changed) in [("apis_getApi", false), ("apis_deleteApi", true)] {
             let about = CATALOGUE.find(tool).unwrap().about;
-            let error = in_time::<()>(about, std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
+            let error =
+                in_time::<()>(Some(about), std::future::pending(), Duration::ZERO, &patience).await.unwrap_err();
             assert_eq!(error.code(), Code::RequestTimeout);
             assert_eq!(error.detail().contains("may have happened"), may_have_changed, "{tool}");
         }
@@ -407,6 +430,6 @@ mod tests {
         let abandoned = CancellationToken::new();
         abandoned.cancel();
         let about = CATALOGUE.find("apis_getApi").unwrap().about;
-        assert!(in_time::<()>(about, std::future::pending(), DEADLINE, &abandoned).await.is_err());
+        assert!(in_time::<()>(Some(about), std::future::pending(), DEADLINE, &abandoned).await.is_err());
     }
 }

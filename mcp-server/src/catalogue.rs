@@ -16,7 +16,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
-use crate::schema::{Input, Offered, each_description, input_schema, output_schema};
+use crate::schema::{Input, Offered, each_description, input_schema, output_schema, shown};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
 /// conversations have room for.
@@ -135,7 +135,7 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
     let page_size = about.list.is_some().then_some(PAGE_SIZE);
     let Input { schema: input, kept } =
         input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS });
-    let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(input.clone()))
+    let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(shown(input.clone())))
         .with_title(about.title)
         .with_annotations(
             ToolAnnotations::new()

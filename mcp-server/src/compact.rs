@@ -14,6 +14,7 @@ use keyrack_core::error::{Code, Fault};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
+use crate::asked::{TEXT_BYTES, read_text};
 use crate::catalogue::{Catalogue, Offer};
 use crate::naming::tool_name;
 use crate::schema::into_object;
@@ -105,11 +106,12 @@ fn call(catalogue: &Catalogue, arguments: &JsonObject, is_read: bool) -> Result<
         let other = if is_read { WRITE } else { READ };
         return Err(wrong("operation", &format!("is to be run with {other}; nothing was done")));
     }
+    let mut left = TEXT_BYTES;
     let arguments = match arguments.get("arguments") {
         None | Some(Value::Null) => JsonObject::new(),
         Some(Value::Object(members)) => members.clone(),
-        Some(Value::String(text)) => match serde_json::from_str(text) {
-            Ok(Value::Object(members)) => members,
+        Some(Value::String(text)) => match read_text(text, &mut left) {
+            Some(Value::Object(members)) => members,
             _ if text.trim().is_empty() => JsonObject::new(),
             _ => return Err(wrong("arguments", "must be an object")),
         },

@@ -70,6 +70,8 @@ pub(crate) enum Verdict {
     Agreed,
     /// The call is to be answered by a form.
     Asks(Box<InputRequiredResult>),
+    /// The user agreed while the call waited: it [counts](counted) if what they were asked about is still so.
+    Told(String),
 }
 
 impl Consent {
@@ -96,24 +98,26 @@ impl Consent {
             let said: ElicitResult =
                 serde_json::from_value(said).map_err(|_| nothing_done("there was no answer"))?;
             agreed(&said, call.question)?;
-            return counted(keyrack, call, state).await;
+            counted(keyrack, call, state).await?;
+            return Ok(Verdict::Agreed);
         }
         if let Some(token) = &self.token {
-            return counted(keyrack, call, token).await;
+            counted(keyrack, call, token).await?;
+            return Ok(Verdict::Agreed);
         }
         let token = ask(keyrack, call).await?;
         match self.channel {
-            Channel::None => Err(by_token(call.question, &token)),
+            Channel::None => Err(by_token(call, &token)),
             Channel::Form => {
-                let request = InputRequest::Elicitation(ElicitRequest::new(form(call.question)?));
+                let request = InputRequest::Elicitation(ElicitRequest::new(form(call)?));
                 let requests = BTreeMap::from([(QUESTION.to_owned(), request)]);
                 Ok(Verdict::Asks(Box::new(InputRequiredResult::new(Some(requests), Some(token)))))
             }
             Channel::Between(peer) => {
                 let patience = Duration::from_millis(ASKED_MS.unsigned_abs());
-                let said = peer.create_elicitation_with_timeout(form(call.question)?, Some(patience)).await;
+                let said = peer.create_elicitation_with_timeout(form(call)?, Some(patience)).await;
                 agreed(&said.map_err(|_| nothing_done("the user did not answer"))?, call.question)?;
-                counted(keyrack, call, &token).await
+                Ok(Verdict::Told(token))
             }
         }
     }
@@ -127,24 +131,38 @@ fn agreed(said: &ElicitResult, question: &Question) -> Result<(), Error> {
         _ => return Err(nothing_done("the user closed the question without an answer")),
     }
     let answer = said.content.as_ref().map(|content| &content[QUESTION]);
-    let is_agreed = match (&question.typed, answer) {
-        (Some(typed), Some(Value::String(text))) => text.trim() == typed.trim(),
+    let typed = typed(question);
+    let is_agreed = match (&typed, answer) {
+        (Some(typed), Some(Value::String(text))) => hygiene::line(text, LONGEST_FACT).trim() == typed,
         (None, Some(Value::Bool(is_agreed))) => *is_agreed,
         _ => false,
     };
-    match (&question.typed, is_agreed) {
+    match (&typed, is_agreed) {
         (_, true) => Ok(()),
         (Some(_), false) => Err(nothing_done("what the user typed is not what was asked for")),
         (None, false) => Err(nothing_done("the user did not agree")),
     }
 }
 
+/// What a user types to agree, as they are shown it; nothing where it cannot be shown whole.
+fn typed(question: &Question) -> Option<String> {
+    let shown = hygiene::line(question.typed.as_deref()?, LONGEST_FACT).trim().to_owned();
+    (!shown.is_empty() && shown.chars().count() <= LONGEST_FACT).then_some(shown)
+}
+
 /// Lets an agreement count, once.
-async fn counted(keyrack: &Keyrack, call: &confirmations::Call<'_>, token: &str) -> Result<Verdict, Error> {
-    let void = match agree(keyrack, call, token).await? {
-        Ok(()) => return Ok(Verdict::Agreed),
-        Err(void) => void,
-    };
+///
+/// # Errors
+/// When it does not, or the store does not answer.
+pub(crate) async fn counted(keyrack: &Keyrack, call: &confirmations::Call<'_>, token: &str) -> Result<(), Error> {
+    match agree(keyrack, call, token).await? {
+        Ok(()) => Ok(()),
+        Err(void) => Err(does_not_count(void)),
+    }
+}
+
+/// Why an agreement does not count.
+pub(crate) fn does_not_count(void: Void) -> Error {
     let why = match void {
         Void::Unknown => "this agreement was never asked for",
         Void::Over => "the time to agree is over",
@@ -152,7 +170,7 @@ async fn counted(keyrack: &Keyrack, call: &confirmations::Call<'_>, token: &str)
         Void::OtherCall => "this agreement is for another call: the arguments must be the same",
         Void::Changed => "what the user was asked about has changed since",
     };
-    Err(nothing_done(&format!("{why}. Call again without `{TOKEN}` to ask anew")))
+    nothing_done(&format!("{why}. Call again without `{TOKEN}` to ask anew"))
 }
 
 async fn held(keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
@@ -171,38 +189,37 @@ fn nothing_done(why: &str) -> Error {
 }
 
 /// The refusal that a model reads whose client shows no forms.
-fn by_token(question: &Question, token: &str) -> Error {
-    let typed = match &question.typed {
-        Some(typed) => format!(" Have the user type `{}`.", hygiene::line(typed, LONGEST_FACT)),
+fn by_token(call: &confirmations::Call<'_>, token: &str) -> Error {
+    let typed = match typed(call.question) {
+        Some(typed) => format!(" Have the user type `{typed}`."),
         None => String::new(),
     };
     let detail = format!(
         "Nothing was changed: the user has to agree first.\n{}\nShow this to the user and ask.{typed} Only if they agree, call \
          again with the same arguments and `{TOKEN}`: \"{token}\", within {} minutes.",
-        lines(question),
+        lines(call),
         ASKED_MS / 60_000,
     );
     Error::new(Code::PreconditionFailed, detail)
 }
 
 /// The form of a question.
-fn form(question: &Question) -> Result<ElicitRequestParams, Error> {
-    let answer = match &question.typed {
+fn form(call: &confirmations::Call<'_>) -> Result<ElicitRequestParams, Error> {
+    let answer = match typed(call.question) {
         Some(typed) => {
-            let typed = hygiene::line(typed, LONGEST_FACT);
             json!({ "type": "string", "title": "Type it to agree", "description": format!("Type {typed} to agree.") })
         }
         None => json!({ "type": "boolean", "title": "I agree", "default": false }),
     };
     let schema = json!({ "type": "object", "properties": { QUESTION: answer }, "required": [QUESTION] });
     let requested_schema: ElicitationSchema = serde_json::from_value(schema).map_err(Error::unexpected)?;
-    let message = format!("An assistant asks Keyrack to do this. {}", lines(question));
+    let message = format!("An assistant asks Keyrack to do this. {}", lines(call));
     Ok(ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema })
 }
 
 /// A question in lines: what is stored stands on lines of its own, without what nobody sees.
-fn lines(question: &Question) -> String {
-    let text = confirmations::shown(question);
+fn lines(call: &confirmations::Call<'_>) -> String {
+    let text = confirmations::shown(call.question, call.request);
     let lines: Vec<String> = text.lines().map(|line| hygiene::line(line, LONGEST_FACT)).collect();
     lines.join("\n- ")
 }
@@ -239,12 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn a_form_asks_for_one_thing() {
-        for typed in [None, Some("payments\u{202e}")] {
-            let form = serde_json::to_value(form(&question(typed)).unwrap()).unwrap();
-            assert_eq!(form["requestedSchema"]["required"], json!(["confirm"]), "{form}");
-            assert!(form["message"].as_str().unwrap().contains("Deletes the API."));
-            assert!(!form.to_string().contains('\u{202e}'));
+    fn a_name_that_cannot_be_shown_whole_is_not_to_be_typed() {
+        for (name, shown) in [
+            ("payments", Some("payments")),
+            (" pay\u{202e}ments\n", Some("payments")),
+            ("\u{200b} ", None),
+            (&"x".repeat(300), None),
+        ] {
+            assert_eq!(typed(&question(Some(name))).as_deref(), shown, "{name:?}");
         }
     }
 }

@@ -7,9 +7,9 @@
 use keyrack_core::printable::is_invisible;
 use serde_json::Value;
 
-/// Characters of a text in a full answer, and in a concise one.
+/// Characters of a text in a full answer, and in a concise one: names and ids that others chose are no longer.
 pub(crate) const FULL_TEXT: usize = 2000;
-pub(crate) const CONCISE_TEXT: usize = 200;
+pub(crate) const CONCISE_TEXT: usize = 256;
 /// What stands for the end of a text that was cut.
 const CUT: char = '…';
 
@@ -18,6 +18,8 @@ const CUT: char = '…';
 pub(crate) struct Cleaned {
     /// How many were cut.
     pub(crate) cut: usize,
+    /// How many had characters that nobody sees.
+    pub(crate) altered: usize,
 }
 
 /// Cleans every text of a value, names of members included.
@@ -62,7 +64,9 @@ fn is_unwanted(character: char) -> bool {
 
 fn clean_text(text: &mut String, longest: usize, cleaned: &mut Cleaned) {
     if is_to_clean(text, longest) {
+        let before = text.len();
         text.retain(|character| !is_unwanted(character));
+        cleaned.altered += usize::from(text.len() < before);
         let (short, is_cut) = cut(std::mem::take(text), longest);
         *text = short;
         cleaned.cut += usize::from(is_cut);
@@ -94,7 +98,7 @@ mod tests {
             "deep": { "meta": { "emoji": "naïve 🔑 日本語" } },
             "number": 5,
         });
-        assert_eq!(clean(&mut value, 9), Cleaned { cut: 4 });
+        assert_eq!(clean(&mut value, 9), Cleaned { cut: 4, altered: 2 });
         assert_eq!(value["name"], "Ignore pr…");
         assert_eq!(value["list"], json!(["one\ntwo\tt…", "xxxxxxxxx…"]));
         assert_eq!(value["deep"]["meta"]["emoji"], "naïve 🔑 日…");

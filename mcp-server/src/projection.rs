@@ -9,7 +9,7 @@ use keyrack_core::reply::Pagination;
 use serde_json::{Map, Value};
 
 use crate::catalogue::Answer;
-use crate::hygiene::{CONCISE_TEXT, FULL_TEXT, clean};
+use crate::hygiene::{CONCISE_TEXT, Cleaned, FULL_TEXT, clean};
 
 /// Bytes of an answer's data as JSON.
 pub(crate) const MOST_BYTES: usize = 32 * 1024;
@@ -35,10 +35,15 @@ pub(crate) fn show(about: &About, answer: Answer, is_concise: bool) -> Shown {
     // Pages of the documentation are our own words.
     if about.namespace() != "docs" {
         let longest = if is_concise { CONCISE_TEXT } else { FULL_TEXT };
-        let cut = clean(&mut data, longest).cut;
+        let Cleaned { cut, altered } = clean(&mut data, longest);
         if cut > 0 {
             let how = if is_concise { "; `detail: \"full\"` shows more of them" } else { "" };
             notes.push(format!("{cut} texts were cut after {longest} characters{how}."));
+        }
+        if altered > 0 {
+            notes.push(format!(
+                "{altered} texts have characters that nobody sees, which are left out: they are not to be used as names or ids."
+            ));
         }
     }
     if is_concise {

@@ -26,6 +26,8 @@ pub(crate) const FULL: &str = "full";
 /// Answers that assistants are never given: what asks for them is hidden.
 const NEVER_ANSWERED: [&str; 1] = ["plaintext"];
 
+/// Levels of an answer whose members are described.
+const DESCRIBED: usize = 3;
 /// What an answer needs not promise: it was checked when it was stored.
 const DEMANDS: [&str; 10] = [
     "required",
@@ -39,6 +41,9 @@ const DEMANDS: [&str; 10] = [
     "minProperties",
     "maxProperties",
 ];
+
+/// What arguments are checked for and a model is not shown.
+const TOLD_LATER: [&str; 6] = ["pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties"];
 
 /// The arguments of a tool.
 #[derive(Debug)]
@@ -83,9 +88,7 @@ pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
     }
     let kept = without_null(&mut schema);
     if let (true, Some(Value::Object(properties))) = (has_detail, schema.get_mut("properties")) {
-        let description = "concise: what is asked for most; full: everything.";
-        let detail =
-            json!({ "type": "string", "enum": [CONCISE, FULL], "default": CONCISE, "description": description });
+        let detail = json!({ "type": "string", "enum": [CONCISE, FULL], "description": "full: everything." });
         properties.insert(DETAIL.to_owned(), detail);
     }
     if let (true, Some(Value::Object(properties))) = (is_asked, schema.get_mut("properties")) {
@@ -109,7 +112,7 @@ fn without_null(schema: &mut JsonObject) -> Option<String> {
     }
     if !clearable.is_empty() {
         let items = json!({ "type": "string", "enum": clearable });
-        let description = "Members to clear; do not send null.";
+        let description = "Members to clear.";
         let clear = json!({ "type": "array", "items": items, "description": description });
         properties.insert(CLEAR.to_owned(), clear);
     }
@@ -231,6 +234,18 @@ fn choose(schema: &mut JsonObject, hidden: &[&str]) {
     }
 }
 
+/// The arguments as a model is shown them: bounds of lengths and forms of texts are checked, and told when they are broken,
+/// and in every conversation they would cost a sixth of all tools.
+pub(crate) fn shown(mut schema: JsonObject) -> JsonObject {
+    schema.retain(|keyword, _| !TOLD_LATER.contains(&keyword.as_str()));
+    each_part(&mut schema, &mut |part| {
+        if let Some(members) = part.as_object_mut() {
+            *members = shown(std::mem::take(members));
+        }
+    });
+    schema
+}
+
 /// What a tool answers, `{data, pagination?, notes?}`, or nothing where the data is always empty.
 ///
 /// It lists members and requires only `data`: clients refuse an answer that does not fit, and a right
@@ -246,14 +261,14 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
     portable(&mut data);
     relax(&mut data);
     as_answered(&mut data);
+    quieten(&mut data, DESCRIBED);
     let mut properties = Map::from_iter([("data".to_owned(), data)]);
     if paged {
-        let mut pagination = response_schema::<keyrack_core::reply::Pagination>();
-        portable(&mut pagination);
-        relax(&mut pagination);
+        // The instructions say how to read on, once for all lists.
+        let pagination = json!({ "type": "object", "properties": { "hasMore": { "type": "boolean" }, "cursor": { "type": "string" } } });
         properties.insert("pagination".to_owned(), pagination);
     }
-    let notes = json!({ "type": "array", "items": { "type": "string" }, "description": "What to know besides." });
+    let notes = json!({ "type": "array", "items": { "type": "string" } });
     properties.insert("notes".to_owned(), notes);
     Some(into_object(json!({ "type": "object", "properties": properties, "required": ["data"] })))
 }
@@ -317,6 +332,17 @@ pub(crate) fn each_description(members: &mut JsonObject, told: &impl Fn(&str) ->
         if let Some(members) = part.as_object_mut() {
             each_description(members, told);
         }
+    });
+}
+
+/// Takes descriptions out of what lies deeper than some levels: models are seldom shown any of an answer's schema.
+fn quieten(schema: &mut Value, levels: usize) {
+    let Some(members) = schema.as_object_mut() else { return };
+    each_part(members, &mut |part| {
+        if let (0, Some(members)) = (levels, part.as_object_mut()) {
+            members.remove("description");
+        }
+        quieten(part, levels.saturating_sub(1));
     });
 }
 

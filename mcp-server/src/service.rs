@@ -216,7 +216,7 @@ impl ServerHandler for KeyrackMcp {
             },
             abandoned: context.ct,
         };
-        Ok(self.0.desk.answer(caller, &view, call).await?.into())
+        self.0.desk.answer(caller, &view, call).await
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn kept(text: &str) -> (&str, u64) {
 fn beginnings<'a>(sent: impl IntoIterator<Item = &'a str>, bytes: usize) -> (Box<[Box<str>]>, u64) {
     let (mut kept, mut room, mut cut_bytes) = (Vec::new(), bytes, 0);
     for text in sent {
-        if kept.iter().any(|known: &Box<str>| **known == *text) {
+        if kept.iter().map(Box::as_ref).any(|known: &str| known == text) {
             continue;
         }
         let (begin, cut) = beginning(text, room);

@@ -150,7 +150,7 @@ const EXPLANATIONS: &[(Code, &str, &str)] = &[
     (
         Code::KeyNotFound,
         "There is no such key in the root key's workspace, or the root key may not know of it.",
-        "Send the key's id, which is not the key itself; `apis.listKeys` shows the ids.",
+        "Send the key's id, which is not the key itself; `keys.listKeys` finds keys, `keys.whoami` tells the id of a text.",
     ),
     (
         Code::RoleNotFound,

@@ -93,14 +93,19 @@ pub async fn insert(connection: &mut Connection, new: &Confirmation) -> Result<(
     Ok(())
 }
 
-/// How many questions of a workspace wait for an answer, and are not over.
+/// How many questions of the workspace of this one, and of its root key, wait for an answer and are not over.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn waiting(connection: &mut Connection, workspace_id: &str, now: UnixMs) -> Result<i64, Error> {
-    let text = "SELECT COUNT(*) FROM confirmations WHERE workspace_id = $1 AND expires_at >= $2 \
-                AND state IN ('asked', 'held')";
-    Ok(sqlx::query_scalar(text).bind(workspace_id.to_owned()).bind(now).fetch_one(connection).await?)
+pub async fn waiting(connection: &mut Connection, new: &Confirmation) -> Result<(i64, i64), Error> {
+    let of_workspace = "SELECT COUNT(*) FROM confirmations WHERE workspace_id = $1 AND expires_at >= $2 \
+                        AND state IN ('asked', 'held')";
+    let of_root_key = "SELECT COUNT(*) FROM confirmations WHERE workspace_id = $1 AND expires_at >= $2 \
+                       AND state IN ('asked', 'held') AND root_key_id = $3";
+    let all = sqlx::query_scalar(of_workspace).bind(new.workspace_id.clone()).bind(new.created_at);
+    let all = all.fetch_one(&mut *connection).await?;
+    let own = sqlx::query_scalar(of_root_key).bind(new.workspace_id.clone()).bind(new.created_at);
+    Ok((all, own.bind(new.root_key_id.clone()).fetch_one(connection).await?))
 }
 
 /// A question.
@@ -113,7 +118,7 @@ pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<Confir
     Ok(row.as_ref().map(read).transpose()?.flatten())
 }
 
-/// The newest approval of a call that waits, or was decided, and is not over.
+/// The approval of a call that waits, or was decided, and is not over.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -125,7 +130,7 @@ pub async fn approval_of(
     let text = format!(
         "SELECT {COLUMNS} FROM confirmations WHERE workspace_id = $1 AND root_key_id = $2 AND operation = $3 \
          AND arguments = $4 AND target = $5 AND expires_at >= $6 AND state IN ('held', 'approved', 'refused') \
-         ORDER BY created_at DESC, id DESC LIMIT 1"
+         ORDER BY CASE state WHEN 'approved' THEN 0 ELSE 1 END, created_at DESC, id DESC LIMIT 1"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(call.workspace_id.clone())
@@ -139,14 +144,14 @@ pub async fn approval_of(
     Ok(row.as_ref().map(read).transpose()?.flatten())
 }
 
-/// Approvals that are not over, the newest first.
+/// Approvals that are not over: those that wait before those that were decided, the newest first.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn approvals(connection: &mut Connection, now: UnixMs, most: i64) -> Result<Vec<Confirmation>, Error> {
     let text = format!(
         "SELECT {COLUMNS} FROM confirmations WHERE question IS NOT NULL AND expires_at >= $1 \
-         ORDER BY created_at DESC, id DESC LIMIT $2"
+         ORDER BY CASE state WHEN 'held' THEN 0 ELSE 1 END, created_at DESC, id DESC LIMIT $2"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(now).bind(most).fetch_all(connection).await?;
     let read: Result<Vec<Option<Confirmation>>, sqlx::Error> = rows.iter().map(read).collect();

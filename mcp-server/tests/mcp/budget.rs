@@ -8,10 +8,10 @@ use crate::world::catalogue;
 
 /// What an assistant sees unless somebody asks for more.
 const MOST_TOOLS_BY_DEFAULT: usize = 40;
-const PROMPT_FACING_BY_DEFAULT: usize = 37_500;
+const PROMPT_FACING_BY_DEFAULT: usize = 33_000;
 /// All tools together.
-const PROMPT_FACING: usize = 54_000;
-const ON_THE_WIRE: usize = 124_000;
+const PROMPT_FACING: usize = 52_000;
+const ON_THE_WIRE: usize = 115_000;
 const MEAN_TOOL: usize = 1_000;
 const LARGEST_TOOL: usize = 3_500;
 

@@ -139,7 +139,7 @@ async fn a_view_of_one_api_reaches_no_key_of_another() {
     assert!(create.unwrap()["inputSchema"]["properties"].get("apiId").is_none());
     let made = call(&server, &path, "keys_createKey", json!({ "name": "third" })).await;
     assert_eq!(made["isError"], false, "{made}");
-    let listed = data(call(&server, &path, "apis_listKeys", json!({})).await);
+    let listed = data(call(&server, &path, "keys_listKeys", json!({})).await);
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
     for (tool, arguments) in [
         ("keys_getKey", json!({ "keyId": other_key["keyId"] })),

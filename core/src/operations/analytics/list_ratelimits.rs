@@ -10,7 +10,7 @@ use crate::analytics::reports::events::{Listed, Wanted};
 use crate::analytics::reports::usage::Filters;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, List, Operation};
+use crate::catalogue::{About, Assistants, List, Operation, Toolset};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -122,6 +122,7 @@ impl Operation for ListRatelimits {
         errors: REPORT_CODES,
         list: Some(List { id: None }),
         assistants: Assistants {
+            toolset: Some(Toolset::Audit),
             concise: &["time", "namespace", "identifier", "passed", "limit", "remaining", "requestId"],
             ..Assistants::DEFAULT
         },

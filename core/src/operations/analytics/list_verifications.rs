@@ -11,7 +11,7 @@ use crate::analytics::reports::events::{Listed, Wanted};
 use crate::analytics::reports::usage::Filters;
 use crate::analytics::sql::tables::Tables;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, List, Operation, Pin};
+use crate::catalogue::{About, Assistants, List, Operation, Pin, Toolset};
 use crate::ids::{ApiId, KeyId};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
@@ -138,6 +138,7 @@ impl Operation for ListVerifications {
         list: Some(List { id: None }),
         assistants: Assistants {
             pinned_by: Some(Pin::Api("apiId")),
+            toolset: Some(Toolset::Audit),
             concise: &["time", "keyId", "externalId", "outcome", "refusedBy", "requestId"],
             ..Assistants::DEFAULT
         },

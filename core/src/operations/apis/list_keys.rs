@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::Calendar;
-use crate::catalogue::{About, Assistants, List, Operation, Pin};
+use crate::catalogue::{About, Assistants, List, Operation, Pin, Toolset};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
 use crate::operations::keys::{KeyObject, LIST_KEYS, find_api, reveal, stores_plaintexts, vault};
@@ -66,6 +66,8 @@ impl Operation for ListKeys {
         list: Some(List { id: Some("keyId") }),
         errors: &[Code::PreconditionFailed],
         assistants: Assistants {
+            // keys.listKeys does more, and is there by default.
+            toolset: Some(Toolset::Migrations),
             hint: "To find keys by name, first characters, state, role or customer use keys.listKeys.",
             hidden: &["decrypt", "revalidateKeysCache"],
             concise: KeyObject::CONCISE,

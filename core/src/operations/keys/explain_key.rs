@@ -47,7 +47,7 @@ struct Asked<'a> {
     key_id: Option<KeyId>,
     /// The full text of the key, or send `keyId`.
     #[serde(default, borrow, deserialize_with = "sent")]
-    #[schemars(extend("x-secret" = SENT))]
+    #[schemars(extend("x-mark" = SENT))]
     key: Option<Text<'a, 1, 512>>,
     /// Permission query: slugs with AND, OR, parentheses.
     #[serde(default, borrow, deserialize_with = "sent")]
@@ -176,7 +176,6 @@ impl Operation for ExplainKey {
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
         assistants: Assistants {
             hint: "To find out why a customer is refused. Send what the application sends; a key's text is a secret.",
-            hidden: &["keyspaces"],
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

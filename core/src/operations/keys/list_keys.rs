@@ -127,7 +127,7 @@ impl Operation for ListKeys {
         list: Some(List { id: None }),
         errors: &[Code::ApiNotFound],
         assistants: Assistants {
-            hidden: &["createdFrom", "createdBefore", "recoverable", "waiting"],
+            hidden: &["createdFrom", "createdBefore"],
             hint: "A short or empty page with a cursor is not the end: read on.",
             concise: &[
                 "keyId",

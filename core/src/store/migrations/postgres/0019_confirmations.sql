@@ -8,7 +8,7 @@ CREATE TABLE confirmations (
     operation TEXT NOT NULL,
     arguments TEXT NOT NULL,
     target TEXT NOT NULL,
-    -- JSON, of approvals alone.
+    -- In lines, of approvals alone.
     question TEXT,
     -- asked, held, approved, refused or spent
     state TEXT NOT NULL,

@@ -8,12 +8,12 @@ CREATE TABLE confirmations (
     operation TEXT NOT NULL,
     arguments TEXT NOT NULL,
     target TEXT NOT NULL,
-    -- JSON, of approvals alone.
+    -- In lines, of approvals alone.
     question TEXT,
     -- asked, held, approved, refused or spent
     state TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX confirmations_by_expiry ON confirmations (expires_at);
 CREATE INDEX confirmations_by_call ON confirmations (workspace_id, root_key_id, operation, arguments);
