@@ -51,7 +51,7 @@ pub struct Facts {
     pub created_at: UnixMs,
     /// Unix ms of its last change.
     pub updated_at: Option<UnixMs>,
-    /// How many live keys it has, counted up to [`MOST_COUNTED`].
+    /// How many live keys it has, counted up to a bound.
     pub keys: i64,
 }
 
