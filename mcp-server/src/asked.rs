@@ -98,24 +98,30 @@ impl Asked {
     /// Runs the operation, and shows of its answer what fits.
     pub(crate) async fn run(self, offer: &Arc<Offer>, keyrack: &Keyrack, caller: Caller) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
-        let again = once_more.then(|| self.request.clone());
-        let sent = if offer.about.effect == Effect::Read { Value::Null } else { self.request.clone() };
-        let renewed = keyrack.renew(&caller);
+        let again = once_more.then(|| (self.request.clone(), keyrack.renew(&caller)));
+        let meant = match offer.about.effect {
+            Effect::Read => Vec::new(),
+            Effect::Write | Effect::Destroy => {
+                times::meant(&offer.sent_times, &self.request, keyrack.clock().now())
+            }
+        };
         let answer = offer.run(keyrack.clone(), caller, self.request).await?;
         let mut notes = rendering::notes(&offer.secrets, &answer);
         if offer.about.list.is_none() {
             let written = times::written(&offer.answered_times, &answer.data);
             notes.extend((!written.is_empty()).then(|| format!("Times: {}.", written.join("; "))));
         }
-        notes.extend(times::meant(&offer.sent_times, &sent, keyrack.clock().now()));
+        notes.extend(meant);
         let mut shown = projection::show(offer.about, answer, self.is_concise);
-        let renewed = renewed?;
-        // Only a page itself says where the next one begins, and what comes meanwhile may be longer.
-        for _ in 0..MOST_TRIES {
-            let (Some(kept), Some(mut request)) = (shown.again, again.clone()) else { break };
-            request["limit"] = kept.into();
-            let answer = offer.run(keyrack.clone(), keyrack.renew(&renewed)?, request).await?;
-            shown = projection::show(offer.about, answer, self.is_concise);
+        if let (Some(_), Some((mut request, renewed))) = (shown.again, again) {
+            let caller = renewed?;
+            // Only a page itself says where the next one begins, and what comes meanwhile may be longer.
+            for _ in 0..MOST_TRIES {
+                let Some(kept) = shown.again else { break };
+                request["limit"] = kept.into();
+                let answer = offer.run(keyrack.clone(), keyrack.renew(&caller)?, request.clone()).await?;
+                shown = projection::show(offer.about, answer, self.is_concise);
+            }
         }
         notes.append(&mut shown.notes);
         let goes_on = |pagination: &Pagination| pagination.has_more && pagination.cursor.is_some();

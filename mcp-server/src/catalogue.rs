@@ -1,8 +1,9 @@
 //! One finished tool per operation, made once from core's catalogue.
 //!
 //! This is the MCP face's visitor of `keyrack_core::each`. It erases the types for itself: an
-//! [`Offer`] holds the tool as assistants see it, the schema that arguments are checked against (the very
-//! schema of the tool, so that what is hidden is also refused), and a function that runs the operation.
+//! [`Offer`] holds the tool as assistants see it, the schema that arguments are checked against (that of
+//! the tool, so that what is hidden is also refused, and besides it the bounds of texts), and a function that runs the
+//! operation.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //! # What there is
 //!
-//! - [`http::router`] gives the routes `/mcp`, `/mcp/v1` and `/mcp/v2` for the listener that also serves the
-//!   HTTP API. Each request brings its root key in a header.
+//! - [`http::router`] gives the routes `/mcp` and below it for the listener that also serves the HTTP API. Each
+//!   request brings its root key in a header, and may say what it wishes to see.
 //! - [`stdio::serve`] serves one client over standard input and output, with one root key.
 //! - [`KeyrackMcp`] is the server behind both, an [`rmcp::ServerHandler`] for any other transport.
 //! - [`Catalogue`] shows every operation as a tool, or the reason why it is none.
@@ -44,8 +44,9 @@
 //! Nothing here knows a single operation. [`Catalogue`] is a visitor of core's catalogue and makes one tool
 //! per operation: its name ([`naming`]), texts, hints, and schemas in the subset that all clients read. A
 //! caller sees the tools that its root key could ever use, that the operator allows and that its connection
-//! wishes to see ([`View`], [`Wishes`]); a call is checked exactly, by core. Both protocol eras are served at once, with and without `initialize`, and nothing depends on a
-//! session.
+//! wishes to see ([`View`], [`Wishes`]); a call is checked exactly, by core. Before what destroys, cuts off or
+//! hands out power, people are asked ([`Confirm`]). Both protocol eras are served at once, with and without
+//! `initialize`, and nothing depends on a session.
 //!
 //! What an operation answers goes out twice, as structured content and as text with the same facts. What it
 //! refuses is a result too, in words that say what to do; protocol errors are left for what is no call.

@@ -20,7 +20,7 @@ fn operations() -> Vec<&'static str> {
 
 /// Operations that are no tool, and why. A new one needs a line here: it is a decision.
 const WITHHELD: [(&str, &str); 6] = [
-    ("rootKeys.createKey", "hands out power over the server; a tool once views can hide it"),
+    ("rootKeys.createKey", "hands out power over the server, and its secret would stay in the conversation"),
     ("rootKeys.deleteKey", "as rootKeys.createKey"),
     ("rootKeys.listKeys", "as rootKeys.createKey"),
     ("rootKeys.rerollKey", "as rootKeys.createKey"),

@@ -14,4 +14,4 @@ pub use reroll_key::RerollKey;
 pub use update_key::UpdateKey;
 
 /// Why none of these is a tool.
-const NO_TOOL: &str = "it is about power over the server; it becomes a tool with the views that can hide it";
+const NO_TOOL: &str = "it is about power over the server, which people handle on a terminal";

@@ -50,9 +50,7 @@ impl Operation for CreateWorkspace {
         effect: Effect::Write,
         idempotent: false,
         assistants: Assistants {
-            tool: Tool::Withheld(
-                "it hands out power over a workspace; it becomes a tool with the views that can hide it",
-            ),
+            tool: Tool::Withheld("it hands out power over a workspace, which people do on a terminal"),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT
