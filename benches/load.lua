@@ -1,5 +1,5 @@
 -- The load: POST requests, one per line of a file of bodies, prebuilt and sent in turn.
--- Arguments: the file, and the bearer token, `-` for none. The last line of the output is for the driver.
+-- Arguments: the file; the bearer token, `-` for none; the ms that a connection waits before each request. The last line of the output is for the driver.
 
 local requests, position, threads = {}, 0, 0
 
@@ -12,6 +12,11 @@ function init(args)
    wrk.headers["Content-Type"] = "application/json"
    if args[2] ~= "-" then
       wrk.headers["Authorization"] = "Bearer " .. args[2]
+   end
+   local pause = tonumber(args[3])
+   if pause > 0 then
+      -- Only where it is defined do requests wait.
+      function delay() return pause end
    end
    for body in io.lines(args[1]) do
       requests[#requests + 1] = wrk.format("POST", nil, nil, body)

@@ -81,6 +81,17 @@ pub(crate) fn wrk(
     connections: u32,
     seconds: u64,
 ) -> Result<Run> {
+    paced(settings, server, target, (connections, 0), seconds)
+}
+
+/// The same, with connections that wait so many ms before each request.
+pub(crate) fn paced(
+    settings: &Settings,
+    server: &Server,
+    target: &Target,
+    (connections, pause_ms): (u32, u32),
+    seconds: u64,
+) -> Result<Run> {
     target.check(server)?;
     let run = measured(server, || {
         let output = Command::new("wrk")
@@ -94,6 +105,7 @@ pub(crate) fn wrk(
             .arg("--")
             .arg(&target.bodies)
             .arg(ROOT_KEY)
+            .arg(pause_ms.to_string())
             .stderr(Stdio::inherit())
             .output()
             .context("cannot run wrk")?;

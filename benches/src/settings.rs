@@ -22,6 +22,10 @@ pub(crate) struct Settings {
     pub(crate) keyrack: PathBuf,
     /// Another built `keyrack`, an earlier one, to compare with.
     pub(crate) base: Option<PathBuf>,
+    /// One without the engine of analytics.
+    pub(crate) without_engine: Option<PathBuf>,
+    /// A folder of events that were not compacted yet: what the benchmark `storage` of the engine left.
+    pub(crate) events: Option<PathBuf>,
     /// The folder `benches`.
     pub(crate) folder: PathBuf,
     /// An empty folder, removed by `benches/run`.
@@ -45,7 +49,9 @@ impl Settings {
             threads: number("BENCH_THREADS", 2)?,
             keys: number("BENCH_KEYS", 1_000_000)?,
             keyrack: path("BENCH_KEYRACK")?,
-            base: std::env::var_os("BENCH_BASE").filter(|path| !path.is_empty()).map(PathBuf::from),
+            base: named("BENCH_BASE"),
+            without_engine: named("BENCH_WITHOUT_ENGINE"),
+            events: named("BENCH_EVENTS"),
             folder: path("BENCH_FOLDER")?,
             scratch: path("BENCH_SCRATCH")?,
         };
@@ -71,6 +77,11 @@ impl Settings {
         // A run takes a little longer than its load, and each variant is warmed up.
         loads * self.rounds as u64 * (self.seconds * 1000 + 350) / 1000 + loads
     }
+}
+
+/// A path that may be left out.
+fn named(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn text(name: &str, default: &str) -> String {

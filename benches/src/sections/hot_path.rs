@@ -29,6 +29,7 @@ pub(super) fn verify(bench: &Bench, report: &mut Report) -> Result<()> {
     let names = ("keyrack verify", "bare");
     report.ratio(&rounds, "verify ÷ bare handler, throughput", names, throughput, Goal::None);
     let names = ("keyrack verify", "keyrack verify, no event log");
+    report.ratio(&rounds, "verify with events and analytics ÷ without, CPU per request", names, cpu, Goal::AtMost(1.05));
     for connections in rounds.connections() {
         let what = format!("writing the event log, CPU µs per request, {connections} connections");
         report.goal(&what, rounds.difference(connections, names, cpu), Goal::None);

@@ -1,5 +1,6 @@
 //! What is measured, a section per question.
 
+mod analytics;
 mod attack;
 mod base;
 mod bodies;
@@ -113,6 +114,18 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "verifications while another workspace floods the instance",
         seconds: |settings| settings.seconds_for(2, 1) + 10,
         run: attack::attack,
+    },
+    Section {
+        name: "beside",
+        about: "verifications at a fixed rate beside a heavy question and beside compaction (BENCH_EVENTS)",
+        seconds: |settings| settings.seconds_for(4, 1) + 60,
+        run: analytics::beside,
+    },
+    Section {
+        name: "idle",
+        about: "memory of an idle server with and without the engine of analytics (BENCH_WITHOUT_ENGINE)",
+        seconds: |settings| settings.rounds as u64 * 7,
+        run: analytics::idle,
     },
     Section {
         name: "flat",
