@@ -1,6 +1,7 @@
 //! What is measured, a section per question.
 
 mod analytics;
+mod assistants;
 mod attack;
 mod base;
 mod bodies;
@@ -114,6 +115,12 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "verifications while another workspace floods the instance",
         seconds: |settings| settings.seconds_for(2, 1) + 10,
         run: attack::attack,
+    },
+    Section {
+        name: "mcp",
+        about: "calls of assistants against HTTP, and the list of tools",
+        seconds: |settings| settings.seconds_for(3, 1),
+        run: assistants::assistants,
     },
     Section {
         name: "beside",
