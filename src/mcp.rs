@@ -12,7 +12,7 @@ use keyrack_core::caller::{Origin, Via};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::{Error, Keyrack};
 use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
-use keyrack_mcp_server::{Policy, View, Wish, Wishes};
+use keyrack_mcp_server::{FollowTrace, Policy, View, Wish, Wishes};
 use tokio_util::sync::CancellationToken;
 
 use crate::assistants;
@@ -21,6 +21,7 @@ use crate::instance;
 use crate::printable;
 use crate::settings::{self, Setting, Settings};
 use crate::signals::StopSignals;
+use crate::traces;
 
 /// The settings that say what assistants see.
 static WISHES: [(Wish, &Setting<Option<String>>); 6] = [
@@ -45,7 +46,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::USAGE));
     }
     let wishes = wishes(settings)?;
-    let policy = policy(settings, Wishes::default())?;
+    let mut policy = policy(settings, Wishes::default())?;
+    let catalogue = assistants::described(settings)?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
@@ -68,8 +70,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     instance::start_background_work(settings, &instance.keyrack)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));
+    policy.follow = traces.is_some().then_some(traces::follow as FollowTrace);
     let settings = StdioSettings { policy, wishes, shutdown };
-    let outcome = stdio::serve(instance.keyrack.clone(), assistants::catalogue(), root_key, settings).await;
+    let outcome = stdio::serve(instance.keyrack.clone(), catalogue, root_key, settings).await;
     instance.keyrack.close().await;
     if let Some(traces) = traces {
         traces.flush().await;
@@ -102,7 +105,7 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
 pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm })
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, follow: None })
 }
 
 /// Whoever names a server means that one, and would act on this machine's database instead.

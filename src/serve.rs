@@ -12,6 +12,7 @@ use keyrack_http_api::connections::ConnectionCounts;
 use keyrack_http_api::guard::Guard;
 use keyrack_http_api::metrics::{HttpMetrics, Metrics};
 use keyrack_http_api::{FollowTrace, Hosts, Server, Settings as ApiSettings};
+use keyrack_mcp_server::Policy;
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -54,8 +55,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let keyrack = instance.keyrack.clone();
     let requests = Arc::new(HttpMetrics::default());
     let follow_trace = traces.is_some().then_some(traces::follow as FollowTrace);
-    let server = build_server(settings, &keyrack, address, &requests, follow_trace)?;
     let stop = Stop::default();
+    let server = build_server(settings, &keyrack, address, &requests, (follow_trace, &stop.gently))?;
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some((listener, address)) = metrics_listener.zip(metrics_address) {
         let metrics = Metrics::new(keyrack.clone(), requests.clone(), hosts(settings, address)?);
@@ -112,7 +113,7 @@ fn build_server(
     keyrack: &Keyrack,
     address: SocketAddr,
     requests: &Arc<HttpMetrics>,
-    follow_trace: Option<FollowTrace>,
+    (follow_trace, stop): (Option<FollowTrace>, &CancellationToken),
 ) -> anyhow::Result<Server<RequestBody>> {
     let hosts = hosts(settings, address)?;
     let api = ApiSettings {
@@ -122,8 +123,10 @@ fn build_server(
     let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        policy: mcp::policy(settings, mcp::wishes(settings)?)?,
+        policy: Policy { follow: follow_trace, ..mcp::policy(settings, mcp::wishes(settings)?)? },
         max_body_bytes: api.max_body_bytes,
+        sessions: settings.get(&settings::MCP_SESSIONS)?,
+        shutdown: stop.clone(),
     };
     let guard = Guard {
         hosts,
@@ -132,7 +135,7 @@ fn build_server(
         metrics: requests.clone(),
         follow_trace,
     };
-    let routes = keyrack_mcp_server::http::router(keyrack.clone(), assistants::catalogue(), tools);
+    let routes = keyrack_mcp_server::http::router(keyrack.clone(), assistants::described(settings)?, tools);
     Ok(Server::new(keyrack.clone(), &api, guard, routes))
 }
 

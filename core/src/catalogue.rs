@@ -24,9 +24,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-pub use about::{About, Assistants, Effect, List, Pin, Tool, Toolset};
-pub use question::{Fact, Question};
+pub use about::{About, Assistants, Effect, List, Pin, ShownAfter, Tool, Toolset};
+pub use question::{Consequences, Fact, Question, if_so};
 
+use crate::calendar::UnixMs;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::keyrack::Keyrack;
@@ -57,18 +58,25 @@ pub trait Operation: Send + Sync + 'static {
         request: Self::Request,
     ) -> impl Future<Output = Result<Reply<Self::Response>, Error>> + Send;
 
-    /// Whether [`Operation::question`] ever asks anything.
+    /// Whether [`Operation::consequences`] ever has one.
     const ASKS: bool = false;
 
-    /// What a person is asked before this request is acted on, where they are asked at all: before what destroys, and
-    /// what cuts off or hands out more than a mistake should. Nobody is asked about what would be refused: that is
-    /// refused here, with the same error. What nobody needs to be asked about costs no look at the store.
+    /// What a request leads to that people are asked about before, as far as it tells by itself: where it destroys, cuts
+    /// off or hands out more than a mistake should. Without one nobody is asked, and nothing is looked up.
+    fn consequences(_: &Self::Request, _now: UnixMs) -> Consequences {
+        Consequences::new()
+    }
+
+    /// What a person is asked before this request is acted on: which of these [consequences](Operation::consequences) it
+    /// has, as far as what is stored leaves any, and for what. Nobody is asked about what would be refused: that is
+    /// refused here, with the same error.
     fn question(
         _: &Keyrack,
         _: &Caller,
         _: &Self::Request,
-    ) -> impl Future<Output = Result<Option<Question>, Error>> + Send {
-        std::future::ready(Ok(None))
+        _: Consequences,
+    ) -> impl Future<Output = Result<Question, Error>> + Send {
+        std::future::ready(Err(Error::unexpected("a question about nothing")))
     }
 
     /// Answers the text of an HTTP body as [`Operation::handle`] does, as far as that takes neither the schema nor
@@ -179,9 +187,14 @@ pub async fn question<O: Operation>(
     request: Value,
 ) -> Result<Option<Question>, Error> {
     let request = request_schema::<O>().read(request)?;
+    let consequences = O::consequences(&request, keyrack.clock().now());
+    if consequences.is_empty() {
+        return Ok(None);
+    }
     let work = async {
         caller.refuse_if_hopeless(const { &O::ABOUT.rule })?;
-        O::question(keyrack, caller, &request).await
+        let question = O::question(keyrack, caller, &request, consequences).await?;
+        Ok((!question.consequences.is_empty()).then_some(question))
     };
     let asked = std::panic::AssertUnwindSafe(work).catch_unwind().await;
     let asked =

@@ -10,6 +10,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::audit::{Actor, Event, Target};
 use crate::calendar::{HOUR_MS, MINUTE_MS, UnixMs};
 use crate::catalogue::{Fact, Question};
 use crate::ids::{self, Kind};
@@ -191,16 +192,23 @@ pub async fn approvals(keyrack: &Keyrack) -> Result<Vec<Confirmation>, Error> {
 /// When the store does not answer.
 pub async fn decide(keyrack: &Keyrack, id: &str, is_approved: bool) -> Result<Option<Confirmation>, Error> {
     let now = keyrack.clock().now();
-    let to = if is_approved { State::Approved } else { State::Refused };
-    let mut transaction = keyrack.store().write().await?;
-    let found = confirmations::find(&mut transaction, id).await?;
+    let (to, event, decided) = match is_approved {
+        true => (State::Approved, "approval.approve", "Approved"),
+        false => (State::Refused, "approval.refuse", "Refused"),
+    };
+    let found = confirmations::find(&mut *keyrack.store().read().await?, id).await?;
     let Some(found) = found.filter(|found| found.state == State::Held && found.expires_at >= now) else {
         return Ok(None);
     };
-    if !confirmations::turn(&mut transaction, id, (State::Held, to), now.plus(HELD_MS)).await? {
+    let mut mutation = keyrack.change_as(&found.workspace_id, Actor::system("command line")).await?;
+    let turned = confirmations::turn(mutation.connection(), id, (State::Held, to), now.plus(HELD_MS)).await?;
+    if !turned {
         return Ok(None);
     }
-    transaction.commit().await?;
+    let description = format!("{decided} one call of {} by root key {}", found.operation, found.root_key_id);
+    let event = Event::new(event, description).on(Target::new("approval", &found.id));
+    mutation.record(event.on(Target::new("rootKey", &found.root_key_id)));
+    mutation.commit().await?;
     Ok(Some(Confirmation { state: to, ..found }))
 }
 
@@ -247,7 +255,7 @@ fn written(hasher: Sha256) -> String {
 /// more was made changes nothing, that there are a hundred does. When something was used last does not count.
 fn target(question: &Question) -> String {
     let mut hasher = Sha256::new();
-    part(&mut hasher, question.what.as_bytes());
+    question.consequences.iter().for_each(|consequence| part(&mut hasher, consequence.as_bytes()));
     part(&mut hasher, question.typed.as_deref().unwrap_or_default().as_bytes());
     for (name, fact) in &question.facts {
         let fact = match fact {
@@ -264,7 +272,7 @@ fn target(question: &Question) -> String {
 /// A question in lines, as whoever decides reads it: what will happen, what to, and which members the request has besides.
 /// What is stored is on one line each, in which it can do nothing.
 pub fn shown(question: &Question, request: &Value) -> String {
-    let mut lines = vec![question.what.to_owned()];
+    let mut lines: Vec<String> = question.consequences.iter().map(|&consequence| consequence.to_owned()).collect();
     lines.extend(question.facts.iter().map(|(name, fact)| {
         let fact = match fact {
             Fact::Text(text) => text.clone(),

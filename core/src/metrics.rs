@@ -67,6 +67,9 @@ pub struct Metrics {
     /// Of those that found nothing, how many were of a key that the root key may not verify.
     pub hidden_keys: Counter,
     assistant_calls: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    assistant_questions: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Bytes of the texts that assistants were answered.
+    pub assistant_bytes: Counter,
     /// How long calls of assistants took.
     pub assistant_call_durations: Histogram,
     removed: [Counter; Removed::NAMES.len()],
@@ -103,6 +106,19 @@ impl Metrics {
     pub fn assistant_calls(&self) -> Vec<((&'static str, &'static str), u64)> {
         let calls = self.assistant_calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.iter().map(|(labels, count)| (*labels, *count)).collect()
+    }
+
+    /// Notes a question to people, or what became of it: how they are asked (`form`, `text`, `held`), and `asked`,
+    /// `agreed` or `refused`.
+    pub fn asked_people(&self, how: &'static str, outcome: &'static str) {
+        let mut questions = self.assistant_questions.lock().unwrap_or_else(PoisonError::into_inner);
+        *questions.entry((how, outcome)).or_insert(0) += 1;
+    }
+
+    /// How often people were asked in each way, and what they said.
+    pub fn assistant_questions(&self) -> Vec<((&'static str, &'static str), u64)> {
+        let questions = self.assistant_questions.lock().unwrap_or_else(PoisonError::into_inner);
+        questions.iter().map(|(labels, count)| (*labels, *count)).collect()
     }
 
     /// Notes rows that scheduled work removed.

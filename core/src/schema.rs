@@ -18,7 +18,7 @@ use serde_json::{Map, Number, Value};
 
 use check::Node;
 use report::{MOST_FAULTS, Report};
-use secrets::{AGAIN, ONCE, SENT};
+use secrets::{AGAIN, ASSUMED, ONCE, SENT};
 pub(crate) use secrets::{MARK, TIME};
 
 pub(crate) use check::ADDRESS_OR_NETWORK;
@@ -53,6 +53,11 @@ pub fn answered_times<T: JsonSchema>() -> Places {
 /// The times of what is sent, each in Unix ms, as its types mark them.
 pub fn sent_times<T: JsonSchema>() -> Places {
     Places::marked(&sent::<T>(), TIME)
+}
+
+/// The truth values of what is sent that assistants may leave out: they are true then.
+pub fn assumed<T: JsonSchema>() -> Places {
+    Places::marked(&sent::<T>(), ASSUMED)
 }
 
 fn sent<T: JsonSchema>() -> Value {

@@ -14,11 +14,12 @@ use keyrack_core::{Caller, Error, Keyrack, json};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
+use crate::afterwards::Afterwards;
 use crate::catalogue::{Offer, PAGE_SIZE};
 use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
 use crate::rendering;
-use crate::schema::{CONCISE, DETAIL, drop_nulls, to_request};
+use crate::schema::{CONCISE, DETAIL, assume, drop_nulls, to_request};
 use crate::times;
 
 /// Bytes of texts that are read as what they hold, in one call: more is no slip of a model.
@@ -54,6 +55,7 @@ impl Asked {
         let Value::Object(mut request) = arguments else {
             return Err(Error::unexpected("arguments are no object"));
         };
+        form.assumed.pointers().for_each(|place| assume(&mut request, place));
         let detail = request.remove(DETAIL);
         let token = offer.asks().then(|| request.remove(TOKEN)).flatten();
         let token = token.and_then(|token| token.as_str().map(|token| token.trim().to_owned()));
@@ -96,7 +98,13 @@ impl Asked {
     }
 
     /// Runs the operation, and shows of its answer what fits.
-    pub(crate) async fn run(self, offer: &Arc<Offer>, keyrack: &Keyrack, caller: Caller) -> Result<Shown, Error> {
+    pub(crate) async fn run(
+        self,
+        offer: &Arc<Offer>,
+        keyrack: &Keyrack,
+        caller: Caller,
+        after: Option<Afterwards>,
+    ) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
         let again = once_more.then(|| (self.request.clone(), keyrack.renew(&caller)));
         let meant = match offer.about.effect {
@@ -106,6 +114,10 @@ impl Asked {
             }
         };
         let answer = offer.run(keyrack.clone(), caller, self.request).await?;
+        let after = match after {
+            Some(after) => after.shown(keyrack, &answer.data).await,
+            None => None,
+        };
         let mut notes = rendering::notes(&offer.secrets, &answer);
         if offer.about.list.is_none() {
             let written = times::written(&offer.answered_times, &answer.data);
@@ -127,7 +139,7 @@ impl Asked {
         let goes_on = |pagination: &Pagination| pagination.has_more && pagination.cursor.is_some();
         let has_more = shown.answer.pagination.as_ref().is_some_and(goes_on);
         notes.extend(has_more.then(|| rendering::MORE.to_owned()));
-        Ok(Shown { notes, ..shown })
+        Ok(Shown { notes, after, ..shown })
     }
 
     /// Whether what is asked is about the one API of the view.

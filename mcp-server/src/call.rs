@@ -14,12 +14,14 @@ use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, Keyrack, traces};
+use http::HeaderMap;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResponse, CallToolResult, InputRequiredResult, JsonObject};
+use rmcp::model::{CallToolResponse, InputRequiredResult, JsonObject};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use crate::afterwards::Afterwards;
 use crate::asked::Asked;
 use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
@@ -75,6 +77,9 @@ impl CallLimit {
     }
 }
 
+/// Makes a span part of the trace that headers name, if they name one.
+pub type FollowTrace = fn(&HeaderMap, &Span);
+
 /// One call of a tool, as it came in.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -88,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) abandoned: CancellationToken,
     /// The span of the HTTP request that it came in, if it did and there are traces.
     pub(crate) within: Span,
+    /// What it says of the trace that it is part of, as headers would.
+    pub(crate) trace: HeaderMap,
     /// What it brings of the user's agreement, and how to get one.
     pub(crate) consent: Consent,
 }
@@ -100,6 +107,18 @@ pub(crate) struct Desk {
     pub(crate) limit: CallLimit,
     /// How people are asked before what destroys.
     pub(crate) confirm: Confirm,
+    /// Makes spans part of traces that calls name.
+    pub(crate) follow: Option<FollowTrace>,
+}
+
+/// What is logged of a call that ended.
+#[derive(Debug, Clone, Copy)]
+struct Ended<'a> {
+    operation: &'static str,
+    root_key: &'a str,
+    client: &'a str,
+    request_id: &'a str,
+    started: Instant,
 }
 
 /// How a call ended that went well.
@@ -131,7 +150,7 @@ impl Desk {
             (Some(Ok(Inner::Call { tool, arguments })), caller) => {
                 Box::pin(self.answer_one(caller, view, Call { tool, arguments, ..call })).await
             }
-            (Some(Ok(Inner::Find(query))), Ok(caller)) => Ok(self.find(&caller, view, &query).into()),
+            (Some(Ok(Inner::Find(query))), Ok(caller)) => Ok(self.find(&caller, view, &call.client, &query)),
             (Some(Ok(Inner::Find(_))), Err(error)) | (Some(Err(error)), _) => {
                 Ok(failure::result(&self.catalogue, &error, RequestId::new().as_str()).into())
             }
@@ -139,16 +158,37 @@ impl Desk {
     }
 
     /// Finds operations; it counts as a call, so that nobody searches without end.
-    fn find(&self, caller: &Caller, view: &View, query: &str) -> CallToolResult {
-        let request_id = caller.origin().request_id;
-        match self.limit.count(caller, self.keyrack.clock().now()) {
-            Err(error) => failure::result(&self.catalogue, &error, request_id.as_str()),
-            Ok(()) => {
-                let data = compact::find(&self.catalogue, view, caller.principal(), query);
-                let answer = Answer { data, pagination: None };
-                rendering::result(Shown { answer, notes: Vec::new(), again: None }, request_id.as_str())
+    fn find(&self, caller: &Caller, view: &View, client: &str, query: &str) -> CallToolResponse {
+        let (started, request_id) = (Instant::now(), caller.origin().request_id);
+        let outcome = self.limit.count(caller, self.keyrack.clock().now()).map(|()| {
+            let data = compact::find(&self.catalogue, view, caller.principal(), query);
+            Outcome::Shown(Shown::whole(Answer { data, pagination: None }))
+        });
+        let root_key = caller.principal().id();
+        let call = Ended { operation: compact::FIND, root_key, client, request_id: request_id.as_str(), started };
+        self.finish(&call, outcome)
+    }
+
+    /// Counts and logs a call that ended, and makes its answer.
+    fn finish(&self, call: &Ended<'_>, outcome: Result<Outcome, Error>) -> CallToolResponse {
+        let Ended { operation, root_key, client, request_id, started } = *call;
+        let (ended, took) = (ended(&outcome), started.elapsed());
+        self.keyrack.metrics().called_by_assistant(operation, ended, took);
+        // A log in JSON shows numbers of 128 bits as texts.
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(root_key, operation, ?client, outcome = ended, milliseconds, request_id, "tool call");
+        let result = match outcome {
+            Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id),
+            Ok(Outcome::Asks(form)) => return (*form).with_meta(rendering::meta(request_id)).into(),
+            Err(error) => {
+                if error.code().status() >= 500 {
+                    tracing::error!(request_id, operation, %error, "tool call failed");
+                }
+                failure::result(&self.catalogue, &error, request_id)
             }
-        }
+        };
+        self.keyrack.metrics().assistant_bytes.add(rendering::bytes(&result));
+        result.into()
     }
 
     async fn answer_one(
@@ -175,6 +215,9 @@ impl Desk {
                     outcome = Empty,
                     otel.status_code = Empty,
                 );
+                if let Some(follow) = self.follow {
+                    follow(&call.trace, &traced);
+                }
                 let running = self.run(caller, view, offer, call).instrument(traced.clone());
                 let outcome = running.instrument(span).await;
                 record_outcome(&traced, &outcome);
@@ -183,29 +226,9 @@ impl Desk {
             (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
             (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
         };
-        let ended = ended(&outcome);
-        self.keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
-        // A log in JSON shows numbers of 128 bits as texts.
-        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            root_key,
-            operation = about.name,
-            ?client,
-            outcome = ended,
-            milliseconds,
-            request_id,
-            "tool call"
-        );
-        Ok(match outcome {
-            Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id).into(),
-            Ok(Outcome::Asks(form)) => (*form).with_meta(rendering::meta(request_id)).into(),
-            Err(error) => {
-                if error.code().status() >= 500 {
-                    tracing::error!(request_id, operation = about.name, %error, "tool call failed");
-                }
-                failure::result(&self.catalogue, &error, request_id).into()
-            }
-        })
+        let ended =
+            Ended { operation: about.name, root_key: &root_key, client: &client, request_id, started };
+        Ok(self.finish(&ended, outcome))
     }
 
     async fn run(
@@ -242,7 +265,9 @@ impl Desk {
             }
         };
         let (keyrack, ran) = (self.keyrack.clone(), Arc::clone(offer));
-        let running = async move { asked.run(&ran, &keyrack, caller).await };
+        let renewed = keyrack.renew(&caller)?;
+        let after = Afterwards::of(offer, asked.request(), (&self.catalogue, view), renewed);
+        let running = async move { asked.run(&ran, &keyrack, caller, after).await };
         let running = async {
             if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
         };

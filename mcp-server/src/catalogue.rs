@@ -11,13 +11,16 @@ use std::sync::Arc;
 use keyrack_core::catalogue::{self, About, Effect, Operation, Question, Visitor};
 use keyrack_core::docs;
 use keyrack_core::reply::Pagination;
-use keyrack_core::schema::{AnsweredSecrets, Places, RequestSchema, answered_secrets, answered_times, sent_times};
+use keyrack_core::schema::{
+    AnsweredSecrets, Places, RequestSchema, answered_secrets, answered_times, assumed, sent_times,
+};
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
 use crate::schema::{Input, Offered, each_description, input_schema, output_schema, shown};
+use crate::texts::{self, Text};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
 /// conversations have room for.
@@ -61,6 +64,8 @@ pub(crate) struct Form {
     pub(crate) kept: Option<String>,
     /// Whether they say how much is to be shown.
     pub(crate) has_detail: bool,
+    /// Truth values that may be left out: they are true then.
+    pub(crate) assumed: Places,
 }
 
 impl Offer {
@@ -103,6 +108,14 @@ impl Offer {
         }
     }
 
+    /// Says of the tool what an operator wrote.
+    fn say(&mut self, text: &Text) {
+        for tool in [Some(&mut self.tool), self.pinned.as_mut().map(|(tool, _)| tool)].into_iter().flatten() {
+            tool.title = text.title.clone().or(tool.title.take());
+            tool.description = text.description.clone().map(Into::into).or(tool.description.take());
+        }
+    }
+
     /// Whether people may be asked before it is done.
     pub(crate) fn asks(&self) -> bool {
         self.question.is_some()
@@ -134,8 +147,9 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
     let request = catalogue::request_schema::<O>();
     let hidden: Vec<&str> = about.assistants.hidden.iter().copied().chain(known).collect();
     let page_size = about.list.is_some().then_some(PAGE_SIZE);
-    let Input { schema: input, kept } =
-        input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS });
+    let assumed = assumed::<O::Request>();
+    let offered = Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS, assumed: Some(&assumed) };
+    let Input { schema: input, kept } = input_schema(request.as_value(), &offered);
     let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(shown(input.clone())))
         .with_title(about.title)
         .with_annotations(
@@ -145,11 +159,12 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
                 .idempotent(about.idempotent)
                 .open_world(false),
         );
-    if let Some(output) = output_schema::<O::Response>(about.list.is_some()) {
+    let output = output_schema::<O::Response>(about.list.is_some(), about.assistants.shown_after.is_some());
+    if let Some(output) = output {
         tool = tool.with_raw_output_schema(Arc::new(output));
     }
     let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
-    (tool, Form { arguments, kept, has_detail })
+    (tool, Form { arguments, kept, has_detail, assumed })
 }
 
 /// What a tool does, where its ids come from, and what is surprising about it.
@@ -206,6 +221,25 @@ impl Catalogue {
         Catalogue { offers: offers.into_iter().map(Arc::new).collect(), withheld }
     }
 
+    /// The same catalogue with an operator's titles and descriptions in place of ours: a JSON object whose members are
+    /// named after tools and have a `title` of at most 80 characters, a `description` of at most 300, or both.
+    ///
+    /// # Errors
+    /// What is wrong with the texts, and where.
+    pub fn with_texts(mut self, file: &str) -> Result<Self, String> {
+        for (tool, text) in texts::read(file)? {
+            let at = self.offers.binary_search_by(|offer| (*offer.tool.name).cmp(&tool));
+            match at.ok().and_then(|at| Arc::get_mut(&mut self.offers[at])) {
+                Some(offer) => offer.say(&text),
+                None => {
+                    let closest = self.closest(&tool).map(|closest| format!("; did you mean {closest}?"));
+                    return Err(format!("{tool} is no tool{}", closest.unwrap_or_default()));
+                }
+            }
+        }
+        Ok(self)
+    }
+
     /// The operations that are tools, by tool name.
     pub fn offers(&self) -> &[Arc<Offer>] {
         &self.offers
@@ -257,6 +291,10 @@ impl Visitor for Making {
 pub(crate) mod tests {
     use std::sync::LazyLock;
 
+    use keyrack_core::catalogue::ShownAfter;
+    use rmcp::model::JsonObject;
+    use serde_json::json;
+
     use super::*;
     use crate::naming::operation_name;
 
@@ -284,6 +322,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_shown_after_a_change_is_a_read_that_the_change_can_name() {
+        let members = |schema: Option<&Arc<JsonObject>>| {
+            let schema = Value::Object(schema.map(|schema| schema.as_ref().clone()).unwrap_or_default());
+            let members = |at: &str| schema.pointer(at).and_then(Value::as_object).cloned().unwrap_or_default();
+            members("/properties").into_iter().chain(members("/properties/data/properties")).map(|(name, _)| name)
+        };
+        let changes: Vec<_> = CATALOGUE.offers().iter().filter(|offer| offer.about.assistants.shown_after.is_some()).collect();
+        assert!(changes.len() >= 5);
+        for change in changes {
+            let ShownAfter { read, by } = change.about.assistants.shown_after.unwrap();
+            let read = CATALOGUE.find(&tool_name(read)).unwrap();
+            assert!(read.about.effect == Effect::Read && change.about.effect != Effect::Read, "{}", change.about.name);
+            let known: Vec<String> =
+                members(Some(&change.tool.input_schema)).chain(members(change.tool.output_schema.as_ref())).collect();
+            let asked: Vec<String> = members(Some(&read.tool.input_schema)).collect();
+            let are_known = by.iter().all(|name| known.iter().any(|known| known == name) && asked.iter().any(|asked| asked == name));
+            assert!(are_known, "{}: {by:?} of {known:?} for {asked:?}", change.about.name);
+        }
+    }
+
+    #[test]
     fn in_a_view_of_one_api_no_tool_asks_for_it() {
         for offer in CATALOGUE.offers() {
             let (tool, _) = offer.shape(true);
@@ -295,6 +354,42 @@ pub(crate) mod tests {
             } else {
                 assert_eq!(*tool, offer.tool);
             }
+        }
+    }
+
+    #[test]
+    fn texts_of_the_operator_stand_in_place_of_ours_in_every_view() {
+        let file = json!({
+            "keys_createKey": { "title": "Schlüssel anlegen", "description": "Legt einen Schlüssel an. Frage vorher nach dem Team." },
+            "apis_getApi": { "title": "Eine API" },
+        });
+        let (plain, said) = (Catalogue::new(), Catalogue::new().with_texts(&file.to_string()).unwrap());
+        for is_pinned in [false, true] {
+            let shape = |catalogue: &Catalogue, tool| catalogue.find(tool).unwrap().shape(is_pinned).0.clone();
+            let made = shape(&said, "keys_createKey");
+            assert_eq!(made.title.as_deref(), Some("Schlüssel anlegen"));
+            assert_eq!(made.description.as_deref(), file["keys_createKey"]["description"].as_str());
+            let (before, after) = (shape(&plain, "apis_getApi"), shape(&said, "apis_getApi"));
+            assert_eq!(after.title.as_deref(), Some("Eine API"));
+            assert_eq!(after.description, before.description);
+            assert_eq!(shape(&plain, "keys_getKey"), shape(&said, "keys_getKey"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_says_where() {
+        let long = "x".repeat(301);
+        for (file, expected) in [
+            (json!([]), "JSON object"),
+            (json!({ "keys_createKeys": { "title": "A" } }), "keys_createKeys is no tool; did you mean keys_createKey?"),
+            (json!({ "keys_createKey": { "titel": "A" } }), "unknown field `titel`"),
+            (json!({ "keys_createKey": { "title": " " } }), "keys_createKey.title must have from 1 to 80"),
+            (json!({ "keys_createKey": { "description": long } }), "keys_createKey.description must have from 1 to 300"),
+            (json!({ "keys_createKey": { "description": "a\nb" } }), "line breaks"),
+            (json!({ "keys_createKey": { "description": "a\u{202e}b" } }), "nobody sees"),
+        ] {
+            let fault = Catalogue::new().with_texts(&file.to_string()).err().unwrap();
+            assert!(fault.contains(expected), "{file}: {fault}");
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::naming::tool_name;
 use crate::schema::into_object;
 use crate::view::View;
 
-const FIND: &str = "keyrack_find";
+/// The tool that finds operations.
+pub(crate) const FIND: &str = "keyrack_find";
 const READ: &str = "keyrack_read";
 const WRITE: &str = "keyrack_write";
 /// Operations that a search answers.

@@ -25,6 +25,9 @@ use crate::hygiene;
 pub(crate) const TOKEN: &str = "confirmToken";
 /// The one question of a form, and its one answer.
 const QUESTION: &str = "confirm";
+/// Ways in which people are asked, as they are counted.
+const FORM: &str = "form";
+const TEXT: &str = "text";
 /// Characters of a fact in a question.
 const LONGEST_FACT: usize = 200;
 
@@ -94,18 +97,19 @@ impl Consent {
 
     async fn asked(self, keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
         if let (Some(state), Some(responses)) = (&self.state, &self.responses) {
-            let said = responses.get(QUESTION).cloned().unwrap_or(Value::Null);
-            let said: ElicitResult =
-                serde_json::from_value(said).map_err(|_| nothing_done("there was no answer"))?;
-            agreed(&said, call.question)?;
-            counted(keyrack, call, state).await?;
-            return Ok(Verdict::Agreed);
+            let answered = match said(responses).and_then(|said| agreed(&said, call.question)) {
+                Ok(()) => counted(keyrack, call, state).await,
+                Err(error) => Err(error),
+            };
+            return noted(keyrack, FORM, answered).map(|()| Verdict::Agreed);
         }
         if let Some(token) = &self.token {
-            counted(keyrack, call, token).await?;
-            return Ok(Verdict::Agreed);
+            let answered = counted(keyrack, call, token).await;
+            return noted(keyrack, TEXT, answered).map(|()| Verdict::Agreed);
         }
         let token = ask(keyrack, call).await?;
+        let how = if matches!(self.channel, Channel::None) { TEXT } else { FORM };
+        keyrack.metrics().asked_people(how, "asked");
         match self.channel {
             Channel::None => Err(by_token(call, &token)),
             Channel::Form => {
@@ -116,11 +120,28 @@ impl Consent {
             Channel::Between(peer) => {
                 let patience = Duration::from_millis(ASKED_MS.unsigned_abs());
                 let said = peer.create_elicitation_with_timeout(form(call)?, Some(patience)).await;
-                agreed(&said.map_err(|_| nothing_done("the user did not answer"))?, call.question)?;
-                Ok(Verdict::Told(token))
+                let said = said.map_err(|_| nothing_done("the user did not answer"));
+                let answered = said.and_then(|said| agreed(&said, call.question));
+                noted(keyrack, FORM, answered).map(|()| Verdict::Told(token))
             }
         }
     }
+}
+
+/// Counts what became of a question, and passes it on. What failed on our side became of nothing.
+fn noted(keyrack: &Keyrack, how: &'static str, answered: Result<(), Error>) -> Result<(), Error> {
+    match &answered {
+        Ok(()) => keyrack.metrics().asked_people(how, "agreed"),
+        Err(error) if error.code() == Code::PreconditionFailed => keyrack.metrics().asked_people(how, "refused"),
+        Err(_) => {}
+    }
+    answered
+}
+
+/// What a user said in the form that answered the call before.
+fn said(responses: &InputResponses) -> Result<ElicitResult, Error> {
+    let said = responses.get(QUESTION).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(said).map_err(|_| nothing_done("there was no answer"))
 }
 
 /// Whether a user agreed, by what their form says.
@@ -174,14 +195,19 @@ pub(crate) fn does_not_count(void: Void) -> Error {
 }
 
 async fn held(keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
-    match hold(keyrack, call).await? {
-        Held::Approved => Ok(Verdict::Agreed),
-        Held::Refused => Err(nothing_done("the operator refused this call")),
-        Held::Waiting(id) => Err(nothing_done(&format!(
-            "the operator has to approve this call, on the server: `keyrack approvals approve {id}`. Tell the user, and call \
-             again with the same arguments once that is done"
-        ))),
-    }
+    let (outcome, verdict) = match hold(keyrack, call).await? {
+        Held::Approved => ("agreed", Ok(Verdict::Agreed)),
+        Held::Refused => ("refused", Err(nothing_done("the operator refused this call"))),
+        Held::Waiting(id) => {
+            let why = format!(
+                "the operator has to approve this call, on the server: `keyrack approvals approve {id}`. Tell the user, and \
+                 call again with the same arguments once that is done"
+            );
+            ("asked", Err(nothing_done(&why)))
+        }
+    };
+    keyrack.metrics().asked_people("held", outcome);
+    verdict
 }
 
 fn nothing_done(why: &str) -> Error {
@@ -229,7 +255,7 @@ mod tests {
     use super::*;
 
     fn question(typed: Option<&str>) -> Question {
-        Question { what: "Deletes the API.", facts: Vec::new(), typed: typed.map(str::to_owned) }
+        Question { consequences: vec!["Deletes the API."], facts: Vec::new(), typed: typed.map(str::to_owned) }
     }
 
     #[test]

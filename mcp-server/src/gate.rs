@@ -4,11 +4,15 @@
 //! without tools, and broken JSON with a plain text or not at all. So every message passes here first, and the
 //! library sees only those that it can read.
 
+use std::borrow::Cow;
+
 use keyrack_core::json::{self, Unfit};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, JsonRpcMessage};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::asked::{TEXT_BYTES, read_text};
 
 /// The methods that are served, and what their parameters are.
 const SERVED: [(&str, &str); 5] = [
@@ -79,9 +83,35 @@ struct ListParams {
     _cursor: Option<String>,
 }
 
-/// A message without the byte-order mark that some clients begin with, and which readers of JSON may ignore.
-pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+/// The parameters of `tools/call`, as far as they are looked at here.
+#[derive(Deserialize)]
+struct CallParams<'a> {
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+/// A message as it was meant: without the byte-order mark that some clients begin with, and which readers of JSON may
+/// ignore, and with the arguments of a call as an object where a model wrote their JSON into a text, or an empty text.
+pub(crate) fn meant(text: &[u8]) -> Cow<'_, [u8]> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    with_arguments(text).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn with_arguments(text: &[u8]) -> Option<Vec<u8>> {
+    let envelope: Envelope<'_> = serde_json::from_slice(text).ok()?;
+    if envelope.method?.get() != r#""tools/call""# {
+        return None;
+    }
+    let params: CallParams<'_> = serde_json::from_str(envelope.params?.get()).ok()?;
+    let arguments: String = serde_json::from_str(params.arguments?.get()).ok()?;
+    let arguments = match arguments.trim() {
+        "" => serde_json::json!({}),
+        json => read_text(json, &mut { TEXT_BYTES }).filter(Value::is_object)?,
+    };
+    json::look_at(text, AROUND_ARGUMENTS, MOST_VALUES).ok()?;
+    let mut message = json::read(text).ok()?;
+    message["params"]["arguments"] = arguments;
+    Some(message.to_string().into_bytes())
 }
 
 /// Tells a member that is null from one that is absent.
@@ -95,7 +125,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 /// Why it is none, or none that can be answered otherwise.
 pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
     let invalid = |message: &str| Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
-    let text = without_mark(text);
+    let text = &*meant(text);
     let envelope = envelope(text)?;
     if let Err(Unfit::TooMuch(why)) = json::look_at(text, AROUND_ARGUMENTS, MOST_VALUES) {
         return Err(Refusal { id: readable_id(envelope.id), ..invalid(&format!("The message {why}.")) });
@@ -242,7 +272,10 @@ mod tests {
         for (method, params) in [
             ("tools/call", json!({})),
             ("tools/call", json!({ "name": 5 })),
-            ("tools/call", json!({ "name": "apis_listApis", "arguments": "" })),
+            ("tools/call", json!({ "name": "apis_listApis", "arguments": "all" })),
+            ("tools/call", json!({ "name": "apis_listApis", "arguments": "[]" })),
+            ("tools/call", json!({ "name": "apis_listApis", "arguments": "{\"a\": " })),
+            ("tools/call", json!({ "name": "apis_listApis", "arguments": "\"{}\"" })),
             ("tools/call", json!({ "name": "apis_listApis", "arguments": [] })),
             ("tools/list", json!({ "cursor": 5 })),
             ("initialize", json!({})),
@@ -255,6 +288,29 @@ mod tests {
             assert_eq!(refused(&text), (json!(1), -32602), "{text}");
             let shown = read(text.as_bytes()).unwrap_err().to_json().to_string();
             assert!(shown.contains(method), "{shown}");
+        }
+    }
+
+    #[test]
+    fn arguments_in_a_text_are_arguments() {
+        for (arguments, meant) in [
+            ("", json!({})),
+            (" \n", json!({})),
+            ("{}", json!({})),
+            (r#"{"limit": 5, "search": "\u00fc{}"}"#, json!({ "limit": 5, "search": "ü{}" })),
+        ] {
+            let params = json!({ "name": "apis_listApis", "arguments": arguments, "_meta": { "a": 1 } });
+            let text = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+            let read: Value = serde_json::from_slice(&super::meant(text.as_bytes())).unwrap();
+            assert_eq!(read["params"]["arguments"], meant, "{text}");
+            assert_eq!(read["params"]["_meta"], json!({ "a": 1 }));
+            assert!(super::read(text.as_bytes()).is_ok(), "{text}");
+        }
+        let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
+        for arguments in [deep, format!("{{\"a\": \"{}\"}}", "x".repeat(TEXT_BYTES))] {
+            let params = json!({ "name": "apis_listApis", "arguments": arguments });
+            let text = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+            assert_eq!(refused(&text), (json!(1), -32602), "what is no slip of a model is none");
         }
     }
 

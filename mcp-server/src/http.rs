@@ -4,6 +4,7 @@
 //! restart of the server is nothing that a client could notice. Authentication happens here, before the
 //! body is read and before rmcp sees the request; the credential goes no further.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +26,18 @@ use keyrack_core::caller::ClientAddress;
 use keyrack_core::large_bodies::{LARGE, Room};
 use keyrack_core::{Caller, Code, Error, Keyrack};
 use rmcp::model::ErrorCode;
+use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::caller::{HOW_TO_SEND, NoCredential, origin, take_credential};
 use crate::catalogue::{Catalogue, Offer};
 use crate::gate::{self, Refusal};
+use crate::refusal::refuse;
 use crate::service::{KeyrackMcp, Policy};
+use crate::sessions::{Sessions, guard};
 use crate::view::{View, is_visible};
 use crate::wishes::Wishes;
 use crate::workers::{IsLarge, off_the_workers};
@@ -71,28 +76,32 @@ pub struct HttpSettings {
     pub policy: Policy,
     /// Bytes that a body may have; more than a mebibyte is never taken.
     pub max_body_bytes: usize,
+    /// Whether clients of the older protocol get sessions, in which their users can be asked by forms. A session ends
+    /// with the process.
+    pub sessions: bool,
+    /// Ends streams that stay open, in sessions.
+    pub shutdown: CancellationToken,
 }
 
 /// The routes of MCP: `/mcp` and its older spellings, and what keeps clients from trying OAuth.
 ///
-/// No request here is longer than a call, so a listener that stops has nothing to tell them: it waits for
-/// those in flight.
+/// Without sessions no request here is longer than a call, so a listener that stops has nothing to tell them: it waits
+/// for those in flight.
 pub fn router(keyrack: Keyrack, catalogue: Arc<Catalogue>, settings: HttpSettings) -> Router {
     let mcp = KeyrackMcp::for_http(keyrack.clone(), catalogue.clone(), settings.policy.clone());
     let views = Views { catalogue: catalogue.clone(), ceiling: settings.policy.ceiling.clone() };
     let literal_addresses = settings.literal_addresses;
     let largest = settings.max_body_bytes.min(MAX_BODY_BYTES);
     let bodies = Bodies { keyrack: keyrack.clone(), catalogue, largest };
-    let service = StreamableHttpService::new(
-        move || Ok(mcp.clone()),
-        Arc::new(NeverSessionManager::default()),
-        transport(settings),
-    );
-    let mut routes = Router::new();
-    for path in PATHS {
-        routes = routes.route_service(path, service.clone());
-        routes = routes.route_service(&format!("{path}/"), service.clone());
-    }
+    let make = move || Ok(mcp.clone());
+    let mut routes = if settings.sessions {
+        let sessions = Sessions::new();
+        let service = StreamableHttpService::new(make, sessions.manager(), transport(settings));
+        at_paths(service).route_layer(middleware::from_fn_with_state(sessions, guard))
+    } else {
+        let never = Arc::new(NeverSessionManager::default());
+        at_paths(StreamableHttpService::new(make, never, transport(settings)))
+    };
     routes = routes.route_layer(middleware::from_fn_with_state(bodies, look_at_message));
     routes = routes.route_layer(middleware::from_fn_with_state(views, read_wishes));
     routes = routes.route_layer(middleware::from_fn_with_state(keyrack, authenticate));
@@ -110,6 +119,13 @@ pub fn router(keyrack: Keyrack, catalogue: Arc<Catalogue>, settings: HttpSetting
     routes.route_layer(middleware::map_response(keep_nowhere))
 }
 
+/// The routes of the service, with and without a slash at their end.
+fn at_paths<M: SessionManager>(service: StreamableHttpService<KeyrackMcp, M>) -> Router {
+    PATHS.into_iter().fold(Router::new(), |routes, path| {
+        routes.route_service(path, service.clone()).route_service(&format!("{path}/"), service.clone())
+    })
+}
+
 /// Answers hold secrets and what is true at one moment: nobody between keeps them, nobody guesses what they are.
 async fn keep_nowhere(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -125,7 +141,8 @@ fn transport(settings: HttpSettings) -> StreamableHttpServerConfig {
         origins.extend(["https", "http"].map(|scheme| format!("{scheme}://{host}{port}")));
     }
     StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
+        .with_legacy_session_mode(settings.sessions)
+        .with_cancellation_token(settings.shutdown)
         .with_json_response(true)
         .with_allowed_hosts(loopback.into_iter().chain(settings.public_hosts))
         .with_allowed_origins(origins)
@@ -305,8 +322,12 @@ async fn answer_message(parts: Parts, body: Vec<u8>, next: Next) -> Response {
         let status = if refusal.is_of_a_request() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         return (status, Json(refusal.to_json())).into_response();
     }
-    let body = Bytes::from(body);
-    let message = body.slice_ref(gate::without_mark(&body));
+    let (meant, skipped) = match gate::meant(&body) {
+        Cow::Owned(meant) => (Some(meant), 0),
+        // A mark before it is all that may go.
+        Cow::Borrowed(meant) => (None, body.len() - meant.len()),
+    };
+    let message = meant.map_or_else(|| Bytes::from(body).slice(skipped..), Bytes::from);
     next.run(Request::from_parts(parts, message.into())).await
 }
 
@@ -375,16 +396,6 @@ fn rejected(error: &Error, is_bearer: bool, is_discovery: bool, token: &str) -> 
     }
 }
 
-/// A refusal before JSON-RPC begins, in its form all the same: clients print the body.
-fn refuse(status: StatusCode, message: &str, challenge: Option<&'static str>) -> Response {
-    let refusal = Refusal::without_id(ErrorCode::INVALID_REQUEST, message);
-    let mut response = (status, Json(refusal.to_json())).into_response();
-    if let Some(challenge) = challenge {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    response
-}
-
 /// Dynamic registration of OAuth clients, which clients try after a 401 and whose answer they print.
 async fn register() -> (StatusCode, Json<Value>) {
     let refusal = json!({ "error": "invalid_client_metadata", "error_description": NO_OAUTH });
@@ -427,6 +438,8 @@ mod tests {
             literal_addresses: false,
             policy: Policy::default(),
             max_body_bytes: MAX_BODY_BYTES,
+            sessions: false,
+            shutdown: CancellationToken::new(),
         };
         let config = transport(settings);
         assert!(config.allowed_hosts.contains(&"keys.example".to_owned()));

@@ -28,6 +28,8 @@
 //!         literal_addresses: false,
 //!         policy: Policy::default(),
 //!         max_body_bytes: 1 << 20,
+//!         sessions: false,
+//!         shutdown: CancellationToken::new(),
 //!     },
 //! ));
 //! // Or for one client, on standard input and output:
@@ -59,6 +61,7 @@
 
 #![deny(clippy::print_stdout)]
 
+mod afterwards;
 mod asked;
 mod call;
 mod caller;
@@ -73,10 +76,13 @@ mod instructions;
 mod lines;
 pub mod naming;
 mod projection;
+mod refusal;
 mod rendering;
 mod schema;
 mod service;
+mod sessions;
 pub mod stdio;
+mod texts;
 mod times;
 mod view;
 mod wishes;
@@ -85,6 +91,7 @@ mod workers;
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
+pub use call::FollowTrace;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};
 pub use wishes::{Wish, Wishes};

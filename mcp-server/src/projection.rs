@@ -20,11 +20,20 @@ pub(crate) const MOST_ROWS: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) answer: Answer,
+    /// What was created or changed, as it is now.
+    pub(crate) after: Option<Value>,
     /// What a model has to know besides.
     pub(crate) notes: Vec<String>,
     /// So many items of a page fit, and only the page itself can say where the next one begins: it is to be asked for
     /// again with this limit.
     pub(crate) again: Option<usize>,
+}
+
+impl Shown {
+    /// An answer that is shown as it is.
+    pub(crate) fn whole(answer: Answer) -> Shown {
+        Shown { answer, after: None, notes: Vec::new(), again: None }
+    }
 }
 
 /// Shows an answer.
@@ -61,7 +70,7 @@ pub(crate) fn show(about: &About, answer: Answer, is_concise: bool) -> Shown {
     } else {
         notes.extend(fit(&mut data));
     }
-    Shown { answer: Answer { data, pagination }, notes, again }
+    Shown { answer: Answer { data, pagination }, after: None, notes, again }
 }
 
 /// The ids of the items of a page.

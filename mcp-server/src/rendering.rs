@@ -16,16 +16,23 @@ pub(crate) const REQUEST_ID: &str = "keyrack/requestId";
 
 /// The result of a call that went well.
 pub(crate) fn result(shown: Shown, request_id: &str) -> CallToolResult {
-    let Shown { answer, notes, .. } = shown;
+    let Shown { answer, after, notes, .. } = shown;
     let mut members = Map::new();
     members.insert("data".to_owned(), answer.data);
     if let Some(pagination) = answer.pagination {
         members.insert("pagination".to_owned(), serde_json::json!(pagination));
     }
+    members.extend(after.map(|after| ("after".to_owned(), after)));
     if !notes.is_empty() {
         members.insert("notes".to_owned(), notes.into());
     }
     CallToolResult::structured(Value::Object(members)).with_meta(Some(meta(request_id)))
+}
+
+/// Bytes of the texts of a result.
+pub(crate) fn bytes(result: &CallToolResult) -> u64 {
+    let texts = result.content.iter().filter_map(|content| content.as_text());
+    texts.map(|text| text.text.len() as u64).sum()
 }
 
 /// What every result says about itself.
@@ -60,7 +67,7 @@ mod tests {
     fn rendered(tool: &str, data: Value) -> CallToolResult {
         let answer = Answer { data, pagination: None };
         let notes = notes(&CATALOGUE.find(tool).unwrap().secrets, &answer);
-        result(Shown { answer, notes, again: None }, "req_1")
+        result(Shown { notes, ..Shown::whole(answer) }, "req_1")
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! OpenAPI knows, bounds that a double cannot hold. Everything here is pure: a schema goes in, a
 //! portable one comes out.
 
-use keyrack_core::schema::response_schema;
+use keyrack_core::schema::{Places, response_schema};
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -64,14 +64,17 @@ pub(crate) struct Offered<'a> {
     pub(crate) has_detail: bool,
     /// Whether people may be asked before it is done.
     pub(crate) is_asked: bool,
+    /// Truth values that may be left out.
+    pub(crate) assumed: Option<&'a Places>,
 }
 
 /// The arguments of a tool: the request's schema without what is hidden, with what only assistants say, and without null:
 /// [`CLEAR`] and [`KEEP`] say what null says over HTTP.
 pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
-    let Offered { hidden, page_size, has_detail, is_asked } = *offered;
+    let Offered { hidden, page_size, has_detail, is_asked, assumed } = *offered;
     let mut schema = request.clone();
     portable(&mut schema);
+    assumed.into_iter().flat_map(Places::pointers).for_each(|place| may_be_left_out(&mut schema, place));
     let mut schema = into_object(schema);
     schema.remove("description");
     choose(&mut schema, hidden);
@@ -96,6 +99,41 @@ pub(crate) fn input_schema(request: &Value, offered: &Offered<'_>) -> Input {
         properties.insert(TOKEN.to_owned(), json!({ "type": "string", "description": description }));
     }
     Input { schema, kept }
+}
+
+/// Lets a schema's member be left out that is assumed to be true.
+fn may_be_left_out(schema: &mut Value, place: &str) {
+    let (around, name) = place.rsplit_once('/').unwrap_or(("", place));
+    let mut part = schema;
+    for step in around.split('/').filter(|step| !step.is_empty()) {
+        part = if step == "*" { &mut part["items"] } else { &mut part["properties"][step] };
+    }
+    if let Some(Value::Array(required)) = part.get_mut("required") {
+        required.retain(|required| required != name);
+    }
+    part["properties"][name]["default"] = true.into();
+}
+
+/// Says of the truth values at a place that they are true, where a request says nothing.
+pub(crate) fn assume(request: &mut JsonObject, place: &str) {
+    let path: Vec<&str> = place.split('/').skip(1).collect();
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        request.entry(*first).or_insert(true.into());
+    } else if let Some(value) = request.get_mut(*first) {
+        assume_in(value, rest);
+    }
+}
+
+fn assume_in(value: &mut Value, path: &[&str]) {
+    match (path, value) {
+        (["*", rest @ ..], Value::Array(items)) => items.iter_mut().for_each(|item| assume_in(item, rest)),
+        ([name], Value::Object(members)) => _ = members.entry(*name).or_insert(true.into()),
+        ([name, rest @ ..], Value::Object(members)) => {
+            members.get_mut(*name).into_iter().for_each(|member| assume_in(member, rest));
+        }
+        _ => {}
+    }
 }
 
 /// Takes null out of a schema: many clients refuse a list of types, and models send null for "nothing to say".
@@ -250,7 +288,7 @@ pub(crate) fn shown(mut schema: JsonObject) -> JsonObject {
 ///
 /// It lists members and requires only `data`: clients refuse an answer that does not fit, and a right
 /// answer may leave out what is empty.
-pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
+pub(crate) fn output_schema<T: JsonSchema>(paged: bool, shown_after: bool) -> Option<JsonObject> {
     let mut data = response_schema::<T>();
     if is_empty_object(&data) {
         return None;
@@ -267,6 +305,9 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool) -> Option<JsonObject> {
         // The instructions say how to read on, once for all lists.
         let pagination = json!({ "type": "object", "properties": { "hasMore": { "type": "boolean" }, "cursor": { "type": "string" } } });
         properties.insert("pagination".to_owned(), pagination);
+    }
+    if shown_after {
+        properties.insert("after".to_owned(), json!({ "type": "object" }));
     }
     let notes = json!({ "type": "array", "items": { "type": "string" } });
     properties.insert("notes".to_owned(), notes);
@@ -526,7 +567,7 @@ mod tests {
 
     #[test]
     fn an_answer_must_only_have_data() {
-        let schema = Value::Object(output_schema::<Vec<Sample>>(true).unwrap());
+        let schema = Value::Object(output_schema::<Vec<Sample>>(true, false).unwrap());
         assert_eq!(schema["required"], json!(["data"]));
         assert_eq!(schema["properties"]["data"]["items"]["properties"]["count"], json!({ "type": "integer" }));
         assert!(schema["properties"]["data"]["items"].get("required").is_none());
@@ -535,6 +576,6 @@ mod tests {
 
     #[test]
     fn empty_data_needs_no_schema() {
-        assert_eq!(output_schema::<Empty>(false), None);
+        assert_eq!(output_schema::<Empty>(false, false), None);
     }
 }

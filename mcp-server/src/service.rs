@@ -1,11 +1,13 @@
 //! The MCP server as rmcp drives it: thin, each method finds the caller and delegates.
 //!
-//! Nothing here depends on a session. Over HTTP every request brings its own caller, whichever protocol
-//! era it speaks; over stdio there is one root key, looked up anew for each request, so that a key that is
+//! Nothing here depends on a session, but that in one the user of an older client can be asked. Over HTTP every request
+//! brings its own caller, whichever protocol era it speaks; over stdio there is one root key, looked up anew for each request, so that a key that is
 //! revoked in the middle of a session stops working in it.
 
 use std::sync::Arc;
 
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::error::Code;
 use keyrack_core::keys::secret::Secret;
@@ -19,9 +21,10 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tracing::Span;
 
-use crate::call::{Call, CallLimit, Desk};
+use crate::call::{Call, CallLimit, Desk, FollowTrace};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
+use crate::sessions::InSession;
 use crate::view::View;
 use crate::wishes::Wishes;
 use crate::workers::IsLarge;
@@ -30,6 +33,8 @@ use crate::{compact, failure, instructions};
 /// How long a client may keep the list of tools: a permission that was taken away is refused at once, and
 /// one that was given shows up after this.
 const LIST_TTL_MS: u64 = 60_000;
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 /// Characters of a client's name in the log.
 const CLIENT_NAME: usize = 64;
 
@@ -55,12 +60,14 @@ pub struct Policy {
     pub ceiling: Arc<Wishes>,
     /// How people are asked before what destroys, cuts off or hands out power.
     pub confirm: Confirm,
+    /// Makes a span part of the trace that headers name, where there are traces.
+    pub follow: Option<FollowTrace>,
 }
 
 impl Default for Policy {
-    /// Everything may be seen, calls have no limit, and people are asked.
+    /// Everything may be seen, calls have no limit, people are asked, and there are no traces.
     fn default() -> Self {
-        Policy { calls_per_minute: 0, ceiling: Arc::default(), confirm: Confirm::default() }
+        Policy { calls_per_minute: 0, ceiling: Arc::default(), confirm: Confirm::default(), follow: None }
     }
 }
 
@@ -88,8 +95,9 @@ impl KeyrackMcp {
 
     fn new(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy, own: Option<(Secret, View)>) -> Self {
         let limit = CallLimit::per_minute(policy.calls_per_minute);
-        let desk = Desk { keyrack, catalogue, limit, confirm: policy.confirm };
-        KeyrackMcp(Arc::new(Shared { desk, own, ceiling: policy.ceiling }))
+        let Policy { confirm, follow, ceiling, .. } = policy;
+        let desk = Desk { keyrack, catalogue, limit, confirm, follow };
+        KeyrackMcp(Arc::new(Shared { desk, own, ceiling }))
     }
 
     /// Looks the root key of this server up, now.
@@ -146,7 +154,7 @@ impl KeyrackMcp {
 
 /// What the routes put into the extensions of the HTTP request, if there was one.
 fn part<T: Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<&T> {
-    context.extensions.get::<::http::request::Parts>()?.extensions.get::<T>()
+    context.extensions.get::<Parts>()?.extensions.get::<T>()
 }
 
 impl ServerHandler for KeyrackMcp {
@@ -207,6 +215,7 @@ impl ServerHandler for KeyrackMcp {
             arguments: request.arguments.unwrap_or_default(),
             client: client_name(&context, caller.as_ref().ok()),
             within: trace_span(&context),
+            trace: named_trace(&context),
             is_large: is_large(&context),
             consent: Consent {
                 channel: channel(&context),
@@ -225,6 +234,17 @@ fn trace_span(context: &RequestContext<RoleServer>) -> Span {
     part::<TraceSpan>(context).map_or_else(Span::none, |span| span.0.clone())
 }
 
+/// What a call says of the trace that it is part of. Where its HTTP request says so itself, that counts.
+fn named_trace(context: &RequestContext<RoleServer>) -> HeaderMap {
+    let is_known = |parts: &Parts| parts.headers.contains_key(TRACE_PARENT);
+    if context.extensions.get::<Parts>().is_some_and(is_known) {
+        return HeaderMap::new();
+    }
+    let named = [(TRACE_PARENT, context.meta.get_traceparent()), (TRACE_STATE, context.meta.get_tracestate())];
+    let header = |(name, text): (HeaderName, Option<&str>)| Some((name, HeaderValue::from_str(text?).ok()?));
+    named.into_iter().filter_map(header).collect()
+}
+
 /// How the user of the client can be asked.
 fn channel(context: &RequestContext<RoleServer>) -> Channel {
     let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
@@ -234,7 +254,7 @@ fn channel(context: &RequestContext<RoleServer>) -> Channel {
     }
     match context.protocol_version() {
         Some(version) if !version.has_initialize() => Channel::Form,
-        _ if part::<Arc<Caller>>(context).is_some() => Channel::None,
+        _ if part::<Arc<Caller>>(context).is_some() && part::<InSession>(context).is_none() => Channel::None,
         _ => Channel::Between(context.peer.clone()),
     }
 }
@@ -248,7 +268,7 @@ fn is_large(context: &RequestContext<RoleServer>) -> bool {
 /// the `User-Agent` is all there is.
 fn client_name(context: &RequestContext<RoleServer>, caller: Option<&Caller>) -> String {
     let named = context.meta.client_info().map(|client| client.name);
-    let is_http = context.extensions.get::<::http::request::Parts>().is_some();
+    let is_http = context.extensions.get::<Parts>().is_some();
     let name = named.or_else(|| {
         if is_http {
             caller.and_then(|caller| caller.origin().user_agent().map(str::to_owned))

@@ -193,6 +193,15 @@ settings! {
         |text| assistants::wish(Wish::View, text),
         "`compact`: three tools stand for all, for models with little room",
     ).wish();
+    MCP_TEXTS: Setting<Option<PathBuf>> = Setting::new(
+        "mcp-texts", "FILE", For::Running, Means("ours", |_| Ok(None)), |text| Ok(Some(text.into())),
+        "Titles and descriptions of tools in place of ours, for translations and rules of the house: JSON such as \
+         `{\"keys_createKey\": {\"description\": \"…\"}}`",
+    );
+    MCP_SESSIONS: Setting<bool> = Setting::new(
+        "mcp-sessions", "true|false", For::Serve, Is("false"), |text| values::either(text, ["false", "true"]),
+        "Whether older clients get sessions over HTTP, in which forms can ask their users; a session ends with the process",
+    );
     MCP_CONFIRM: Setting<Confirm> = Setting::new(
         "mcp-confirm", "ask|held|off", For::Running, Is("ask"),
         |text| match text {

@@ -49,12 +49,30 @@ pub struct Assistants {
     pub concise: &'static [&'static str],
     /// What makes it an operation on one API.
     pub pinned_by: Option<Pin>,
+    /// The read that shows what was created or changed, as it is afterwards.
+    pub shown_after: Option<ShownAfter>,
+}
+
+/// A read about what an operation created or changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownAfter {
+    /// `keys.getKey`
+    pub read: &'static str,
+    /// The members of its request. Each is in the answer of the operation, or in its request.
+    pub by: &'static [&'static str],
 }
 
 impl Assistants {
     /// What is shown of an operation that says nothing: a tool of its namespace's toolset, all of it.
-    pub const DEFAULT: Assistants =
-        Assistants { tool: Tool::Offered, toolset: None, hint: "", hidden: &[], concise: &[], pinned_by: None };
+    pub const DEFAULT: Assistants = Assistants {
+        tool: Tool::Offered,
+        toolset: None,
+        hint: "",
+        hidden: &[],
+        concise: &[],
+        pinned_by: None,
+        shown_after: None,
+    };
 }
 
 /// The request member that says which API an operation is about.

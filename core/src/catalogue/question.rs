@@ -8,11 +8,19 @@ use crate::calendar::UnixMs;
 use crate::caller::Authorized;
 use crate::store::affected::{Affected, MOST_COUNTED};
 
+/// What a request leads to, in sentences without anything stored: `Deletes the API. All its keys are refused at once.`
+pub type Consequences = Vec<&'static str>;
+
+/// The consequences that are so.
+pub fn if_so<const N: usize>(all: [(&'static str, bool); N]) -> Consequences {
+    all.into_iter().filter_map(|(consequence, is_so)| is_so.then_some(consequence)).collect()
+}
+
 /// The question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What will happen, in a sentence without anything stored: `Deletes the API. All its keys are refused at once.`
-    pub what: &'static str,
+    /// What will happen; where it is nothing, nobody is asked.
+    pub consequences: Consequences,
     /// What it will happen to, the nearest first: `("API", Text("payments"))`.
     pub facts: Vec<(&'static str, Fact)>,
     /// What a person types to agree; where it is nothing, yes will do.
@@ -34,8 +42,8 @@ pub enum Fact {
 
 impl Authorized {
     /// The beginning of a question to somebody who may do what it asks about.
-    pub(crate) fn asking(self, what: &'static str) -> Question {
-        Question { what, facts: Vec::new(), typed: None }
+    pub(crate) fn asking(self, consequences: Consequences) -> Question {
+        Question { consequences, facts: Vec::new(), typed: None }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct RatelimitRequest {
     #[schemars(range(min = 1000))]
     pub duration: i64,
     /// true: every verification counts. false: only those that name this limit.
+    #[schemars(extend("x-mark" = "assumed"))]
     pub auto_apply: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Which members are secret, and which are times. Their types say so, with a marker in their schemas that nobody but this
-//! file reads.
+//! Which members are secret, which are times, and which assistants may leave out. Their types say so, with a marker in their
+//! schemas that nobody but this file reads.
 
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ pub(crate) const ONCE: &str = "once";
 pub(crate) const AGAIN: &str = "again";
 /// A time in Unix ms.
 pub(crate) const TIME: &str = "time";
+/// A truth value that assistants may leave out: it is true then.
+pub(crate) const ASSUMED: &str = "assumed";
 
 /// Places of members, as JSON pointers in which `*` is every item of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -186,6 +186,11 @@ impl Shown {
         let calls =
             calls.map(|((operation, outcome), count)| ([("operation", operation), ("outcome", outcome)], count));
         page.counters("mcp_calls", "Tool calls of assistants by operation and outcome", calls)?;
+        let help = "Bytes of the texts that assistants were answered";
+        page.counter("mcp_answer_bytes", help, metrics.assistant_bytes.value())?;
+        let questions = metrics.assistant_questions().into_iter();
+        let questions = questions.map(|((how, outcome), count)| ([("how", how), ("outcome", outcome)], count));
+        page.counters("mcp_confirmations", "Questions to people before tool calls, and what they said", questions)?;
         let help = "Time that tool calls of assistants took";
         page.histogram("mcp_call_duration", help, &metrics.assistant_call_durations)
     }

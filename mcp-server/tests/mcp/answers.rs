@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Era};
+use crate::client::{Client, ERAS, Era};
 use crate::world::World;
 
 #[tokio::test]
@@ -104,4 +104,30 @@ async fn what_is_plainly_meant_is_read() {
     assert_eq!((&read["data"]["meta"], &read["data"]["enabled"]), (&json!({ "plan": "free" }), &json!(true)));
     let refused = client.refused("keys_createKey", json!({ "apiId": api, "meta": "free" })).await;
     assert!(refused.contains("- meta: must be an object"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_was_made_or_changed_is_shown_as_it_is_afterwards() {
+    let world = World::new().await;
+    for era in ERAS {
+        let client = Client::with_permissions(&world, era, &["*"]).await;
+        let api = client.call("apis_createApi", json!({ "name": "payments" })).await["data"]["apiId"].clone();
+        let limits = json!([{ "name": "requests", "limit": 1000, "duration": 3_600_000 }]);
+        let new = json!({ "apiId": api, "name": "mobile", "ratelimits": limits });
+        let made = client.call("keys_createKey", new).await;
+        let key = made["data"]["keyId"].clone();
+        assert_eq!((&made["after"]["keyId"], &made["after"]["name"]), (&key, &json!("mobile")), "{made}");
+        assert_eq!(made["after"]["ratelimits"][0]["autoApply"], true, "a limit counts unless somebody says otherwise: {made}");
+        assert!(!made["after"].to_string().contains(made["data"]["key"].as_str().unwrap()), "shown once is once");
+        let changed = client.call("keys_updateKey", json!({ "keyId": key, "name": "mobile, Berlin" })).await;
+        assert_eq!(changed["after"]["name"], "mobile, Berlin", "{changed}");
+        let rerolled = client.call("keys_rerollKey", json!({ "keyId": key, "expiration": 0 })).await;
+        assert_eq!(rerolled["after"]["keyId"], rerolled["data"]["keyId"], "{rerolled}");
+        let changed = client.call("apis_updateApi", json!({ "apiId": api, "name": "letters" })).await;
+        assert_eq!(changed["after"]["name"], "letters", "{changed}");
+        // Whoever may not read it is not shown it, and the change is done all the same.
+        let writer = Client::with_permissions(&world, era, &["api.*.create_key"]).await;
+        let made = writer.call("keys_createKey", json!({ "apiId": api })).await;
+        assert!(made["data"]["keyId"].is_string() && made.get("after").is_none(), "{made}");
+    }
 }

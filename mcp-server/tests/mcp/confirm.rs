@@ -284,3 +284,81 @@ async fn what_is_asked_about_can_name_no_order_that_nobody_sees() {
     let asked = talk.asked().remove(0);
     assert!(!asked.contains(['\u{202e}', '\u{e0041}']), "{asked}");
 }
+
+#[tokio::test]
+async fn whatever_cuts_off_is_asked_about_and_nothing_else() {
+    let world = World::new().await;
+    let talk = Talk::begin(&world, Era::Discover, &world.root_key(&["*"]).await, false, Confirm::Ask).await;
+    let api = talk.data("apis_createApi", json!({ "name": "payments" })).await["apiId"].clone();
+    talk.data("permissions_createRole", json!({ "name": "editor" })).await;
+    talk.data("ratelimit_createNamespace", json!({ "name": "emails" })).await;
+    let new = json!({
+        "apiId": api, "name": "mobile", "permissions": ["documents.read", "documents.list"], "roles": ["editor"],
+        "credits": { "remaining": 5 },
+    });
+    let key = talk.data("keys_createKey", new).await["keyId"].clone();
+    let restrict = |addresses: Value| json!({ "apiId": api, "ipWhitelist": addresses });
+    let of_key = |members: Value| {
+        let mut request = members;
+        request["keyId"] = key.clone();
+        request
+    };
+    let override_of = |limit: i64| json!({ "namespace": "emails", "identifier": "ann", "limit": limit, "duration": 60000 });
+    let both = "Disables the key. It is refused at once, until it is enabled again.\n- Takes all its roles from the key.";
+    for (tool, arguments, expected) in [
+        ("keys_updateKey", of_key(json!({ "name": "app", "enabled": true, "roles": ["editor"] })), None),
+        ("keys_updateKey", of_key(json!({ "enabled": false, "roles": [] })), Some(both)),
+        ("keys_updateKey", of_key(json!({ "expires": 1_700_000_000_000_i64 })), Some("a time that is over")),
+        ("keys_updateKey", of_key(json!({ "credits": { "remaining": 0 } })), Some("no credits")),
+        ("keys_updateCredits", of_key(json!({ "operation": "set", "value": 0 })), Some("no credits")),
+        ("keys_updateCredits", of_key(json!({ "operation": "decrement", "value": 5 })), Some("credits: 5")),
+        ("keys_updateCredits", of_key(json!({ "operation": "decrement", "value": 4 })), None),
+        ("keys_updateCredits", of_key(json!({ "operation": "increment", "value": 4 })), None),
+        ("keys_removePermissions", of_key(json!({ "permissions": ["documents.list"] })), None),
+        ("keys_removePermissions", of_key(json!({ "permissions": ["documents.read"] })), Some("all its own permissions")),
+        ("keys_setPermissions", of_key(json!({ "permissions": [] })), Some("all its own permissions")),
+        ("keys_removeRoles", of_key(json!({ "roles": ["editor"] })), Some("all its roles")),
+        ("keys_setRoles", of_key(json!({ "roles": ["editor"] })), None),
+        ("apis_updateApi", restrict(json!([])), None),
+        ("apis_updateApi", restrict(json!(["203.0.113.0/24", "::1"])), Some("addresses: 203.0.113.0/24, ::1")),
+        ("permissions_updatePermission", json!({ "permission": "documents.read", "name": "Read" }), None),
+        ("permissions_updatePermission", json!({ "permission": "documents.read", "slug": "documents.read" }), None),
+        ("permissions_updatePermission", json!({ "permission": "documents.read", "slug": "docs.read" }), Some("new slug: docs.read")),
+        ("ratelimit_setOverride", override_of(5), None),
+        ("ratelimit_setOverride", override_of(0), Some("override until now: 5 per 60000 ms")),
+    ] {
+        let result = talk.result(tool, arguments.clone()).await;
+        let text = &result.content[0].as_text().unwrap().text;
+        match expected {
+            None => assert_eq!(result.is_error, Some(false), "{tool} {arguments}: {text}"),
+            Some(expected) => {
+                assert_eq!(result.is_error, Some(true), "{tool} {arguments}: {text}");
+                assert!(text.starts_with("412 ") && text.contains(expected), "{tool} {arguments}: {text}");
+                let mut agreed = arguments.clone();
+                agreed["confirmToken"] = token(text).into();
+                if tool == "ratelimit_setOverride" {
+                    talk.data(tool, agreed).await;
+                }
+            }
+        }
+    }
+    // What is so already is no consequence.
+    talk.data("ratelimit_setOverride", override_of(0)).await;
+}
+
+#[tokio::test]
+async fn decisions_about_held_calls_and_questions_leave_their_marks() {
+    let world = World::new().await;
+    let talk = Talk::begin(&world, Era::Handshake, &world.root_key(&["*"]).await, true, Confirm::Held).await;
+    let (_, key) = talk.api("payments").await;
+    talk.refused("keys_deleteKey", json!({ "keyId": key })).await;
+    let waiting = confirmations::approvals(&world.keyrack).await.unwrap();
+    assert!(world.actors_of("approval.approve").await.is_empty());
+    confirmations::decide(&world.keyrack, &waiting[0].id, true).await.unwrap().unwrap();
+    confirmations::decide(&world.keyrack, &waiting[0].id, true).await.unwrap();
+    assert_eq!(world.actors_of("approval.approve").await, [json!({ "type": "system", "id": "command line" })]);
+    talk.data("keys_deleteKey", json!({ "keyId": key })).await;
+    let questions = world.keyrack.metrics().assistant_questions();
+    assert_eq!(questions, [(("held", "agreed"), 1), (("held", "asked"), 1)]);
+    assert!(world.keyrack.metrics().assistant_bytes.value() > 100);
+}

@@ -18,7 +18,7 @@ pub(crate) struct Server {
     pub(crate) world: World,
     /// A root key with full access.
     pub(crate) root_key: String,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
 }
 
@@ -41,6 +41,8 @@ impl Server {
             literal_addresses: false,
             policy: Policy { confirm: Confirm::Off, ..Policy::default() },
             max_body_bytes: 1 << 20,
+            sessions: false,
+            shutdown: shutdown.clone(),
         };
         change(&mut settings);
         let client_address: IpAddr = "203.0.113.7".parse().unwrap();

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::audit::{Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
 use crate::reply::{Empty, Reply};
@@ -51,14 +52,22 @@ impl Operation for DeleteApi {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Deletes the API for good. All its keys are refused at once."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let mut connection = keyrack.store().read().await?;
         let api = deletable(&mut connection, caller, &request.api_id).await?;
         let affected = affected::keys(&mut connection, Of::Api(&api.id)).await?;
-        let question = authorized.asking("Deletes the API for good. All its keys are refused at once.");
-        let question = question.text("API", &*api.name).text("id", &*api.id).affecting(affected);
-        Ok(Some(question.agreed_by_typing(&api.name)))
+        let question = authorized.asking(consequences).text("API", &*api.name).text("id", &*api.id).affecting(affected);
+        Ok(question.agreed_by_typing(&api.name))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, ShownAfter, if_so};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
 use crate::operations::fields::PREFIX_PATTERN;
 use crate::reply::{Empty, Reply};
 use crate::schema::ADDRESS_OR_NETWORK;
+use crate::store::affected::{self, Of};
 use crate::store::apis::{self, Api};
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -70,12 +72,37 @@ impl Operation for UpdateApi {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::ApiNotFound],
-        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), ..Assistants::DEFAULT },
+        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), shown_after: Some(ShownAfter { read: "apis.getApi", by: &["apiId"] }),
+            ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Empty;
+
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let restricts = matches!(&request.ip_whitelist, Patch::Value(entries) if !entries.is_empty());
+        if_so([("Refuses the keys of the API at once from all addresses but these.", restricts)])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let api = apis::find(&mut connection, caller.workspace_id(), &request.api_id).await?;
+        let api = api.or_not_found(Code::ApiNotFound)?;
+        let addresses = request.addresses().into_value().unwrap_or_default();
+        consequences.retain(|_| api.ip_whitelist.as_ref() != Some(&addresses));
+        let affected = affected::keys(&mut connection, Of::Api(&api.id)).await?;
+        let question = authorized.asking(consequences).text("API", &*api.name).text("id", &*api.id);
+        Ok(question.text("addresses", addresses.replace(',', ", ")).affecting(affected))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
@@ -83,12 +110,10 @@ impl Operation for UpdateApi {
         let api = apis::find(mutation.connection(), caller.workspace_id(), &request.api_id).await?;
         let before = api.or_not_found(Code::ApiNotFound)?;
         let mut api = before.clone();
-        api.name = request.name.unwrap_or(api.name);
         api.delete_protection = request.delete_protection.unwrap_or(api.delete_protection);
         api.store_encrypted_keys = request.store_encrypted_keys.unwrap_or(api.store_encrypted_keys);
-        let joined =
-            |entries: Vec<_>| entries.into_iter().map(|entry: Entry| entry.0).collect::<Vec<_>>().join(",");
-        request.ip_whitelist.or_null_if(Vec::is_empty).map(joined).apply(&mut api.ip_whitelist);
+        request.addresses().apply(&mut api.ip_whitelist);
+        api.name = request.name.unwrap_or(api.name);
         request.default_prefix.apply(&mut api.default_prefix);
         request.default_bytes.apply(&mut api.default_bytes);
         let now = mutation.now();
@@ -101,6 +126,14 @@ impl Operation for UpdateApi {
         mutation.touch(Subject::Api(api.id));
         mutation.commit().await?;
         Ok(authorized.reply(Empty {}))
+    }
+}
+
+impl Request {
+    /// The list of addresses as it is stored.
+    fn addresses(&self) -> Patch<String> {
+        let joined = |entries: &Vec<Entry>| entries.iter().map(|entry| &*entry.0).collect::<Vec<_>>().join(",");
+        self.ip_whitelist.as_ref().map(joined).or_null_if(String::is_empty)
     }
 }
 

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::{identity_target, ratelimit_event};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::error::OrNotFound as _;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
@@ -52,16 +53,24 @@ impl Operation for DeleteIdentity {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Deletes the identity with its limits. Its keys go on working, without them."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let identity = identities::find(&mut connection, caller.workspace_id(), &request.identity).await?;
         let identity = identity.or_not_found(Code::IdentityNotFound)?;
         let affected = affected::keys(&mut connection, Of::Identity(&identity.id)).await?;
-        let what = "Deletes the identity with its limits. Its keys go on working, without them.";
         let question =
-            authorized.asking(what).text("external id", &*identity.external_id).text("id", &*identity.id);
-        Ok(Some(question.affecting(affected)))
+            authorized.asking(consequences).text("external id", &*identity.external_id).text("id", &*identity.id);
+        Ok(question.affecting(affected))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

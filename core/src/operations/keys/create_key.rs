@@ -7,7 +7,7 @@ use super::rights::CREATE_KEY;
 use super::{api_of_caller, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::catalogue::{About, Assistants, Effect, Operation, Pin, ShownAfter};
 use crate::ids::{self, ApiId, KeyId, Kind};
 use crate::keys::issuing::{self, NewKey, UnknownRoles};
 use crate::keys::secret::{self, GeneratedKey, Revealed};
@@ -100,10 +100,11 @@ impl Operation for CreateKey {
         idempotent: false,
         errors: &[Code::RoleNotFound, Code::PreconditionFailed],
         assistants: Assistants {
-            hint: "expires is an instant in Unix ms. A limit counts by itself only with autoApply: true. Roles must exist. Shows the \
+            hint: "expires is an instant in Unix ms. Roles must exist. Shows the \
                    key once.",
             hidden: &["recoverable"],
             pinned_by: Some(Pin::Api("apiId")),
+            shown_after: Some(ShownAfter { read: "keys.getKey", by: &["keyId"] }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT

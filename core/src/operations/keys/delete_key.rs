@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::{about, locate, locate_for, recorded};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question};
 use crate::ids::KeyId;
 use crate::reply::{Empty, Reply};
 use crate::store::keys;
@@ -59,15 +60,23 @@ impl Operation for DeleteKey {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
-        let what = if request.permanent {
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let sentence = if request.permanent {
             "Deletes the key and all that is stored of it. It is refused at once, and nothing can bring it back."
         } else {
             "Deletes the key. It is refused at once, and nothing can bring it back."
         };
-        let question = about(authorized.asking(what), &key, &api);
-        Ok(Some(question))
+        vec![sentence]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        Ok(about(authorized.asking(consequences), &key, &api))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

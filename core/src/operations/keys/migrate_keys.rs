@@ -13,7 +13,7 @@ use super::api_of_caller;
 use super::create_key::read_credits;
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, Toolset, if_so};
 use crate::error::{Fault, OrNotFound as _};
 use crate::ids::{self, ApiId, KeyId, Kind, MigrationId};
 use crate::keys::imported::Algorithm;
@@ -171,18 +171,23 @@ impl Operation for MigrateKeys {
     type Request = Request;
     type Response = Response;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        let count = request.keys.len();
-        if count <= MOST_UNASKED {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([("Adds many keys of another system to the API.", request.keys.len() > MOST_UNASKED)])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("apiId", &request.api_id)])?;
         let api = api_of_caller(keyrack, caller, &request.api_id).await?;
         let algorithm = find_algorithm(keyrack, caller, &request.migration_id).await?;
         read(request.keys.clone(), algorithm, &request.migration_id)?;
-        let question = authorized.asking("Adds many keys of another system to the API.");
+        let question = authorized.asking(consequences);
         let question = question.text("API", &*api.stored.name).text("id", &*api.stored.id);
-        Ok(Some(question.text("keys", count.to_string())))
+        Ok(question.text("keys", request.keys.len().to_string()))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {

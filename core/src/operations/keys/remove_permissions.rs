@@ -5,11 +5,14 @@ use serde::Deserialize;
 
 use super::links::{Change, change_permissions};
 use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
+use super::{about, locate_for};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
+use crate::store::permissions;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Takes permissions from a key.
@@ -52,8 +55,27 @@ impl Operation for RemovePermissions {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Vec<PermissionResponse>;
+
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Takes all its own permissions from the key."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let held = permissions::of_key(&mut *keyrack.store().read().await?, &key.id).await?;
+        let stays = held.iter().any(|one| !request.permissions.contains(&one.slug));
+        consequences.retain(|_| !held.is_empty() && !stays);
+        Ok(about(authorized.asking(consequences), &key, &api))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
         change_permissions::<Self>(keyrack, caller, &request.key_id, Change::Remove, request.permissions).await

@@ -5,11 +5,14 @@ use serde::Deserialize;
 
 use super::links::{Change, change_roles};
 use super::rights::UPDATE_KEY;
+use super::{about, locate_for};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Toolset};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, Toolset};
 use crate::ids::KeyId;
 use crate::operations::fields::RoleResponse;
 use crate::reply::Reply;
+use crate::store::roles;
 use crate::{Caller, Code, Error, Keyrack};
 
 /// Takes roles from a key.
@@ -48,8 +51,27 @@ impl Operation for RemoveRoles {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Vec<RoleResponse>;
+
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Takes all its roles from the key."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let held = roles::of_key(&mut *keyrack.store().read().await?, &key.id).await?;
+        let stays = held.iter().any(|one| !request.roles.contains(&one.name));
+        consequences.retain(|_| !held.is_empty() && !stays);
+        Ok(about(authorized.asking(consequences), &key, &api))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {
         change_roles::<Self>(keyrack, caller, &request.key_id, Change::Remove, request.roles).await

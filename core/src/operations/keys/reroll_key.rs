@@ -9,8 +9,7 @@ use super::{about, locate, locate_for, recorded, scope_of, stores_plaintexts, va
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
 use crate::calendar::{MINUTE_MS, UnixMs};
-use crate::caller::Authorized;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, ShownAfter};
 use crate::changes::Mutation;
 use crate::ids::{self, KeyId, Kind};
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
@@ -81,6 +80,7 @@ impl Operation for RerollKey {
         assistants: Assistants {
             hint: "Shows the new key once. The old one ends after the grace in expiration; use 0 for a leaked key.",
             pinned_by: Some(Pin::KeyId("keyId")),
+            shown_after: Some(ShownAfter { read: "keys.getKey", by: &["keyId"] }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT
@@ -91,16 +91,31 @@ impl Operation for RerollKey {
     type Request = Request;
     type Response = Response;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        match request.expiration.0 {
+            None => Consequences::new(),
+            Some(0) => vec!["Replaces the key. The old one is refused at once."],
+            Some(_) => vec!["Replaces the key. The old one is refused at the end of its grace period."],
+        }
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         check_recoverable(keyrack, caller, &key, &api).await?;
         let now = keyrack.clock().now();
         let mut connection = keyrack.store().read().await?;
         Rerolling::begin(&mut connection, Rerolled::Key(&key.id), key.expires_at, now).await?;
         let is_over = key.expires_at.is_some_and(|end| end < now);
-        let question = ending(authorized, grace_ms);
-        Ok((key.enabled && !is_over).then(|| about(question, &key, &api)))
+        consequences.retain(|_| key.enabled && !is_over);
+        let grace = request.expiration.0.filter(|grace_ms| *grace_ms > 0);
+        let question = authorized.asking(consequences);
+        let question = question.text_if_any("grace period", grace.map(|ms| format!("{ms} ms")).as_deref());
+        Ok(about(question, &key, &api))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
@@ -157,15 +172,6 @@ async fn check_recoverable(
 }
 
 /// The beginning of the question about a reroll that ends the old key so many ms later.
-fn ending(authorized: Authorized, grace_ms: i64) -> Question {
-    match grace_ms {
-        0 => authorized.asking("Replaces the key. The old one is refused at once."),
-        _ => authorized
-            .asking("Replaces the key. The old one is refused at the end of its grace period.")
-            .text("grace period", format!("{grace_ms} ms")),
-    }
-}
-
 /// A secret with the old key's prefix: all before the last underscore of what is shown of it.
 fn generate(api: &Api, old: &Key) -> Result<GeneratedKey, Error> {
     let shown = old.start.rsplit_once('_').map(|(prefix, _)| prefix);

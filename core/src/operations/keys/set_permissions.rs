@@ -7,7 +7,8 @@ use super::links::{CREATE_PERMISSION, Change, change_permissions};
 use super::rights::{UPDATE_KEYS_OF_API, UPDATE_THIS_KEY};
 use super::{about, locate_for};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, Toolset, if_so};
 use crate::ids::KeyId;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::reply::Reply;
@@ -63,17 +64,20 @@ impl Operation for SetPermissions {
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        if !request.permissions.is_empty() {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([("Takes all its own permissions from the key.", request.permissions.is_empty())])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let holds_none = permissions::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
-        if holds_none {
-            return Ok(None);
-        }
-        let question = about(authorized.asking("Takes all its own permissions from the key."), &key, &api);
-        Ok(Some(question))
+        consequences.retain(|_| !holds_none);
+        Ok(about(authorized.asking(consequences), &key, &api))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {

@@ -7,7 +7,8 @@ use super::links::{Change, change_roles};
 use super::rights::UPDATE_KEY;
 use super::{about, locate_for};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question, Toolset};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, Toolset, if_so};
 use crate::ids::KeyId;
 use crate::operations::fields::RoleResponse;
 use crate::reply::Reply;
@@ -55,17 +56,20 @@ impl Operation for SetRoles {
     type Request = Request;
     type Response = Vec<RoleResponse>;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        if !request.roles.is_empty() {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([("Takes all its roles from the key.", request.roles.is_empty())])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let holds_none = roles::of_key(&mut *keyrack.store().read().await?, &key.id).await?.is_empty();
-        if holds_none {
-            return Ok(None);
-        }
-        let question = about(authorized.asking("Takes all its roles from the key."), &key, &api);
-        Ok(Some(question))
+        consequences.retain(|_| !holds_none);
+        Ok(about(authorized.asking(consequences), &key, &api))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Self::Response>, Error> {

@@ -5,10 +5,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::rights::UPDATE_KEY;
-use super::{locate, locate_for, recorded};
+use super::{about, locate, locate_for, recorded};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, if_so};
 use crate::changes::Mutation;
 use crate::ids::KeyId;
 use crate::operations::fields::KeyCredits;
@@ -48,6 +49,9 @@ enum Change {
     Decrement,
 }
 
+/// What people are asked about before a key has no credits left.
+pub(super) const SPENDS_ALL: &str = "Leaves the key no credits. It is refused until it has some again.";
+
 impl Operation for UpdateCredits {
     const ABOUT: About = About {
         name: "keys.updateCredits",
@@ -70,8 +74,31 @@ impl Operation for UpdateCredits {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = KeyCredits;
+
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let may_leave_none = matches!(
+            (request.operation, request.value),
+            (Change::Set, Patch::Value(0)) | (Change::Decrement, Patch::Value(_))
+        );
+        if_so([(SPENDS_ALL, may_leave_none)])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
+        let remaining = credits::find(&mut *keyrack.store().read().await?, &key.id).await?.remaining;
+        consequences.retain(|_| remaining != Some(0) && request.leaves_none(remaining));
+        let question = about(authorized.asking(consequences), &key, &api);
+        Ok(question.text_if_any("credits", remaining.map(|credits| credits.to_string()).as_deref()))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<KeyCredits>, Error> {
         let (authorized, _, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
@@ -95,6 +122,18 @@ impl Operation for UpdateCredits {
         mutation.touch(Subject::Key(key.id));
         mutation.commit().await?;
         Ok(authorized.reply(KeyCredits::from(credits)))
+    }
+}
+
+impl Request {
+    /// Whether it leaves nothing of a balance; a key without one has no end of credits.
+    fn leaves_none(&self, remaining: Option<i64>) -> bool {
+        let Patch::Value(value) = self.value else { return false };
+        match self.operation {
+            Change::Set => value == 0,
+            Change::Increment => false,
+            Change::Decrement => remaining.is_some_and(|remaining| remaining <= value),
+        }
     }
 }
 

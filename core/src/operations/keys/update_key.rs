@@ -7,11 +7,12 @@ use super::create_key::monthly_needs_a_day;
 use super::links::{identity_by_external_id, permissions_by_slug, roles_by_name};
 use super::recorded::{self, Facts, Parts};
 use super::rights::UPDATE_KEY;
+use super::update_credits::SPENDS_ALL;
 use super::{about, locate, locate_for};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Pin, Question};
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Pin, Question, ShownAfter, if_so};
 use crate::changes::Mutation;
 use crate::ids::KeyId;
 use crate::operations::fields::{self, Interval, RatelimitRequest, SLUG_PATTERN};
@@ -95,6 +96,11 @@ struct RefillChange {
     refill_day: Option<i64>,
 }
 
+const DISABLES: &str = "Disables the key. It is refused at once, until it is enabled again.";
+const ENDS: &str = "Lets the key end at a time that is over. It is refused at once.";
+const TAKES_PERMISSIONS: &str = "Takes all its own permissions from the key.";
+const TAKES_ROLES: &str = "Takes all its roles from the key.";
+
 impl Operation for UpdateKey {
     const ABOUT: About = About {
         name: "keys.updateKey",
@@ -111,6 +117,7 @@ impl Operation for UpdateKey {
         assistants: Assistants {
             hint: "Lists replace the whole: read the key first and send all that are to stay. To revoke for now, enabled: false.",
             pinned_by: Some(Pin::KeyId("keyId")),
+            shown_after: Some(ShownAfter { read: "keys.getKey", by: &["keyId"] }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT
@@ -121,25 +128,41 @@ impl Operation for UpdateKey {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(request: &Request, now: UnixMs) -> Consequences {
         let empties = |named: &Option<Vec<String>>| named.as_ref().is_some_and(Vec::is_empty);
-        if request.enabled != Some(false) && !empties(&request.permissions) && !empties(&request.roles) {
-            return Ok(None);
-        }
+        let balance = match &request.credits {
+            Patch::Value(credits) => credits.remaining,
+            _ => Patch::Absent,
+        };
+        if_so([
+            (DISABLES, request.enabled == Some(false)),
+            (ENDS, matches!(request.expires, Patch::Value(end) if end <= now)),
+            (SPENDS_ALL, balance == Patch::Value(0)),
+            (TAKES_PERMISSIONS, empties(&request.permissions)),
+            (TAKES_ROLES, empties(&request.roles)),
+        ])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let (authorized, key, api) = locate_for::<Self>(keyrack, caller, &request.key_id).await?;
         let mut connection = keyrack.store().read().await?;
         let permissions = permissions::of_key(&mut connection, &key.id).await?;
         let roles = roles::of_key(&mut connection, &key.id).await?;
-        let what = if key.enabled && request.enabled == Some(false) {
-            "Disables the key. It is refused at once, until it is enabled again."
-        } else if empties(&request.permissions) && !permissions.is_empty() {
-            "Takes all its own permissions from the key."
-        } else if empties(&request.roles) && !roles.is_empty() {
-            "Takes all its roles from the key."
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(about(authorized.asking(what), &key, &api)))
+        let credits = credits::find(&mut connection, &key.id).await?;
+        let now = keyrack.clock().now();
+        consequences.retain(|consequence| match *consequence {
+            DISABLES => key.enabled,
+            ENDS => key.expires_at.is_none_or(|end| end > now),
+            SPENDS_ALL => credits.remaining != Some(0),
+            TAKES_PERMISSIONS => !permissions.is_empty(),
+            _ => !roles.is_empty(),
+        });
+        Ok(about(authorized.asking(consequences), &key, &api))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -3,7 +3,8 @@
 use super::{PermissionRequest, find_permission};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::operations::keys::permission_target;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
@@ -34,19 +35,23 @@ impl Operation for DeletePermission {
     type Request = PermissionRequest;
     type Response = Empty;
 
+    fn consequences(_: &PermissionRequest, _: UnixMs) -> Consequences {
+        vec!["Deletes the permission and takes it from all keys and roles that hold it."]
+    }
+
     async fn question(
         keyrack: &Keyrack,
         caller: &Caller,
         request: &PermissionRequest,
-    ) -> Result<Option<Question>, Error> {
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let permission = find_permission(&mut connection, caller, &request.permission).await?;
         let affected = affected::keys(&mut connection, Of::Permission(&permission.id)).await?;
         let roles = affected::roles(&mut connection, &permission.id).await?;
-        let what = "Deletes the permission and takes it from all keys and roles that hold it.";
-        let question = authorized.asking(what).text("permission", &*permission.slug).text("id", &*permission.id);
-        Ok(Some(question.affecting(affected).count("roles", roles)))
+        let question = authorized.asking(consequences).text("permission", &*permission.slug).text("id", &*permission.id);
+        Ok(question.affecting(affected).count("roles", roles))
     }
 
     async fn handle(

@@ -3,7 +3,8 @@
 use super::{RoleRequest, find_role};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::operations::keys::role_target;
 use crate::reply::{Empty, Reply};
 use crate::store::affected::Of;
@@ -34,18 +35,22 @@ impl Operation for DeleteRole {
     type Request = RoleRequest;
     type Response = Empty;
 
+    fn consequences(_: &RoleRequest, _: UnixMs) -> Consequences {
+        vec!["Deletes the role and takes it, with its permissions, from all keys that have it."]
+    }
+
     async fn question(
         keyrack: &Keyrack,
         caller: &Caller,
         request: &RoleRequest,
-    ) -> Result<Option<Question>, Error> {
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let role = find_role(&mut connection, caller, &request.role).await?;
         let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
-        let question =
-            authorized.asking("Deletes the role and takes it, with its permissions, from all keys that have it.");
-        Ok(Some(question.text("role", &*role.name).text("id", &*role.id).affecting(affected)))
+        let question = authorized.asking(consequences).text("role", &*role.name).text("id", &*role.id);
+        Ok(question.affecting(affected))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: RoleRequest) -> Result<Reply<Empty>, Error> {

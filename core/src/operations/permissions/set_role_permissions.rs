@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::find_role;
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, if_so};
 use crate::changes::Mutation;
 use crate::error::OrNotFound as _;
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN, distinct};
@@ -72,21 +73,26 @@ impl Operation for SetRolePermissions {
     type Request = Request;
     type Response = Vec<PermissionResponse>;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        if !request.permissions.is_empty() {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let sentence = "Takes all permissions from the role, and so from all keys that have it.";
+        if_so([(sentence, request.permissions.is_empty())])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let mut connection = keyrack.store().read().await?;
         let (role, role_id) = (request.role.as_deref(), request.role_id.as_deref());
         let role = named(&mut connection, caller, role, role_id).await?;
-        if permissions_of(&mut connection, &role).await?.is_empty() {
-            return Ok(None);
-        }
+        let holds_none = permissions_of(&mut connection, &role).await?.is_empty();
+        consequences.retain(|_| !holds_none);
         let affected = affected::keys(&mut connection, Of::Role(&role.id)).await?;
-        let question =
-            authorized.asking("Takes all permissions from the role, and so from all keys that have it.");
-        Ok(Some(question.text("role", &*role.name).text("id", &*role.id).affecting(affected)))
+        let question = authorized.asking(consequences).text("role", &*role.name).text("id", &*role.id);
+        Ok(question.affecting(affected))
     }
 
     async fn handle(

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use super::{find_permission, slug_is_taken};
 use crate::audit::{Changes, Event};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, if_so};
 use crate::operations::fields::{PermissionResponse, SLUG_PATTERN};
 use crate::operations::keys::permission_target;
 use crate::reply::Reply;
+use crate::store::affected::{self, Of};
 use crate::store::permissions;
 use crate::store::subject::Subject;
 use crate::value::Patch;
@@ -60,8 +62,33 @@ impl Operation for UpdatePermission {
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = PermissionResponse;
+
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([("Refuses at once whatever asks for the permission by its old slug.", request.slug.is_some())])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let _ = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &request.permission)])?;
+        let mut connection = keyrack.store().read().await?;
+        let permission = find_permission(&mut connection, caller, &request.permission).await?;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("permissionId", &permission.id)])?;
+        let slug = request.slug.as_deref().filter(|slug| *slug != permission.slug);
+        consequences.retain(|_| slug.is_some());
+        let affected = affected::keys(&mut connection, Of::Permission(&permission.id)).await?;
+        let roles = affected::roles(&mut connection, &permission.id).await?;
+        let question = authorized.asking(consequences).text("permission", &*permission.slug);
+        let question = question.text("id", &*permission.id).text_if_any("new slug", slug);
+        Ok(question.affecting(affected).count("roles", roles))
+    }
 
     async fn handle(
         keyrack: &Keyrack,

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, target};
 use crate::audit::Event;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::reply::{Empty, Reply};
 use crate::store::subject::Subject;
 use crate::store::{affected, namespaces};
@@ -48,15 +49,23 @@ impl Operation for DeleteNamespace {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Deletes the namespace. Limits in it are refused at once, with 410, until it is created again."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let id = &namespace.stored.id;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", id)])?;
         let mut connection = keyrack.store().read().await?;
         let overrides = affected::overrides(&mut connection, id).await?;
-        let what = "Deletes the namespace. Limits in it are refused at once, with 410, until it is created again.";
-        let question = authorized.asking(what).text("namespace", &*namespace.stored.name).text("id", &**id);
-        Ok(Some(question.count("overrides", overrides).agreed_by_typing(&namespace.stored.name)))
+        let question = authorized.asking(consequences).text("namespace", &*namespace.stored.name).text("id", &**id);
+        Ok(question.count("overrides", overrides).agreed_by_typing(&namespace.stored.name))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::namespace::{begin_change, find_live, rule_facts, target};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::error::OrNotFound as _;
 use crate::reply::{Empty, Reply};
 use crate::store::overrides;
@@ -51,7 +52,16 @@ impl Operation for DeleteOverride {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Deletes the override. The limits of the requests themselves count again."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;
         let namespace_id = &namespace.stored.id;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", namespace_id)])?;
@@ -59,11 +69,11 @@ impl Operation for DeleteOverride {
         let found = overrides::find_by_pattern(&mut connection, namespace_id, &request.identifier).await?;
         let rule = found.or_not_found(Code::RatelimitOverrideNotFound)?;
         let question = authorized
-            .asking("Deletes the override. The limits of the requests themselves count again.")
+            .asking(consequences)
             .text("identifier", &*rule.pattern)
             .text("namespace", &*namespace.stored.name)
             .text("limit", format!("{} per {} ms", rule.limit, rule.duration_ms));
-        Ok(Some(question))
+        Ok(question)
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::namespace::{begin_change, find_live, rule_facts};
 use crate::audit::{Changes, Event, Target};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, ShownAfter, if_so};
 use crate::ids::{self, Kind, OverrideId};
 use crate::ratelimit::override_rules::{self, OverrideRule};
 use crate::reply::Reply;
@@ -68,13 +69,38 @@ impl Operation for SetOverride {
         errors: &[Code::RatelimitNamespaceNotFound],
         assistants: Assistants {
             hint: "A tier is a pattern such as pro_*. ratelimit.createNamespace makes a namespace that is not there. limit 0 blocks.",
+            shown_after: Some(ShownAfter { read: "ratelimit.getOverride", by: &["namespace", "identifier"] }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Response;
+
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([("Refuses every request of the identifiers at once.", request.limit == 0)])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
+        let namespace = find_live(keyrack, caller, &request.namespace).await?;
+        let namespace_id = &namespace.stored.id;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", namespace_id)])?;
+        let mut connection = keyrack.store().read().await?;
+        let before = overrides::find_by_pattern(&mut connection, namespace_id, &request.identifier).await?;
+        consequences.retain(|_| before.as_ref().is_none_or(|before| before.limit != 0));
+        let question = authorized.asking(consequences).text("identifier", &*request.identifier);
+        let before = before.map(|before| format!("{} per {} ms", before.limit, before.duration_ms));
+        let question = question.text("namespace", &*namespace.stored.name);
+        Ok(question.text_if_any("override until now", before.as_deref()))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let namespace = find_live(keyrack, caller, &request.namespace).await?;

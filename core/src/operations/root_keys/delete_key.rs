@@ -7,7 +7,8 @@ use super::NO_TOOL;
 use super::power::{DELETE, about, in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::Rule;
-use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -51,14 +52,21 @@ impl Operation for DeleteKey {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(_: &Request, _: UnixMs) -> Consequences {
+        vec!["Deletes the root key. Whatever calls Keyrack with it is refused at once."]
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         let mut connection = keyrack.store().read().await?;
         let key = in_reach(&mut connection, caller, &request.key_id).await?;
         keep_a_way_in(&mut connection, &key, None).await?;
-        let question =
-            authorized.asking("Deletes the root key. Whatever calls Keyrack with it is refused at once.");
-        Ok(Some(about(question, &key)))
+        Ok(about(authorized.asking(consequences), &key))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -7,7 +7,8 @@ use super::NO_TOOL;
 use super::power::{DELETE, WRITE, about, check_outlives, in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, OnDenied, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool};
 use crate::ids::RootKeyId;
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
@@ -73,8 +74,20 @@ impl Operation for RerollKey {
     type Request = Request;
     type Response = Response;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        let Some(grace_ms) = request.expiration.0 else { return Ok(None) };
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        match request.expiration.0 {
+            None => Consequences::new(),
+            Some(0) => vec!["Replaces the root key. The old one is refused at once."],
+            Some(_) => vec!["Replaces the root key. The old one is refused at the end of its grace period."],
+        }
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
         caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
@@ -83,14 +96,12 @@ impl Operation for RerollKey {
         let old = in_reach(&mut connection, caller, &request.key_id).await?;
         let rerolling = Rerolling::begin(&mut connection, Rerolled::RootKey(&old.id), old.expires_at, now).await?;
         check_outlives(caller, &heir_of(&old, &rerolling))?;
-        let question = match grace_ms {
-            0 => authorized.asking("Replaces the root key. The old one is refused at once."),
-            _ => authorized
-                .asking("Replaces the root key. The old one is refused at the end of its grace period.")
-                .text("grace period", format!("{grace_ms} ms")),
-        };
         let is_over = old.expires_at.is_some_and(|end| end < now);
-        Ok((old.enabled && !is_over).then(|| about(question, &old)))
+        consequences.retain(|_| old.enabled && !is_over);
+        let grace = request.expiration.0.filter(|grace_ms| *grace_ms > 0);
+        let question = authorized.asking(consequences);
+        let question = question.text_if_any("grace period", grace.map(|ms| format!("{ms} ms")).as_deref());
+        Ok(about(question, &old))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {

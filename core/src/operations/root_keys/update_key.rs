@@ -7,7 +7,8 @@ use super::NO_TOOL;
 use super::power::{WRITE, about, check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Grants, Rule};
-use crate::catalogue::{About, Assistants, Effect, Operation, Question, Tool};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool, if_so};
 use crate::ids::RootKeyId;
 use crate::operations::fields::distinct;
 use crate::reply::{Empty, Reply};
@@ -40,6 +41,11 @@ pub struct Request {
     permissions: Option<Vec<String>>,
 }
 
+const DISABLES: &str = "Disables the root key. Whatever calls Keyrack with it is refused at once.";
+const TAKES_ALL: &str =
+    "Takes all its permissions from the root key. Whatever calls Keyrack with it is refused at once.";
+const WIDENS: &str = "Lets the root key do more than before.";
+
 impl Operation for UpdateKey {
     const ABOUT: About = About {
         name: "rootKeys.updateKey",
@@ -61,10 +67,21 @@ impl Operation for UpdateKey {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        if request.enabled != Some(false) && request.permissions.is_none() {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let empties = request.permissions.as_ref().is_some_and(Vec::is_empty);
+        if_so([
+            (DISABLES, request.enabled == Some(false)),
+            (TAKES_ALL, empties),
+            (WIDENS, request.permissions.is_some() && !empties),
+        ])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("keyId", &request.key_id)])?;
         check_known(caller, request.permissions.as_deref().unwrap_or_default())?;
         let mut connection = keyrack.store().read().await?;
@@ -74,17 +91,13 @@ impl Operation for UpdateKey {
         let held = Grants::new(&before.workspace_id, before.permissions.iter().map(String::as_str));
         let gained: Vec<&str> =
             after.permissions.iter().map(String::as_str).filter(|permission| !held.covers(permission)).collect();
-        let what = if before.enabled && !after.enabled {
-            "Disables the root key. Whatever calls Keyrack with it is refused at once."
-        } else if !before.permissions.is_empty() && after.permissions.is_empty() {
-            "Takes all its permissions from the root key. Whatever calls Keyrack with it is refused at once."
-        } else if !gained.is_empty() {
-            "Lets the root key do more than before."
-        } else {
-            return Ok(None);
-        };
+        consequences.retain(|consequence| match *consequence {
+            DISABLES => before.enabled,
+            TAKES_ALL => !before.permissions.is_empty(),
+            _ => !gained.is_empty(),
+        });
         let gained = (!gained.is_empty()).then(|| gained.join(", "));
-        Ok(Some(about(authorized.asking(what), &before).text_if_any("gains", gained.as_deref())))
+        Ok(about(authorized.asking(consequences), &before).text_if_any("gains", gained.as_deref()))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::record_at_home;
 use crate::audit::{Actor, Changes, Event, Target};
 use crate::authorization::Rule;
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::calendar::UnixMs;
+use crate::catalogue::{About, Consequences, Effect, Operation, Question, if_so};
 use crate::changes::{Mutation, turns};
 use crate::error::OrNotFound as _;
 use crate::ids::WorkspaceId;
@@ -47,6 +48,11 @@ pub struct Request {
     audit_retention_days: Patch<i64>,
 }
 
+const DISABLES: &str = "Disables the workspace. All its keys and root keys are refused at once.";
+const LIMITS: &str = "Lowers how many requests a minute the root keys of the workspace may make.";
+const FORGETS_EVENTS: &str = "Removes events of verifications and limits that are older, for good.";
+const FORGETS_AUDIT: &str = "Removes entries of the audit log that are older, for good.";
+
 impl Operation for UpdateWorkspace {
     const ABOUT: About = About {
         name: "workspace.updateWorkspace",
@@ -68,22 +74,38 @@ impl Operation for UpdateWorkspace {
     type Request = Request;
     type Response = Empty;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
-        if request.enabled != Some(false) {
-            return Ok(None);
-        }
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        if_so([
+            (DISABLES, request.enabled == Some(false)),
+            (LIMITS, matches!(request.requests_per_minute, Patch::Value(_))),
+            (FORGETS_EVENTS, matches!(request.log_retention_days, Patch::Value(_))),
+            (FORGETS_AUDIT, matches!(request.audit_retention_days, Patch::Value(_))),
+        ])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        mut consequences: Consequences,
+    ) -> Result<Question, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let found = workspaces::find(&mut *keyrack.store().read().await?, &request.workspace_id).await?;
         let before = found.or_not_found(Code::WorkspaceNotFound)?;
         let after = request.applied_to(&before);
         stay_in(caller, &after)?;
-        if !before.enabled {
-            return Ok(None);
-        }
-        let question =
-            authorized.asking("Disables the workspace. All its keys and root keys are refused at once.");
+        let is_less = |after: Option<i64>, before: Option<i64>| {
+            after.is_some_and(|after| before.is_none_or(|before| after < before))
+        };
+        consequences.retain(|consequence| match *consequence {
+            DISABLES => before.enabled,
+            LIMITS => is_less(after.requests_per_minute, before.requests_per_minute),
+            FORGETS_EVENTS => is_less(after.log_retention_days, before.log_retention_days),
+            _ => is_less(after.audit_retention_days, before.audit_retention_days),
+        });
+        let question = authorized.asking(consequences);
         let question = question.text("workspace", &*before.name).text("id", &*before.id);
-        Ok(Some(question.agreed_by_typing(&before.name)))
+        Ok(question.agreed_by_typing(&before.name))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Empty>, Error> {
