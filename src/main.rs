@@ -59,11 +59,7 @@ fn command() -> Command {
             Command::new("serve").about("Serves the HTTP API, and MCP beside it at /mcp"),
             Flags::Serve,
         ))
-        .subcommand(settings::add_flags(
-            Command::new("mcp")
-                .about("Serves an assistant over standard input and output, with this machine's database"),
-            Flags::Mcp,
-        ))
+        .subcommand(mcp::command())
         .subcommand(mcp_config::command())
         .subcommand(api::command())
         .subcommand(usage::command())

@@ -1,4 +1,5 @@
-//! `keyrack mcp`: the assistant's door on standard input and output, over this machine's own database.
+//! `keyrack mcp`: the assistant's door on standard input and output, over this machine's own database, or over a server
+//! elsewhere where somebody names one.
 //!
 //! Several of these may share one SQLite file, and with `keyrack serve`; each follows the others' changes.
 //! Standard output belongs to the protocol. People read standard error, whose first line says where this
@@ -8,18 +9,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use keyrack_core::caller::{Origin, Via};
+use clap::Command;
 use keyrack_core::keys::secret::Secret;
-use keyrack_core::{Error, Keyrack};
-use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
-use keyrack_mcp_server::{FollowTrace, Policy, View, Wish, Wishes};
+use keyrack_mcp_server::stdio::{self, ServeError};
+use keyrack_mcp_server::{Catalogue, KeyrackMcp, Policy, Wish, Wishes};
 use tokio_util::sync::CancellationToken;
 
 use crate::assistants;
-use crate::exit;
 use crate::instance;
 use crate::printable;
-use crate::settings::{self, Setting, Settings};
+use crate::remote::Remote;
+use crate::settings::{self, Flags, RootKeyFor, Setting, Settings};
 use crate::signals::StopSignals;
 use crate::traces;
 
@@ -35,29 +35,77 @@ static WISHES: [(Wish, &Setting<Option<String>>); 6] = [
 
 /// No root key, or one that may not be used: what is missing is in the client's settings.
 const NO_ROOT_KEY: u8 = 2;
+/// What to do then.
+const THIS_DATABASE: &str = "Set KEYRACK_ROOT_KEY or --root-key-file to a root key of this database.";
+const THAT_SERVER: &str = "Set KEYRACK_ROOT_KEY or --root-key-file to a root key of that server, and --url to its address.";
+
+/// The command `keyrack mcp`.
+pub(crate) fn command() -> Command {
+    let about = "Serves an assistant over standard input and output, with this machine's database or a server's API";
+    settings::add_flags(Command::new("mcp").about(about), Flags::Mcp).mut_arg("url", |url| {
+        url.help("A server elsewhere that does the work, instead of this machine's database [env: KEYRACK_URL]")
+    })
+}
 
 /// Serves one assistant until standard input ends, SIGTERM or Ctrl-C.
 ///
 /// # Errors
 /// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    if let Some(refusal) = settings.named_server().map(elsewhere) {
-        eprintln!("error: {}", printable::line(&refusal));
-        return Ok(ExitCode::from(exit::USAGE));
-    }
     let wishes = wishes(settings)?;
-    let mut policy = policy(settings, Wishes::default())?;
+    let policy = policy(settings, Wishes::default())?;
     let catalogue = assistants::described(settings)?;
+    if settings.named_server().is_some() {
+        return elsewhere(settings, catalogue, policy, wishes).await;
+    }
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
-        Err(error) => return Ok(refused(&format!("{error:#}."))),
+        Err(error) => return Ok(refused(&format!("{error:#}."), THIS_DATABASE)),
     };
-    let introduction = match introduction(&instance.keyrack, &root_key, &wishes) {
-        Ok(introduction) => {
-            format!("keyrack mcp: {}; {introduction}", settings.get(&settings::DATABASE_URL)?.label())
+    let mcp = KeyrackMcp::for_root_key(instance.keyrack.clone(), catalogue, policy, root_key, wishes);
+    let mcp = mcp.map_err(anyhow::Error::msg)?;
+    let place = settings.get(&settings::DATABASE_URL)?.label();
+    let begin = || instance::start_background_work(settings, &instance.keyrack);
+    let outcome = serve(settings, mcp, (&place, THIS_DATABASE), begin).await;
+    instance.keyrack.close().await;
+    outcome
+}
+
+/// Serves one assistant whose tools a server elsewhere does the work of.
+async fn elsewhere(
+    settings: &Settings,
+    catalogue: Arc<Catalogue>,
+    policy: Policy,
+    wishes: Wishes,
+) -> anyhow::Result<ExitCode> {
+    let base = settings.get(&settings::URL)?;
+    let root_key = match settings.root_key_for(&base)? {
+        RootKeyFor::Given(root_key) => root_key,
+        RootKeyFor::Own => match instance::own_root_key(settings) {
+            Ok(root_key) => root_key,
+            Err(error) => return Ok(refused(&format!("{error:#}."), THAT_SERVER)),
+        },
+        RootKeyFor::None(why) => {
+            return Ok(refused(&format!("There is no root key to call {base} with: {why}."), THAT_SERVER));
         }
-        Err(error) => return Ok(refused(error.detail())),
+    };
+    let remote = Remote::of_assistant(base.clone(), &root_key)?;
+    let mcp = KeyrackMcp::for_server(Arc::new(remote), catalogue, policy, root_key, wishes);
+    let mcp = mcp.map_err(anyhow::Error::msg)?;
+    serve(settings, mcp, (base.as_str().trim_end_matches('/'), THAT_SERVER), || Ok(())).await
+}
+
+/// Serves once the root key is known to work at this place.
+async fn serve(
+    settings: &Settings,
+    mcp: KeyrackMcp,
+    (place, mend): (&str, &str),
+    begin: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let introduction = match mcp.summary().await {
+        Ok(summary) => format!("keyrack mcp: {place}; {summary}"),
+        Err(error) => return Ok(refused(error.detail(), mend)),
     };
     let is_json = settings.get(&settings::LOG_AS_JSON)?;
     if !is_json {
@@ -67,19 +115,16 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if is_json {
         tracing::info!("{introduction}");
     }
-    instance::start_background_work(settings, &instance.keyrack)?;
+    begin()?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));
-    policy.follow = traces.is_some().then_some(traces::follow as FollowTrace);
-    let settings = StdioSettings { policy, wishes, shutdown };
-    let outcome = stdio::serve(instance.keyrack.clone(), catalogue, root_key, settings).await;
-    instance.keyrack.close().await;
+    let outcome = stdio::serve(mcp, shutdown).await;
     if let Some(traces) = traces {
         traces.flush().await;
     }
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(ServeError::Rejected(error)) => Ok(refused(error.detail())),
+        Err(ServeError::Rejected(error)) => Ok(refused(error.detail(), mend)),
         Err(error) => Err(error.into()),
     }
 }
@@ -105,21 +150,7 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
 pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, follow: None })
-}
-
-/// Whoever names a server means that one, and would act on this machine's database instead.
-fn elsewhere(source: &str) -> String {
-    if source == settings::URL.facts().variable() {
-        return "KEYRACK_URL is set, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. \
-                Unset it, or connect the assistant to the server's own /mcp."
-            .to_owned();
-    }
-    format!(
-        "{source} names a server, and `keyrack mcp` cannot act on a server yet: it opens this machine's database. Choose \
-         no profile or one without a url, or connect the assistant to the server's own /mcp: `keyrack mcp-config CLIENT \
-         --http URL` prints how, with `npx mcp-remote` where a client needs a program."
-    )
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, follow: Some(traces::follow) })
 }
 
 /// The root key that was given, else that of this machine.
@@ -130,21 +161,9 @@ fn root_key(settings: &Settings) -> anyhow::Result<Secret> {
     instance::own_root_key(settings).context("there is no root key")
 }
 
-/// Where the root key works and what it sees.
-fn introduction(keyrack: &Keyrack, root_key: &Secret, wishes: &Wishes) -> Result<String, Error> {
-    let caller = keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp))?;
-    let workspace = keyrack.resident().workspace(caller.workspace_id());
-    let name = workspace.map(|workspace| workspace.name.clone()).unwrap_or_default();
-    let (catalogue, view) = (assistants::catalogue(), View::wished(wishes.clone()));
-    let offers = catalogue.offers();
-    let seen = offers.iter().filter(|offer| view.shows(offer, caller.principal())).count();
-    let (workspace_id, key_id) = (caller.workspace_id(), caller.principal().id());
-    Ok(format!("workspace {name} ({workspace_id}); root key {key_id} sees {seen} of {} tools", offers.len()))
-}
-
-fn refused(reason: &str) -> ExitCode {
+fn refused(reason: &str, mend: &str) -> ExitCode {
     let reason = printable::line(reason);
-    eprintln!("error: {reason} Set KEYRACK_ROOT_KEY or --root-key-file to a root key of this database.");
+    eprintln!("error: {reason} {mend}");
     ExitCode::from(NO_ROOT_KEY)
 }
 

@@ -8,9 +8,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use keyrack_core::caller::COMMAND_LINE_AGENT;
+use async_trait::async_trait;
+use keyrack_core::caller::{ASSISTANT_AGENT, COMMAND_LINE_AGENT};
 use keyrack_core::json;
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::{Code, Error};
+use keyrack_mcp_server::{Answered, Server};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Url, redirect};
 use serde_json::Value;
@@ -36,6 +39,8 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// The server's name for the request, as in its log.
     pub(crate) request_id: Option<String>,
+    /// Seconds after which another try makes sense.
+    retry_after_seconds: Option<u64>,
 }
 
 impl Answer {
@@ -63,6 +68,18 @@ impl Remote {
     /// # Errors
     /// When the root key cannot be a header, or the system has no roots for https.
     pub(crate) fn new(base: Url, root_key: &Secret) -> Result<Remote, Unanswered> {
+        Remote::called_by(COMMAND_LINE_AGENT, base, root_key)
+    }
+
+    /// The same for an assistant, whose calls servers write into the audit log as such.
+    ///
+    /// # Errors
+    /// As [`Remote::new`].
+    pub(crate) fn of_assistant(base: Url, root_key: &Secret) -> Result<Remote, Unanswered> {
+        Remote::called_by(ASSISTANT_AGENT, base, root_key)
+    }
+
+    fn called_by(agent: &str, base: Url, root_key: &Secret) -> Result<Remote, Unanswered> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", root_key.expose())).map_err(|_| {
             Unanswered("the root key has characters that no root key has, such as a line break".to_owned())
         })?;
@@ -70,7 +87,7 @@ impl Remote {
         // The first installation in a process counts; a later one changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
-            .user_agent(user_agent())
+            .user_agent(format!("{agent}{}", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             // Following one could carry the request to another host.
@@ -93,22 +110,29 @@ impl Remote {
     /// # Errors
     /// When there is no answer, or one that is not Keyrack's.
     pub(crate) async fn call(&self, operation: &str, request: &Value) -> Result<Answer, Unanswered> {
+        let answer = self.send(operation, request).await?;
+        if answer.body.pointer("/meta/requestId").is_none() {
+            return Err(Unanswered(format!(
+                "the server at {} answered with status {} and not as Keyrack does; is the URL right?",
+                self.base, answer.status
+            )));
+        }
+        Ok(answer)
+    }
+
+    /// The same, whoever answers.
+    async fn send(&self, operation: &str, request: &Value) -> Result<Answer, Unanswered> {
         let url = format!("{}/v2/{operation}", self.base.as_str().trim_end_matches('/'));
         let call = self.http.post(url).header(AUTHORIZATION, &self.authorization).json(request);
         let response = call.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
-        let header = response.headers().get("x-request-id");
-        let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let named = header("x-request-id");
+        let retry_after_seconds = header("retry-after").and_then(|seconds| seconds.parse().ok());
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let body: Value = json::read(&bytes).unwrap_or_default();
-        if body.pointer("/meta/requestId").is_none() {
-            return Err(Unanswered(format!(
-                "the server at {} answered with status {status} and not as Keyrack does; is the URL right?",
-                self.base
-            )));
-        }
         let in_body = body.pointer("/meta/requestId").and_then(Value::as_str).map(str::to_owned);
-        Ok(Answer { status, request_id: in_body.or(header), body })
+        Ok(Answer { status, request_id: in_body.or(named), body, retry_after_seconds })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Unanswered {
@@ -125,6 +149,24 @@ impl Remote {
             "check --url or KEYRACK_URL, and that `keyrack serve` runs there"
         };
         Unanswered(format!("the server at {} cannot be reached ({}); {advice}", self.base, deepest_cause(error)))
+    }
+}
+
+#[async_trait]
+impl Server for Remote {
+    fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    async fn call(&self, operation: &str, body: &Value) -> Result<Answered, Error> {
+        let answer = self.send(operation, body).await;
+        let Answer { status, body, request_id, retry_after_seconds } = answer.map_err(|Unanswered(why)| {
+            let mut letters = why.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            let sentence = first.into_iter().chain(letters).collect::<String>();
+            Error::new(Code::ServiceUnavailable, format!("{sentence}."))
+        })?;
+        Ok(Answered { status, body, request_id, retry_after_seconds })
     }
 }
 

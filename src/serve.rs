@@ -12,7 +12,6 @@ use keyrack_http_api::connections::ConnectionCounts;
 use keyrack_http_api::guard::Guard;
 use keyrack_http_api::metrics::{HttpMetrics, Metrics};
 use keyrack_http_api::{FollowTrace, Hosts, Server, Settings as ApiSettings};
-use keyrack_mcp_server::Policy;
 use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -123,7 +122,7 @@ fn build_server(
     let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        policy: Policy { follow: follow_trace, ..mcp::policy(settings, mcp::wishes(settings)?)? },
+        policy: mcp::policy(settings, mcp::wishes(settings)?)?,
         max_body_bytes: api.max_body_bytes,
         sessions: settings.get(&settings::MCP_SESSIONS)?,
         shutdown: stop.clone(),

@@ -121,6 +121,20 @@ impl Via {
 /// audit log. Any client can claim that, so nothing may hang on it.
 pub const COMMAND_LINE_AGENT: &str = "keyrack-cli/";
 
+/// The same of an assistant that `keyrack mcp --url` calls for: [`Via::Mcp`].
+pub const ASSISTANT_AGENT: &str = "keyrack-mcp/";
+
+impl Via {
+    /// The door that an HTTP client with this `User-Agent` says it came through.
+    pub fn of_http(user_agent: Option<&str>) -> Via {
+        match user_agent {
+            Some(agent) if agent.starts_with(COMMAND_LINE_AGENT) => Via::CommandLine,
+            Some(agent) if agent.starts_with(ASSISTANT_AGENT) => Via::Mcp,
+            _ => Via::Http,
+        }
+    }
+}
+
 /// The address of the client behind an HTTP request, proxies taken into account; `None` when a trusted
 /// proxy did not say. The listener puts it into the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -177,6 +177,15 @@ pub async fn run<O: Operation>(
     run_read::<O>(keyrack, caller, request).await
 }
 
+/// What a request leads to that people are asked about before, as far as it tells by itself: see
+/// [`Operation::consequences`].
+///
+/// # Errors
+/// The faults of the request.
+pub fn consequences<O: Operation>(request: Value, now: UnixMs) -> Result<Consequences, Error> {
+    Ok(O::consequences(&request_schema::<O>().read(request)?, now))
+}
+
 /// What a person is asked before [`run`] does this: see [`Operation::question`].
 ///
 /// # Errors

@@ -72,17 +72,27 @@ pub enum Held {
 }
 
 impl Call<'_> {
-    fn row(&self, id: String, state: State, now: UnixMs) -> Confirmation {
-        let expires_at = now.plus(if state == State::Asked { ASKED_MS } else { HELD_MS });
+    /// A digest of its arguments, in whatever order they came.
+    pub fn arguments(&self) -> String {
         let mut arguments = Sha256::new();
         digest(&mut arguments, self.request);
+        written(arguments)
+    }
+
+    /// A digest of what a person is shown that must not change before it is acted on.
+    pub fn target(&self) -> String {
+        target(self.question)
+    }
+
+    fn row(&self, id: String, state: State, now: UnixMs) -> Confirmation {
+        let expires_at = now.plus(if state == State::Asked { ASKED_MS } else { HELD_MS });
         Confirmation {
             id,
             workspace_id: self.caller.workspace_id().to_owned(),
             root_key_id: self.caller.principal().id().to_owned(),
             operation: self.operation.to_owned(),
-            arguments: written(arguments),
-            target: target(self.question),
+            arguments: self.arguments(),
+            target: self.target(),
             question: (state == State::Held).then(|| shown(self.question, self.request)),
             state,
             created_at: now,

@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use keyrack_core::caller::{COMMAND_LINE_AGENT, Caller, Origin, Via};
+use keyrack_core::caller::{Caller, Origin, Via};
 use keyrack_core::error::{Code, Error};
 use keyrack_core::keyrack::Keyrack;
 
@@ -19,9 +19,7 @@ pub(crate) fn authenticate(keyrack: &Keyrack, head: Head<'_>) -> Result<Caller, 
     let Head { id, headers, address, .. } = head;
     let bearer = bearer(headers)?;
     let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let from_command_line = user_agent.is_some_and(|agent| agent.starts_with(COMMAND_LINE_AGENT));
-    let via = if from_command_line { Via::CommandLine } else { Via::Http };
-    let mut origin = Origin::new(via, address, id).of_client(user_agent);
+    let mut origin = Origin::new(Via::of_http(user_agent), address, id).of_client(user_agent);
     origin.is_recorded = headers.get(METRICS).is_none_or(|value| value != "disabled");
     keyrack.authenticate(bearer, origin)
 }

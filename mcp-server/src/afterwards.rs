@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_core::{Caller, Keyrack};
+use keyrack_core::Caller;
 use serde_json::{Map, Value};
 
+use crate::backend::Backend;
 use crate::catalogue::{Catalogue, Offer};
 use crate::naming::tool_name;
 use crate::projection;
@@ -38,13 +39,13 @@ impl Afterwards {
     }
 
     /// What it is now, by what the change answered; nothing where that cannot be told.
-    pub(crate) async fn shown(self, keyrack: &Keyrack, answered: &Value) -> Option<Value> {
+    pub(crate) async fn shown(self, backend: &dyn Backend, answered: &Value) -> Option<Value> {
         let member = |name: &&str| {
             let value = answered.get(name).or_else(|| self.request.get(name))?;
             Some(((*name).to_owned(), value.clone()))
         };
         let request: Map<String, Value> = self.by.iter().map(member).collect::<Option<_>>()?;
-        let reading = self.read.run(keyrack.clone(), self.caller, Value::Object(request));
+        let reading = backend.run(&self.read, self.caller, Value::Object(request));
         let answer = tokio::time::timeout(PATIENCE, reading).await.ok()?.ok()?;
         Some(projection::show(self.read.about, answer, true).answer.data)
     }

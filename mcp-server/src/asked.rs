@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use keyrack_core::catalogue::{About, Effect, Pin, Question};
 use keyrack_core::error::{Code, Fault};
-use keyrack_core::operations::keys::is_of_api;
 use keyrack_core::reply::Pagination;
-use keyrack_core::{Caller, Error, Keyrack, json};
+use keyrack_core::{Caller, Error, json};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::afterwards::Afterwards;
+use crate::backend::Backend;
 use crate::catalogue::{Offer, PAGE_SIZE};
 use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
@@ -77,14 +77,14 @@ impl Asked {
     pub(crate) async fn question(
         &self,
         offer: &Offer,
-        keyrack: &Keyrack,
+        backend: &dyn Backend,
         caller: &Caller,
         api: Option<&str>,
     ) -> Result<Option<Question>, Error> {
         if let Some(api) = api {
-            self.is_within(offer.about, keyrack, caller, api).await?;
+            self.is_within(offer.about, backend, caller, api).await?;
         }
-        offer.question(keyrack, caller, &self.request).await
+        backend.question(offer, caller, &self.request).await
     }
 
     /// The request that is sent.
@@ -101,21 +101,21 @@ impl Asked {
     pub(crate) async fn run(
         self,
         offer: &Arc<Offer>,
-        keyrack: &Keyrack,
+        backend: &dyn Backend,
         caller: Caller,
         after: Option<Afterwards>,
     ) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
-        let again = once_more.then(|| (self.request.clone(), keyrack.renew(&caller)));
+        let again = once_more.then(|| (self.request.clone(), backend.renew(&caller)));
         let meant = match offer.about.effect {
             Effect::Read => Vec::new(),
             Effect::Write | Effect::Destroy => {
-                times::meant(&offer.sent_times, &self.request, keyrack.clock().now())
+                times::meant(&offer.sent_times, &self.request, backend.now())
             }
         };
-        let answer = offer.run(keyrack.clone(), caller, self.request).await?;
+        let answer = backend.run(offer, caller, self.request).await?;
         let after = match after {
-            Some(after) => after.shown(keyrack, &answer.data).await,
+            Some(after) => after.shown(backend, &answer.data).await,
             None => None,
         };
         let mut notes = rendering::notes(&offer.secrets, &answer);
@@ -131,7 +131,7 @@ impl Asked {
             for _ in 0..MOST_TRIES {
                 let Some(kept) = shown.again else { break };
                 request["limit"] = kept.into();
-                let answer = offer.run(keyrack.clone(), keyrack.renew(&caller)?, request.clone()).await?;
+                let answer = backend.run(offer, backend.renew(&caller)?, request.clone()).await?;
                 shown = projection::show(offer.about, answer, self.is_concise);
             }
         }
@@ -143,13 +143,19 @@ impl Asked {
     }
 
     /// Whether what is asked is about the one API of the view.
-    async fn is_within(&self, about: &About, keyrack: &Keyrack, caller: &Caller, api: &str) -> Result<(), Error> {
+    async fn is_within(
+        &self,
+        about: &About,
+        backend: &dyn Backend,
+        caller: &Caller,
+        api: &str,
+    ) -> Result<(), Error> {
         let Some(pin) = about.assistants.pinned_by else { return Ok(()) };
         let named = self.request[pin.member()].as_str().map(|named| (pin, named));
         // Some take a key by its id or by its text.
         let by_text = self.request["key"].as_str().map(|text| (Pin::Key("key"), text));
         match named.or(by_text) {
-            Some(named) if is_of_api(keyrack, caller, named, api).await? => Ok(()),
+            Some(named) if backend.is_of_api(caller, named, api).await? => Ok(()),
             _ => Err(Error::not_found(if let Pin::Api(_) = pin { Code::ApiNotFound } else { Code::KeyNotFound })),
         }
     }

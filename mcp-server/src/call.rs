@@ -13,7 +13,7 @@ use keyrack_core::confirmations::{self, Void};
 use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
-use keyrack_core::{Caller, Error, Keyrack, traces};
+use keyrack_core::{Caller, Error, traces};
 use http::HeaderMap;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, InputRequiredResult, JsonObject};
@@ -23,6 +23,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::afterwards::Afterwards;
 use crate::asked::Asked;
+use crate::backend::Backend;
 use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
 use crate::confirmation::{self, Confirm, Consent, Verdict};
@@ -102,7 +103,7 @@ pub(crate) struct Call {
 /// What answers calls.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    pub(crate) keyrack: Keyrack,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) limit: CallLimit,
     /// How people are asked before what destroys.
@@ -160,7 +161,7 @@ impl Desk {
     /// Finds operations; it counts as a call, so that nobody searches without end.
     fn find(&self, caller: &Caller, view: &View, client: &str, query: &str) -> CallToolResponse {
         let (started, request_id) = (Instant::now(), caller.origin().request_id);
-        let outcome = self.limit.count(caller, self.keyrack.clock().now()).map(|()| {
+        let outcome = self.limit.count(caller, self.backend.now()).map(|()| {
             let data = compact::find(&self.catalogue, view, caller.principal(), query);
             Outcome::Shown(Shown::whole(Answer { data, pagination: None }))
         });
@@ -173,7 +174,7 @@ impl Desk {
     fn finish(&self, call: &Ended<'_>, outcome: Result<Outcome, Error>) -> CallToolResponse {
         let Ended { operation, root_key, client, request_id, started } = *call;
         let (ended, took) = (ended(&outcome), started.elapsed());
-        self.keyrack.metrics().called_by_assistant(operation, ended, took);
+        self.backend.metrics().called_by_assistant(operation, ended, took);
         // A log in JSON shows numbers of 128 bits as texts.
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(root_key, operation, ?client, outcome = ended, milliseconds, request_id, "tool call");
@@ -187,7 +188,7 @@ impl Desk {
                 failure::result(&self.catalogue, &error, request_id)
             }
         };
-        self.keyrack.metrics().assistant_bytes.add(rendering::bytes(&result));
+        self.backend.metrics().assistant_bytes.add(rendering::bytes(&result));
         result.into()
     }
 
@@ -242,7 +243,7 @@ impl Desk {
         self.admit(&caller, view, offer)?;
         let is_large = call.is_large;
         let read =
-            Self::read(self.keyrack.clone(), caller, Arc::clone(offer), view.api(), call.arguments, is_large);
+            Self::read(self.backend.clone(), caller, Arc::clone(offer), view.api(), call.arguments, is_large);
         let read =
             async { if is_large { off_the_workers(read).await.unwrap_or_else(panicked) } else { read.await } };
         let (asked, caller, question) = in_time(None, read, DEADLINE, &call.abandoned).await?;
@@ -255,7 +256,7 @@ impl Desk {
                     () = call.abandoned.cancelled() => return Err(cancelled()),
                 };
                 // People take their time, and much may have become of the root key and of what it is about meanwhile.
-                let caller = self.keyrack.renew(&caller)?;
+                let caller = self.backend.renew(&caller)?;
                 match verdict {
                     Verdict::Agreed => {}
                     Verdict::Asks(form) => return Ok(Outcome::Asks(form)),
@@ -264,10 +265,10 @@ impl Desk {
                 caller
             }
         };
-        let (keyrack, ran) = (self.keyrack.clone(), Arc::clone(offer));
-        let renewed = keyrack.renew(&caller)?;
+        let (backend, ran) = (self.backend.clone(), Arc::clone(offer));
+        let renewed = backend.renew(&caller)?;
         let after = Afterwards::of(offer, asked.request(), (&self.catalogue, view), renewed);
-        let running = async move { asked.run(&ran, &keyrack, caller, after).await };
+        let running = async move { asked.run(&ran, &*backend, caller, after).await };
         let running = async {
             if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
         };
@@ -277,7 +278,7 @@ impl Desk {
 
     /// Reads what a call asks for, and what a person is to be asked before.
     fn read(
-        keyrack: Keyrack,
+        backend: Arc<dyn Backend>,
         caller: Caller,
         offer: Arc<Offer>,
         api: Option<&str>,
@@ -288,8 +289,8 @@ impl Desk {
         async move {
             let asked = Asked::read(&offer, arguments, api.as_deref())?;
             // Whatever became of the root key and its workspace while they waited to be read counts.
-            let caller = if is_large { keyrack.renew(&caller)? } else { caller };
-            let question = asked.question(&offer, &keyrack, &caller, api.as_deref()).await?;
+            let caller = if is_large { backend.renew(&caller)? } else { caller };
+            let question = asked.question(&offer, &*backend, &caller, api.as_deref()).await?;
             Ok((asked, caller, question))
         }
     }
@@ -303,11 +304,11 @@ impl Desk {
         view: &View,
         token: &str,
     ) -> Result<(), Error> {
-        let question = asked.question(offer, &self.keyrack, caller, view.api()).await?;
+        let question = asked.question(offer, &*self.backend, caller, view.api()).await?;
         let question = question.ok_or_else(|| confirmation::does_not_count(Void::Changed))?;
         let (operation, request) = (offer.about.name, asked.request());
         let call = confirmations::Call { caller, operation, request, question: &question };
-        confirmation::counted(&self.keyrack, &call, token).await
+        confirmation::counted(&*self.backend, &call, token).await
     }
 
     /// Seeks the agreement of a person to a call.
@@ -322,22 +323,20 @@ impl Desk {
         let operation = offer.about.name;
         let call = confirmations::Call { caller, operation, request: asked.request(), question };
         let consent = Consent { token: asked.token(), ..consent };
-        consent.seek(self.confirm, &self.keyrack, &call).await
+        consent.seek(self.confirm, &*self.backend, &call).await
     }
 
     /// Whether the caller may make this call at all, now.
     fn admit(&self, caller: &Caller, view: &View, offer: &Offer) -> Result<(), Error> {
-        let keyrack = &self.keyrack;
         let is_visible = view::is_visible(offer.about, caller.principal());
         let hidden = view.hides(offer).map(|hidden| hidden.refusal(&offer.tool.name));
         let refusal = if is_visible { hidden } else { Some(view::refusal(offer.about, caller.principal())) };
         if let Some(error) = refusal {
-            keyrack.refusals().tell_of(keyrack.clock().now(), offer.about.name, caller, &error);
+            self.backend.note_refusal(offer.about.name, caller, &error);
             return Err(error);
         }
-        self.limit.count(caller, keyrack.clock().now())?;
-        let throttled = keyrack.counters().throttle(caller, &offer.about.rule, keyrack.clock());
-        throttled.refusal.map_or(Ok(()), Err)
+        self.limit.count(caller, self.backend.now())?;
+        self.backend.admit(caller, &offer.about.rule)
     }
 }
 

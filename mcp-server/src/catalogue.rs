@@ -8,7 +8,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use keyrack_core::catalogue::{self, About, Effect, Operation, Question, Visitor};
+use keyrack_core::calendar::UnixMs;
+use keyrack_core::catalogue::{self, About, Consequences, Effect, Operation, Question, Visitor};
 use keyrack_core::docs;
 use keyrack_core::reply::Pagination;
 use keyrack_core::schema::{
@@ -53,6 +54,7 @@ pub struct Offer {
     run: fn(Keyrack, Caller, Value) -> Running,
     /// What people are asked before; `None` where they never are.
     question: Option<fn(Keyrack, Caller, Value) -> Questioning>,
+    consequences: fn(Value, UnixMs) -> Result<Consequences, Error>,
 }
 
 /// How the arguments of a tool are read.
@@ -86,6 +88,7 @@ impl Offer {
             pinned,
             run: run::<O>,
             question: O::ASKS.then_some(question::<O> as fn(Keyrack, Caller, Value) -> Questioning),
+            consequences: catalogue::consequences::<O>,
         }
     }
 
@@ -119,6 +122,11 @@ impl Offer {
     /// Whether people may be asked before it is done.
     pub(crate) fn asks(&self) -> bool {
         self.question.is_some()
+    }
+
+    /// What a request leads to that people are asked about before, as far as it tells by itself.
+    pub(crate) fn consequences(&self, request: &Value, now: UnixMs) -> Result<Consequences, Error> {
+        if self.asks() { (self.consequences)(request.clone(), now) } else { Ok(Consequences::new()) }
     }
 
     /// What a person is to be asked before this is done, if anything.

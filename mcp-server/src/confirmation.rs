@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyrack_core::catalogue::Question;
-use keyrack_core::confirmations::{self, ASKED_MS, Held, Void, agree, ask, hold};
-use keyrack_core::{Code, Error, Keyrack};
+use keyrack_core::confirmations::{self, ASKED_MS, Held, Void};
+use keyrack_core::{Code, Error};
 use rmcp::RoleServer;
 use rmcp::model::{
     ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
@@ -19,6 +19,7 @@ use rmcp::model::{
 use rmcp::service::Peer;
 use serde_json::{Value, json};
 
+use crate::backend::Backend;
 use crate::hygiene;
 
 /// The argument by which a model says that the user agreed.
@@ -85,31 +86,31 @@ impl Consent {
     pub(crate) async fn seek(
         self,
         mode: Confirm,
-        keyrack: &Keyrack,
+        backend: &dyn Backend,
         call: &confirmations::Call<'_>,
     ) -> Result<Verdict, Error> {
         match mode {
             Confirm::Off => Ok(Verdict::Agreed),
-            Confirm::Held => held(keyrack, call).await,
-            Confirm::Ask => self.asked(keyrack, call).await,
+            Confirm::Held => held(backend, call).await,
+            Confirm::Ask => self.asked(backend, call).await,
         }
     }
 
-    async fn asked(self, keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
+    async fn asked(self, backend: &dyn Backend, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
         if let (Some(state), Some(responses)) = (&self.state, &self.responses) {
             let answered = match said(responses).and_then(|said| agreed(&said, call.question)) {
-                Ok(()) => counted(keyrack, call, state).await,
+                Ok(()) => counted(backend, call, state).await,
                 Err(error) => Err(error),
             };
-            return noted(keyrack, FORM, answered).map(|()| Verdict::Agreed);
+            return noted(backend, FORM, answered).map(|()| Verdict::Agreed);
         }
         if let Some(token) = &self.token {
-            let answered = counted(keyrack, call, token).await;
-            return noted(keyrack, TEXT, answered).map(|()| Verdict::Agreed);
+            let answered = counted(backend, call, token).await;
+            return noted(backend, TEXT, answered).map(|()| Verdict::Agreed);
         }
-        let token = ask(keyrack, call).await?;
+        let token = backend.ask(call).await?;
         let how = if matches!(self.channel, Channel::None) { TEXT } else { FORM };
-        keyrack.metrics().asked_people(how, "asked");
+        backend.metrics().asked_people(how, "asked");
         match self.channel {
             Channel::None => Err(by_token(call, &token)),
             Channel::Form => {
@@ -122,17 +123,17 @@ impl Consent {
                 let said = peer.create_elicitation_with_timeout(form(call)?, Some(patience)).await;
                 let said = said.map_err(|_| nothing_done("the user did not answer"));
                 let answered = said.and_then(|said| agreed(&said, call.question));
-                noted(keyrack, FORM, answered).map(|()| Verdict::Told(token))
+                noted(backend, FORM, answered).map(|()| Verdict::Told(token))
             }
         }
     }
 }
 
 /// Counts what became of a question, and passes it on. What failed on our side became of nothing.
-fn noted(keyrack: &Keyrack, how: &'static str, answered: Result<(), Error>) -> Result<(), Error> {
+fn noted(backend: &dyn Backend, how: &'static str, answered: Result<(), Error>) -> Result<(), Error> {
     match &answered {
-        Ok(()) => keyrack.metrics().asked_people(how, "agreed"),
-        Err(error) if error.code() == Code::PreconditionFailed => keyrack.metrics().asked_people(how, "refused"),
+        Ok(()) => backend.metrics().asked_people(how, "agreed"),
+        Err(error) if error.code() == Code::PreconditionFailed => backend.metrics().asked_people(how, "refused"),
         Err(_) => {}
     }
     answered
@@ -175,8 +176,8 @@ fn typed(question: &Question) -> Option<String> {
 ///
 /// # Errors
 /// When it does not, or the store does not answer.
-pub(crate) async fn counted(keyrack: &Keyrack, call: &confirmations::Call<'_>, token: &str) -> Result<(), Error> {
-    match agree(keyrack, call, token).await? {
+pub(crate) async fn counted(backend: &dyn Backend, call: &confirmations::Call<'_>, token: &str) -> Result<(), Error> {
+    match backend.agree(call, token).await? {
         Ok(()) => Ok(()),
         Err(void) => Err(does_not_count(void)),
     }
@@ -194,8 +195,8 @@ pub(crate) fn does_not_count(void: Void) -> Error {
     nothing_done(&format!("{why}. Call again without `{TOKEN}` to ask anew"))
 }
 
-async fn held(keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
-    let (outcome, verdict) = match hold(keyrack, call).await? {
+async fn held(backend: &dyn Backend, call: &confirmations::Call<'_>) -> Result<Verdict, Error> {
+    let (outcome, verdict) = match backend.hold(call).await? {
         Held::Approved => ("agreed", Ok(Verdict::Agreed)),
         Held::Refused => ("refused", Err(nothing_done("the operator refused this call"))),
         Held::Waiting(id) => {
@@ -206,7 +207,7 @@ async fn held(keyrack: &Keyrack, call: &confirmations::Call<'_>) -> Result<Verdi
             ("asked", Err(nothing_done(&why)))
         }
     };
-    keyrack.metrics().asked_people("held", outcome);
+    backend.metrics().asked_people("held", outcome);
     verdict
 }
 

@@ -2,8 +2,8 @@
 
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::ids::Kind;
-use keyrack_core::store::workspaces::Workspace;
 
+use crate::backend::Place;
 use crate::hygiene;
 use crate::view::View;
 
@@ -14,7 +14,7 @@ const MAX_NAME: usize = 100;
 
 /// The instructions for a caller in this workspace who sees the tools that `sees` names.
 pub(crate) fn instructions(
-    workspace: &Workspace,
+    place: &Place,
     now: UnixMs,
     view: &View,
     asks: bool,
@@ -22,8 +22,8 @@ pub(crate) fn instructions(
 ) -> String {
     let mut text = format!(
         "Keyrack issues, verifies and limits API keys. You work in the workspace \"{}\" ({}). It is now {} = {}.\n",
-        shown_name(workspace),
-        workspace.id,
+        shown_name(place),
+        place.id,
         now.rfc3339(),
         now.get(),
     );
@@ -67,29 +67,21 @@ pub(crate) fn instructions(
 }
 
 /// The title of this server, so that two workspaces are not confused.
-pub(crate) fn title(workspace: &Workspace) -> String {
-    format!("Keyrack ({})", shown_name(workspace))
+pub(crate) fn title(place: &Place) -> String {
+    format!("Keyrack ({})", shown_name(place))
 }
 
 /// A workspace's name on one line.
-fn shown_name(workspace: &Workspace) -> String {
-    hygiene::line(&workspace.name, MAX_NAME).replace('"', "'")
+fn shown_name(place: &Place) -> String {
+    hygiene::line(&place.name, MAX_NAME).replace('"', "'")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn workspace(name: &str) -> Workspace {
-        Workspace {
-            id: "ws_1234567890123456".to_owned(),
-            name: name.to_owned(),
-            enabled: true,
-            generation: 0,
-            requests_per_minute: None,
-            log_retention_days: None,
-            audit_retention_days: None,
-        }
+    fn workspace(name: &str) -> Place {
+        Place { id: "ws_1234567890123456".to_owned(), name: name.to_owned() }
     }
 
     fn told(name: &str, sees: impl Fn(&str) -> bool) -> String {

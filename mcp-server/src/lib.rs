@@ -5,7 +5,8 @@
 //! - [`http::router`] gives the routes `/mcp` and below it for the listener that also serves the HTTP API. Each
 //!   request brings its root key in a header, and may say what it wishes to see.
 //! - [`stdio::serve`] serves one client over standard input and output, with one root key.
-//! - [`KeyrackMcp`] is the server behind both, an [`rmcp::ServerHandler`] for any other transport.
+//! - [`KeyrackMcp`] is the server behind both, an [`rmcp::ServerHandler`] for any other transport. Its tools are done in this
+//!   process, or by a [`Server`] elsewhere.
 //! - [`Catalogue`] shows every operation as a tool, or the reason why it is none.
 //!
 //! ```no_run
@@ -14,8 +15,7 @@
 //! use std::sync::Arc;
 //!
 //! use keyrack_mcp_server::http::{self, HttpSettings};
-//! use keyrack_mcp_server::stdio::{self, StdioSettings};
-//! use keyrack_mcp_server::{Catalogue, Policy, Wishes};
+//! use keyrack_mcp_server::{Catalogue, KeyrackMcp, Policy, Wishes, stdio};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! let catalogue = Arc::new(Catalogue::new());
@@ -34,8 +34,8 @@
 //! ));
 //! // Or for one client, on standard input and output:
 //! let shutdown = CancellationToken::new();
-//! let settings = StdioSettings { policy: Policy::default(), wishes: Wishes::default(), shutdown };
-//! stdio::serve(keyrack, catalogue, root_key, settings).await?;
+//! let mcp = KeyrackMcp::for_root_key(keyrack, catalogue, Policy::default(), root_key, Wishes::default())?;
+//! stdio::serve(mcp, shutdown).await?;
 //! # drop(routes);
 //! # Ok(())
 //! # }
@@ -63,6 +63,7 @@
 
 mod afterwards;
 mod asked;
+mod backend;
 mod call;
 mod caller;
 mod catalogue;
@@ -77,6 +78,7 @@ mod lines;
 pub mod naming;
 mod projection;
 mod refusal;
+mod remote;
 mod rendering;
 mod schema;
 mod service;
@@ -91,6 +93,7 @@ mod workers;
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
+pub use remote::{Answered, Server};
 pub use call::FollowTrace;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};

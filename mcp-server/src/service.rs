@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue};
-use keyrack_core::caller::{Origin, Via};
-use keyrack_core::error::Code;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::traces::TraceSpan;
 use keyrack_core::{Caller, Error, Keyrack};
@@ -21,9 +19,11 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tracing::Span;
 
+use crate::backend::{Backend, Place};
 use crate::call::{Call, CallLimit, Desk, FollowTrace};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
+use crate::remote::{Remote, Server};
 use crate::sessions::InSession;
 use crate::view::View;
 use crate::wishes::Wishes;
@@ -83,45 +83,94 @@ impl KeyrackMcp {
         root_key: Secret,
         wishes: Wishes,
     ) -> Result<Self, String> {
+        Self::over(Arc::new(keyrack), catalogue, policy, root_key, wishes)
+    }
+
+    /// A server with one caller, whose tools a server elsewhere does the work of.
+    ///
+    /// # Errors
+    /// When the wishes contradict what the operator allows, or ask for what can only be done beside the database.
+    pub fn for_server(
+        server: Arc<dyn Server>,
+        catalogue: Arc<Catalogue>,
+        policy: Policy,
+        root_key: Secret,
+        wishes: Wishes,
+    ) -> Result<Self, String> {
+        if policy.confirm == Confirm::Held {
+            return Err("calls are held for approval beside the database of the server: `confirm` can be `ask` or `off` \
+                        where the server is elsewhere"
+                .to_owned());
+        }
+        Self::over(Arc::new(Remote::new(server)), catalogue, policy, root_key, wishes)
+    }
+
+    fn over(
+        backend: Arc<dyn Backend>,
+        catalogue: Arc<Catalogue>,
+        policy: Policy,
+        root_key: Secret,
+        wishes: Wishes,
+    ) -> Result<Self, String> {
         let view = View::new(policy.ceiling.clone(), Arc::new(wishes))?;
-        Ok(Self::new(keyrack, catalogue, policy, Some((root_key, view))))
+        Ok(Self::new(backend, catalogue, policy, Some((root_key, view))))
     }
 
     /// A server whose requests bring their caller, an `Arc<Caller>`, and their [`View`] in the extensions of the HTTP
     /// request.
     pub(crate) fn for_http(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy) -> Self {
-        Self::new(keyrack, catalogue, policy, None)
+        Self::new(Arc::new(keyrack), catalogue, policy, None)
     }
 
-    fn new(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy, own: Option<(Secret, View)>) -> Self {
+    fn new(
+        backend: Arc<dyn Backend>,
+        catalogue: Arc<Catalogue>,
+        policy: Policy,
+        own: Option<(Secret, View)>,
+    ) -> Self {
         let limit = CallLimit::per_minute(policy.calls_per_minute);
         let Policy { confirm, follow, ceiling, .. } = policy;
-        let desk = Desk { keyrack, catalogue, limit, confirm, follow };
+        let desk = Desk { backend, catalogue, limit, confirm, follow };
         KeyrackMcp(Arc::new(Shared { desk, own, ceiling }))
+    }
+
+    /// Where the root key of this server works and what it sees, in a line for people.
+    ///
+    /// # Errors
+    /// When the root key may not be used, or that cannot be told.
+    pub async fn summary(&self) -> Result<String, Error> {
+        let caller = self.authenticate().await?;
+        let backend = &self.0.desk.backend;
+        let Place { id, name } = backend.place(&caller)?;
+        let workspace = if id.is_empty() { name } else { format!("{name} ({id})") };
+        let view = self.0.own.as_ref().map(|(_, view)| view.clone()).unwrap_or_default();
+        let (offers, principal) = (self.catalogue().offers(), caller.principal());
+        let seen = offers.iter().filter(|offer| view.shows(offer, principal) && backend.does(offer)).count();
+        Ok(format!("workspace {workspace}; root key {} sees {seen} of {} tools", principal.id(), offers.len()))
     }
 
     /// Looks the root key of this server up, now.
     ///
     /// # Errors
     /// As [`Keyrack::authenticate`].
-    pub(crate) fn authenticate(&self) -> Result<Caller, Error> {
+    pub(crate) async fn authenticate(&self) -> Result<Caller, Error> {
         match &self.0.own {
-            Some((root_key, _)) => self.0.desk.keyrack.authenticate(root_key.expose(), Origin::local(Via::Mcp)),
+            Some((root_key, _)) => self.0.desk.backend.caller(root_key).await,
             None => Err(Error::unexpected("a request reached the MCP server without a caller")),
         }
     }
 
-    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Error> {
+    async fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Error> {
         match part::<Arc<Caller>>(context) {
             // Its body may have been long on its way: whatever became of the root key meanwhile counts.
-            Some(caller) => self.0.desk.keyrack.renew(caller),
-            None => self.authenticate(),
+            Some(caller) => self.0.desk.backend.renew(caller),
+            None => self.authenticate().await,
         }
     }
 
     /// The caller of what is no call.
-    fn asking(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-        self.caller(context).map_err(|error| failure::protocol_error(self.catalogue(), &error))
+    async fn asking(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+        self.caller(context).await.map_err(|error| failure::protocol_error(self.catalogue(), &error))
     }
 
     /// What this connection is shown.
@@ -137,17 +186,16 @@ impl KeyrackMcp {
 
     /// What the server says of itself to this caller.
     fn introduction(&self, caller: &Caller, view: &View) -> Result<ServerConfig, ErrorData> {
-        let workspace = self.0.desk.keyrack.resident().workspace(caller.workspace_id());
-        let workspace = workspace.ok_or_else(|| {
-            failure::protocol_error(self.catalogue(), &Error::not_found(Code::WorkspaceNotFound))
-        })?;
+        let backend = &self.0.desk.backend;
+        let place = backend.place(caller).map_err(|error| failure::protocol_error(self.catalogue(), &error))?;
         let principal = caller.principal();
-        let sees = |tool: &str| self.catalogue().find(tool).is_some_and(|offer| view.shows(offer, principal));
-        let now = self.0.desk.keyrack.clock().now();
+        let sees = |tool: &str| {
+            self.catalogue().find(tool).is_some_and(|offer| view.shows(offer, principal) && backend.does(offer))
+        };
         let config = self.get_info();
-        let server = config.server_info.clone().with_title(instructions::title(&workspace));
+        let server = config.server_info.clone().with_title(instructions::title(&place));
         let asks = self.0.desk.confirm != Confirm::Off;
-        let instructions = instructions::instructions(&workspace, now, view, asks, sees);
+        let instructions = instructions::instructions(&place, backend.now(), view, asks, sees);
         Ok(config.with_server_info(server).with_instructions(instructions))
     }
 }
@@ -171,13 +219,13 @@ impl ServerHandler for KeyrackMcp {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
-        let caller = self.asking(&context)?;
+        let caller = self.asking(&context).await?;
         let negotiated = self.negotiate_initialize(&request)?;
         Ok(self.introduction(&caller, &self.view(&context))?.with_protocol_version(negotiated.protocol_version))
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        let caller = self.asking(&context)?;
+        let caller = self.asking(&context).await?;
         let versions = self.supported_protocol_versions().into_owned();
         let introduction = self.introduction(&caller, &self.view(&context))?;
         let discovered = DiscoverResult::from_server_info(versions, introduction);
@@ -193,8 +241,10 @@ impl ServerHandler for KeyrackMcp {
             let message = "No page of this list ever gave a cursor: it is one page. Ask without `cursor`.";
             return Err(ErrorData::invalid_params(message, None));
         }
-        let caller = self.asking(&context)?;
-        let tools = compact::listed(self.catalogue(), &self.view(&context), caller.principal());
+        let caller = self.asking(&context).await?;
+        let backend = &self.0.desk.backend;
+        let mut tools = compact::listed(self.catalogue(), &self.view(&context), caller.principal());
+        tools.retain(|tool| self.catalogue().find(&tool.name).is_none_or(|offer| backend.does(offer)));
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
@@ -209,7 +259,7 @@ impl ServerHandler for KeyrackMcp {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (caller, view) = (self.caller(&context), self.view(&context));
+        let (caller, view) = (self.caller(&context).await, self.view(&context));
         let call = Call {
             tool: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),

@@ -3,37 +3,20 @@
 //! Standard output carries JSON-RPC and nothing else; everything for people goes to standard error.
 
 use std::fmt;
-use std::sync::Arc;
 
-use keyrack_core::keys::secret::Secret;
-use keyrack_core::{Error, Keyrack};
+use keyrack_core::Error;
 use rmcp::service::{QuitReason, ServerInitializeError, ServiceExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Catalogue;
 use crate::lines::Lines;
-use crate::service::{KeyrackMcp, Policy};
-use crate::wishes::Wishes;
-
-/// What an operator decides about MCP over standard input and output.
-#[derive(Debug, Clone)]
-pub struct StdioSettings {
-    /// What tools do and who sees which.
-    pub policy: Policy,
-    /// What the client wishes to see.
-    pub wishes: Wishes,
-    /// Ends the service as the end of standard input does.
-    pub shutdown: CancellationToken,
-}
+use crate::service::KeyrackMcp;
 
 /// Why the service did not start, or did not end well.
 #[derive(Debug)]
 pub enum ServeError {
     /// The root key may not be used: there is nothing to serve.
     Rejected(Error),
-    /// The wishes contradict what the operator allows.
-    Wishes(String),
     /// The client did not begin with a request of MCP.
     NotMcp,
     /// The connection to the client failed.
@@ -44,7 +27,6 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::Rejected(error) => f.write_str(error.detail()),
-            ServeError::Wishes(what) => f.write_str(what),
             ServeError::NotMcp => f.write_str("the client did not begin with a request of MCP"),
             ServeError::Connection(reason) => write!(f, "the connection to the client failed: {reason}"),
         }
@@ -58,15 +40,7 @@ impl std::error::Error for ServeError {}
 /// # Errors
 /// [`ServeError::Rejected`] before anything is written, when the root key may not be used; else when the
 /// client does not speak MCP or the connection fails.
-pub async fn serve(
-    keyrack: Keyrack,
-    catalogue: Arc<Catalogue>,
-    root_key: Secret,
-    settings: StdioSettings,
-) -> Result<(), ServeError> {
-    let StdioSettings { policy, wishes, shutdown } = settings;
-    let mcp = KeyrackMcp::for_root_key(keyrack, catalogue, policy, root_key, wishes);
-    let mcp = mcp.map_err(ServeError::Wishes)?;
+pub async fn serve(mcp: KeyrackMcp, shutdown: CancellationToken) -> Result<(), ServeError> {
     serve_over(tokio::io::stdin(), tokio::io::stdout(), mcp, shutdown).await
 }
 
@@ -76,7 +50,7 @@ async fn serve_over(
     mcp: KeyrackMcp,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    mcp.authenticate().map_err(ServeError::Rejected)?;
+    mcp.authenticate().await.map_err(ServeError::Rejected)?;
     let transport = Lines::new(reader, writer);
     let running = match mcp.serve_with_ct(transport, shutdown).await {
         Ok(running) => running,

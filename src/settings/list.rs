@@ -265,7 +265,7 @@ settings! {
         "Profile of the settings file: the server to call, the root key and the output",
     ).chooses();
     URL: Setting<Url> = Setting::new(
-        "url", "URL", For::Calling, Is("http://127.0.0.1:8080"), remote::parse_base, "The server to call",
+        "url", "URL", For::Acting, Is("http://127.0.0.1:8080"), remote::parse_base, "The server to call",
     );
     ROOT_KEY: SecretSetting<Secret> = SecretSetting::new(
         Facts {

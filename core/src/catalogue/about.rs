@@ -207,6 +207,8 @@ pub struct About {
     pub list: Option<List>,
     /// Whether [`super::Operation::attempt`] is worth trying.
     pub is_hot: bool,
+    /// Whether only Keyrack has it: other servers of the same API do not.
+    pub is_own: bool,
     /// What assistants are shown of it.
     pub assistants: Assistants,
 }
@@ -229,6 +231,7 @@ impl About {
         has_data: true,
         list: None,
         is_hot: false,
+        is_own: false,
         assistants: Assistants::DEFAULT,
     };
 

@@ -114,3 +114,12 @@ fn toolsets_that_nobody_asked_for_have_no_operation_that_is_for_permissions_or_a
         assert!(!is_administration, "{} is offered to everybody", about.name);
     }
 }
+
+#[test]
+fn what_only_keyrack_has_is_what_the_contract_of_its_own_lists() {
+    let contract: Value = serde_json::from_str(include_str!("../../../tests/contract/keyrack.json")).unwrap();
+    let listed = contract["operations"].as_object().unwrap();
+    for Declared { about, .. } in declared() {
+        assert_eq!(about.is_own, listed.contains_key(about.name), "{}", about.name);
+    }
+}

@@ -193,6 +193,7 @@ impl Operation for GetUsage {
             hint: "Totals, error rates, top keys or customers of any time. Calendar month: bucket day, start and end.",
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -126,6 +126,7 @@ impl Operation for ListRatelimits {
             concise: &["time", "namespace", "identifier", "passed", "limit", "remaining", "requestId"],
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -142,6 +142,7 @@ impl Operation for ListVerifications {
             concise: &["time", "keyId", "externalId", "outcome", "refusedBy", "requestId"],
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

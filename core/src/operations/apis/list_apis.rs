@@ -51,6 +51,7 @@ impl Operation for ListApis {
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(READ_API).denied_as(OnDenied::Verdict),
         list: Some(List { id: Some("id") }),
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -74,6 +74,7 @@ impl Operation for UpdateApi {
         errors: &[Code::ApiNotFound],
         assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), shown_after: Some(ShownAfter { read: "apis.getApi", by: &["apiId"] }),
             ..Assistants::DEFAULT },
+        is_own: true,
         ..About::DEFAULT
     };
 

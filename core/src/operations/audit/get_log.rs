@@ -49,6 +49,7 @@ impl Operation for GetLog {
         example: r#"{"logId": "<logId>"}"#,
         rule: Rule::forbidding(Expression::Leg("audit.*.read_log")),
         errors: &[Code::AuditLogNotFound],
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -95,6 +95,7 @@ impl Operation for ListLogs {
             concise: &["id", "time", "event", "actor.id", "actor.name", "description"],
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -62,6 +62,7 @@ impl Operation for Search {
                       server, which lists every member of the request and the answer.",
         example: r#"{"query": "limit a key to 100 uses per minute"}"#,
         assistants: Assistants { hint: "Ask with a few words, or with an error's code.", ..Assistants::DEFAULT },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -179,6 +179,7 @@ impl Operation for ExplainKey {
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -144,6 +144,7 @@ impl Operation for ListKeys {
             pinned_by: Some(Pin::Api("apiId")),
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

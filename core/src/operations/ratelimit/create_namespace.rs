@@ -49,6 +49,7 @@ impl Operation for CreateNamespace {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::RatelimitNamespaceAlreadyExists],
+        is_own: true,
         ..About::DEFAULT
     };
 

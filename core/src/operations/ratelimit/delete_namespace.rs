@@ -41,6 +41,7 @@ impl Operation for DeleteNamespace {
         ])),
         effect: Effect::Destroy,
         errors: &[Code::RatelimitNamespaceNotFound],
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -72,6 +72,7 @@ impl Operation for GetCount {
             hint: "Ask the user for limit and duration: they are the application's, not stored here.",
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -44,6 +44,7 @@ impl Operation for ListNamespaces {
         example: r#"{"limit": 20}"#,
         rule: Rule::forbidding(Expression::Leg("ratelimit.*.read_namespace")),
         list: Some(List { id: Some("id") }),
+        is_own: true,
         ..About::DEFAULT
     };
 

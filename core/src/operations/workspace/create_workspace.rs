@@ -53,6 +53,7 @@ impl Operation for CreateWorkspace {
             tool: Tool::Withheld("it hands out power over a workspace, which people do on a terminal"),
             ..Assistants::DEFAULT
         },
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -93,6 +93,7 @@ impl Operation for GetOverview {
         description: "A good first call: it says where you are and what you may do.",
         example: "{}",
         assistants: Assistants { toolset: Some(Toolset::Context), ..Assistants::DEFAULT },
+        is_own: true,
         ..About::DEFAULT
     };
 

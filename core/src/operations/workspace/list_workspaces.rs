@@ -51,6 +51,7 @@ impl Operation for ListWorkspaces {
         example: r#"{"limit": 20}"#,
         rule: Rule::OPERATOR,
         list: Some(List { id: Some("id") }),
+        is_own: true,
         ..About::DEFAULT
     };
 

@@ -66,6 +66,7 @@ impl Operation for UpdateWorkspace {
         rule: Rule::OPERATOR,
         effect: Effect::Write,
         errors: &[Code::WorkspaceNotFound, Code::ProtectedResource],
+        is_own: true,
         ..About::DEFAULT
     };
 
