@@ -37,11 +37,13 @@ static WISHES: [(Wish, &Setting<Option<String>>); 6] = [
 const NO_ROOT_KEY: u8 = 2;
 /// What to do then.
 const THIS_DATABASE: &str = "Set KEYRACK_ROOT_KEY or --root-key-file to a root key of this database.";
-const THAT_SERVER: &str = "Set KEYRACK_ROOT_KEY or --root-key-file to a root key of that server, and --url to its address.";
+const THAT_SERVER: &str =
+    "Set KEYRACK_ROOT_KEY or --root-key-file to a root key of that server, and --url to its address.";
 
 /// The command `keyrack mcp`.
 pub(crate) fn command() -> Command {
-    let about = "Serves an assistant over standard input and output, with this machine's database or a server's API";
+    let about =
+        "Serves an assistant over standard input and output, with this machine's database or a server's API";
     settings::add_flags(Command::new("mcp").about(about), Flags::Mcp).mut_arg("url", |url| {
         url.help("A server elsewhere that does the work, instead of this machine's database [env: KEYRACK_URL]")
     })

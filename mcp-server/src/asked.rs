@@ -109,9 +109,7 @@ impl Asked {
         let again = once_more.then(|| (self.request.clone(), backend.renew(&caller)));
         let meant = match offer.about.effect {
             Effect::Read => Vec::new(),
-            Effect::Write | Effect::Destroy => {
-                times::meant(&offer.sent_times, &self.request, backend.now())
-            }
+            Effect::Write | Effect::Destroy => times::meant(&offer.sent_times, &self.request, backend.now()),
         };
         let answer = backend.run(offer, caller, self.request).await?;
         let after = match after {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use keyrack_core::calendar::{MINUTE_MS, UnixMs};
 use keyrack_core::catalogue::{About, Effect, Question};
 use keyrack_core::confirmations::{self, Void};
@@ -14,7 +15,6 @@ use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, traces};
-use http::HeaderMap;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, InputRequiredResult, JsonObject};
 use tokio_util::sync::CancellationToken;
@@ -227,8 +227,7 @@ impl Desk {
             (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
             (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
         };
-        let ended =
-            Ended { operation: about.name, root_key: &root_key, client: &client, request_id, started };
+        let ended = Ended { operation: about.name, root_key: &root_key, client: &client, request_id, started };
         Ok(self.finish(&ended, outcome))
     }
 

@@ -336,16 +336,24 @@ pub(crate) mod tests {
             let members = |at: &str| schema.pointer(at).and_then(Value::as_object).cloned().unwrap_or_default();
             members("/properties").into_iter().chain(members("/properties/data/properties")).map(|(name, _)| name)
         };
-        let changes: Vec<_> = CATALOGUE.offers().iter().filter(|offer| offer.about.assistants.shown_after.is_some()).collect();
+        let changes: Vec<_> =
+            CATALOGUE.offers().iter().filter(|offer| offer.about.assistants.shown_after.is_some()).collect();
         assert!(changes.len() >= 5);
         for change in changes {
             let ShownAfter { read, by } = change.about.assistants.shown_after.unwrap();
             let read = CATALOGUE.find(&tool_name(read)).unwrap();
-            assert!(read.about.effect == Effect::Read && change.about.effect != Effect::Read, "{}", change.about.name);
-            let known: Vec<String> =
-                members(Some(&change.tool.input_schema)).chain(members(change.tool.output_schema.as_ref())).collect();
+            assert!(
+                read.about.effect == Effect::Read && change.about.effect != Effect::Read,
+                "{}",
+                change.about.name
+            );
+            let known: Vec<String> = members(Some(&change.tool.input_schema))
+                .chain(members(change.tool.output_schema.as_ref()))
+                .collect();
             let asked: Vec<String> = members(Some(&read.tool.input_schema)).collect();
-            let are_known = by.iter().all(|name| known.iter().any(|known| known == name) && asked.iter().any(|asked| asked == name));
+            let are_known = by
+                .iter()
+                .all(|name| known.iter().any(|known| known == name) && asked.iter().any(|asked| asked == name));
             assert!(are_known, "{}: {by:?} of {known:?} for {asked:?}", change.about.name);
         }
     }
@@ -389,10 +397,16 @@ pub(crate) mod tests {
         let long = "x".repeat(301);
         for (file, expected) in [
             (json!([]), "JSON object"),
-            (json!({ "keys_createKeys": { "title": "A" } }), "keys_createKeys is no tool; did you mean keys_createKey?"),
+            (
+                json!({ "keys_createKeys": { "title": "A" } }),
+                "keys_createKeys is no tool; did you mean keys_createKey?",
+            ),
             (json!({ "keys_createKey": { "titel": "A" } }), "unknown field `titel`"),
             (json!({ "keys_createKey": { "title": " " } }), "keys_createKey.title must have from 1 to 80"),
-            (json!({ "keys_createKey": { "description": long } }), "keys_createKey.description must have from 1 to 300"),
+            (
+                json!({ "keys_createKey": { "description": long } }),
+                "keys_createKey.description must have from 1 to 300",
+            ),
             (json!({ "keys_createKey": { "description": "a\nb" } }), "line breaks"),
             (json!({ "keys_createKey": { "description": "a\u{202e}b" } }), "nobody sees"),
         ] {

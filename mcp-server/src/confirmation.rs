@@ -176,7 +176,11 @@ fn typed(question: &Question) -> Option<String> {
 ///
 /// # Errors
 /// When it does not, or the store does not answer.
-pub(crate) async fn counted(backend: &dyn Backend, call: &confirmations::Call<'_>, token: &str) -> Result<(), Error> {
+pub(crate) async fn counted(
+    backend: &dyn Backend,
+    call: &confirmations::Call<'_>,
+    token: &str,
+) -> Result<(), Error> {
     match backend.agree(call, token).await? {
         Ok(()) => Ok(()),
         Err(void) => Err(does_not_count(void)),

@@ -90,11 +90,11 @@ mod view;
 mod wishes;
 mod workers;
 
+pub use call::FollowTrace;
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
 pub use remote::{Answered, Server};
-pub use call::FollowTrace;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};
 pub use wishes::{Wish, Wishes};

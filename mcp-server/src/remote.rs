@@ -89,7 +89,9 @@ impl Remote {
                 let (operation, api) = PROBE;
                 let answered = self.server.call(operation, &json!({ "apiId": api })).await?;
                 match answered.outcome(operation, self.server.address()) {
-                    Err(error) if error.code().status() == 401 || error.code().status() >= 500 => return Err(error),
+                    Err(error) if error.code().status() == 401 || error.code().status() >= 500 => {
+                        return Err(error);
+                    }
                     _ => Known::untold(self.server.address()),
                 }
             }

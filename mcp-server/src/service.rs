@@ -98,9 +98,11 @@ impl KeyrackMcp {
         wishes: Wishes,
     ) -> Result<Self, String> {
         if policy.confirm == Confirm::Held {
-            return Err("calls are held for approval beside the database of the server: `confirm` can be `ask` or `off` \
+            return Err(
+                "calls are held for approval beside the database of the server: `confirm` can be `ask` or `off` \
                         where the server is elsewhere"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Self::over(Arc::new(Remote::new(server)), catalogue, policy, root_key, wishes)
     }

@@ -28,7 +28,8 @@ pub(crate) fn read(file: &str) -> Result<BTreeMap<String, Text>, String> {
         format!("{error}; it is a JSON object such as {{\"keys_createKey\": {{\"description\": \"…\"}}}}")
     })?;
     for (tool, text) in &texts {
-        let said = [("title", &text.title, LONGEST_TITLE), ("description", &text.description, LONGEST_DESCRIPTION)];
+        let said =
+            [("title", &text.title, LONGEST_TITLE), ("description", &text.description, LONGEST_DESCRIPTION)];
         for (member, said, longest) in said {
             let Some(said) = said else { continue };
             if said.trim().is_empty() || said.chars().count() > longest {

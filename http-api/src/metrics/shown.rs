@@ -190,7 +190,11 @@ impl Shown {
         page.counter("mcp_answer_bytes", help, metrics.assistant_bytes.value())?;
         let questions = metrics.assistant_questions().into_iter();
         let questions = questions.map(|((how, outcome), count)| ([("how", how), ("outcome", outcome)], count));
-        page.counters("mcp_confirmations", "Questions to people before tool calls, and what they said", questions)?;
+        page.counters(
+            "mcp_confirmations",
+            "Questions to people before tool calls, and what they said",
+            questions,
+        )?;
         let help = "Time that tool calls of assistants took";
         page.histogram("mcp_call_duration", help, &metrics.assistant_call_durations)
     }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use keyrack_core::Error;
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::confirmations::{ASKED_MS, Call, Void};
 use keyrack_core::error::Code;
 use keyrack_core::keys::secret;
-use keyrack_core::Error;
 
 /// Questions that wait for an answer, as many as beside a database.
 const MOST: usize = 50;
@@ -36,8 +36,12 @@ impl Agreements {
             return Err(Error::new(Code::WorkspaceRateLimited, detail).retry_after(60));
         }
         let expires_at = now.plus(ASKED_MS);
-        let agreement =
-            Agreement { call: (call.operation, call.arguments()), target: call.target(), expires_at, is_spent: false };
+        let agreement = Agreement {
+            call: (call.operation, call.arguments()),
+            target: call.target(),
+            expires_at,
+            is_spent: false,
+        };
         agreements.insert(token.clone(), agreement);
         Ok(token)
     }

@@ -1,8 +1,8 @@
 //! What a server answers, as answers and errors of our own.
 
+use keyrack_core::Error;
 use keyrack_core::error::{Code, Fault};
 use keyrack_core::reply::Pagination;
-use keyrack_core::Error;
 use serde_json::Value;
 
 use crate::catalogue::Answer;
@@ -26,7 +26,8 @@ impl Answered {
         if !(200..300).contains(&self.status) {
             return Err(self.error(operation, address));
         }
-        let data = self.body.get_mut("data").map(Value::take).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        let data =
+            self.body.get_mut("data").map(Value::take).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let pagination = self.body.get("pagination").filter(|pagination| pagination.is_object());
         let pagination = pagination.map(|pagination| Pagination {
             has_more: pagination["hasMore"] == true,
@@ -38,7 +39,8 @@ impl Answered {
     fn error(&self, operation: &str, address: &str) -> Error {
         let error = &self.body["error"];
         let kind = error["type"].as_str().unwrap_or_default();
-        let known = Code::ALL.iter().copied().find(|code| code.status() == self.status && kind.ends_with(code.path()));
+        let known =
+            Code::ALL.iter().copied().find(|code| code.status() == self.status && kind.ends_with(code.path()));
         let code = known.unwrap_or_else(|| of_status(self.status));
         if code == Code::RouteNotFound {
             let detail = format!(
@@ -111,7 +113,12 @@ mod tests {
         let told = |kind: &str| json!({ "error": { "type": format!("https://docs.example/errors/{kind}"), "detail": "No." } });
         for (status, body, code, detail) in [
             (404, told("unkey/data/api_not_found"), Code::ApiNotFound, "No."),
-            (404, json!({ "error": { "detail": "no such route" } }), Code::RouteNotFound, "does not have keys.getKey"),
+            (
+                404,
+                json!({ "error": { "detail": "no such route" } }),
+                Code::RouteNotFound,
+                "does not have keys.getKey",
+            ),
             (404, json!("not found"), Code::RouteNotFound, "does not have keys.getKey"),
             (400, json!({ "error": { "title": "Bad Request" } }), Code::InvalidInput, "Bad Request"),
             (401, json!({}), Code::RootKeyNotFound, "said no more"),

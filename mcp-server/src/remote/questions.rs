@@ -69,7 +69,9 @@ mod tests {
         });
         // Of these nothing says more than the request, or only an operator could ask.
         let without = ["ratelimit.deleteNamespace", "ratelimit.setOverride", "workspace.updateWorkspace"];
-        for offer in CATALOGUE.offers().iter().filter(|offer| offer.asks() && offer.about.namespace() != "rootKeys") {
+        for offer in
+            CATALOGUE.offers().iter().filter(|offer| offer.asks() && offer.about.namespace() != "rootKeys")
+        {
             let read = about(offer, &request).map(|(operation, _)| operation);
             assert_eq!(read.is_none(), without.contains(&offer.about.name), "{}: {read:?}", offer.about.name);
             assert!(read.is_none_or(|read| CATALOGUE.offers().iter().any(|offer| offer.about.name == read)));

@@ -117,7 +117,10 @@ async fn what_was_made_or_changed_is_shown_as_it_is_afterwards() {
         let made = client.call("keys_createKey", new).await;
         let key = made["data"]["keyId"].clone();
         assert_eq!((&made["after"]["keyId"], &made["after"]["name"]), (&key, &json!("mobile")), "{made}");
-        assert_eq!(made["after"]["ratelimits"][0]["autoApply"], true, "a limit counts unless somebody says otherwise: {made}");
+        assert_eq!(
+            made["after"]["ratelimits"][0]["autoApply"], true,
+            "a limit counts unless somebody says otherwise: {made}"
+        );
         assert!(!made["after"].to_string().contains(made["data"]["key"].as_str().unwrap()), "shown once is once");
         let changed = client.call("keys_updateKey", json!({ "keyId": key, "name": "mobile, Berlin" })).await;
         assert_eq!(changed["after"]["name"], "mobile, Berlin", "{changed}");

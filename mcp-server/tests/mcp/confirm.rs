@@ -303,8 +303,10 @@ async fn whatever_cuts_off_is_asked_about_and_nothing_else() {
         request["keyId"] = key.clone();
         request
     };
-    let override_of = |limit: i64| json!({ "namespace": "emails", "identifier": "ann", "limit": limit, "duration": 60000 });
-    let both = "Disables the key. It is refused at once, until it is enabled again.\n- Takes all its roles from the key.";
+    let override_of =
+        |limit: i64| json!({ "namespace": "emails", "identifier": "ann", "limit": limit, "duration": 60000 });
+    let both =
+        "Disables the key. It is refused at once, until it is enabled again.\n- Takes all its roles from the key.";
     for (tool, arguments, expected) in [
         ("keys_updateKey", of_key(json!({ "name": "app", "enabled": true, "roles": ["editor"] })), None),
         ("keys_updateKey", of_key(json!({ "enabled": false, "roles": [] })), Some(both)),
@@ -315,15 +317,27 @@ async fn whatever_cuts_off_is_asked_about_and_nothing_else() {
         ("keys_updateCredits", of_key(json!({ "operation": "decrement", "value": 4 })), None),
         ("keys_updateCredits", of_key(json!({ "operation": "increment", "value": 4 })), None),
         ("keys_removePermissions", of_key(json!({ "permissions": ["documents.list"] })), None),
-        ("keys_removePermissions", of_key(json!({ "permissions": ["documents.read"] })), Some("all its own permissions")),
+        (
+            "keys_removePermissions",
+            of_key(json!({ "permissions": ["documents.read"] })),
+            Some("all its own permissions"),
+        ),
         ("keys_setPermissions", of_key(json!({ "permissions": [] })), Some("all its own permissions")),
         ("keys_removeRoles", of_key(json!({ "roles": ["editor"] })), Some("all its roles")),
         ("keys_setRoles", of_key(json!({ "roles": ["editor"] })), None),
         ("apis_updateApi", restrict(json!([])), None),
         ("apis_updateApi", restrict(json!(["203.0.113.0/24", "::1"])), Some("addresses: 203.0.113.0/24, ::1")),
         ("permissions_updatePermission", json!({ "permission": "documents.read", "name": "Read" }), None),
-        ("permissions_updatePermission", json!({ "permission": "documents.read", "slug": "documents.read" }), None),
-        ("permissions_updatePermission", json!({ "permission": "documents.read", "slug": "docs.read" }), Some("new slug: docs.read")),
+        (
+            "permissions_updatePermission",
+            json!({ "permission": "documents.read", "slug": "documents.read" }),
+            None,
+        ),
+        (
+            "permissions_updatePermission",
+            json!({ "permission": "documents.read", "slug": "docs.read" }),
+            Some("new slug: docs.read"),
+        ),
         ("ratelimit_setOverride", override_of(5), None),
         ("ratelimit_setOverride", override_of(0), Some("override until now: 5 per 60000 ms")),
     ] {

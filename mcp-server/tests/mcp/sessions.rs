@@ -92,9 +92,12 @@ async fn in_a_session_the_user_of_an_older_client_is_asked_by_a_form() {
     let server = server().await;
     let own = server.root_key.clone();
     let session = open(&server, &own).await;
-    let answer = in_session(&server, &own, &session, "POST", &call(1, "apis_createApi", json!({ "name": "letters" }))).await;
+    let answer =
+        in_session(&server, &own, &session, "POST", &call(1, "apis_createApi", json!({ "name": "letters" })))
+            .await;
     let api = messages(&answer.text).pop().unwrap()["result"]["structuredContent"]["data"]["apiId"].clone();
-    let answer = in_session(&server, &own, &session, "POST", &call(2, "keys_createKey", json!({ "apiId": api }))).await;
+    let answer =
+        in_session(&server, &own, &session, "POST", &call(2, "keys_createKey", json!({ "apiId": api }))).await;
     let key = messages(&answer.text).pop().unwrap()["result"]["structuredContent"]["data"]["keyId"].clone();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let body = call(3, "keys_deleteKey", json!({ "keyId": key }));

@@ -66,7 +66,8 @@ impl Operation for DeleteApi {
         let mut connection = keyrack.store().read().await?;
         let api = deletable(&mut connection, caller, &request.api_id).await?;
         let affected = affected::keys(&mut connection, Of::Api(&api.id)).await?;
-        let question = authorized.asking(consequences).text("API", &*api.name).text("id", &*api.id).affecting(affected);
+        let question =
+            authorized.asking(consequences).text("API", &*api.name).text("id", &*api.id).affecting(affected);
         Ok(question.agreed_by_typing(&api.name))
     }
 

@@ -72,8 +72,11 @@ impl Operation for UpdateApi {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::ApiNotFound],
-        assistants: Assistants { pinned_by: Some(Pin::Api("apiId")), shown_after: Some(ShownAfter { read: "apis.getApi", by: &["apiId"] }),
-            ..Assistants::DEFAULT },
+        assistants: Assistants {
+            pinned_by: Some(Pin::Api("apiId")),
+            shown_after: Some(ShownAfter { read: "apis.getApi", by: &["apiId"] }),
+            ..Assistants::DEFAULT
+        },
         is_own: true,
         ..About::DEFAULT
     };

@@ -50,7 +50,8 @@ impl Operation for DeletePermission {
         let permission = find_permission(&mut connection, caller, &request.permission).await?;
         let affected = affected::keys(&mut connection, Of::Permission(&permission.id)).await?;
         let roles = affected::roles(&mut connection, &permission.id).await?;
-        let question = authorized.asking(consequences).text("permission", &*permission.slug).text("id", &*permission.id);
+        let question =
+            authorized.asking(consequences).text("permission", &*permission.slug).text("id", &*permission.id);
         Ok(question.affecting(affected).count("roles", roles))
     }
 

@@ -65,7 +65,8 @@ impl Operation for DeleteNamespace {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[("namespaceId", id)])?;
         let mut connection = keyrack.store().read().await?;
         let overrides = affected::overrides(&mut connection, id).await?;
-        let question = authorized.asking(consequences).text("namespace", &*namespace.stored.name).text("id", &**id);
+        let question =
+            authorized.asking(consequences).text("namespace", &*namespace.stored.name).text("id", &**id);
         Ok(question.count("overrides", overrides).agreed_by_typing(&namespace.stored.name))
     }
 
