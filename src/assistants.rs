@@ -4,6 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use keyrack_mcp_server::{Catalogue, Wish, Wishes};
 
+/// How the texts of keys reach the users of assistants, as the settings say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handing {
+    Inline,
+    Claim,
+    File,
+}
+
 /// The tools of this program. They take some milliseconds to make, so who needs none does not ask.
 pub(crate) fn catalogue() -> Arc<Catalogue> {
     static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new()));

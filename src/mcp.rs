@@ -12,11 +12,12 @@ use keyrack_core::caller::{Origin, Via};
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::{Error, Keyrack};
 use keyrack_mcp_server::stdio::{self, ServeError, StdioSettings};
-use keyrack_mcp_server::{Policy, View, Wish, Wishes};
+use keyrack_mcp_server::{Policy, Secrets, View, Wish, Wishes};
 use tokio_util::sync::CancellationToken;
 
 use crate::assistants;
 use crate::exit;
+use crate::handing;
 use crate::instance;
 use crate::printable;
 use crate::settings::{self, Setting, Settings};
@@ -45,7 +46,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::USAGE));
     }
     let wishes = wishes(settings)?;
-    let policy = policy(settings, Wishes::default())?;
+    let policy = policy(settings, Wishes::default(), handing::secrets_of_stdio(settings)?)?;
+    let catalogue = handing::allowed(settings)?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
@@ -69,7 +71,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(StopSignals::new()?, shutdown.clone()));
     let settings = StdioSettings { policy, wishes, shutdown };
-    let outcome = stdio::serve(instance.keyrack.clone(), assistants::catalogue(), root_key, settings).await;
+    let outcome = stdio::serve(instance.keyrack.clone(), catalogue, root_key, settings).await;
     instance.keyrack.close().await;
     if let Some(traces) = traces {
         traces.flush().await;
@@ -99,10 +101,10 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
 ///
 /// # Errors
 /// When a setting makes no sense.
-pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
+pub(crate) fn policy(settings: &Settings, ceiling: Wishes, secrets: Secrets) -> anyhow::Result<Policy> {
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm })
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, secrets })
 }
 
 /// Whoever names a server means that one, and would act on this machine's database instead.

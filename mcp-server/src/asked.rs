@@ -18,7 +18,8 @@ use crate::catalogue::{Offer, PAGE_SIZE};
 use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
 use crate::rendering;
-use crate::schema::{CONCISE, DETAIL, drop_nulls, to_request};
+use crate::schema::{CONCISE, DECRYPT, DETAIL, drop_nulls, to_request};
+use crate::secrets::Secrets;
 use crate::times;
 
 /// Bytes of texts that are read as what they hold, in one call: more is no slip of a model.
@@ -58,7 +59,8 @@ impl Asked {
         let token = offer.asks().then(|| request.remove(TOKEN)).flatten();
         let token = token.and_then(|token| token.as_str().map(|token| token.trim().to_owned()));
         // What is asked for by name is shown.
-        let is_expanded = request.get("expand").is_some_and(|expand| *expand != Value::Array(Vec::new()));
+        let is_expanded = request.get("expand").is_some_and(|expand| *expand != Value::Array(Vec::new()))
+            || request.get(DECRYPT) == Some(&Value::Bool(true));
         let is_concise = form.has_detail && !is_expanded && detail.is_none_or(|detail| detail == CONCISE);
         let both = if faults.is_empty() { to_request(&mut request, form.kept.as_deref()).err() } else { None };
         let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
@@ -96,7 +98,13 @@ impl Asked {
     }
 
     /// Runs the operation, and shows of its answer what fits.
-    pub(crate) async fn run(self, offer: &Arc<Offer>, keyrack: &Keyrack, caller: Caller) -> Result<Shown, Error> {
+    pub(crate) async fn run(
+        self,
+        offer: &Arc<Offer>,
+        keyrack: &Keyrack,
+        caller: Caller,
+        secrets: &Secrets,
+    ) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
         let again = once_more.then(|| (self.request.clone(), keyrack.renew(&caller)));
         let meant = match offer.about.effect {
@@ -105,8 +113,9 @@ impl Asked {
                 times::meant(&offer.sent_times, &self.request, keyrack.clock().now())
             }
         };
-        let answer = offer.run(keyrack.clone(), caller, self.request).await?;
-        let mut notes = rendering::notes(&offer.secrets, &answer);
+        let delivery = secrets.prepare(keyrack, &caller, offer, &self.request).await?;
+        let mut answer = offer.run(keyrack.clone(), caller, self.request).await?;
+        let mut notes = secrets.hand_over(delivery, keyrack, offer, &mut answer).await?;
         if offer.about.list.is_none() {
             let written = times::written(&offer.answered_times, &answer.data);
             notes.extend((!written.is_empty()).then(|| format!("Times: {}.", written.join("; "))));

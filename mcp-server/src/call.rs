@@ -14,8 +14,9 @@ use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, Keyrack, traces};
-use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, InputRequiredResult, JsonObject};
+use rmcp::service::Peer;
+use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -25,6 +26,7 @@ use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
 use crate::confirmation::{self, Confirm, Consent, Verdict};
 use crate::projection::Shown;
+use crate::secrets::Secrets;
 use crate::view::View;
 use crate::workers::off_the_workers;
 use crate::{failure, rendering, view};
@@ -90,6 +92,8 @@ pub(crate) struct Call {
     pub(crate) within: Span,
     /// What it brings of the user's agreement, and how to get one.
     pub(crate) consent: Consent,
+    /// Who opens links for the user, past the model.
+    pub(crate) opens_links: Option<Peer<RoleServer>>,
 }
 
 /// What answers calls.
@@ -100,6 +104,8 @@ pub(crate) struct Desk {
     pub(crate) limit: CallLimit,
     /// How people are asked before what destroys.
     pub(crate) confirm: Confirm,
+    /// How the texts of keys are handed over.
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 /// How a call ended that went well.
@@ -241,12 +247,19 @@ impl Desk {
                 caller
             }
         };
-        let (keyrack, ran) = (self.keyrack.clone(), Arc::clone(offer));
-        let running = async move { asked.run(&ran, &keyrack, caller).await };
+        let (keyrack, ran, secrets) = (self.keyrack.clone(), Arc::clone(offer), Arc::clone(&self.secrets));
+        let running = async move { asked.run(&ran, &keyrack, caller, &secrets).await };
         let running = async {
             if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
         };
-        let shown = in_time(Some(offer.about), running, DEADLINE, &call.abandoned).await?;
+        let mut shown = in_time(Some(offer.about), running, DEADLINE, &call.abandoned).await?;
+        if let Some(user) = &call.opens_links {
+            // Whoever does not wait for it finds the link in no answer, and the key by its name.
+            tokio::select! {
+                () = self.secrets.show_link(offer, &mut shown, user) => {}
+                () = call.abandoned.cancelled() => return Err(cancelled()),
+            }
+        }
         Ok(Outcome::Shown(shown))
     }
 

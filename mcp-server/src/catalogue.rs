@@ -17,7 +17,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
-use crate::schema::{Input, Offered, each_description, input_schema, output_schema, shown};
+use crate::schema::{DECRYPT, DESCRIBED, Input, Offered, each_description, input_schema, output_schema, shown};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
 /// conversations have room for.
@@ -64,11 +64,13 @@ pub(crate) struct Form {
 }
 
 impl Offer {
-    fn new<O: Operation>() -> Self {
+    fn new<O: Operation>(decrypts: bool) -> Self {
         let about = const { &O::ABOUT };
-        let (tool, form) = shaped::<O>(None);
+        // A list is never a list of secrets.
+        let decrypts = decrypts && about.list.is_none() && about.assistants.hidden.contains(&DECRYPT);
+        let (tool, form) = shaped::<O>(None, decrypts);
         let pinned = match about.assistants.pinned_by {
-            Some(catalogue::Pin::Api(member)) => Some(shaped::<O>(Some(member))),
+            Some(catalogue::Pin::Api(member)) => Some(shaped::<O>(Some(member), decrypts)),
             _ => None,
         };
         Offer {
@@ -127,12 +129,14 @@ impl Offer {
     }
 }
 
-/// The tool of an operation, and how its arguments are read: all of them, or those but for one that is known.
-fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
+/// The tool of an operation, and how its arguments are read: all of them, or those but for one that is known; and whether
+/// it may be asked for a stored text.
+fn shaped<O: Operation>(known: Option<&str>, decrypts: bool) -> (Tool, Form) {
     let about = const { &O::ABOUT };
     let has_detail = !about.assistants.concise.is_empty();
     let request = catalogue::request_schema::<O>();
-    let hidden: Vec<&str> = about.assistants.hidden.iter().copied().chain(known).collect();
+    let hidden = about.assistants.hidden.iter().copied().filter(|member| !(decrypts && *member == DECRYPT));
+    let hidden: Vec<&str> = hidden.chain(known).collect();
     let page_size = about.list.is_some().then_some(PAGE_SIZE);
     let Input { schema: input, kept } =
         input_schema(request.as_value(), &Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS });
@@ -145,7 +149,8 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
                 .idempotent(about.idempotent)
                 .open_world(false),
         );
-    if let Some(output) = output_schema::<O::Response>(about.list.is_some()) {
+    let described = if about.toolset().is_default() { DESCRIBED } else { 0 };
+    if let Some(output) = output_schema::<O::Response>(about.list.is_some(), decrypts, described) {
         tool = tool.with_raw_output_schema(Arc::new(output));
     }
     let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
@@ -187,6 +192,7 @@ pub struct Catalogue {
 /// The catalogue on its way.
 #[derive(Default)]
 struct Making {
+    decrypts: bool,
     offers: Vec<Offer>,
     withheld: Vec<(&'static About, &'static str)>,
 }
@@ -194,9 +200,17 @@ struct Making {
 impl Catalogue {
     /// Makes the catalogue of this program: some hundred schemas, so once for a server.
     pub fn new() -> Self {
-        let mut making = Making::default();
+        Self::made(Making::default())
+    }
+
+    /// The same, with tools that read stored texts of single keys for root keys that may: only an operator can say so.
+    pub fn with_decrypt() -> Self {
+        Self::made(Making { decrypts: true, ..Making::default() })
+    }
+
+    fn made(mut making: Making) -> Self {
         keyrack_core::each(&mut making);
-        let Making { mut offers, withheld } = making;
+        let Making { mut offers, withheld, .. } = making;
         // Longer names first, because one may begin another.
         let mut names: Vec<(&str, String)> =
             offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();
@@ -247,7 +261,7 @@ impl Catalogue {
 impl Visitor for Making {
     fn operation<O: Operation>(&mut self) {
         match O::ABOUT.assistants.tool {
-            catalogue::Tool::Offered => self.offers.push(Offer::new::<O>()),
+            catalogue::Tool::Offered => self.offers.push(Offer::new::<O>(self.decrypts)),
             catalogue::Tool::Withheld(reason) => self.withheld.push((const { &O::ABOUT }, reason)),
         }
     }
@@ -281,6 +295,28 @@ pub(crate) mod tests {
         assert_eq!(faults.len(), 2);
         assert!(faults.iter().all(|fault| fault.message == "is not a known member"), "{faults:?}");
         assert!(!faults[1].fix.as_ref().unwrap().contains("decrypt"), "{faults:?}");
+    }
+
+    #[test]
+    fn stored_texts_are_read_one_by_one_and_only_where_the_operator_allows_it() {
+        let allowing = Catalogue::with_decrypt();
+        let takes = |catalogue: &Catalogue, tool: &str| {
+            let (tool, _) = catalogue.find(tool).unwrap().shape(true);
+            (tool.input_schema["properties"].get(DECRYPT).is_some(), json_of(tool).contains("\"plaintext\""))
+        };
+        let reading: Vec<&str> = allowing
+            .offers()
+            .iter()
+            .map(|offer| &*offer.tool.name)
+            .filter(|tool| takes(&allowing, tool) != (false, false))
+            .collect();
+        assert_eq!(reading, ["keys_getKey"], "of single keys, and no list");
+        assert_eq!(takes(&allowing, "keys_getKey"), (true, true));
+        assert_eq!(takes(&CATALOGUE, "keys_getKey"), (false, false));
+    }
+
+    fn json_of(tool: &Tool) -> String {
+        serde_json::to_string(tool).unwrap()
     }
 
     #[test]

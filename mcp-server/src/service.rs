@@ -15,13 +15,15 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeRequestParams,
     InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{Peer, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tracing::Span;
 
 use crate::call::{Call, CallLimit, Desk};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
+use crate::instructions::Told;
+use crate::secrets::Secrets;
 use crate::view::View;
 use crate::wishes::Wishes;
 use crate::workers::IsLarge;
@@ -55,12 +57,19 @@ pub struct Policy {
     pub ceiling: Arc<Wishes>,
     /// How people are asked before what destroys, cuts off or hands out power.
     pub confirm: Confirm,
+    /// How the texts of keys are handed over. Whether stored ones may be read at all says the [`Catalogue`].
+    pub secrets: Secrets,
 }
 
 impl Default for Policy {
-    /// Everything may be seen, calls have no limit, and people are asked.
+    /// Everything may be seen, calls have no limit, people are asked, and new keys are in the answers.
     fn default() -> Self {
-        Policy { calls_per_minute: 0, ceiling: Arc::default(), confirm: Confirm::default() }
+        Policy {
+            calls_per_minute: 0,
+            ceiling: Arc::default(),
+            confirm: Confirm::default(),
+            secrets: Secrets::default(),
+        }
     }
 }
 
@@ -88,7 +97,8 @@ impl KeyrackMcp {
 
     fn new(keyrack: Keyrack, catalogue: Arc<Catalogue>, policy: Policy, own: Option<(Secret, View)>) -> Self {
         let limit = CallLimit::per_minute(policy.calls_per_minute);
-        let desk = Desk { keyrack, catalogue, limit, confirm: policy.confirm };
+        let secrets = Arc::new(policy.secrets);
+        let desk = Desk { keyrack, catalogue, limit, confirm: policy.confirm, secrets };
         KeyrackMcp(Arc::new(Shared { desk, own, ceiling: policy.ceiling }))
     }
 
@@ -139,7 +149,8 @@ impl KeyrackMcp {
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&workspace));
         let asks = self.0.desk.confirm != Confirm::Off;
-        let instructions = instructions::instructions(&workspace, now, view, asks, sees);
+        let told = Told { asks, of_new_keys: self.0.desk.secrets.instruction() };
+        let instructions = instructions::instructions(&workspace, now, view, told, sees);
         Ok(config.with_server_info(server).with_instructions(instructions))
     }
 }
@@ -208,6 +219,7 @@ impl ServerHandler for KeyrackMcp {
             client: client_name(&context, caller.as_ref().ok()),
             within: trace_span(&context),
             is_large: is_large(&context),
+            opens_links: opens_links(&context),
             consent: Consent {
                 channel: channel(&context),
                 token: None,
@@ -237,6 +249,14 @@ fn channel(context: &RequestContext<RoleServer>) -> Channel {
         _ if part::<Arc<Caller>>(context).is_some() => Channel::None,
         _ => Channel::Between(context.peer.clone()),
     }
+}
+
+/// Who opens links for the user of the client, where a server may ask in between.
+fn opens_links(context: &RequestContext<RoleServer>) -> Option<Peer<RoleServer>> {
+    let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation)?;
+    let is_asked_between = context.protocol_version().is_none_or(|version| version.has_initialize())
+        && part::<Arc<Caller>>(context).is_none();
+    (declared.url.is_some() && is_asked_between).then(|| context.peer.clone())
 }
 
 /// Whether the message of the call is large.
