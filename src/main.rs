@@ -22,6 +22,7 @@ mod events;
 mod exit;
 mod files;
 mod filters;
+mod handing;
 mod importing;
 mod instance;
 mod listener;

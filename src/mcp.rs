@@ -12,10 +12,11 @@ use anyhow::Context as _;
 use clap::Command;
 use keyrack_core::keys::secret::Secret;
 use keyrack_mcp_server::stdio::{self, ServeError};
-use keyrack_mcp_server::{Catalogue, KeyrackMcp, Policy, Wish, Wishes};
+use keyrack_mcp_server::{Catalogue, KeyrackMcp, Policy, Secrets, Wish, Wishes};
 use tokio_util::sync::CancellationToken;
 
 use crate::assistants;
+use crate::handing;
 use crate::instance;
 use crate::printable;
 use crate::remote::Remote;
@@ -55,7 +56,7 @@ pub(crate) fn command() -> Command {
 /// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let wishes = wishes(settings)?;
-    let policy = policy(settings, Wishes::default())?;
+    let policy = policy(settings, Wishes::default(), handing::secrets_of_stdio(settings)?)?;
     let catalogue = assistants::described(settings)?;
     if settings.named_server().is_some() {
         return elsewhere(settings, catalogue, policy, wishes).await;
@@ -149,10 +150,10 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
 ///
 /// # Errors
 /// When a setting makes no sense.
-pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
+pub(crate) fn policy(settings: &Settings, ceiling: Wishes, secrets: Secrets) -> anyhow::Result<Policy> {
     let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
     let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, follow: Some(traces::follow) })
+    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, secrets, follow: Some(traces::follow) })
 }
 
 /// The root key that was given, else that of this machine.

@@ -16,9 +16,9 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::assistants;
 use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
+use crate::handing;
 use crate::instance::{self, Instance, told};
 use crate::mcp;
 use crate::printable;
@@ -41,6 +41,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     for oddity in settings.oddities() {
         tracing::warn!("{oddity}");
     }
+    // What this server could not do is said before anything is opened.
+    handing::secrets_of_server(settings, "")?;
     let limits = limits(settings, files::raise_limit())?;
     let listen = settings.get(&settings::LISTEN)?;
     let listener = listener::bind(listen).with_context(|| {
@@ -119,10 +121,11 @@ fn build_server(
         public_url: settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{address}")),
         max_body_bytes: settings.get(&settings::MAX_BODY_BYTES)?,
     };
+    let secrets = handing::secrets_of_server(settings, &api.public_url)?;
     let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        policy: mcp::policy(settings, mcp::wishes(settings)?)?,
+        policy: mcp::policy(settings, mcp::wishes(settings)?, secrets)?,
         max_body_bytes: api.max_body_bytes,
         sessions: settings.get(&settings::MCP_SESSIONS)?,
         shutdown: stop.clone(),

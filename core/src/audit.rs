@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub use self::changes::Changes;
 use crate::calendar::UnixMs;
-use crate::caller::Caller;
+use crate::caller::{Caller, Origin};
 use crate::error::Error;
 use crate::ids::{self, Kind};
 use crate::store::apis::Api;
@@ -140,6 +140,16 @@ impl Actor {
     /// The program itself, in a role such as `setup`.
     pub fn system(role: &str) -> Self {
         Actor { actor: json!({ "type": "system", "id": role }), remote_ip: None, user_agent: None }
+    }
+
+    /// The same on behalf of somebody without a root key, who came from there.
+    #[must_use]
+    pub fn for_somebody_at(self, origin: &Origin) -> Self {
+        Actor {
+            remote_ip: origin.address.map(|address| address.to_string()),
+            user_agent: origin.user_agent().map(str::to_owned),
+            ..self
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Options {
 
 /// Questions to the store per second about root keys that memory does not know.
 const NEWCOMERS_PER_SECOND: u16 = 20;
+/// The same about one-time links, which anybody can try.
+const CLAIMS_PER_SECOND: u16 = 50;
 
 #[derive(Debug)]
 struct Parts {
@@ -59,6 +61,7 @@ struct Parts {
     vault: Option<Vault>,
     refusals: Refusals,
     newcomers: Budget,
+    claims: Budget,
     bodies: LargeBodies,
     scheduler: Scheduler,
 }
@@ -99,6 +102,7 @@ impl Keyrack {
             vault,
             refusals: Refusals::default(),
             newcomers: Budget::per_second(NEWCOMERS_PER_SECOND),
+            claims: Budget::per_second(CLAIMS_PER_SECOND),
             bodies: LargeBodies::default(),
         })))
     }

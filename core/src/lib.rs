@@ -56,6 +56,7 @@ pub mod calendar;
 pub mod caller;
 pub mod catalogue;
 pub mod changes;
+pub mod claims;
 pub mod clock;
 pub mod confirmations;
 pub mod credits;

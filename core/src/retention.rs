@@ -5,7 +5,7 @@
 //! - Keys that expired, after the server's setting, as if they were deleted then.
 //! - Entries of the audit log, after the workspace's setting (see [`crate::audit::chain`]).
 //!
-//! Plaintexts of deleted APIs go always, and soon.
+//! Plaintexts of deleted APIs, and of one-time links that are void, go always, and soon.
 //!
 //! It works in small portions, each a change of one workspace like any other, so that verifications and
 //! administration go on beside it. A second process that does the same finds less to do, no more.
@@ -18,7 +18,7 @@ mod plaintexts;
 
 pub use believed_time::BelievedTime;
 pub(crate) use plaintexts::Plaintexts;
-pub use plaintexts::remove_plaintexts;
+pub use plaintexts::{remove_claims, remove_plaintexts};
 
 use std::sync::Arc;
 use std::time::Duration;

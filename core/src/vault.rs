@@ -57,7 +57,8 @@ impl MasterKey {
     }
 }
 
-fn cipher(bytes: &[u8]) -> Result<Aes256Gcm, String> {
+/// What seals under a key of 32 bytes.
+pub(crate) fn cipher(bytes: &[u8]) -> Result<Aes256Gcm, String> {
     let key = Key::<Aes256Gcm>::try_from(bytes).map_err(|_| "a key has 32 bytes".to_owned())?;
     Ok(Aes256Gcm::new(&key))
 }
@@ -258,7 +259,8 @@ fn bound_to(workspace_id: &str, key_id: &str) -> Vec<u8> {
     format!("{workspace_id}/{key_id}").into_bytes()
 }
 
-fn seal(cipher: &Aes256Gcm, plaintext: &[u8], bound_to: &[u8]) -> Result<String, String> {
+/// Seals a plaintext, to be opened only beside the same `bound_to`.
+pub(crate) fn seal(cipher: &Aes256Gcm, plaintext: &[u8], bound_to: &[u8]) -> Result<String, String> {
     let mut nonce = [0_u8; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
     let payload = Payload { msg: plaintext, aad: bound_to };
@@ -266,7 +268,8 @@ fn seal(cipher: &Aes256Gcm, plaintext: &[u8], bound_to: &[u8]) -> Result<String,
     Ok(STANDARD.encode([nonce.as_slice(), &ciphertext].concat()))
 }
 
-fn unseal(cipher: &Aes256Gcm, sealed: &str, bound_to: &[u8]) -> Result<Vec<u8>, String> {
+/// Opens what was sealed.
+pub(crate) fn unseal(cipher: &Aes256Gcm, sealed: &str, bound_to: &[u8]) -> Result<Vec<u8>, String> {
     let bytes = STANDARD.decode(sealed).map_err(|_| "is not base64".to_owned())?;
     let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(|| "is too short".to_owned())?;
     let payload = Payload { msg: ciphertext, aad: bound_to };

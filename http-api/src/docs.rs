@@ -31,6 +31,7 @@ use keyrack_core::operations;
 use crate::envelope::Answer;
 use crate::problem;
 use crate::state::Shared;
+pub(crate) use line::escaped;
 use page::Block;
 
 /// The routes of the pages. Twins of pages with a name are at the same routes.

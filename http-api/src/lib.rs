@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod openapi;
 
 mod authentication;
+mod claim;
 mod docs;
 mod envelope;
 mod head;

@@ -67,8 +67,9 @@ const STATUSES: [(u16, &str); 19] = [
 const CLIENT_GONE: u16 = 499;
 
 /// Requests that are no operation, by the beginning of their route.
-const OTHER_ROUTES: [(&str, &str); 8] = [
+const OTHER_ROUTES: [(&str, &str); 9] = [
     ("/mcp", "mcp"),
+    ("/claim", "claim"),
     ("/docs", "docs"),
     ("/llms", "docs"),
     ("/reference", "docs"),

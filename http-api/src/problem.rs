@@ -34,9 +34,7 @@ struct Details<'a> {
 /// Faults of ours are logged here with their cause, under the request id that the caller reads.
 pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Answer {
     let code = error.code();
-    if code.status() >= 500 {
-        tracing::error!(request_id = %id, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");
-    }
+    log(id, error);
     let problem = Problem {
         meta: id.into(),
         error: Details {
@@ -61,6 +59,14 @@ pub(crate) fn response(id: &RequestId, docs: &str, error: &Error) -> Answer {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Logs a fault of ours with its cause.
+pub(crate) fn log(id: &RequestId, error: &Error) {
+    let code = error.code();
+    if code.status() >= 500 {
+        tracing::error!(request_id = %id, code = code.path(), cause = error.cause().unwrap_or("-"), "request failed");
+    }
 }
 
 /// 404 for a path at which there is nothing.

@@ -13,7 +13,7 @@ use keyrack_core::ids::RequestId;
 use crate::envelope::Answer;
 use crate::paths::path_of;
 use crate::state::Shared;
-use crate::{docs, health, openapi, operations, problem};
+use crate::{claim, docs, health, openapi, operations, problem};
 
 /// All routes, with answers in the envelope for unknown paths and methods.
 pub(crate) fn router(shared: Arc<Shared>, public_url: &str) -> Router {
@@ -24,6 +24,7 @@ pub(crate) fn router(shared: Arc<Shared>, public_url: &str) -> Router {
         .merge(docs::routes(public_url))
         .merge(openapi::routes(public_url))
         .merge(health::routes())
+        .merge(claim::routes())
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(shared)

@@ -19,7 +19,8 @@ use crate::catalogue::{Offer, PAGE_SIZE};
 use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
 use crate::rendering;
-use crate::schema::{CONCISE, DETAIL, assume, drop_nulls, to_request};
+use crate::schema::{CONCISE, DECRYPT, DETAIL, assume, drop_nulls, to_request};
+use crate::secrets::Secrets;
 use crate::times;
 
 /// Bytes of texts that are read as what they hold, in one call: more is no slip of a model.
@@ -60,7 +61,8 @@ impl Asked {
         let token = offer.asks().then(|| request.remove(TOKEN)).flatten();
         let token = token.and_then(|token| token.as_str().map(|token| token.trim().to_owned()));
         // What is asked for by name is shown.
-        let is_expanded = request.get("expand").is_some_and(|expand| *expand != Value::Array(Vec::new()));
+        let is_expanded = request.get("expand").is_some_and(|expand| *expand != Value::Array(Vec::new()))
+            || request.get(DECRYPT) == Some(&Value::Bool(true));
         let is_concise = form.has_detail && !is_expanded && detail.is_none_or(|detail| detail == CONCISE);
         let both = if faults.is_empty() { to_request(&mut request, form.kept.as_deref()).err() } else { None };
         let faults = faults.into_iter().chain(both.map(|path| sent_and_cleared(&path))).collect::<Vec<_>>();
@@ -103,6 +105,7 @@ impl Asked {
         offer: &Arc<Offer>,
         backend: &dyn Backend,
         caller: Caller,
+        secrets: &Secrets,
         after: Option<Afterwards>,
     ) -> Result<Shown, Error> {
         let once_more = offer.about.list.is_some_and(|list| list.id.is_none());
@@ -111,12 +114,13 @@ impl Asked {
             Effect::Read => Vec::new(),
             Effect::Write | Effect::Destroy => times::meant(&offer.sent_times, &self.request, backend.now()),
         };
-        let answer = backend.run(offer, caller, self.request).await?;
+        let delivery = secrets.prepare(backend, &caller, offer, &self.request).await?;
+        let mut answer = backend.run(offer, caller, self.request).await?;
         let after = match after {
             Some(after) => after.shown(backend, &answer.data).await,
             None => None,
         };
-        let mut notes = rendering::notes(&offer.secrets, &answer);
+        let mut notes = secrets.hand_over(delivery, backend, offer, &mut answer).await?;
         if offer.about.list.is_none() {
             let written = times::written(&offer.answered_times, &answer.data);
             notes.extend((!written.is_empty()).then(|| format!("Times: {}.", written.join("; "))));

@@ -9,6 +9,7 @@ use keyrack_core::authorization::Rule;
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Origin, Via};
 use keyrack_core::catalogue::{Pin, Question};
+use keyrack_core::claims::{self, Issuer, Link};
 use keyrack_core::confirmations::{self, Call, Held, Void};
 use keyrack_core::error::Code;
 use keyrack_core::keys::secret::Secret;
@@ -88,6 +89,18 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// When that cannot be told. That it does not count is an answer.
     async fn agree(&self, call: &Call<'_>, token: &str) -> Result<Result<(), Void>, Error>;
 
+    /// Whether there is room for one more link that shows a key once.
+    ///
+    /// # Errors
+    /// When there is none, or nobody could open it.
+    async fn check_links(&self, issuer: &Issuer) -> Result<(), Error>;
+
+    /// Makes a link that shows a key once.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    async fn link(&self, issuer: &Issuer, key_id: &str, text: &Secret) -> Result<Link, Error>;
+
     /// Holds a call for the operator, or says what they decided.
     ///
     /// # Errors
@@ -158,6 +171,14 @@ impl Backend for Keyrack {
 
     async fn agree(&self, call: &Call<'_>, token: &str) -> Result<Result<(), Void>, Error> {
         confirmations::agree(self, call, token).await
+    }
+
+    async fn check_links(&self, issuer: &Issuer) -> Result<(), Error> {
+        claims::check_room(self, issuer).await
+    }
+
+    async fn link(&self, issuer: &Issuer, key_id: &str, text: &Secret) -> Result<Link, Error> {
+        claims::make(self, issuer, key_id, text).await
     }
 
     async fn hold(&self, call: &Call<'_>) -> Result<Held, Error> {

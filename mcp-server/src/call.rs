@@ -15,8 +15,9 @@ use keyrack_core::error::Code;
 use keyrack_core::ids::RequestId;
 use keyrack_core::ratelimit::counters::memory::{CellKey, CellScope, Check, MemoryCounters};
 use keyrack_core::{Caller, Error, traces};
-use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, InputRequiredResult, JsonObject};
+use rmcp::service::Peer;
+use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -28,6 +29,7 @@ use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
 use crate::confirmation::{self, Confirm, Consent, Verdict};
 use crate::projection::Shown;
+use crate::secrets::Secrets;
 use crate::view::View;
 use crate::workers::off_the_workers;
 use crate::{failure, rendering, view};
@@ -98,6 +100,8 @@ pub(crate) struct Call {
     pub(crate) trace: HeaderMap,
     /// What it brings of the user's agreement, and how to get one.
     pub(crate) consent: Consent,
+    /// Who opens links for the user, past the model.
+    pub(crate) opens_links: Option<Peer<RoleServer>>,
 }
 
 /// What answers calls.
@@ -110,6 +114,8 @@ pub(crate) struct Desk {
     pub(crate) confirm: Confirm,
     /// Makes spans part of traces that calls name.
     pub(crate) follow: Option<FollowTrace>,
+    /// How the texts of keys are handed over.
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 /// What is logged of a call that ended.
@@ -264,14 +270,21 @@ impl Desk {
                 caller
             }
         };
-        let (backend, ran) = (self.backend.clone(), Arc::clone(offer));
+        let (backend, ran, secrets) = (self.backend.clone(), Arc::clone(offer), Arc::clone(&self.secrets));
         let renewed = backend.renew(&caller)?;
         let after = Afterwards::of(offer, asked.request(), (&self.catalogue, view), renewed);
-        let running = async move { asked.run(&ran, &*backend, caller, after).await };
+        let running = async move { asked.run(&ran, &*backend, caller, &secrets, after).await };
         let running = async {
             if is_large { off_the_workers(running).await.unwrap_or_else(panicked) } else { running.await }
         };
-        let shown = in_time(Some(offer.about), running, DEADLINE, &call.abandoned).await?;
+        let mut shown = in_time(Some(offer.about), running, DEADLINE, &call.abandoned).await?;
+        if let Some(user) = &call.opens_links {
+            // Whoever does not wait for it finds the link in no answer, and the key by its name.
+            tokio::select! {
+                () = self.secrets.show_link(offer, &mut shown, user) => {}
+                () = call.abandoned.cancelled() => return Err(cancelled()),
+            }
+        }
         Ok(Outcome::Shown(shown))
     }
 

@@ -20,7 +20,9 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
 use crate::naming::{closest, tool_name};
-use crate::schema::{Input, Offered, each_description, input_schema, output_schema, shown};
+use crate::schema::{
+    Answers, DECRYPT, DESCRIBED, Input, Offered, each_description, input_schema, output_schema, shown,
+};
 use crate::texts::{self, Text};
 
 /// Items of a list when an assistant does not say how many: a hundred full keys are more text than most
@@ -71,11 +73,13 @@ pub(crate) struct Form {
 }
 
 impl Offer {
-    fn new<O: Operation>() -> Self {
+    fn new<O: Operation>(decrypts: bool) -> Self {
         let about = const { &O::ABOUT };
-        let (tool, form) = shaped::<O>(None);
+        // A list is never a list of secrets.
+        let decrypts = decrypts && about.list.is_none() && about.assistants.hidden.contains(&DECRYPT);
+        let (tool, form) = shaped::<O>(None, decrypts);
         let pinned = match about.assistants.pinned_by {
-            Some(catalogue::Pin::Api(member)) => Some(shaped::<O>(Some(member))),
+            Some(catalogue::Pin::Api(member)) => Some(shaped::<O>(Some(member), decrypts)),
             _ => None,
         };
         Offer {
@@ -148,12 +152,14 @@ impl Offer {
     }
 }
 
-/// The tool of an operation, and how its arguments are read: all of them, or those but for one that is known.
-fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
+/// The tool of an operation, and how its arguments are read: all of them, or those but for one that is known; and whether
+/// it may be asked for a stored text.
+fn shaped<O: Operation>(known: Option<&str>, decrypts: bool) -> (Tool, Form) {
     let about = const { &O::ABOUT };
     let has_detail = !about.assistants.concise.is_empty();
     let request = catalogue::request_schema::<O>();
-    let hidden: Vec<&str> = about.assistants.hidden.iter().copied().chain(known).collect();
+    let hidden = about.assistants.hidden.iter().copied().filter(|member| !(decrypts && *member == DECRYPT));
+    let hidden: Vec<&str> = hidden.chain(known).collect();
     let page_size = about.list.is_some().then_some(PAGE_SIZE);
     let assumed = assumed::<O::Request>();
     let offered = Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS, assumed: Some(&assumed) };
@@ -167,8 +173,10 @@ fn shaped<O: Operation>(known: Option<&str>) -> (Tool, Form) {
                 .idempotent(about.idempotent)
                 .open_world(false),
         );
-    let output = output_schema::<O::Response>(about.list.is_some(), about.assistants.shown_after.is_some());
-    if let Some(output) = output {
+    let described = if about.toolset().is_default() { DESCRIBED } else { 0 };
+    let answered =
+        Answers { paged: about.list.is_some(), shown_after: about.assistants.shown_after.is_some(), decrypts, described };
+    if let Some(output) = output_schema::<O::Response>(&answered) {
         tool = tool.with_raw_output_schema(Arc::new(output));
     }
     let arguments = RequestSchema::compile(Value::Object(input), request.secrets().clone());
@@ -210,6 +218,7 @@ pub struct Catalogue {
 /// The catalogue on its way.
 #[derive(Default)]
 struct Making {
+    decrypts: bool,
     offers: Vec<Offer>,
     withheld: Vec<(&'static About, &'static str)>,
 }
@@ -217,9 +226,17 @@ struct Making {
 impl Catalogue {
     /// Makes the catalogue of this program: some hundred schemas, so once for a server.
     pub fn new() -> Self {
-        let mut making = Making::default();
+        Self::made(Making::default())
+    }
+
+    /// The same, with tools that read stored texts of single keys for root keys that may: only an operator can say so.
+    pub fn with_decrypt() -> Self {
+        Self::made(Making { decrypts: true, ..Making::default() })
+    }
+
+    fn made(mut making: Making) -> Self {
         keyrack_core::each(&mut making);
-        let Making { mut offers, withheld } = making;
+        let Making { mut offers, withheld, .. } = making;
         // Longer names first, because one may begin another.
         let mut names: Vec<(&str, String)> =
             offers.iter().map(|offer| (offer.about.name, tool_name(offer.about.name))).collect();
@@ -289,7 +306,7 @@ impl Catalogue {
 impl Visitor for Making {
     fn operation<O: Operation>(&mut self) {
         match O::ABOUT.assistants.tool {
-            catalogue::Tool::Offered => self.offers.push(Offer::new::<O>()),
+            catalogue::Tool::Offered => self.offers.push(Offer::new::<O>(self.decrypts)),
             catalogue::Tool::Withheld(reason) => self.withheld.push((const { &O::ABOUT }, reason)),
         }
     }
@@ -330,6 +347,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn stored_texts_are_read_one_by_one_and_only_where_the_operator_allows_it() {
+        let allowing = Catalogue::with_decrypt();
+        let takes = |catalogue: &Catalogue, tool: &str| {
+            let (tool, _) = catalogue.find(tool).unwrap().shape(true);
+            (tool.input_schema["properties"].get(DECRYPT).is_some(), json_of(tool).contains("\"plaintext\""))
+        };
+        let reading: Vec<&str> = allowing
+            .offers()
+            .iter()
+            .map(|offer| &*offer.tool.name)
+            .filter(|tool| takes(&allowing, tool) != (false, false))
+            .collect();
+        assert_eq!(reading, ["keys_getKey"], "of single keys, and no list");
+        assert_eq!(takes(&allowing, "keys_getKey"), (true, true));
+        assert_eq!(takes(&CATALOGUE, "keys_getKey"), (false, false));
+    }
+
+    fn json_of(tool: &Tool) -> String {
+        serde_json::to_string(tool).unwrap()
+    }
+
+    #[test]
     fn what_is_shown_after_a_change_is_a_read_that_the_change_can_name() {
         let members = |schema: Option<&Arc<JsonObject>>| {
             let schema = Value::Object(schema.map(|schema| schema.as_ref().clone()).unwrap_or_default());
@@ -342,11 +381,8 @@ pub(crate) mod tests {
         for change in changes {
             let ShownAfter { read, by } = change.about.assistants.shown_after.unwrap();
             let read = CATALOGUE.find(&tool_name(read)).unwrap();
-            assert!(
-                read.about.effect == Effect::Read && change.about.effect != Effect::Read,
-                "{}",
-                change.about.name
-            );
+            let about = change.about;
+            assert!(read.about.effect == Effect::Read && about.effect != Effect::Read, "{}", about.name);
             let known: Vec<String> = members(Some(&change.tool.input_schema))
                 .chain(members(change.tool.output_schema.as_ref()))
                 .collect();
@@ -354,7 +390,7 @@ pub(crate) mod tests {
             let are_known = by
                 .iter()
                 .all(|name| known.iter().any(|known| known == name) && asked.iter().any(|asked| asked == name));
-            assert!(are_known, "{}: {by:?} of {known:?} for {asked:?}", change.about.name);
+            assert!(are_known, "{}: {by:?} of {known:?} for {asked:?}", about.name);
         }
     }
 

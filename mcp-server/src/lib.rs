@@ -55,6 +55,10 @@
 //!
 //! # Secrets
 //!
+//! The text of a new key is in the answer that made it, or, where the operator says so ([`Secrets`]), reaches its user past
+//! the model: by a one-time link or a file. Stored texts are read only with a catalogue made by
+//! [`Catalogue::with_decrypt`].
+//!
 //! A credential is taken out of a request before rmcp sees it. Arguments and results are never logged
 //! here, but **rmcp logs them at `DEBUG` and below**: a program that uses this crate must cap the log target
 //! `rmcp` at `INFO`, whatever its user asks for.
@@ -81,6 +85,7 @@ mod refusal;
 mod remote;
 mod rendering;
 mod schema;
+mod secrets;
 mod service;
 mod sessions;
 pub mod stdio;
@@ -95,6 +100,7 @@ pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
 pub use remote::{Answered, Server};
+pub use secrets::Secrets;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};
 pub use wishes::{Wish, Wishes};

@@ -17,6 +17,7 @@ use keyrack_core::authorization::{Grants, Rule};
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Origin, Principal, RootKey, Via};
 use keyrack_core::catalogue::{Pin, Question};
+use keyrack_core::claims::{Issuer, Link};
 use keyrack_core::clock::Clock;
 use keyrack_core::confirmations::{Call, Held, Void};
 use keyrack_core::error::Code;
@@ -234,6 +235,14 @@ impl Backend for Remote {
 
     async fn agree(&self, call: &Call<'_>, token: &str) -> Result<Result<(), Void>, Error> {
         Ok(self.agreements.agree(call, token, self.now()))
+    }
+
+    async fn check_links(&self, _: &Issuer) -> Result<(), Error> {
+        Err(Error::unexpected("a link was to be made for a server elsewhere"))
+    }
+
+    async fn link(&self, issuer: &Issuer, _: &str, _: &Secret) -> Result<Link, Error> {
+        self.check_links(issuer).await.and(Err(Error::unexpected("no link was made")))
     }
 
     async fn hold(&self, _: &Call<'_>) -> Result<Held, Error> {

@@ -23,11 +23,13 @@ pub(crate) const KEEP: &str = "keep";
 pub(crate) const DETAIL: &str = "detail";
 pub(crate) const CONCISE: &str = "concise";
 pub(crate) const FULL: &str = "full";
-/// Answers that assistants are never given: what asks for them is hidden.
-const NEVER_ANSWERED: [&str; 1] = ["plaintext"];
+/// The answer that assistants are not given unless an operator allows it: what asks for it is hidden.
+const PLAINTEXT: &str = "plaintext";
+/// The member of a request that asks for it.
+pub(crate) const DECRYPT: &str = "decrypt";
 
-/// Levels of an answer whose members are described.
-const DESCRIBED: usize = 3;
+/// Levels of an answer whose members are described, of tools that are worth their place in every conversation.
+pub(crate) const DESCRIBED: usize = 3;
 /// What an answer needs not promise: it was checked when it was stored.
 const DEMANDS: [&str; 10] = [
     "required",
@@ -175,7 +177,10 @@ fn one_type_each(schema: &mut JsonObject, path: &str, can_be_named: bool, cleara
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let is_demanded = path.contains('.') && required.contains(name);
             if let Some(kind) = one_type(property) {
-                let is_clearable = can_be_named && !is_demanded;
+                // Where null is what is meant without it, there is nothing to clear.
+                let is_absent = property.get("default").is_some_and(Value::is_null);
+                let is_clearable = can_be_named && !is_demanded && !is_absent;
+                property.retain(|keyword, _| !(is_absent && keyword == "default"));
                 property.insert("type".to_owned(), kind);
                 rename_null(property, is_clearable);
                 if is_clearable {
@@ -284,11 +289,27 @@ pub(crate) fn shown(mut schema: JsonObject) -> JsonObject {
     schema
 }
 
+/// What is to be known of answers, for their schema.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answers {
+    /// Whether they are pages.
+    pub(crate) paged: bool,
+    /// Whether what was changed is shown as it is afterwards.
+    pub(crate) shown_after: bool,
+    /// Whether stored texts may be in them.
+    pub(crate) decrypts: bool,
+    /// Levels of members that are described.
+    pub(crate) described: usize,
+}
+
 /// What a tool answers, `{data, pagination?, notes?}`, or nothing where the data is always empty.
 ///
 /// It lists members and requires only `data`: clients refuse an answer that does not fit, and a right
 /// answer may leave out what is empty.
-pub(crate) fn output_schema<T: JsonSchema>(paged: bool, shown_after: bool) -> Option<JsonObject> {
+///
+/// Members are described as deep as is said.
+pub(crate) fn output_schema<T: JsonSchema>(answers: &Answers) -> Option<JsonObject> {
+    let Answers { paged, shown_after, decrypts, described } = *answers;
     let mut data = response_schema::<T>();
     if is_empty_object(&data) {
         return None;
@@ -298,8 +319,8 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool, shown_after: bool) -> Op
     }
     portable(&mut data);
     relax(&mut data);
-    as_answered(&mut data);
-    quieten(&mut data, DESCRIBED);
+    as_answered(&mut data, decrypts);
+    quieten(&mut data, described);
     let mut properties = Map::from_iter([("data".to_owned(), data)]);
     if paged {
         // The instructions say how to read on, once for all lists.
@@ -315,15 +336,15 @@ pub(crate) fn output_schema<T: JsonSchema>(paged: bool, shown_after: bool) -> Op
 }
 
 /// Leaves out what assistants are never answered, and the type of what may be null: two types would be a list.
-fn as_answered(schema: &mut Value) {
+fn as_answered(schema: &mut Value, decrypts: bool) {
     let Some(members) = schema.as_object_mut() else { return };
     if let Some(Value::Object(properties)) = members.get_mut("properties") {
-        properties.retain(|name, _| !NEVER_ANSWERED.contains(&name.as_str()));
+        properties.retain(|name, _| decrypts || name != PLAINTEXT);
     }
     if members.get("type").is_some_and(Value::is_array) {
         members.remove("type");
     }
-    each_part(members, &mut as_answered);
+    each_part(members, &mut |part| as_answered(part, decrypts));
 }
 
 fn is_empty_object(schema: &Value) -> bool {
@@ -506,6 +527,7 @@ mod tests {
             "type": "object",
             "properties": {
                 "name": { "type": ["string", "null"], "description": "For people; null: none." },
+                "ends": { "type": ["integer", "null"], "default": null, "description": "Unix ms; null: never." },
                 "grace": { "type": ["integer", "null"], "description": "Ms; 0: none; null: as long as before." },
                 "credits": {
                     "type": ["object", "null"],
@@ -520,6 +542,7 @@ mod tests {
         let Input { schema, kept } = input_schema(&request, &Offered::default());
         assert_eq!(kept.as_deref(), Some("grace"));
         assert_eq!(schema["properties"]["clear"]["items"]["enum"], json!(["name", "credits", "credits.refill"]));
+        assert_eq!(schema["properties"]["ends"], json!({ "type": "integer", "description": "Unix ms." }));
         assert_eq!(
             schema["properties"]["name"],
             json!({ "type": "string", "description": "For people; clear: none." })
@@ -567,7 +590,8 @@ mod tests {
 
     #[test]
     fn an_answer_must_only_have_data() {
-        let schema = Value::Object(output_schema::<Vec<Sample>>(true, false).unwrap());
+        let paged = Answers { paged: true, described: DESCRIBED, ..Answers::default() };
+        let schema = Value::Object(output_schema::<Vec<Sample>>(&paged).unwrap());
         assert_eq!(schema["required"], json!(["data"]));
         assert_eq!(schema["properties"]["data"]["items"]["properties"]["count"], json!({ "type": "integer" }));
         assert!(schema["properties"]["data"]["items"].get("required").is_none());
@@ -576,6 +600,6 @@ mod tests {
 
     #[test]
     fn empty_data_needs_no_schema() {
-        assert_eq!(output_schema::<Empty>(false, false), None);
+        assert_eq!(output_schema::<Empty>(&Answers::default()), None);
     }
 }

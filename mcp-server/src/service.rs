@@ -15,7 +15,7 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeRequestParams,
     InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{Peer, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tracing::Span;
 
@@ -23,7 +23,9 @@ use crate::backend::{Backend, Place};
 use crate::call::{Call, CallLimit, Desk, FollowTrace};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
+use crate::instructions::Told;
 use crate::remote::{Remote, Server};
+use crate::secrets::Secrets;
 use crate::sessions::InSession;
 use crate::view::View;
 use crate::wishes::Wishes;
@@ -60,14 +62,22 @@ pub struct Policy {
     pub ceiling: Arc<Wishes>,
     /// How people are asked before what destroys, cuts off or hands out power.
     pub confirm: Confirm,
+    /// How the texts of keys are handed over. Whether stored ones may be read at all says the [`Catalogue`].
+    pub secrets: Secrets,
     /// Makes a span part of the trace that headers name, where there are traces.
     pub follow: Option<FollowTrace>,
 }
 
 impl Default for Policy {
-    /// Everything may be seen, calls have no limit, people are asked, and there are no traces.
+    /// Everything may be seen, calls have no limit, people are asked, new keys are in the answers, and there are no traces.
     fn default() -> Self {
-        Policy { calls_per_minute: 0, ceiling: Arc::default(), confirm: Confirm::default(), follow: None }
+        Policy {
+            calls_per_minute: 0,
+            ceiling: Arc::default(),
+            confirm: Confirm::default(),
+            secrets: Secrets::default(),
+            follow: None,
+        }
     }
 }
 
@@ -131,8 +141,8 @@ impl KeyrackMcp {
         own: Option<(Secret, View)>,
     ) -> Self {
         let limit = CallLimit::per_minute(policy.calls_per_minute);
-        let Policy { confirm, follow, ceiling, .. } = policy;
-        let desk = Desk { backend, catalogue, limit, confirm, follow };
+        let Policy { confirm, follow, ceiling, secrets, .. } = policy;
+        let desk = Desk { backend, catalogue, limit, confirm, follow, secrets: Arc::new(secrets) };
         KeyrackMcp(Arc::new(Shared { desk, own, ceiling }))
     }
 
@@ -197,7 +207,8 @@ impl KeyrackMcp {
         let config = self.get_info();
         let server = config.server_info.clone().with_title(instructions::title(&place));
         let asks = self.0.desk.confirm != Confirm::Off;
-        let instructions = instructions::instructions(&place, backend.now(), view, asks, sees);
+        let told = Told { asks, of_new_keys: self.0.desk.secrets.instruction() };
+        let instructions = instructions::instructions(&place, backend.now(), view, told, sees);
         Ok(config.with_server_info(server).with_instructions(instructions))
     }
 }
@@ -269,6 +280,7 @@ impl ServerHandler for KeyrackMcp {
             within: trace_span(&context),
             trace: named_trace(&context),
             is_large: is_large(&context),
+            opens_links: opens_links(&context),
             consent: Consent {
                 channel: channel(&context),
                 token: None,
@@ -309,6 +321,14 @@ fn channel(context: &RequestContext<RoleServer>) -> Channel {
         _ if part::<Arc<Caller>>(context).is_some() && part::<InSession>(context).is_none() => Channel::None,
         _ => Channel::Between(context.peer.clone()),
     }
+}
+
+/// Who opens links for the user of the client, where a server may ask in between.
+fn opens_links(context: &RequestContext<RoleServer>) -> Option<Peer<RoleServer>> {
+    let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation)?;
+    let is_asked_between = context.protocol_version().is_none_or(|version| version.has_initialize())
+        && part::<Arc<Caller>>(context).is_none();
+    (declared.url.is_some() && is_asked_between).then(|| context.peer.clone())
 }
 
 /// Whether the message of the call is large.

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use super::setting::Default::{Is, Means};
 use super::setting::{Declared, Facts, For, SecretSetting, Setting, Shown};
 use super::{hosts, values};
+use crate::assistants::Handing;
 use crate::{assistants, remote};
 
 /// With fewer counts of rate limits, ordinary use would lose some.
@@ -84,8 +85,8 @@ settings! {
     ).may_be_empty();
     /// Where clients reach the server, without a trailing slash, if that was said.
     PUBLIC_URL: Setting<Option<String>> = Setting::new(
-        "public-url", "URL", For::Serve, Means("http://<listen>", |_| Ok(None)), values::public_url,
-        "Where clients reach the server",
+        "public-url", "URL", For::Running, Means("http://<listen>", |_| Ok(None)), values::public_url,
+        "Where clients reach the server; for `keyrack mcp`, a server on the same database",
     );
     ALLOWED_HOSTS: Setting<Vec<String>> = Setting::new(
         "allowed-hosts", "NAMES", For::Serve, Means("none", |_| Ok(Vec::new())), hosts::names,
@@ -212,6 +213,23 @@ settings! {
         },
         "Who agrees before an assistant destroys, cuts off or hands out power: `ask`: whoever talks to it; `held`: somebody \
          at this machine's terminal, with `keyrack approvals`; `off`: nobody, for automation",
+    ).wish();
+    MCP_SECRETS: Setting<Handing> = Setting::new(
+        "mcp-secrets", "inline|claim|file", For::Running, Is("inline"),
+        |text| match text {
+            "inline" => Ok(Handing::Inline),
+            "claim" => Ok(Handing::Claim),
+            "file" => Ok(Handing::File),
+            _ => Err("must be `inline`, `claim` or `file`".to_owned()),
+        },
+        "How the text of a key that an assistant makes reaches its user: `inline`: in the answer, where it stays in the \
+         conversation; `claim`: by a link that shows it once; `file`: in a file in the data folder, of `keyrack mcp` alone",
+    ).wish();
+    /// Whether assistants may read stored texts of keys.
+    MCP_ALLOW_DECRYPT: Setting<bool> = Setting::new(
+        "mcp-allow-decrypt", "true|false", For::Running, Is("false"),
+        |text| values::either(text, ["false", "true"]),
+        "Whether assistants may read the text of a recoverable key again, with a root key that may",
     ).wish();
     RATELIMIT_CELLS: Setting<usize> = Setting::new(
         "ratelimit-cells", "NUMBER", For::Running, Is("1000000"),

@@ -3,7 +3,9 @@
 use keyrack_core::catalogue::{Operation, Visitor};
 use reqwest::Url;
 
-use super::list::{LISTEN, LOG, MAX_BODY_BYTES, PUBLIC_URL, TRUSTED_PROXIES, pairs};
+use super::list::{
+    LISTEN, LOG, MASTER_KEY, MAX_BODY_BYTES, MCP_ALLOW_DECRYPT, PUBLIC_URL, TRUSTED_PROXIES, pairs,
+};
 use super::setting::{Facts, Settings};
 
 /// What is never logged in more detail than `info`, whatever the filter: it would show keys.
@@ -28,6 +30,7 @@ impl Settings {
         odd.extend(self.body_limit_of_nothing());
         odd.extend(self.unencrypted());
         odd.extend(self.same_master_keys());
+        odd.extend(self.decryption_of_nothing());
         odd
     }
 
@@ -103,6 +106,15 @@ impl Settings {
                  the proxy in KEYRACK_TRUSTED_PROXIES or its URL in KEYRACK_PUBLIC_URL",
                 self.source(LISTEN.facts()).unwrap_or("KEYRACK_LISTEN")
             )
+        })
+    }
+
+    /// Without a master key there is nothing to decrypt.
+    fn decryption_of_nothing(&self) -> Option<String> {
+        let source = self.source(MCP_ALLOW_DECRYPT.facts())?;
+        let is_idle = self.get(&MCP_ALLOW_DECRYPT).ok()? && MASTER_KEY.counting(self).is_none();
+        is_idle.then(|| {
+            format!("{source}: has no effect, because without KEYRACK_MASTER_KEY no text of a key is stored")
         })
     }
 

@@ -104,6 +104,8 @@ fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
             ("a-root-key-with-an-é-which-no-header-can-carry", "outside ASCII"),
         ],
         "credits-durability" => &[("fast", "`full` or `normal`"), ("FULL", "`full` or `normal`")],
+        "mcp-secrets" => &[("link", "`inline`, `claim` or `file`"), ("FILE", "`inline`, `claim` or `file`")],
+        "mcp-allow-decrypt" => &[("maybe", "`false` or `true`")],
         "mcp-calls-per-minute" => &[("4294967296", "from 0 to 4294967295")],
         "ratelimit-cells" => &[("999", "from 1000 to"), ("0", "from 1000 to")],
         "master-key" => &[("c2hvcnQ=", "base64 of 32 bytes"), ("!", "base64 of 32 bytes")],
@@ -133,6 +135,7 @@ fn said(setting: &str) -> &'static [(&'static str, &'static str)] {
         "max-body-bytes" => &[("10485760", "no effect, because no operation takes more than 4194304")],
         "public-url" => &[("http://0.0.0.0:8080", "no client reaches"), ("http://[::]:80", "no client reaches")],
         "listen" => &[("0.0.0.0:0", "unencrypted"), ("[::]:0", "unencrypted")],
+        "mcp-allow-decrypt" => &[("true", "no effect, because without KEYRACK_MASTER_KEY")],
         "trusted-proxies" => &[
             ("0.0.0.0/0", "nearly everybody"),
             ("10.0.0.1, ::/0", "nearly everybody"),

@@ -47,6 +47,38 @@ async fn an_assistant_issues_a_key_sees_it_limited_and_deletes_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_goes_into_a_file_is_not_in_the_conversation() {
+    let program = program().env("KEYRACK_MCP_SECRETS", "file").on_engine().await;
+    let mut assistant = Process::greeted(&program).await;
+    let api = assistant.data("apis_createApi", json!({ "name": "payments" })).await;
+    let created = assistant.data("keys_createKey", json!({ "apiId": api["apiId"] })).await;
+    assert_eq!(created.get("key"), None, "{created}");
+    let file = std::path::PathBuf::from(created["file"].as_str().expect("a file"));
+    assert_eq!(file.parent(), Some(program.data_dir().join("secrets").as_path()));
+    let key = std::fs::read_to_string(&file).expect("the key");
+    let verdict = assistant.data("keys_verifyKey", json!({ "key": key.trim() })).await;
+    assert_eq!((&verdict["code"], &verdict["keyId"]), (&json!("VALID"), &created["keyId"]));
+}
+
+#[tokio::test]
+async fn a_link_needs_a_server_that_shows_it() {
+    let program = program().env("KEYRACK_MCP_SECRETS", "claim").on_engine().await;
+    let refused = Process::start(&program, &[]).wait().await;
+    assert!(!refused.status.success() && refused.answers.is_empty(), "{refused:?}");
+    assert!(refused.stderr.contains("`claim` needs a server on the same database"), "{refused:?}");
+    assert!(refused.stderr.contains("KEYRACK_PUBLIC_URL"), "{refused:?}");
+    let server = program.start().await;
+    let mut assistant = Process::greeted(&program.clone().env("KEYRACK_PUBLIC_URL", server.base())).await;
+    let api = assistant.data("apis_createApi", json!({ "name": "payments" })).await;
+    let created = assistant.data("keys_createKey", json!({ "apiId": api["apiId"] })).await;
+    let path = created["link"].as_str().and_then(|link| link.strip_prefix(server.base())).expect("a link");
+    let page = server.send("POST", server.request(reqwest::Method::POST, path)).await.expect(200);
+    let (_, key) = page.text.split_once("<pre>").expect("the key is shown");
+    let key = key.split_once("</pre>").expect("to its end").0;
+    assert_eq!(server.call("keys.verifyKey", json!({ "key": key })).await.expect(200).data()["code"], "VALID");
+}
+
+#[tokio::test]
 async fn the_first_line_for_people_says_where_it_works() {
     let ended = Process::greeted(&program()).await.close().await;
     let first = ended.stderr.lines().next().expect("a line");

@@ -93,6 +93,11 @@ impl Keyrack {
         &self.0.newcomers
     }
 
+    /// How often the store is asked about one-time links.
+    pub(crate) fn claims(&self) -> &Budget {
+        &self.0.claims
+    }
+
     /// Where refusals are told.
     pub fn refusals(&self) -> &Refusals {
         &self.0.refusals

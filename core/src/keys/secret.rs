@@ -217,6 +217,14 @@ pub fn root_key_start(key: &str) -> &str {
     shown.map_or(key, |(end, _)| &key[..prefix + end])
 }
 
+/// The part of a key that this server made which is shown at its beginning: its prefix and four characters.
+#[must_use]
+pub fn key_start(key: &str) -> &str {
+    let prefix = key.rfind('_').map_or(0, |at| at + 1);
+    let shown = key[prefix..].char_indices().nth(SHOWN_CHARACTERS);
+    shown.map_or(key, |(end, _)| &key[..prefix + end])
+}
+
 /// The last four characters of a root key, shown so that a person can tell two apart.
 #[must_use]
 pub fn root_key_end(key: &str) -> &str {
@@ -311,7 +319,10 @@ mod tests {
             assert_eq!(encoded, "12drXXUifSrRnXLGbXg8E");
             assert_eq!(key.start, format!("{beginning}12dr"));
             assert_eq!(key.hash, hash(key.secret.expose()));
+            assert_eq!(key_start(key.secret.expose()), key.start);
         }
+        let root_key = generate_root_key().unwrap();
+        assert_eq!(key_start(root_key.secret.expose()), root_key.start);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Removing the plaintexts of the keys of APIs that were deleted, where they are too many to go with the API itself.
+//! Removing sealed plaintexts that nobody can read any more: those of the keys of APIs that were deleted, where they are
+//! too many to go with the API itself, and those whose one-time link is void.
 //!
-//! From the deletion on nobody can read them: a key of an API that is gone is gone. What is left is their rows, and
-//! they go within minutes, whatever is set for retention.
+//! What is left is their rows, and they go within minutes, whatever is set for retention.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::schedule::{self, Job};
 use crate::state::State;
-use crate::store::{apis, workspaces};
+use crate::store::{apis, claims, workspaces};
 
 /// The scheduled removal.
 #[derive(Debug)]
@@ -20,8 +20,24 @@ impl Job for Plaintexts {
     const PERIOD: Duration = Duration::from_secs(60);
 
     async fn run(&mut self) -> Result<(), Error> {
-        remove_plaintexts(&self.0).await
+        remove_plaintexts(&self.0).await?;
+        remove_claims(&self.0).await
     }
+}
+
+/// Removes what one-time links that are void were about.
+///
+/// # Errors
+/// When the store does not answer. What was removed until then stays removed.
+pub async fn remove_claims(state: &Arc<State>) -> Result<(), Error> {
+    let now = state.clock.now();
+    while claims::are_over(&mut *state.store.read().await?, now).await? {
+        let mut transaction = state.store.write().await?;
+        claims::remove_over(&mut transaction, now).await?;
+        transaction.commit().await?;
+        schedule::give_way().await;
+    }
+    Ok(())
 }
 
 /// Removes the plaintexts that deleted APIs have left.

@@ -94,6 +94,12 @@ const STEPS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0019_confirmations.sql"),
         include_str!("migrations/postgres/0019_confirmations.sql"),
     ),
+    (
+        20,
+        "claims",
+        include_str!("migrations/sqlite/0020_claims.sql"),
+        include_str!("migrations/postgres/0020_claims.sql"),
+    ),
 ];
 
 /// The versions of all steps, oldest first.

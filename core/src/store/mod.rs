@@ -10,6 +10,7 @@ pub mod audit_entry;
 pub mod audit_logs;
 pub mod audit_search;
 pub mod changes;
+pub mod claims;
 pub mod confirmations;
 pub mod credits;
 pub(crate) mod deadline;

@@ -8,6 +8,7 @@ mod audit_retention;
 mod authority;
 mod bad_rows;
 mod changes;
+mod claims;
 mod credits;
 mod entities;
 mod following;

@@ -165,6 +165,17 @@ async fn what_cuts_off_or_hands_out_is_asked_about_and_the_rest_is_not(database:
     let wider = json!(["api.*.read_api", "api.*.create_key"]);
     let question = asked::<root_keys::UpdateKey>(&instance, root("permissions", wider)).await.unwrap();
     assert!(question.facts.contains(&("gains", Fact::Text("api.*.create_key".to_owned()))), "{question:?}");
+    let many = json!({ "permissions": ["api.a.read_api", "api.b.read_api", "api.*.create_key"], "name": "ci" });
+    let question = asked::<root_keys::CreateKey>(&instance, many).await.unwrap();
+    let may = Fact::Text("3 things: api.*.create_key, api.a.read_api, api.b.read_api".to_owned());
+    assert!(question.facts.contains(&("may", may)), "what is wide stands first: {question:?}");
+    let all = json!({ "permissions": ["api.*.read_api", "*"] });
+    let question = asked::<root_keys::CreateKey>(&instance, all).await.unwrap();
+    assert!(
+        question.facts.contains(&("may", Fact::Text("everything in the workspace".to_owned()))),
+        "{question:?}"
+    );
+    assert!(asked::<root_keys::CreateKey>(&instance, json!({ "permissions": [] })).await.is_none());
     assert!(asked::<root_keys::UpdateKey>(&instance, root("enabled", json!(false))).await.is_some());
     assert!(asked::<root_keys::UpdateKey>(&instance, root("permissions", json!([]))).await.is_some());
     // One that is covered by what it holds already is nothing new.
@@ -237,6 +248,16 @@ async fn a_question_refuses_what_the_operation_refuses(database: Database) {
     let soon = instance.keyrack.clock().now().plus(60_000).get();
     let short = json!({ "permissions": ["*"], "expires": soon });
     let short = text(&instance.run::<root_keys::CreateKey>(short).await.unwrap(), "key");
+    // Nobody gives more than they hold, nor for longer.
+    let outliving = json!({ "permissions": ["api.*.read_api"] });
+    assert_eq!(refused::<root_keys::CreateKey>(&instance, &short, outliving).await, Code::InsufficientPermissions);
+    let write = format!("unkey:v1:{}:rootKeys/*#write", instance.workspace_id);
+    let narrow = json!({ "permissions": [write, "api.*.read_api"] });
+    let narrow = text(&instance.run::<root_keys::CreateKey>(narrow).await.unwrap(), "key");
+    for more in ["*", "api.*.create_key"] {
+        let more = json!({ "permissions": [more] });
+        assert_eq!(refused::<root_keys::CreateKey>(&instance, &narrow, more).await, Code::InsufficientPermissions);
+    }
     let request = json!({ "keyId": things.root_key, "enabled": false });
     assert_eq!(refused::<root_keys::UpdateKey>(&instance, &short, request).await, Code::InsufficientPermissions);
     let request = json!({ "keyId": things.root_key, "expiration": 0 });

@@ -3,7 +3,7 @@
 use super::page::Word;
 
 /// A text as HTML: nothing in it is markup.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,6 +1,8 @@
 //! rmcp's own client, connected to a server by an in-process pipe, in either protocol era.
 
-use keyrack_mcp_server::{Confirm, KeyrackMcp, Policy, Wish, Wishes};
+use std::sync::Arc;
+
+use keyrack_mcp_server::{Catalogue, Confirm, KeyrackMcp, Policy, Wish, Wishes};
 use rmcp::ServiceExt as _;
 use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
@@ -47,8 +49,19 @@ impl Client {
         policy: Policy,
         wishes: Wishes,
     ) -> Client {
+        Client::of(world, era, root_key, policy, (catalogue().clone(), wishes)).await
+    }
+
+    /// Connects to tools that an operator chose.
+    pub(crate) async fn of(
+        world: &World,
+        era: Era,
+        root_key: &str,
+        policy: Policy,
+        (catalogue, wishes): (Arc<Catalogue>, Wishes),
+    ) -> Client {
         let (server_end, client_end) = tokio::io::duplex(1 << 20);
-        let (keyrack, catalogue) = (world.keyrack.clone(), catalogue().clone());
+        let keyrack = world.keyrack.clone();
         let server = KeyrackMcp::for_root_key(keyrack, catalogue, policy, secret(root_key), wishes).unwrap();
         tokio::spawn(async move {
             let running = server.serve(server_end).await.unwrap();

@@ -19,14 +19,8 @@ fn operations() -> Vec<&'static str> {
 }
 
 /// Operations that are no tool, and why. A new one needs a line here: it is a decision.
-const WITHHELD: [(&str, &str); 6] = [
-    ("rootKeys.createKey", "hands out power over the server, and its secret would stay in the conversation"),
-    ("rootKeys.deleteKey", "as rootKeys.createKey"),
-    ("rootKeys.listKeys", "as rootKeys.createKey"),
-    ("rootKeys.rerollKey", "as rootKeys.createKey"),
-    ("rootKeys.updateKey", "as rootKeys.createKey"),
-    ("workspace.createWorkspace", "hands out a root key"),
-];
+const WITHHELD: [(&str, &str); 1] =
+    [("workspace.createWorkspace", "hands out a root key to all of another workspace")];
 
 #[test]
 fn every_operation_is_a_tool_or_is_withheld_for_a_stated_reason() {

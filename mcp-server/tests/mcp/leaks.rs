@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -12,8 +13,26 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::client::{Client, ERAS};
 use crate::raw_http::{ABSENT, Server};
 
+/// What was logged.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// As text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Captures all that this thread logs, as the program would log it at its most talkative, until the guard goes.
+    pub(crate) fn begin() -> (Captured, DefaultGuard) {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let cap = Targets::new().with_default(LevelFilter::TRACE).with_target("rmcp", LevelFilter::INFO);
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(cap);
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+        (captured, guard)
+    }
+}
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -29,12 +48,7 @@ impl Write for Captured {
 /// One thread runs everything, so that its subscriber sees everything.
 #[tokio::test(flavor = "current_thread")]
 async fn no_key_is_ever_logged() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let cap = Targets::new().with_default(LevelFilter::TRACE).with_target("rmcp", LevelFilter::INFO);
-    let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(cap);
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
-
+    let (captured, _guard) = Captured::begin();
     let server = Server::start().await;
     let mut planted =
         vec![server.root_key.clone(), "planted-argument".to_owned(), "planted-credential".to_owned()];
@@ -55,7 +69,7 @@ async fn no_key_is_ever_logged() {
     let wrong = [("authorization", ABSENT), ("x-keyrack-root-key", "planted-credential")];
     assert_eq!(server.post(&wrong, &message).await.status, 403);
 
-    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let log = captured.text();
     assert!(log.matches("tool call").count() >= 13, "every call is logged:\n{log}");
     assert!(log.contains("keyrack::refusals"));
     for secret in planted {

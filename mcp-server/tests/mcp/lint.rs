@@ -136,6 +136,7 @@ fn what_null_clears_over_http_can_be_cleared() {
     assert_eq!(names("keys_updateKey"), serde_json::json!(of_a_key));
     assert_eq!(names("keys_updateCredits"), serde_json::json!(["value"]));
     assert_eq!(names("apis_updateApi"), serde_json::json!(["ipWhitelist", "defaultPrefix", "defaultBytes"]));
+    assert!(names("rootKeys_createKey").is_null(), "without an expiry it has none");
     let reroll = &catalogue().find("keys_rerollKey").unwrap().tool.input_schema;
     assert_eq!(reroll["properties"]["keep"]["type"], "boolean");
     assert_eq!(reroll["required"], serde_json::json!(["keyId"]));

@@ -16,6 +16,7 @@ mod leaks;
 mod lint;
 mod protocol;
 mod raw_http;
+mod secrets;
 mod sessions;
 mod snapshots;
 mod views;

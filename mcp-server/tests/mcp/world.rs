@@ -1,13 +1,16 @@
 //! A Keyrack on a temporary SQLite file, and root keys for it.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use keyrack_core::Keyrack;
 use keyrack_core::clock::Clock;
+use keyrack_core::keyrack::Options;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::root_keys::NewRootKey;
 use keyrack_core::setup;
 use keyrack_core::store::Location;
+use keyrack_core::vault::{MasterKey, Vault};
 use keyrack_mcp_server::Catalogue;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,6 +30,24 @@ impl World {
         assert!(setup::first_start(&keyrack, None, |_| Ok(())).await.unwrap());
         let workspace_id = setup::default_workspace(&keyrack).await.unwrap();
         World { keyrack, workspace_id, folder }
+    }
+
+    /// The same, where plaintexts can be stored.
+    pub(crate) async fn with_vault() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let text = secret("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+        let vault = Vault::new(MasterKey::parse(&text).unwrap(), None);
+        let options = Options { vault: Some(vault), ..Options::default() };
+        let location = Location::Sqlite(folder.path().join("keyrack.db"));
+        let keyrack = Keyrack::open_with(&location, Clock::system(), options).await.unwrap();
+        assert!(setup::first_start(&keyrack, None, |_| Ok(())).await.unwrap());
+        let workspace_id = setup::default_workspace(&keyrack).await.unwrap();
+        World { keyrack, workspace_id, folder }
+    }
+
+    /// Where its database is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Changes the database under a Keyrack and opens it anew.

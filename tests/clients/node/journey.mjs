@@ -53,7 +53,7 @@ export async function journey(client) {
     assert.equal(tool.inputSchema.type, "object", tool.name);
     assert.equal(typeof tool.annotations?.readOnlyHint, "boolean", tool.name);
   }
-  assert.ok(!names.includes("rootKeys_createKey"), "root keys are not made by assistants yet");
+  assert.ok(!names.includes("rootKeys_createKey"), "tools for root keys are offered only where they are asked for");
 
   const overview = await call(client, "workspace_getOverview", {});
   assert.match(overview.data.workspace.id, /^ws_/);

@@ -10,14 +10,8 @@ use crate::keyrack;
 use crate::wire::mcp::Session;
 
 /// Operations that are no tool, each with the reason.
-const NO_TOOLS: [(&str, &str); 6] = [
-    ("rootKeys.createKey", "root keys are not made by assistants until views exist"),
-    ("rootKeys.deleteKey", "as rootKeys.createKey"),
-    ("rootKeys.listKeys", "as rootKeys.createKey"),
-    ("rootKeys.rerollKey", "as rootKeys.createKey"),
-    ("rootKeys.updateKey", "as rootKeys.createKey"),
-    ("workspace.createWorkspace", "it hands out a root key"),
-];
+const NO_TOOLS: [(&str, &str); 1] =
+    [("workspace.createWorkspace", "it hands out a root key to all of another workspace")];
 
 /// What the MCP server offers.
 async fn tools(session: &Session<'_>) -> Vec<Value> {

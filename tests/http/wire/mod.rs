@@ -2,6 +2,7 @@
 
 mod bad_input;
 pub(crate) mod bodies;
+mod claim;
 mod connections;
 pub(crate) mod faults;
 mod full_bodies;

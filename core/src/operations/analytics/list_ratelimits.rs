@@ -35,7 +35,7 @@ pub struct Request {
     /// Only those of this identifier.
     #[schemars(length(min = 1, max = 512))]
     identifier: Option<String>,
-    /// Only those that passed, or only those that did not.
+    /// Only those that passed, or did not.
     passed: Option<bool>,
     /// Only those of the request with this id.
     #[schemars(length(min = 1, max = 64))]

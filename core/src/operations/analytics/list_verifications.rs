@@ -35,7 +35,7 @@ pub struct Request {
     api_id: Option<ApiId>,
     /// Only those of this key.
     key_id: Option<KeyId>,
-    /// Only those of keys of this identity, by its id or external id.
+    /// Only those of this identity, by its id or external id.
     #[schemars(length(min = 1, max = 255))]
     identity: Option<String>,
     /// Only those with this tag.
@@ -44,7 +44,7 @@ pub struct Request {
     /// Only that of the request with this id.
     #[schemars(length(min = 1, max = 64))]
     request_id: Option<String>,
-    /// Only those with one of these outcomes.
+    /// Only these outcomes.
     #[schemars(length(min = 1, max = 7))]
     outcomes: Option<Vec<Outcome<false>>>,
     /// Unix ms of the earliest.

@@ -35,23 +35,23 @@ pub struct Request {
     /// Only these events.
     #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 256)))]
     events: Option<Vec<String>>,
-    /// Only what this root key did, or this part of the server.
+    /// Only what this root key did.
     #[schemars(length(min = 1, max = 256))]
     actor_id: Option<String>,
-    /// Only what was done to the thing with this id.
+    /// Only what was done to this id.
     #[schemars(length(min = 1, max = 256))]
     target_id: Option<String>,
-    /// Only what was done to this kind of thing, such as key.
+    /// Only what was done to this kind, such as key.
     #[schemars(length(min = 1, max = 64))]
     target_type: Option<String>,
-    /// Only the entries of the request with this `meta.correlationId`.
+    /// Only those with this `meta.correlationId`.
     #[schemars(length(min = 1, max = 256))]
     correlation_id: Option<String>,
     /// Only what came through this door.
     via: Option<Door>,
-    /// Unix ms of the earliest entry.
+    /// Unix ms of the earliest.
     start: Option<UnixMs>,
-    /// Unix ms before which the latest entry is.
+    /// Unix ms before which the latest is.
     end: Option<UnixMs>,
 }
 

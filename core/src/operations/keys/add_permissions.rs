@@ -46,7 +46,7 @@ impl Operation for AddPermissions {
         errors: &[Code::KeyNotFound],
         assistants: Assistants {
             toolset: Some(Toolset::Permissions),
-            hint: "A misspelt slug is created: look with permissions.listPermissions first.",
+            hint: "Look with permissions.listPermissions first.",
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

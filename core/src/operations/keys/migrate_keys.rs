@@ -136,8 +136,8 @@ impl Operation for MigrateKeys {
     const ABOUT: About = About {
         name: "keys.migrateKeys",
         title: "Import keys",
-        summary: "Imports keys that were issued elsewhere, by their hashes. Their users notice nothing.",
-        description: "`keyrack migration create` makes the migration, whose algorithm says what the hashes are: with \
+        summary: "Imports keys that were issued elsewhere, by their hashes.",
+        description: "Users of the keys notice nothing. `keyrack migration create` makes the migration, whose algorithm says what the hashes are: with \
                       `sha256` the base64 or the 64 hexadecimal digits of the SHA-256 of the whole key, and keys \
                       verify at once; with `github.com/seamapi/prefixed-api-key` the 64 hexadecimal digits of the \
                       SHA-256 of the long token, and the first `keys.verifyKey` of each key must name the migration. \

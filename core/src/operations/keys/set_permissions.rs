@@ -52,7 +52,7 @@ impl Operation for SetPermissions {
         errors: &[Code::KeyNotFound],
         assistants: Assistants {
             toolset: Some(Toolset::Permissions),
-            hint: "What is not listed is taken away. A misspelt slug is created: look first.",
+            hint: "What is not listed is taken away.",
             pinned_by: Some(Pin::KeyId("keyId")),
             ..Assistants::DEFAULT
         },

@@ -60,11 +60,7 @@ impl Operation for SetRolePermissions {
         effect: Effect::Write,
         idempotent: true,
         errors: &[Code::RoleNotFound],
-        assistants: Assistants {
-            hint: "Send all slugs that are to stay; the others are taken away.",
-            hidden: &["roleId"],
-            ..Assistants::DEFAULT
-        },
+        assistants: Assistants { hint: "The others are taken away.", hidden: &["roleId"], ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

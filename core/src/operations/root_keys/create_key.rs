@@ -3,11 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NO_TOOL;
-use super::power::{check_covered, check_known};
+use super::power::{check_covered, check_known, in_words};
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Effect, Operation, Tool};
+use crate::catalogue::{About, Effect, Operation, Question};
 use crate::ids::RootKeyId;
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
@@ -25,7 +24,7 @@ pub struct CreateKey;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
-    /// What it may do: `*`, tuples such as `api.*.read_key`, or URNs of this workspace.
+    /// `*`, tuples such as `api.*.read_key`, or URNs of this workspace.
     #[schemars(length(min = 0, max = 1000), inner(length(min = 1, max = 255)))]
     permissions: Vec<String>,
     /// For people.
@@ -34,7 +33,7 @@ pub struct Request {
     /// Unix ms after which it is refused; null or absent: never.
     #[serde(default)]
     // The contract has no bounds here; a time that is past is refused below.
-    #[schemars(with = "Patch<i64>")]
+    #[schemars(with = "Patch<i64>", extend("default" = null))]
     expires: Patch<UnixMs>,
 }
 
@@ -52,20 +51,37 @@ impl Operation for CreateKey {
     const ABOUT: About = About {
         name: "rootKeys.createKey",
         title: "Create a root key",
-        summary: "Creates a root key, which authenticates against this server with the permissions it is given.",
-        description: "Nobody gives more than they hold: each permission must be covered by one of the caller's, by \
+        summary: "Creates a root key with these permissions.",
+        description: "A root key authenticates against this server. Nobody gives more than they hold: each permission must be covered by one of the caller's, by \
                       being equal to it, by `*`, by a `*` resource over a concrete one, or by an enclosing URN. A \
                       caller with an expiry must give one that is not later. No permission makes an operator.",
         example: r#"{"name": "gateway", "permissions": ["api.*.verify_key"]}"#,
         rule: Rule::forbidding(Expression::Leg("unkey:v1:{workspaceId}:rootKeys/*#write")),
         effect: Effect::Write,
         idempotent: false,
-        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 
+    const ASKS: bool = true;
+
     type Request = Request;
     type Response = Response;
+
+    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+        let Request { permissions, name, expires } = request;
+        let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
+        let expires_at = expires.into_value();
+        together(check_known(caller, permissions), check_expiry(keyrack, caller, expires_at))?;
+        check_covered(caller, permissions)?;
+        if permissions.is_empty() {
+            return Ok(None);
+        }
+        let question =
+            authorized.asking("Makes a root key. Whoever has it can do what it may, without asking anybody.");
+        let held: Vec<&str> = permissions.iter().map(String::as_str).collect();
+        let question = question.text("may", in_words(caller.workspace_id(), held));
+        Ok(Some(question.text_if_any("name", name.as_deref()).time_if_any("expires", expires_at)))
+    }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;

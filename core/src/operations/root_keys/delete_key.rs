@@ -3,12 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::NO_TOOL;
 use super::power::{DELETE, about, in_reach, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool};
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::ids::RootKeyId;
 use crate::reply::{Empty, Reply};
 use crate::root_keys::{root_key_changes, root_key_target};
@@ -32,7 +31,7 @@ impl Operation for DeleteKey {
     const ABOUT: About = About {
         name: "rootKeys.deleteKey",
         title: "Delete a root key",
-        summary: "Deletes a root key; it is refused from then on. There is no way back.",
+        summary: "Deletes a root key for good; it is refused from then on.",
         description: "The caller must cover every permission of the key, and may be that key: then this answer is \
                       the last that it gets, and the next call with it answers 401. `keyrack api` asks before that. \
                       Only an operator deletes an operator. A caller that has an expiry itself may delete keys that \
@@ -43,7 +42,6 @@ impl Operation for DeleteKey {
         effect: Effect::Destroy,
         ends_root_key: Some("keyId"),
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
-        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

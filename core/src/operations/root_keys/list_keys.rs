@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NO_TOOL;
 use crate::authorization::{Expression, OnDenied, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, List, Operation, Tool};
+use crate::catalogue::{About, List, Operation};
 use crate::ids::RootKeyId;
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
@@ -59,7 +58,7 @@ impl Operation for ListKeys {
     const ABOUT: About = About {
         name: "rootKeys.listKeys",
         title: "List root keys",
-        summary: "Lists the root keys of the workspace that this one may read, by id, without their secrets.",
+        summary: "Lists the root keys that this one may read, by id, without their secrets.",
         description: "Root keys for which the caller does not hold `#read` are left out. Disabled and expired ones are \
                       listed. A page may be short, or empty, and have a cursor: a request looks at 1000 root keys at \
                       most.",
@@ -70,7 +69,6 @@ impl Operation for ListKeys {
         ]))
         .denied_as(OnDenied::Verdict),
         list: Some(List { id: Some("keyId") }),
-        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

@@ -12,6 +12,3 @@ pub use delete_key::DeleteKey;
 pub use list_keys::ListKeys;
 pub use reroll_key::RerollKey;
 pub use update_key::UpdateKey;
-
-/// Why none of these is a tool.
-const NO_TOOL: &str = "it is about power over the server, which people handle on a terminal";

@@ -113,6 +113,19 @@ pub(super) async fn keep_a_way_in(
     ))
 }
 
+/// Permissions as people are asked about them, who may see the first of them only: all of them in a word if they are, else
+/// how many there are, and the wide ones first.
+pub(super) fn in_words(workspace_id: &str, mut permissions: Vec<&str>) -> String {
+    if Grants::new(workspace_id, permissions.iter().copied()).is_full_access() {
+        return "everything in the workspace".to_owned();
+    }
+    permissions.sort_by_key(|permission| (!permission.contains('*'), *permission));
+    match permissions.as_slice() {
+        [only] => (*only).to_owned(),
+        many => format!("{} things: {}", many.len(), many.join(", ")),
+    }
+}
+
 /// A question about a root key, with what tells it from others.
 pub(super) fn about(question: Question, key: &RootKey) -> Question {
     question.text_if_any("name", key.name.as_deref()).text("start", &*key.start).text("id", &*key.id)

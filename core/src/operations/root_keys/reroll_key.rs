@@ -3,12 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NO_TOOL;
 use super::power::{DELETE, WRITE, about, check_outlives, in_reach};
 use crate::audit::Event;
 use crate::authorization::{Conditional, OnDenied, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool};
+use crate::catalogue::{About, Consequences, Effect, Operation, Question};
 use crate::ids::RootKeyId;
 use crate::keys::rerolling::{LONGEST_GRACE_MS, Rerolling};
 use crate::keys::secret::Revealed;
@@ -30,7 +29,7 @@ pub struct RerollKey;
 pub struct Request {
     /// The root key to replace.
     key_id: RootKeyId,
-    /// ms that it stays valid; 0: it is refused at once; null: it stays as it is.
+    /// Grace in ms; 0: it ends now; null: as long as before.
     #[schemars(range(min = 0, max = LONGEST_GRACE_MS))]
     expiration: Nullable<i64>,
 }
@@ -49,7 +48,7 @@ impl Operation for RerollKey {
     const ABOUT: About = About {
         name: "rootKeys.rerollKey",
         title: "Reroll a root key",
-        summary: "Makes a new root key that may do what an old one may, and lets the old one expire.",
+        summary: "Makes a new root key that may do what an old one may, and ends the old one.",
         description: "The new key has the name, permissions and expiry of the old one and is enabled or an operator as \
                       that is. The caller must cover every permission of the key, and needs `#delete` too unless \
                       `expiration` is null. The old key never outlives an earlier expiry of its own. A reroll may be \
@@ -65,7 +64,6 @@ impl Operation for RerollKey {
         effect: Effect::Write,
         idempotent: false,
         errors: &[Code::KeyNotFound, Code::PreconditionFailed],
-        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 

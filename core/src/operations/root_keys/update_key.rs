@@ -3,12 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::NO_TOOL;
-use super::power::{WRITE, about, check_covered, check_known, check_outlives, in_reach, keep_a_way_in};
+use super::power::{WRITE, about, check_covered, check_known, check_outlives, in_reach, in_words, keep_a_way_in};
 use crate::audit::Event;
 use crate::authorization::{Grants, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Consequences, Effect, Operation, Question, Tool, if_so};
+use crate::catalogue::{About, Consequences, Effect, Operation, Question, if_so};
 use crate::ids::RootKeyId;
 use crate::operations::fields::distinct;
 use crate::reply::{Empty, Reply};
@@ -50,7 +49,7 @@ impl Operation for UpdateKey {
     const ABOUT: About = About {
         name: "rootKeys.updateKey",
         title: "Change a root key",
-        summary: "Changes the name of a root key, whether it may be used, or replaces its permissions, at once.",
+        summary: "Changes a root key: its name, whether it may be used, all its permissions.",
         description: "The caller must cover every permission that the key has and every one that it gets; a caller with \
                       an expiry may only change keys that expire no later. Only an operator changes an operator. The last \
                       enabled root key without an expiry that has full access can be neither disabled nor narrowed.",
@@ -58,7 +57,6 @@ impl Operation for UpdateKey {
         rule: Rule::forbidding(WRITE),
         effect: Effect::Write,
         errors: &[Code::KeyNotFound, Code::ProtectedResource],
-        assistants: Assistants { tool: Tool::Withheld(NO_TOOL), ..Assistants::DEFAULT },
         ..About::DEFAULT
     };
 
@@ -96,7 +94,7 @@ impl Operation for UpdateKey {
             TAKES_ALL => !before.permissions.is_empty(),
             _ => !gained.is_empty(),
         });
-        let gained = (!gained.is_empty()).then(|| gained.join(", "));
+        let gained = (!gained.is_empty()).then(|| in_words(caller.workspace_id(), gained));
         Ok(about(authorized.asking(consequences), &before).text_if_any("gains", gained.as_deref()))
     }
 

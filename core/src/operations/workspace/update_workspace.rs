@@ -32,9 +32,9 @@ pub struct Request {
     /// For people.
     #[schemars(length(min = 1, max = 256))]
     name: Option<String>,
-    /// Whether its keys verify and its root keys work.
+    /// Whether its keys and root keys work.
     enabled: Option<bool>,
-    /// Over all its root keys; 0 refuses every request; null: no limit.
+    /// Of all its root keys; 0 refuses all; null: no limit.
     #[serde(default)]
     #[schemars(range(min = 0))]
     requests_per_minute: Patch<i64>,
