@@ -17,5 +17,6 @@ mod lint;
 mod protocol;
 mod raw_http;
 mod snapshots;
+mod vendors;
 mod views;
 mod world;
