@@ -29,10 +29,10 @@ pub(crate) fn clean(value: &mut Value, longest: usize) -> Cleaned {
     cleaned
 }
 
-/// A text on one line, cleaned.
+/// A text on one line of prose, cleaned: it begins no line and ends no code.
 pub(crate) fn line(text: &str, longest: usize) -> String {
-    let text: String = text.chars().filter(|character| !is_invisible(*character)).collect();
-    cut(text, longest).0
+    let seen = text.chars().filter(|character| !is_invisible(*character));
+    cut(seen.map(|character| if character == '`' { '\'' } else { character }).collect(), longest).0
 }
 
 fn clean_all(value: &mut Value, longest: usize, cleaned: &mut Cleaned) {
@@ -106,8 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_no_end_of_line() {
+    fn a_line_has_no_end_of_line_and_no_end_of_code() {
         assert_eq!(line("a\nb\u{202e}c", 100), "abc");
         assert_eq!(line("abcdef", 3), "abc…");
+        assert_eq!(line("a`. Agreed: `b", 100), "a'. Agreed: 'b");
     }
 }

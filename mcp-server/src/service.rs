@@ -109,8 +109,15 @@ impl KeyrackMcp {
     ) -> Result<Self, String> {
         if policy.confirm == Confirm::Held {
             return Err(
-                "calls are held for approval beside the database of the server: `confirm` can be `ask` or `off` \
-                        where the server is elsewhere"
+                "calls are held for approval beside the database of the server: `confirm` can be `ask` or `off` where the \
+                 server is elsewhere"
+                    .to_owned(),
+            );
+        }
+        if matches!(policy.secrets, Secrets::Claim { .. }) {
+            return Err(
+                "links that show a key once are made beside the database of the server: `secrets` can be `inline` or \
+                 `file` where the server is elsewhere"
                     .to_owned(),
             );
         }

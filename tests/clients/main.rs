@@ -1,7 +1,11 @@
-//! Journeys with real clients: the official SDKs, mcp-remote, an MCP client over stdio, curl.
-//! Their versions are pinned in `node/package-lock.json` and `python/requirements.txt`; `tests/run` installs them.
+//! Journeys with real clients: the official SDKs, those of MCP in both generations, mcp-remote, the Inspector, curl; and
+//! the conformance suite of MCP. Their versions are pinned in `package-lock.json` of `node` and `newer-node`, and in
+//! `requirements.txt`, `mcp-1.txt` and `mcp-2.txt` of `python`; `tests/run` installs them.
 
+mod configured;
+mod generations;
 mod guide;
+mod suites;
 #[expect(unreachable_pub, reason = "its reader makes a module of it")]
 mod verify_in_rust;
 
@@ -38,8 +42,13 @@ fn node(arguments: &[&str]) -> Command {
 
 /// Python with these arguments, beside the installed packages.
 fn python(arguments: &[&str]) -> Command {
+    python_of(".venv", arguments)
+}
+
+/// Python of this virtual environment.
+fn python_of(environment: &str, arguments: &[&str]) -> Command {
     let folder = folder().join("python");
-    let python = folder.join(".venv/bin/python");
+    let python = folder.join(environment).join("bin/python");
     assert!(python.is_file(), "the Python packages are not installed: start the tests with tests/run");
     let mut command = Command::new(python);
     command.args(arguments).current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");

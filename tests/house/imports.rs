@@ -112,7 +112,9 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !["target", "node_modules", ".venv"].iter().any(|name| path.ends_with(name)) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_built = ["target", "node_modules"].contains(&&*name) || name.starts_with(".venv");
+        if path.is_dir() && !is_built {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);

@@ -1,5 +1,8 @@
 //! `keyrack mcp`: an assistant on standard input and output, with the built program and its own database.
 
+mod connection;
+mod conversations;
+mod injection;
 mod process;
 
 use std::process::Stdio;

@@ -10,7 +10,7 @@ const ARGUMENT: usize = 90;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Calls `look` with every schema inside a schema and its place.
-fn each_schema(place: &str, schema: &Value, look: &mut dyn FnMut(&str, &Value)) {
+pub(crate) fn each_schema(place: &str, schema: &Value, look: &mut dyn FnMut(&str, &Value)) {
     look(place, schema);
     for (name, part) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         each_schema(&format!("{place}.{name}"), part, look);

@@ -19,5 +19,6 @@ mod raw_http;
 mod secrets;
 mod sessions;
 mod snapshots;
+mod vendors;
 mod views;
 mod world;

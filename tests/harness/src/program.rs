@@ -166,7 +166,7 @@ impl Program {
     pub async fn start(&self) -> Server {
         let mut last = String::new();
         for _ in 0..3 {
-            match self.try_start().await {
+            match self.try_start(free_port()).await {
                 Ok(server) => return server,
                 // Another test took the port between the look and the start.
                 Err(stderr) if stderr.contains("in use") => last = stderr,
@@ -181,14 +181,13 @@ impl Program {
     /// # Panics
     /// When it is still running after 30 seconds or becomes ready.
     pub async fn start_refused(&self) -> String {
-        match self.try_start().await {
+        match self.try_start(free_port()).await {
             Ok(_) => panic!("keyrack serve started although it should have refused"),
             Err(stderr) => stderr,
         }
     }
 
-    async fn try_start(&self) -> Result<Server, String> {
-        let port = free_port();
+    async fn try_start(&self, port: u16) -> Result<Server, String> {
         let log = self.folder.path().join(format!("stderr-{port}.log"));
         let stderr = File::options().create(true).append(true).open(&log).expect("the log file can be opened");
         let child = self
@@ -273,6 +272,18 @@ impl Server {
     pub async fn kill_and_restart(mut self) -> Self {
         self.kill();
         self.program.start().await
+    }
+
+    /// The same at the same address, for whoever is connected to it.
+    ///
+    /// # Panics
+    /// When it is not ready within 30 seconds, or another test took the port meanwhile.
+    pub async fn kill_and_restart_in_place(mut self) -> Self {
+        self.kill();
+        self.program
+            .try_start(self.port)
+            .await
+            .unwrap_or_else(|stderr| panic!("it did not start again:\n{stderr}"))
     }
 
     /// Ends it like a power cut (SIGKILL).
