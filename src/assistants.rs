@@ -1,13 +1,28 @@
-//! The tools that this program has for assistants, and how settings speak of them.
+//! What this program has for assistants, tools, prompts and documentation, and how settings speak of them.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use keyrack_mcp_server::{Catalogue, Wish, Wishes};
+use keyrack_http_api::openapi;
+use keyrack_mcp_server::{Catalogue, Documents, Prompts, Wish, Wishes};
 
 /// The tools of this program. They take some milliseconds to make, so who needs none does not ask.
 pub(crate) fn catalogue() -> Arc<Catalogue> {
     static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new()));
     Arc::clone(&CATALOGUE)
+}
+
+/// The prompts that are compiled in, and those of a folder.
+///
+/// # Errors
+/// What of the folder makes no sense: file, line, and what to do.
+pub(crate) fn prompts(folder: &Path) -> Result<Arc<Prompts>, String> {
+    Prompts::with_folder(folder, &catalogue()).map(Arc::new)
+}
+
+/// The documentation of the HTTP API that clients reach at `base`.
+pub(crate) fn documents(base: &str) -> Arc<Documents> {
+    Arc::new(Documents::new(base, |base| openapi::document(base).to_string()))
 }
 
 /// Reads a setting that is a wish: as it was written, if it makes sense.

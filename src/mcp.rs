@@ -45,7 +45,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::USAGE));
     }
     let wishes = wishes(settings)?;
-    let policy = policy(settings, Wishes::default())?;
+    let policy = policy(settings, Wishes::default(), &base(settings)?)?;
     let instance = instance::open(settings).await?;
     let root_key = match root_key(settings) {
         Ok(root_key) => root_key,
@@ -95,14 +95,25 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
     Ok(wishes)
 }
 
-/// What the settings say of tools, for a server of many; these wishes are as much as anybody sees.
+/// What the settings say of tools, for a server of many; these wishes are as much as anybody sees. Clients reach the HTTP
+/// API at `base`.
 ///
 /// # Errors
 /// When a setting makes no sense.
-pub(crate) fn policy(settings: &Settings, ceiling: Wishes) -> anyhow::Result<Policy> {
-    let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
-    let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm })
+pub(crate) fn policy(settings: &Settings, ceiling: Wishes, base: &str) -> anyhow::Result<Policy> {
+    Ok(Policy {
+        calls_per_minute: settings.get(&settings::MCP_CALLS_PER_MINUTE)?,
+        ceiling: Arc::new(ceiling),
+        confirm: settings.get(&settings::MCP_CONFIRM)?,
+        prompts: settings.get(&settings::MCP_PROMPTS)?,
+        documents: assistants::documents(base),
+    })
+}
+
+/// Where a server with these settings is reached, for the documentation that names it: none runs in this process.
+fn base(settings: &Settings) -> anyhow::Result<String> {
+    let listen = settings.get(&settings::LISTEN)?;
+    Ok(settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{listen}")))
 }
 
 /// Whoever names a server means that one, and would act on this machine's database instead.

@@ -122,7 +122,7 @@ fn build_server(
     let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        policy: mcp::policy(settings, mcp::wishes(settings)?)?,
+        policy: mcp::policy(settings, mcp::wishes(settings)?, &api.public_url)?,
         max_body_bytes: api.max_body_bytes,
     };
     let guard = Guard {

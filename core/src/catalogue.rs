@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-pub use about::{About, Assistants, Effect, List, Pin, Tool, Toolset};
+pub use about::{About, Assistants, Effect, List, Pin, Resource, Tool, Toolset};
 pub use question::{Fact, Question};
 
 use crate::caller::Caller;

@@ -90,6 +90,8 @@ pub(crate) struct Call {
     pub(crate) within: Span,
     /// What it brings of the user's agreement, and how to get one.
     pub(crate) consent: Consent,
+    /// Whether a client reads what is at an address, and no model calls a tool.
+    pub(crate) is_reading: bool,
 }
 
 /// What answers calls.
@@ -157,9 +159,55 @@ impl Desk {
         view: &View,
         call: Call,
     ) -> Result<CallToolResponse, ErrorData> {
-        let started = Instant::now();
         let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
         let request_id = request_id.as_str();
+        let tool = call.tool.clone();
+        Ok(match self.outcome(caller, view, call, request_id).await {
+            None => return Err(failure::unknown_tool(&self.catalogue, &tool)),
+            Some(Ok(Outcome::Shown(shown))) => rendering::result(shown, request_id).into(),
+            Some(Ok(Outcome::Asks(form))) => (*form).with_meta(rendering::meta(request_id)).into(),
+            Some(Err(error)) => failure::result(&self.catalogue, &error, request_id).into(),
+        })
+    }
+
+    /// Reads what an operation answers that changes nothing, for whoever reads it at an address: the same as a call.
+    pub(crate) async fn read_at(&self, caller: Caller, view: &View, call: Call) -> Result<Shown, Error> {
+        let request_id = caller.origin().request_id;
+        match self.outcome(Ok(caller), view, call, request_id.as_str()).await {
+            Some(Ok(Outcome::Shown(shown))) => Ok(shown),
+            Some(Err(error)) => Err(error),
+            Some(Ok(Outcome::Asks(_))) | None => {
+                Err(Error::unexpected("what is read at an address asks or is no tool"))
+            }
+        }
+    }
+
+    /// Asks an operation that reads, for what is no call: its answer as it is. Who may not call it is refused, and it
+    /// counts as a call.
+    pub(crate) async fn ask(
+        &self,
+        caller: Caller,
+        view: &View,
+        offer: &Arc<Offer>,
+        arguments: JsonObject,
+        abandoned: &CancellationToken,
+    ) -> Result<Answer, Error> {
+        self.admit(&caller, view, offer)?;
+        let asked = Asked::read(offer, arguments, view.api())?;
+        let running = offer.run(self.keyrack.clone(), caller, asked.request().clone());
+        in_time(Some(offer.about), running, DEADLINE, abandoned).await
+    }
+
+    /// Runs a call, and logs and counts how it ended; `None` where there is no such tool.
+    async fn outcome(
+        &self,
+        caller: Result<Caller, Error>,
+        view: &View,
+        call: Call,
+        request_id: &str,
+    ) -> Option<Result<Outcome, Error>> {
+        let started = Instant::now();
+        let is_reading = call.is_reading;
         let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
         let client = call.client.clone();
         let (about, outcome) = match (self.catalogue.find(&call.tool), self.catalogue.withheld_as(&call.tool)) {
@@ -181,7 +229,7 @@ impl Desk {
                 (offer.about, outcome)
             }
             (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
-            (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
+            (None, None) => return None,
         };
         let ended = ended(&outcome);
         self.keyrack.metrics().called_by_assistant(about.name, ended, started.elapsed());
@@ -194,18 +242,15 @@ impl Desk {
             outcome = ended,
             milliseconds,
             request_id,
+            is_reading,
             "tool call"
         );
-        Ok(match outcome {
-            Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id).into(),
-            Ok(Outcome::Asks(form)) => (*form).with_meta(rendering::meta(request_id)).into(),
-            Err(error) => {
-                if error.code().status() >= 500 {
-                    tracing::error!(request_id, operation = about.name, %error, "tool call failed");
-                }
-                failure::result(&self.catalogue, &error, request_id).into()
-            }
-        })
+        if let Err(error) = &outcome
+            && error.code().status() >= 500
+        {
+            tracing::error!(request_id, operation = about.name, %error, "tool call failed");
+        }
+        Some(outcome)
     }
 
     async fn run(

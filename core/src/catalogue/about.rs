@@ -49,12 +49,31 @@ pub struct Assistants {
     pub concise: &'static [&'static str],
     /// What makes it an operation on one API.
     pub pinned_by: Option<Pin>,
+    /// What it answers to its example, as a thing that can be read at an address.
+    pub resource: Option<Resource>,
+}
+
+/// Something that can be read at an address. The address ends in what the placeholder of the operation's example stands
+/// for, if it has one: `keys/{keyId}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// What the address begins with: `keys`.
+    pub path: &'static str,
+    /// What it is, for people: `A key`.
+    pub title: &'static str,
 }
 
 impl Assistants {
     /// What is shown of an operation that says nothing: a tool of its namespace's toolset, all of it.
-    pub const DEFAULT: Assistants =
-        Assistants { tool: Tool::Offered, toolset: None, hint: "", hidden: &[], concise: &[], pinned_by: None };
+    pub const DEFAULT: Assistants = Assistants {
+        tool: Tool::Offered,
+        toolset: None,
+        hint: "",
+        hidden: &[],
+        concise: &[],
+        pinned_by: None,
+        resource: None,
+    };
 }
 
 /// The request member that says which API an operation is about.
