@@ -1,9 +1,11 @@
-//! The tools that this program has for assistants, and how settings speak of them.
+//! What this program has for assistants, tools, prompts and documentation, and how settings speak of them.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context as _;
-use keyrack_mcp_server::{Catalogue, Wish, Wishes};
+use keyrack_http_api::openapi;
+use keyrack_mcp_server::{Catalogue, Documents, Prompts, Wish, Wishes};
 
 use crate::settings::{self, Settings};
 
@@ -34,6 +36,19 @@ pub(crate) fn described(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
     let what = || format!("KEYRACK_MCP_TEXTS: {}", path.display());
     let file = std::fs::read_to_string(&path).with_context(what)?;
     Ok(Arc::new(offered.with_texts(&file).map_err(anyhow::Error::msg).with_context(what)?))
+}
+
+/// The prompts that are compiled in, and those of a folder.
+///
+/// # Errors
+/// What of the folder makes no sense: file, line, and what to do.
+pub(crate) fn prompts(folder: &Path) -> Result<Arc<Prompts>, String> {
+    Prompts::with_folder(folder, &catalogue()).map(Arc::new)
+}
+
+/// The documentation of the HTTP API that clients reach at `base`.
+pub(crate) fn documents(base: &str) -> Arc<Documents> {
+    Arc::new(Documents::new(base, |base| openapi::document(base).to_string()))
 }
 
 /// Reads a setting that is a wish: as it was written, if it makes sense.

@@ -56,7 +56,7 @@ pub(crate) fn command() -> Command {
 /// When a setting makes no sense, the database cannot be opened, or the client does not speak MCP.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let wishes = wishes(settings)?;
-    let policy = policy(settings, Wishes::default(), handing::secrets_of_stdio(settings)?)?;
+    let policy = policy(settings, Wishes::default(), handing::secrets_of_stdio(settings)?, &base(settings)?)?;
     let catalogue = assistants::described(settings)?;
     if settings.named_server().is_some() {
         return elsewhere(settings, catalogue, policy, wishes).await;
@@ -146,14 +146,32 @@ pub(crate) fn wishes(settings: &Settings) -> anyhow::Result<Wishes> {
     Ok(wishes)
 }
 
-/// What the settings say of tools, for a server of many; these wishes are as much as anybody sees.
+/// What the settings say of tools, for a server of many; these wishes are as much as anybody sees. Clients reach the HTTP
+/// API at `base`.
 ///
 /// # Errors
 /// When a setting makes no sense.
-pub(crate) fn policy(settings: &Settings, ceiling: Wishes, secrets: Secrets) -> anyhow::Result<Policy> {
-    let calls_per_minute = settings.get(&settings::MCP_CALLS_PER_MINUTE)?;
-    let confirm = settings.get(&settings::MCP_CONFIRM)?;
-    Ok(Policy { calls_per_minute, ceiling: Arc::new(ceiling), confirm, secrets, follow: Some(traces::follow) })
+pub(crate) fn policy(
+    settings: &Settings,
+    ceiling: Wishes,
+    secrets: Secrets,
+    base: &str,
+) -> anyhow::Result<Policy> {
+    Ok(Policy {
+        calls_per_minute: settings.get(&settings::MCP_CALLS_PER_MINUTE)?,
+        ceiling: Arc::new(ceiling),
+        confirm: settings.get(&settings::MCP_CONFIRM)?,
+        secrets,
+        prompts: settings.get(&settings::MCP_PROMPTS)?,
+        documents: assistants::documents(base),
+        follow: Some(traces::follow),
+    })
+}
+
+/// Where a server with these settings is reached, for the documentation that names it: none runs in this process.
+fn base(settings: &Settings) -> anyhow::Result<String> {
+    let listen = settings.get(&settings::LISTEN)?;
+    Ok(settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{listen}")))
 }
 
 /// The root key that was given, else that of this machine.

@@ -125,7 +125,7 @@ fn build_server(
     let tools = HttpSettings {
         public_hosts: hosts.names().to_vec(),
         literal_addresses: hosts.has_literal_addresses(),
-        policy: mcp::policy(settings, mcp::wishes(settings)?, secrets)?,
+        policy: mcp::policy(settings, mcp::wishes(settings)?, secrets, &api.public_url)?,
         max_body_bytes: api.max_body_bytes,
         sessions: settings.get(&settings::MCP_SESSIONS)?,
         shutdown: stop.clone(),

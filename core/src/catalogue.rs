@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-pub use about::{About, Assistants, Effect, List, Pin, ShownAfter, Tool, Toolset};
+pub use about::{About, Assistants, Effect, List, Pin, Resource, ShownAfter, Tool, Toolset};
 pub use question::{Consequences, Fact, Question, if_so};
 
 use crate::calendar::UnixMs;

@@ -102,6 +102,8 @@ pub(crate) struct Call {
     pub(crate) consent: Consent,
     /// Who opens links for the user, past the model.
     pub(crate) opens_links: Option<Peer<RoleServer>>,
+    /// Whether a client reads what is at an address, and no model calls a tool.
+    pub(crate) is_reading: bool,
 }
 
 /// What answers calls.
@@ -126,6 +128,7 @@ struct Ended<'a> {
     client: &'a str,
     request_id: &'a str,
     started: Instant,
+    is_reading: bool,
 }
 
 /// How a call ended that went well.
@@ -172,27 +175,42 @@ impl Desk {
             Outcome::Shown(Shown::whole(Answer { data, pagination: None }))
         });
         let root_key = caller.principal().id();
-        let call = Ended { operation: compact::FIND, root_key, client, request_id: request_id.as_str(), started };
-        self.finish(&call, outcome)
+        let request_id = request_id.as_str();
+        let call = Ended { operation: compact::FIND, root_key, client, request_id, started, is_reading: false };
+        self.note(&call, &outcome);
+        self.rendered(outcome, request_id)
     }
 
-    /// Counts and logs a call that ended, and makes its answer.
-    fn finish(&self, call: &Ended<'_>, outcome: Result<Outcome, Error>) -> CallToolResponse {
-        let Ended { operation, root_key, client, request_id, started } = *call;
-        let (ended, took) = (ended(&outcome), started.elapsed());
+    /// Counts and logs a call that ended.
+    fn note(&self, call: &Ended<'_>, outcome: &Result<Outcome, Error>) {
+        let Ended { operation, root_key, client, request_id, started, is_reading } = *call;
+        let (ended, took) = (ended(outcome), started.elapsed());
         self.backend.metrics().called_by_assistant(operation, ended, took);
         // A log in JSON shows numbers of 128 bits as texts.
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(root_key, operation, ?client, outcome = ended, milliseconds, request_id, "tool call");
+        tracing::info!(
+            root_key,
+            operation,
+            ?client,
+            outcome = ended,
+            milliseconds,
+            request_id,
+            is_reading,
+            "tool call"
+        );
+        if let Err(error) = outcome
+            && error.code().status() >= 500
+        {
+            tracing::error!(request_id, operation, %error, "tool call failed");
+        }
+    }
+
+    /// The answer to a call that ended.
+    fn rendered(&self, outcome: Result<Outcome, Error>, request_id: &str) -> CallToolResponse {
         let result = match outcome {
             Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id),
             Ok(Outcome::Asks(form)) => return (*form).with_meta(rendering::meta(request_id)).into(),
-            Err(error) => {
-                if error.code().status() >= 500 {
-                    tracing::error!(request_id, operation, %error, "tool call failed");
-                }
-                failure::result(&self.catalogue, &error, request_id)
-            }
+            Err(error) => failure::result(&self.catalogue, &error, request_id),
         };
         self.backend.metrics().assistant_bytes.add(rendering::bytes(&result));
         result.into()
@@ -204,9 +222,53 @@ impl Desk {
         view: &View,
         call: Call,
     ) -> Result<CallToolResponse, ErrorData> {
-        let started = Instant::now();
         let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
         let request_id = request_id.as_str();
+        let tool = call.tool.clone();
+        match self.outcome(caller, view, call, request_id).await {
+            Some(outcome) => Ok(self.rendered(outcome, request_id)),
+            None => Err(failure::unknown_tool(&self.catalogue, &tool)),
+        }
+    }
+
+    /// Reads what an operation answers that changes nothing, for whoever reads it at an address: the same as a call.
+    pub(crate) async fn read_at(&self, caller: Caller, view: &View, call: Call) -> Result<Shown, Error> {
+        let request_id = caller.origin().request_id;
+        match self.outcome(Ok(caller), view, call, request_id.as_str()).await {
+            Some(Ok(Outcome::Shown(shown))) => Ok(shown),
+            Some(Err(error)) => Err(error),
+            Some(Ok(Outcome::Asks(_))) | None => {
+                Err(Error::unexpected("what is read at an address asks or is no tool"))
+            }
+        }
+    }
+
+    /// Asks an operation that reads, for what is no call: its answer as it is. Who may not call it is refused, and it
+    /// counts as a call.
+    pub(crate) async fn ask(
+        &self,
+        caller: Caller,
+        view: &View,
+        offer: &Arc<Offer>,
+        arguments: JsonObject,
+        abandoned: &CancellationToken,
+    ) -> Result<Answer, Error> {
+        self.admit(&caller, view, offer)?;
+        let asked = Asked::read(offer, arguments, view.api())?;
+        let running = self.backend.run(offer, caller, asked.request().clone());
+        in_time(Some(offer.about), running, DEADLINE, abandoned).await
+    }
+
+    /// Runs a call, and logs and counts how it ended; `None` where there is no such tool.
+    async fn outcome(
+        &self,
+        caller: Result<Caller, Error>,
+        view: &View,
+        call: Call,
+        request_id: &str,
+    ) -> Option<Result<Outcome, Error>> {
+        let started = Instant::now();
+        let is_reading = call.is_reading;
         let root_key = caller.as_ref().map(|caller| caller.principal().id().to_owned()).unwrap_or_default();
         let client = call.client.clone();
         let (about, outcome) = match (self.catalogue.find(&call.tool), self.catalogue.withheld_as(&call.tool)) {
@@ -231,10 +293,12 @@ impl Desk {
                 (offer.about, outcome)
             }
             (None, Some((about, reason))) => (about, Err(not_a_tool(&call.tool, reason))),
-            (None, None) => return Err(failure::unknown_tool(&self.catalogue, &call.tool)),
+            (None, None) => return None,
         };
-        let ended = Ended { operation: about.name, root_key: &root_key, client: &client, request_id, started };
-        Ok(self.finish(&ended, outcome))
+        let note =
+            Ended { operation: about.name, root_key: &root_key, client: &client, request_id, started, is_reading };
+        self.note(&note, &outcome);
+        Some(outcome)
     }
 
     async fn run(

@@ -174,8 +174,12 @@ fn shaped<O: Operation>(known: Option<&str>, decrypts: bool) -> (Tool, Form) {
                 .open_world(false),
         );
     let described = if about.toolset().is_default() { DESCRIBED } else { 0 };
-    let answered =
-        Answers { paged: about.list.is_some(), shown_after: about.assistants.shown_after.is_some(), decrypts, described };
+    let answered = Answers {
+        paged: about.list.is_some(),
+        shown_after: about.assistants.shown_after.is_some(),
+        decrypts,
+        described,
+    };
     if let Some(output) = output_schema::<O::Response>(&answered) {
         tool = tool.with_raw_output_schema(Arc::new(output));
     }

@@ -33,7 +33,8 @@ pub(crate) fn unknown_tool(catalogue: &Catalogue, name: &str) -> ErrorData {
     ErrorData::invalid_params(format!("There is no tool `{shown}`.{meant}"), None)
 }
 
-fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> String {
+/// An error in full: its code, what was wrong, what to do, and which request it was.
+pub(crate) fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> String {
     let code = error.code();
     let mut text = format!("{} {}: {}\n", code.status(), code.specific(), code.title());
     match error.faults() {

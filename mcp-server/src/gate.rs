@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::asked::{TEXT_BYTES, read_text};
 
 /// The methods that are served, and what their parameters are.
-const SERVED: [(&str, &str); 5] = [
+const SERVED: [(&str, &str); 11] = [
     (
         "initialize",
         "an object with `protocolVersion` (a text), `capabilities` (an object) and `clientInfo` (an object with the texts \
@@ -23,9 +23,23 @@ const SERVED: [(&str, &str); 5] = [
     ),
     ("ping", "an object, or absent"),
     ("server/discover", "an object, or absent"),
-    ("tools/list", "an object, or absent; its `cursor`, if there is one, is a text"),
+    ("tools/list", LIST),
     ("tools/call", "an object with `name` (a text) and, if the tool takes any, `arguments` (an object)"),
+    ("prompts/list", LIST),
+    (
+        "prompts/get",
+        "an object with `name` (a text) and, if the prompt takes any, `arguments` (an object of texts)",
+    ),
+    ("resources/list", LIST),
+    ("resources/templates/list", LIST),
+    ("resources/read", "an object with `uri` (a text)"),
+    (
+        "completion/complete",
+        "an object with `ref` (`{type: \"ref/prompt\", name}` or `{type: \"ref/resource\", uri}`) and `argument` (an object \
+         with the texts `name` and `value`)",
+    ),
 ];
+const LIST: &str = "an object, or absent; its `cursor`, if there is one, is a text";
 /// Values that a message may hold: the library reads a message twice over into trees of them.
 const MOST_VALUES: usize = 100_000;
 /// Levels of a message around the arguments of a tool: itself and its `params`.
@@ -76,7 +90,7 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// The parameters of `tools/list`.
+/// The parameters of a list.
 #[derive(Deserialize)]
 struct ListParams {
     #[serde(default, rename = "cursor")]
@@ -154,7 +168,7 @@ pub(crate) fn read(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
             .filter(|params| params.get() != "null")
             .is_some_and(|params| serde_json::from_str::<ListParams>(params.get()).is_err())
     };
-    if method == "tools/list" && unread_cursor() {
+    if served(&method) == Some(LIST) && unread_cursor() {
         // The library would take it for none.
         return Err(unreadable(id, &method, served(&method).unwrap_or_default()));
     }
@@ -278,6 +292,23 @@ mod tests {
             ("tools/call", json!({ "name": "apis_listApis", "arguments": "\"{}\"" })),
             ("tools/call", json!({ "name": "apis_listApis", "arguments": [] })),
             ("tools/list", json!({ "cursor": 5 })),
+            ("prompts/list", json!({ "cursor": {} })),
+            ("resources/list", json!({ "cursor": 5 })),
+            ("resources/templates/list", json!({ "cursor": 5 })),
+            ("prompts/get", json!({})),
+            ("prompts/get", json!({ "name": "usage_report", "arguments": "" })),
+            ("resources/read", json!({})),
+            ("resources/read", json!({ "uri": 5 })),
+            ("completion/complete", json!({})),
+            (
+                "completion/complete",
+                json!({ "ref": { "type": "ref/tool", "name": "x" }, "argument": { "name": "a", "value": "" } }),
+            ),
+            ("completion/complete", json!({ "ref": { "type": "ref/prompt", "name": "x" } })),
+            (
+                "completion/complete",
+                json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": 5 } }),
+            ),
             ("initialize", json!({})),
             (
                 "initialize",

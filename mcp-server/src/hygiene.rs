@@ -29,6 +29,11 @@ pub(crate) fn clean(value: &mut Value, longest: usize) -> Cleaned {
     cleaned
 }
 
+/// A text without what nobody sees.
+pub(crate) fn seen(text: &str) -> String {
+    text.chars().filter(|character| !is_unwanted(*character)).collect()
+}
+
 /// A text on one line of prose, cleaned: it begins no line and ends no code.
 pub(crate) fn line(text: &str, longest: usize) -> String {
     let seen = text.chars().filter(|character| !is_invisible(*character));

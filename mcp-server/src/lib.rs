@@ -50,6 +50,9 @@
 //! hands out power, people are asked ([`Confirm`]). Both protocol eras are served at once, with and without
 //! `initialize`, and nothing depends on a session.
 //!
+//! [`Prompts`] are ready-made beginnings of conversations, from Markdown files. Documentation and things of the workspace
+//! can be read at addresses too, which is the same call as that of the tool, and names are completed while people type.
+//!
 //! What an operation answers goes out twice, as structured content and as text with the same facts. What it
 //! refuses is a result too, in words that say what to do; protocol errors are left for what is no call.
 //!
@@ -72,6 +75,7 @@ mod call;
 mod caller;
 mod catalogue;
 mod compact;
+mod completion;
 mod confirmation;
 mod failure;
 mod gate;
@@ -81,14 +85,17 @@ mod instructions;
 mod lines;
 pub mod naming;
 mod projection;
+mod prompts;
 mod refusal;
 mod remote;
 mod rendering;
+mod resources;
 mod schema;
 mod secrets;
 mod service;
 mod sessions;
 pub mod stdio;
+mod suggestions;
 mod texts;
 mod times;
 mod view;
@@ -99,7 +106,9 @@ pub use call::FollowTrace;
 pub use catalogue::{Catalogue, Offer, PAGE_SIZE};
 pub use confirmation::Confirm;
 pub use instructions::MAX_INSTRUCTIONS;
+pub use prompts::Prompts;
 pub use remote::{Answered, Server};
+pub use resources::Documents;
 pub use secrets::Secrets;
 pub use service::{KeyrackMcp, Policy};
 pub use view::{View, is_visible};

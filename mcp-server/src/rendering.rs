@@ -16,6 +16,11 @@ pub(crate) const REQUEST_ID: &str = "keyrack/requestId";
 
 /// The result of a call that went well.
 pub(crate) fn result(shown: Shown, request_id: &str) -> CallToolResult {
+    CallToolResult::structured(structured(shown)).with_meta(Some(meta(request_id)))
+}
+
+/// What an answer is: its data, how it goes on, and what is to be known of it.
+pub(crate) fn structured(shown: Shown) -> Value {
     let Shown { answer, after, notes, .. } = shown;
     let mut members = Map::new();
     members.insert("data".to_owned(), answer.data);
@@ -26,7 +31,7 @@ pub(crate) fn result(shown: Shown, request_id: &str) -> CallToolResult {
     if !notes.is_empty() {
         members.insert("notes".to_owned(), notes.into());
     }
-    CallToolResult::structured(Value::Object(members)).with_meta(Some(meta(request_id)))
+    Value::Object(members)
 }
 
 /// Bytes of the texts of a result.

@@ -12,8 +12,10 @@ use keyrack_core::keys::secret::Secret;
 use keyrack_core::traces::TraceSpan;
 use keyrack_core::{Caller, Error, Keyrack};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeRequestParams,
-    InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, DiscoverResult,
+    GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -24,13 +26,16 @@ use crate::call::{Call, CallLimit, Desk, FollowTrace};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
 use crate::instructions::Told;
+use crate::prompts::{Audience, Prompts};
 use crate::remote::{Remote, Server};
+use crate::resources::{self, Documents, Sought};
 use crate::secrets::Secrets;
 use crate::sessions::InSession;
+use crate::suggestions::{self, Suggested, Typed};
 use crate::view::View;
 use crate::wishes::Wishes;
 use crate::workers::IsLarge;
-use crate::{compact, failure, instructions};
+use crate::{compact, completion, failure, instructions};
 
 /// How long a client may keep the list of tools: a permission that was taken away is refused at once, and
 /// one that was given shows up after this.
@@ -51,6 +56,8 @@ struct Shared {
     own: Option<(Secret, View)>,
     /// What the operator allows.
     ceiling: Arc<Wishes>,
+    prompts: Arc<Prompts>,
+    documents: Arc<Documents>,
 }
 
 /// What an operator decides about tools, over whatever transport.
@@ -64,18 +71,25 @@ pub struct Policy {
     pub confirm: Confirm,
     /// How the texts of keys are handed over. Whether stored ones may be read at all says the [`Catalogue`].
     pub secrets: Secrets,
+    /// Ready-made beginnings of conversations.
+    pub prompts: Arc<Prompts>,
+    /// The documentation of the HTTP API that the same program serves.
+    pub documents: Arc<Documents>,
     /// Makes a span part of the trace that headers name, where there are traces.
     pub follow: Option<FollowTrace>,
 }
 
 impl Default for Policy {
-    /// Everything may be seen, calls have no limit, people are asked, new keys are in the answers, and there are no traces.
+    /// Everything may be seen, calls have no limit, people are asked, new keys are in the answers, prompts are those that are
+    /// compiled in, and there is no HTTP API and no traces.
     fn default() -> Self {
         Policy {
             calls_per_minute: 0,
             ceiling: Arc::default(),
             confirm: Confirm::default(),
             secrets: Secrets::default(),
+            prompts: Prompts::built_in(),
+            documents: Arc::default(),
             follow: None,
         }
     }
@@ -147,10 +161,10 @@ impl KeyrackMcp {
         policy: Policy,
         own: Option<(Secret, View)>,
     ) -> Self {
-        let limit = CallLimit::per_minute(policy.calls_per_minute);
-        let Policy { confirm, follow, ceiling, secrets, .. } = policy;
+        let Policy { calls_per_minute, ceiling, confirm, secrets, prompts, documents, follow } = policy;
+        let limit = CallLimit::per_minute(calls_per_minute);
         let desk = Desk { backend, catalogue, limit, confirm, follow, secrets: Arc::new(secrets) };
-        KeyrackMcp(Arc::new(Shared { desk, own, ceiling }))
+        KeyrackMcp(Arc::new(Shared { desk, own, ceiling, prompts, documents }))
     }
 
     /// Where the root key of this server works and what it sees, in a line for people.
@@ -203,6 +217,17 @@ impl KeyrackMcp {
         &self.0.desk.catalogue
     }
 
+    /// What prompts are filled in from, for this caller.
+    fn audience<'a>(&'a self, caller: &'a Caller, view: &'a View) -> Audience<'a> {
+        Audience {
+            catalogue: self.catalogue(),
+            documents: &self.0.documents,
+            view,
+            principal: caller.principal(),
+            now: self.0.desk.backend.now(),
+        }
+    }
+
     /// What the server says of itself to this caller.
     fn introduction(&self, caller: &Caller, view: &View) -> Result<ServerConfig, ErrorData> {
         let backend = &self.0.desk.backend;
@@ -230,7 +255,13 @@ impl ServerHandler for KeyrackMcp {
         let server = Implementation::new("keyrack", env!("CARGO_PKG_VERSION"))
             .with_title("Keyrack")
             .with_description("API keys, rate limits and permissions that you run yourself.");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build()).with_server_info(server)
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_prompts()
+            .enable_resources()
+            .enable_completions()
+            .build();
+        ServerConfig::new(capabilities).with_server_info(server)
     }
 
     async fn initialize(
@@ -257,10 +288,7 @@ impl ServerHandler for KeyrackMcp {
         page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        if page.is_some_and(|page| page.cursor.is_some()) {
-            let message = "No page of this list ever gave a cursor: it is one page. Ask without `cursor`.";
-            return Err(ErrorData::invalid_params(message, None));
-        }
+        no_cursor(page)?;
         let caller = self.asking(&context).await?;
         let backend = &self.0.desk.backend;
         let mut tools = compact::listed(self.catalogue(), &self.view(&context), caller.principal());
@@ -295,9 +323,111 @@ impl ServerHandler for KeyrackMcp {
                 responses: request.input_responses,
             },
             abandoned: context.ct,
+            is_reading: false,
         };
         self.0.desk.answer(caller, &view, call).await
     }
+
+    async fn list_prompts(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        no_cursor(page)?;
+        let caller = self.asking(&context).await?;
+        let prompts = self.0.prompts.listed(self.catalogue(), &self.view(&context), caller.principal());
+        Ok(ListPromptsResult::with_all_items(prompts)
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let (caller, view) = (self.asking(&context).await?, self.view(&context));
+        let said = request.arguments.unwrap_or_default();
+        Ok(self.0.prompts.get(&self.audience(&caller, &view), &request.name, said)?.into())
+    }
+
+    async fn list_resources(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        no_cursor(page)?;
+        let (caller, view) = (self.asking(&context).await?, self.view(&context));
+        let listed = resources::listed(self.catalogue(), &self.0.documents, &view, caller.principal());
+        Ok(ListResourcesResult::with_all_items(listed)
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        no_cursor(page)?;
+        let caller = self.asking(&context).await?;
+        let templates = resources::templates(self.catalogue(), &self.view(&context), caller.principal());
+        let result = ListResourceTemplatesResult::with_all_items(templates);
+        Ok(result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let (caller, view) = (self.asking(&context).await?, self.view(&context));
+        let (tool, arguments) = match resources::find(self.catalogue(), &self.0.documents, &view, &request.uri)? {
+            Sought::Text(text) => return Ok((*text).into()),
+            Sought::Call { tool, arguments } => (tool, arguments),
+        };
+        let call = Call {
+            tool,
+            arguments,
+            client: client_name(&context, Some(&caller)),
+            within: trace_span(&context),
+            is_large: is_large(&context),
+            consent: Consent { channel: Channel::None, token: None, state: None, responses: None },
+            abandoned: context.ct,
+            trace: HeaderMap::new(),
+            opens_links: None,
+            is_reading: true,
+        };
+        let request_id = caller.origin().request_id;
+        match self.0.desk.read_at(caller, &view, call).await {
+            Ok(shown) => Ok(resources::answered(&request.uri, shown, request_id.as_str()).into()),
+            Err(error) => Err(resources::refused(self.catalogue(), &error, &request.uri, request_id.as_str())),
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let (caller, view) = (self.asking(&context).await?, self.view(&context));
+        let source = completion::source(&self.0.prompts, &self.audience(&caller, &view), &request)?;
+        let Some(source) = source else { return Ok(completion::result(Suggested::default())) };
+        let chosen = request.context.and_then(|chosen| chosen.arguments).unwrap_or_default();
+        let api = suggestions::chosen_api(chosen.values());
+        let typed = Typed { text: &request.argument.value, api, abandoned: &context.ct };
+        let suggested = suggestions::suggest(&self.0.desk, caller, &view, &source, &typed).await;
+        suggested.map(completion::result).map_err(|error| failure::protocol_error(self.catalogue(), &error))
+    }
+}
+
+/// Lists are one page each.
+fn no_cursor(page: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    if page.is_some_and(|page| page.cursor.is_some()) {
+        let message = "No page of this list ever gave a cursor: it is one page. Ask without `cursor`.";
+        return Err(ErrorData::invalid_params(message, None));
+    }
+    Ok(())
 }
 
 /// The span of the HTTP request that the call came in: the library runs the call elsewhere.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use keyrack_core::keys::address_list::AddressList;
 use keyrack_core::keys::secret::Secret;
 use keyrack_core::store::{Durability, Location};
 use keyrack_core::vault::MasterKey;
-use keyrack_mcp_server::{Confirm, Wish};
+use keyrack_mcp_server::{Confirm, Prompts, Wish};
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
@@ -230,6 +231,11 @@ settings! {
         "mcp-allow-decrypt", "true|false", For::Running, Is("false"),
         |text| values::either(text, ["false", "true"]),
         "Whether assistants may read the text of a recoverable key again, with a root key that may",
+    ).wish();
+    MCP_PROMPTS: Setting<Arc<Prompts>> = Setting::new(
+        "mcp-prompts", "FOLDER", For::Running, Means("those of Keyrack alone", |_| Ok(Prompts::built_in())),
+        |text| assistants::prompts(&values::path(text)?),
+        "Folder of Markdown files: more prompts for assistants, or others of the same name; read at the start",
     ).wish();
     RATELIMIT_CELLS: Setting<usize> = Setting::new(
         "ratelimit-cells", "NUMBER", For::Running, Is("1000000"),

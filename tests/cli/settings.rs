@@ -107,6 +107,7 @@ fn refused(setting: &str) -> &'static [(&'static str, &'static str)] {
         "mcp-secrets" => &[("link", "`inline`, `claim` or `file`"), ("FILE", "`inline`, `claim` or `file`")],
         "mcp-allow-decrypt" => &[("maybe", "`false` or `true`")],
         "mcp-calls-per-minute" => &[("4294967296", "from 0 to 4294967295")],
+        "mcp-prompts" => &[("/nowhere/at/all", "the folder of prompts cannot be read")],
         "ratelimit-cells" => &[("999", "from 1000 to"), ("0", "from 1000 to")],
         "master-key" => &[("c2hvcnQ=", "base64 of 32 bytes"), ("!", "base64 of 32 bytes")],
         "master-key-previous" => &[("c2hvcnQ=", "base64 of 32 bytes"), (MASTER_KEY, "without a master key")],

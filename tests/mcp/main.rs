@@ -249,7 +249,9 @@ fn no_messages() -> Vec<(String, i64, Value)> {
     .map(|(line, code)| (line, code, Value::Null))
     .collect();
     for (at, params) in [json!(""), json!(5), json!([]), json!({ "_meta": "" })].iter().enumerate() {
-        for method in ["initialize", "ping", "server/discover", "tools/list", "tools/call"] {
+        for method in
+            ["initialize", "ping", "server/discover", "tools/list", "tools/call", "prompts/get", "resources/read"]
+        {
             let id = json!(format!("{method} {at}"));
             let line = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
             lines.push((line.to_string(), -32602, id));
@@ -260,7 +262,7 @@ fn no_messages() -> Vec<(String, i64, Value)> {
     lines.push((line.to_string(), -32602, json!(9)));
     let cursor = json!({ "jsonrpc": "2.0", "id": 10, "method": "tools/list", "params": { "cursor": "x" } });
     lines.push((cursor.to_string(), -32602, json!(10)));
-    for method in ["prompts/list", "resources/list", "completion/complete", "logging/setLevel", "no/such"] {
+    for method in ["resources/subscribe", "logging/setLevel", "no/such"] {
         let line = json!({ "jsonrpc": "2.0", "id": method, "method": method, "params": {} });
         lines.push((line.to_string(), -32601, json!(method)));
     }
@@ -316,4 +318,38 @@ async fn what_does_not_begin_as_mcp_does_is_not_quoted() {
     let last = ended.stderr.lines().last().expect("a line");
     assert_eq!(last, "error: the client did not begin with a request of MCP");
     assert!(!ended.stderr.contains("planted"), "{ended:?}");
+}
+
+const OWN_PROMPT: &str = "---\nname: own\ntitle: Of the house\ndescription: Ours.\ntoolsets: keys\n---\nList keys with `keys_listKeys`.\n";
+
+#[tokio::test]
+async fn an_operators_prompts_are_offered_and_documentation_is_that_of_the_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("own.md"), OWN_PROMPT).expect("a file");
+    let path = folder.path().to_str().expect("a path");
+    let mut assistant = Process::start(&program(), &["--prompts", path]);
+    assistant.ask("initialize", hello()).await;
+    assistant.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string()).await;
+    let listed = assistant.ask("prompts/list", json!({})).await;
+    let names: Vec<&str> = listed["result"]["prompts"]
+        .as_array()
+        .map(|prompts| prompts.iter().filter_map(|prompt| prompt["name"].as_str()).collect())
+        .unwrap_or_default();
+    assert!(names.contains(&"own") && names.contains(&"create_key"), "{listed}");
+    let got = assistant.ask("prompts/get", json!({ "name": "own" })).await;
+    assert_eq!(got["result"]["messages"][0]["content"]["text"], "List keys with `keys_listKeys`.", "{got}");
+    let read = assistant.ask("resources/read", json!({ "uri": "keyrack://openapi" })).await;
+    let text = read["result"]["contents"][0]["text"].as_str().unwrap_or_default();
+    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    assert!(document["paths"]["/v2/keys.createKey"].is_object(), "{text}");
+}
+
+#[tokio::test]
+async fn a_broken_prompt_stops_the_start_with_its_file_and_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("own.md"), OWN_PROMPT.replace("title", "titel")).expect("a file");
+    let path = folder.path().to_str().expect("a path");
+    let ended = Process::start(&program(), &["--prompts", path]).close().await;
+    assert!(!ended.status.success() && ended.answers.is_empty(), "{ended:?}");
+    assert!(ended.stderr.contains("own.md, line 3: `titel` is nothing to say here; known are name"), "{ended:?}");
 }

@@ -51,6 +51,8 @@ pub struct Assistants {
     pub pinned_by: Option<Pin>,
     /// The read that shows what was created or changed, as it is afterwards.
     pub shown_after: Option<ShownAfter>,
+    /// What it answers to its example, as a thing that can be read at an address.
+    pub resource: Option<Resource>,
 }
 
 /// A read about what an operation created or changed.
@@ -60,6 +62,16 @@ pub struct ShownAfter {
     pub read: &'static str,
     /// The members of its request. Each is in the answer of the operation, or in its request.
     pub by: &'static [&'static str],
+}
+
+/// Something that can be read at an address. The address ends in what the placeholder of the operation's example stands
+/// for, if it has one: `keys/{keyId}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// What the address begins with: `keys`.
+    pub path: &'static str,
+    /// What it is, for people: `A key`.
+    pub title: &'static str,
 }
 
 impl Assistants {
@@ -72,6 +84,7 @@ impl Assistants {
         concise: &[],
         pinned_by: None,
         shown_after: None,
+        resource: None,
     };
 }
 

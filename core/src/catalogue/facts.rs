@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{About, Effect, Operation, Pin, Toolset, Visitor, request_schema};
+use super::{About, Effect, Operation, Pin, Tool, Toolset, Visitor, request_schema};
+use crate::docs::{PLACEHOLDERS, origins};
 use crate::operations::each;
 use crate::schema::response_schema;
 
@@ -63,6 +64,36 @@ fn what_is_declared_of_members_is_about_members_that_there_are() {
         if let Some(id) = list.and_then(|list| list.id) {
             assert!(operation.answers(id), "an item of {name} has no {id}");
         }
+    }
+}
+
+#[test]
+fn what_can_be_read_at_an_address_is_a_read_that_one_thing_names() {
+    let mut paths = Vec::new();
+    for operation in declared() {
+        let About { name, assistants, effect, example, .. } = operation.about;
+        let Some(resource) = assistants.resource else { continue };
+        assert_eq!((*effect, assistants.tool), (Effect::Read, Tool::Offered), "{name}");
+        assert!(
+            origins(operation.about).len() == example.matches("\"<").count(),
+            "{name}: nothing shows its things"
+        );
+        assert!(origins(operation.about).len() <= 1, "{name} needs more than an address says");
+        assert!(resource.path.bytes().all(|byte| byte.is_ascii_lowercase()), "{name}: {}", resource.path);
+        paths.push(resource.path);
+    }
+    paths.sort_unstable();
+    assert_eq!(paths, ["apis", "identities", "keys", "limits", "workspace"]);
+}
+
+#[test]
+fn what_a_placeholder_stands_for_is_a_member_of_what_shows_it() {
+    let operations = declared();
+    for placeholder in PLACEHOLDERS {
+        let Some(shown_by) = placeholder.shown_by else { continue };
+        let operation = operations.iter().find(|operation| operation.about.name == shown_by);
+        let operation = operation.unwrap_or_else(|| panic!("{} is shown by nothing", placeholder.mark));
+        assert!(operation.about.list.is_some() && operation.answers(placeholder.member), "{}", placeholder.mark);
     }
 }
 

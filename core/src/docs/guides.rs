@@ -123,6 +123,9 @@ mod tests {
     use crate::error::Code;
     use crate::operations::{grantable, pages};
 
+    /// What a guide shows of the files of prompts, which have marks of their own.
+    const OF_PROMPTS: [&str; 3] = ["{{external_id}}", "{{no external_id}}", "{{with keys_getKey}}"];
+
     /// What stands between backticks outside of blocks of code.
     fn code_words(guide: &Guide) -> Vec<&'static str> {
         let outside = guide.body.split("```").step_by(2);
@@ -134,6 +137,7 @@ mod tests {
         for guide in guides() {
             assert!(!guide.title.is_empty() && !guide.summary.is_empty(), "{}: title and summary", guide.slug);
             let text = guide.text("https://keys.example.com");
+            let text = OF_PROMPTS.iter().fold(text, |text, mark| text.replace(mark, ""));
             assert!(!text.contains("{{"), "{}: a mark that nothing fills in", guide.slug);
             let anchors: Vec<String> = guide.parts("").iter().map(|part| anchor(&part.heading)).collect();
             let distinct: HashSet<&String> = anchors.iter().collect();

@@ -31,34 +31,53 @@ pub struct Placeholder {
     pub what: &'static str,
     /// The operation that shows such things.
     pub shown_by: Option<&'static str>,
+    /// The member of what that answers, or of an item of it, that stands here; empty without such an operation.
+    pub member: &'static str,
+}
+
+impl Placeholder {
+    /// Its mark without brackets, as faces name it: `apiId`.
+    pub fn name(&self) -> &'static str {
+        self.mark.trim_matches(['<', '>'])
+    }
 }
 
 /// Every placeholder of an example.
 pub const PLACEHOLDERS: [Placeholder; 16] = [
-    shown("<apiId>", "the id of an API", "apis.listApis"),
-    shown("<externalId>", "what your own system calls an identity that exists", "identities.listIdentities"),
-    shown("<identityId>", "the id of an identity", "identities.listIdentities"),
+    shown("<apiId>", "the id of an API", "apis.listApis", "id"),
+    shown(
+        "<externalId>",
+        "what your own system calls an identity that exists",
+        "identities.listIdentities",
+        "externalId",
+    ),
+    shown("<identityId>", "the id of an identity", "identities.listIdentities", "id"),
     given("<key>", "a full key, as `keys.createKey` answered it"),
-    shown("<keyId>", "the id of a key", "keys.listKeys"),
-    shown("<logId>", "the id of an entry of the audit log", "audit.listLogs"),
+    shown("<keyId>", "the id of a key", "keys.listKeys", "keyId"),
+    shown("<logId>", "the id of an entry of the audit log", "audit.listLogs", "id"),
     given("<migrationId>", "what `keyrack migration create` printed"),
-    shown("<namespace>", "the name of a rate-limit namespace that exists", "ratelimit.listNamespaces"),
+    shown("<namespace>", "the name of a rate-limit namespace that exists", "ratelimit.listNamespaces", "name"),
     given("<newKeyHash>", "the hash of a key of your old system, in the form that the migration takes"),
-    shown("<overrideIdentifier>", "the identifier of an override that exists", "ratelimit.listOverrides"),
-    shown("<permissionId>", "the id of a permission", "permissions.listPermissions"),
-    shown("<permissionSlug>", "the slug of a permission that exists", "permissions.listPermissions"),
-    shown("<roleId>", "the id of a role", "permissions.listRoles"),
-    shown("<roleName>", "the name of a role that exists", "permissions.listRoles"),
-    shown("<rootKeyId>", "the id of a root key", "rootKeys.listKeys"),
-    shown("<workspaceId>", "the id of a workspace", "workspace.listWorkspaces"),
+    shown(
+        "<overrideIdentifier>",
+        "the identifier of an override that exists",
+        "ratelimit.listOverrides",
+        "identifier",
+    ),
+    shown("<permissionId>", "the id of a permission", "permissions.listPermissions", "id"),
+    shown("<permissionSlug>", "the slug of a permission that exists", "permissions.listPermissions", "slug"),
+    shown("<roleId>", "the id of a role", "permissions.listRoles", "id"),
+    shown("<roleName>", "the name of a role that exists", "permissions.listRoles", "name"),
+    shown("<rootKeyId>", "the id of a root key", "rootKeys.listKeys", "keyId"),
+    shown("<workspaceId>", "the id of a workspace", "workspace.listWorkspaces", "id"),
 ];
 
-const fn shown(mark: &'static str, what: &'static str, by: &'static str) -> Placeholder {
-    Placeholder { mark, what, shown_by: Some(by) }
+const fn shown(mark: &'static str, what: &'static str, by: &'static str, member: &'static str) -> Placeholder {
+    Placeholder { mark, what, shown_by: Some(by), member }
 }
 
 const fn given(mark: &'static str, what: &'static str) -> Placeholder {
-    Placeholder { mark, what, shown_by: None }
+    Placeholder { mark, what, shown_by: None, member: "" }
 }
 
 /// What it stands for, and where that comes from: ``the id of an API: `apis.listApis` shows them``.
@@ -150,6 +169,12 @@ impl Visitor for Pages {
 /// Where the page of a code is on a server.
 pub fn path_of(code: Code) -> String {
     format!("/docs/errors/{}", code.path())
+}
+
+/// What statements of analytics may name and take, as Markdown: tables with their columns, functions, limits.
+pub fn analytics_reference() -> String {
+    let [tables, functions, limits] = [analytics::tables(), analytics::functions(), analytics::limits()];
+    format!("## Tables and columns\n\n{tables}\n## Functions\n\n{functions}\n## Limits\n\n{limits}")
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ impl Index {
         ranked.retain(|(_, page)| seen.insert(page.found.path.split('#').next()));
         ranked.into_iter().take(most).map(|(_, page)| page.for_reader(reader)).collect()
     }
+
+    /// The page at a path, as it is to this reader; guides are there in parts.
+    pub fn page(&self, path: &str, reader: Reader) -> Option<Found> {
+        self.0.iter().find(|page| page.found.path == path).map(|page| page.for_reader(reader))
+    }
 }
 
 impl Page {
@@ -254,6 +259,11 @@ mod tests {
     #[test]
     fn assistants_read_what_they_are_not_offered_instead_of_what_it_needs() {
         let text = |reader: Reader| index().search("apis.listKeys", 1, reader).remove(0).text;
+        let page = |reader: Reader| index().page("/docs/operations/apis.listKeys", reader).unwrap().text;
+        assert_eq!(
+            [page(Reader::Anyone), page(Reader::Assistant)],
+            [text(Reader::Anyone), text(Reader::Assistant)]
+        );
         let (anyone, assistant) = (text(Reader::Anyone), text(Reader::Assistant));
         assert!(anyone.contains("If decrypt is true, needs "), "{anyone}");
         assert!(!assistant.contains("decrypt_key"), "{assistant}");

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use keyrack_mcp_server::{Catalogue, Confirm, KeyrackMcp, Policy, Wish, Wishes};
 use rmcp::ServiceExt as _;
-use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
+use rmcp::model::{
+    ArgumentInfo, CallToolRequestParams, CallToolResult, ClientConfig, CompleteRequestParams, CompletionContext,
+    CompletionInfo, GetPromptRequestParams, GetPromptResult, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResult, Reference, ResourceContents, Tool,
+};
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, RunningService, ServiceError};
 use serde_json::{Map, Value};
 
@@ -90,6 +94,57 @@ impl Client {
 
     pub(crate) fn running(&self) -> &RunningService<RoleClient, ClientConfig> {
         &self.running
+    }
+
+    /// What is at an address.
+    pub(crate) async fn read(&self, address: &str) -> Result<ReadResourceResult, ServiceError> {
+        self.running.read_resource(ReadResourceRequestParams::new(address)).await
+    }
+
+    /// The text at an address.
+    pub(crate) async fn text(&self, address: &str) -> String {
+        let read = self.read(address).await.unwrap_or_else(|error| panic!("{address}: {error:?}"));
+        let [ResourceContents::TextResourceContents { uri, text, .. }] = read.contents.as_slice() else {
+            panic!("{address}: {read:?}")
+        };
+        assert_eq!(uri, address);
+        text.clone()
+    }
+
+    /// What an operation answered, at an address.
+    pub(crate) async fn data(&self, address: &str) -> Value {
+        serde_json::from_str::<Value>(&self.text(address).await).unwrap()["data"].take()
+    }
+
+    /// The message of the refusal of what is not at an address.
+    pub(crate) async fn nothing(&self, address: &str) -> String {
+        match self.read(address).await {
+            // Not found, in the words of either era.
+            Err(ServiceError::McpError(error)) if [-32002, -32602].contains(&error.code.0) => {
+                error.message.into_owned()
+            }
+            other => panic!("{address}: {other:?}"),
+        }
+    }
+
+    /// A prompt with what was said.
+    pub(crate) async fn prompt(&self, name: &str, said: Value) -> Result<GetPromptResult, ServiceError> {
+        let said = said.as_object().unwrap().clone();
+        self.running.get_prompt(GetPromptRequestParams::new(name).with_arguments(said)).await
+    }
+
+    /// What is suggested for an argument of which this was typed.
+    pub(crate) async fn complete(
+        &self,
+        reference: Reference,
+        name: &str,
+        typed: &str,
+        chosen: &[(&str, &str)],
+    ) -> Result<CompletionInfo, ServiceError> {
+        let chosen = chosen.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let asked = CompleteRequestParams::new(reference, ArgumentInfo::new(name, typed));
+        let asked = asked.with_context(CompletionContext::with_arguments(chosen));
+        self.running.complete(asked).await.map(|result| result.completion)
     }
 
     /// A call as it ends, whatever way.

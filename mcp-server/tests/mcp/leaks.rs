@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use rmcp::model::Reference;
 use serde_json::json;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer as _;
@@ -61,6 +62,12 @@ async fn no_key_is_ever_logged() {
         client.call("keys_verifyKey", json!({ "key": "planted-argument" })).await;
         client.refused("keys_whoami", json!({ "key": "planted-argument" })).await;
         client.refused("keys_whoami", json!({ "key": "planted-argument", "planted-argument": 1 })).await;
+        let secret = key["data"]["key"].as_str().unwrap();
+        client.prompt("debug_verification", json!({ "key_or_id": secret })).await.unwrap();
+        client.complete(Reference::for_prompt("debug_verification"), "key_or_id", secret, &[]).await.unwrap();
+        let refusal = client.nothing(&format!("keyrack://keys/{secret}")).await;
+        assert!(!refusal.contains(secret), "{refusal}");
+        client.nothing("keyrack://keys/planted-argument").await;
         planted.extend([root_key, key["data"]["key"].as_str().unwrap().to_owned()]);
     }
     let call = json!({ "name": "keys_verifyKey", "arguments": { "key": "planted-argument" } });

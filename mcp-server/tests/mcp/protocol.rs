@@ -5,20 +5,24 @@ use serde_json::{Value, json};
 use crate::raw_http::{ABSENT, Answer, Server};
 
 /// The methods that are served.
-const SERVED: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
-/// Methods of the protocol whose capabilities are not declared.
-const UNDECLARED: [&str; 10] = [
+const SERVED: [&str; 11] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
     "prompts/list",
     "prompts/get",
     "resources/list",
     "resources/templates/list",
     "resources/read",
-    "resources/subscribe",
     "completion/complete",
-    "logging/setLevel",
-    "tasks/list",
-    "no/such",
 ];
+/// Those that answer a list, of one page.
+const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+/// Methods of the protocol whose capabilities are not declared.
+const UNDECLARED: [&str; 5] =
+    ["resources/subscribe", "resources/unsubscribe", "logging/setLevel", "tasks/list", "no/such"];
 
 fn message(method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": params })
@@ -80,8 +84,12 @@ async fn parameters_that_cannot_be_read_are_invalid_whatever_the_method() {
         let answer = server.post(&[], &message("tools/call", &params)).await;
         assert_eq!(error(&answer), (json!(-32602), json!("a")), "{params}");
     }
-    let answer = server.post(&[], &message("tools/list", &json!({ "cursor": "never given" }))).await;
-    assert_eq!(error(&answer), (json!(-32602), json!("a")));
+    for method in LISTS {
+        let answer = server.post(&[], &message(method, &json!({ "cursor": "never given" }))).await;
+        assert_eq!(error(&answer), (json!(-32602), json!("a")), "{method}");
+        let answer = server.post(&[], &message(method, &json!({}))).await;
+        assert!(answer.json()["result"].is_object(), "{method}: {answer:?}");
+    }
     let fine =
         server.post(&[], &message("tools/call", &json!({ "name": "apis_listApis", "arguments": null }))).await;
     assert_eq!(fine.json()["result"]["isError"], false, "{fine:?}");

@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use keyrack_core::Keyrack;
+use keyrack_core::caller::{Origin, Via};
+use keyrack_core::catalogue::run;
 use keyrack_core::clock::Clock;
 use keyrack_core::keyrack::Options;
 use keyrack_core::keys::secret::Secret;
+use keyrack_core::operations::workspace::CreateWorkspace;
 use keyrack_core::root_keys::NewRootKey;
 use keyrack_core::setup;
 use keyrack_core::store::Location;
 use keyrack_core::vault::{MasterKey, Vault};
 use keyrack_mcp_server::Catalogue;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A Keyrack of its own.
@@ -71,14 +74,27 @@ impl World {
 
     /// The text of a new root key.
     pub(crate) async fn root_key(&self, permissions: &[&str]) -> String {
+        self.new_root_key(permissions, false).await
+    }
+
+    async fn new_root_key(&self, permissions: &[&str], operator: bool) -> String {
         let new = NewRootKey {
             name: None,
             permissions: permissions.iter().map(|permission| (*permission).to_owned()).collect(),
-            operator: false,
+            operator,
             expires_at: None,
         };
         let (_, secret) = setup::create_root_key(&self.keyrack, &self.workspace_id, new).await.unwrap();
         secret.expose().to_owned()
+    }
+
+    /// The text of a root key that may do everything in another workspace.
+    pub(crate) async fn root_key_elsewhere(&self) -> String {
+        let operator = self.new_root_key(&["*"], true).await;
+        let caller = self.keyrack.authenticate(&operator, Origin::local(Via::Mcp)).unwrap();
+        let made = run::<CreateWorkspace>(&self.keyrack, caller, json!({ "name": "Elsewhere" })).await.unwrap();
+        let made = serde_json::to_value(made.data).unwrap();
+        made["rootKey"].as_str().unwrap().to_owned()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::READ_API;
 use crate::authorization::Rule;
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Operation, Pin};
+use crate::catalogue::{About, Assistants, Operation, Pin, Resource};
 use crate::error::OrNotFound as _;
 use crate::ids::ApiId;
 use crate::reply::Reply;
@@ -104,6 +104,7 @@ impl Operation for GetApi {
         assistants: Assistants {
             hint: "expand: settings shows all that apis.updateApi sets.",
             pinned_by: Some(Pin::Api("apiId")),
+            resource: Some(Resource { path: "apis", title: "An API" }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::expanded::{CountedRatelimit, Expand, ExpandedIdentity};
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, Operation};
+use crate::catalogue::{About, Assistants, Operation, Resource};
 use crate::error::OrNotFound as _;
 use crate::operations::fields::IdentityResponse;
 use crate::reply::Reply;
@@ -44,6 +44,10 @@ impl Operation for GetIdentity {
             Expression::Leg("unkey:v1:{workspaceId}:projects/*/identities/*#read_identity"),
         ])),
         errors: &[Code::IdentityNotFound],
+        assistants: Assistants {
+            resource: Some(Resource { path: "identities", title: "An identity, which is a customer" }),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

@@ -7,7 +7,7 @@ use super::expanded::{self, Expand, ExpandedKey};
 use super::rights::READ_KEY;
 use super::{KeyObject, locate_for, reveal, scope_of, stores_plaintexts, vault};
 use crate::authorization::{Conditional, Expression, OnDenied, Rule};
-use crate::catalogue::{About, Assistants, Operation, Pin};
+use crate::catalogue::{About, Assistants, Operation, Pin, Resource};
 use crate::error::OrNotFound as _;
 use crate::ids::KeyId;
 use crate::reply::Reply;
@@ -57,6 +57,7 @@ impl Operation for GetKey {
             hidden: &["decrypt"],
             concise: KeyObject::CONCISE,
             pinned_by: Some(Pin::KeyId("keyId")),
+            resource: Some(Resource { path: "keys", title: "A key, without its text" }),
             ..Assistants::DEFAULT
         },
         ..About::DEFAULT

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::get_override::Override;
 use super::namespace::find_live;
 use crate::authorization::{Expression, Rule};
-use crate::catalogue::{About, List, Operation};
+use crate::catalogue::{About, Assistants, List, Operation, Resource};
 use crate::operations::list_request::Cursor;
 use crate::page::PageSize;
 use crate::reply::Reply;
@@ -45,6 +45,10 @@ impl Operation for ListOverrides {
         ])),
         errors: &[Code::RatelimitNamespaceNotFound],
         list: Some(List { id: Some("overrideId") }),
+        assistants: Assistants {
+            resource: Some(Resource { path: "limits", title: "What limits apply in a namespace" }),
+            ..Assistants::DEFAULT
+        },
         ..About::DEFAULT
     };
 

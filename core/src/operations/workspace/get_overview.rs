@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Assistants, Operation, Toolset};
+use crate::catalogue::{About, Assistants, Operation, Resource, Toolset};
 use crate::error::OrNotFound as _;
 use crate::ids::{RootKeyId, WorkspaceId};
 use crate::reply::Reply;
@@ -92,7 +92,11 @@ impl Operation for GetOverview {
         summary: "Shows the workspace, the root key of this call with its permissions, and how much there is of what.",
         description: "A good first call: it says where you are and what you may do.",
         example: "{}",
-        assistants: Assistants { toolset: Some(Toolset::Context), ..Assistants::DEFAULT },
+        assistants: Assistants {
+            toolset: Some(Toolset::Context),
+            resource: Some(Resource { path: "workspace", title: "The workspace and what its root key may do" }),
+            ..Assistants::DEFAULT
+        },
         is_own: true,
         ..About::DEFAULT
     };
