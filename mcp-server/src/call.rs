@@ -225,7 +225,7 @@ impl Desk {
         let request_id = caller.as_ref().map_or_else(|_| RequestId::new(), |caller| caller.origin().request_id);
         let request_id = request_id.as_str();
         let tool = call.tool.clone();
-        match self.outcome(caller, view, call, request_id).await {
+        match Box::pin(self.outcome(caller, view, call, request_id)).await {
             Some(outcome) => Ok(self.rendered(outcome, request_id)),
             None => Err(failure::unknown_tool(&self.catalogue, &tool)),
         }
@@ -234,7 +234,7 @@ impl Desk {
     /// Reads what an operation answers that changes nothing, for whoever reads it at an address: the same as a call.
     pub(crate) async fn read_at(&self, caller: Caller, view: &View, call: Call) -> Result<Shown, Error> {
         let request_id = caller.origin().request_id;
-        match self.outcome(Ok(caller), view, call, request_id.as_str()).await {
+        match Box::pin(self.outcome(Ok(caller), view, call, request_id.as_str())).await {
             Some(Ok(Outcome::Shown(shown))) => Ok(shown),
             Some(Err(error)) => Err(error),
             Some(Ok(Outcome::Asks(_))) | None => {

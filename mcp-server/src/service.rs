@@ -416,7 +416,7 @@ impl ServerHandler for KeyrackMcp {
         let chosen = request.context.and_then(|chosen| chosen.arguments).unwrap_or_default();
         let api = suggestions::chosen_api(chosen.values());
         let typed = Typed { text: &request.argument.value, api, abandoned: &context.ct };
-        let suggested = suggestions::suggest(&self.0.desk, caller, &view, &source, &typed).await;
+        let suggested = Box::pin(suggestions::suggest(&self.0.desk, caller, &view, &source, &typed)).await;
         suggested.map(completion::result).map_err(|error| failure::protocol_error(self.catalogue(), &error))
     }
 }
