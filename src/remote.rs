@@ -40,7 +40,7 @@ pub(crate) struct Answer {
     /// The server's name for the request, as in its log.
     pub(crate) request_id: Option<String>,
     /// Seconds after which another try makes sense.
-    retry_after_seconds: Option<u64>,
+    pub(crate) retry_after_seconds: Option<u64>,
 }
 
 impl Answer {

@@ -16,6 +16,7 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::assistants;
 use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
 use crate::handing;

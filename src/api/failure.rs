@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, body: Value) -> Failure {
-        Failure::Refused(Answer { status, body, request_id: Some("req_1".to_owned()) })
+        Failure::Refused(Answer { status, body, request_id: Some("req_1".to_owned()), retry_after_seconds: None })
     }
 
     #[test]

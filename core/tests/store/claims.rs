@@ -162,7 +162,8 @@ async fn a_root_key_has_one_too_and_the_log_says_who_opened_it_from_where(databa
     let token = link(&instance, id).await;
     let Behind::Waiting(about) = look(&instance, &token).await else { panic!("it waits") };
     assert_eq!((about.is_root_key, about.name.as_deref()), (true, Some("reader")));
-    let visitor = Origin { address: "203.0.113.7".parse().ok(), ..origin() };
+    let mut visitor = origin();
+    visitor.address = "203.0.113.7".parse().ok();
     assert!(matches!(claims::open(&instance.keyrack, &token, &visitor).await.unwrap(), Behind::Waiting(_)));
     let logged = events(&instance, "rootKey.claim").await;
     assert_eq!(logged.len(), 1);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::power::{check_covered, check_known, in_words};
 use crate::authorization::{Expression, Rule};
 use crate::calendar::UnixMs;
-use crate::catalogue::{About, Effect, Operation, Question};
+use crate::catalogue::{About, Consequences, Effect, Operation, Question, if_so};
 use crate::ids::RootKeyId;
 use crate::keys::secret::Revealed;
 use crate::operations::fields::distinct;
@@ -67,20 +67,26 @@ impl Operation for CreateKey {
     type Request = Request;
     type Response = Response;
 
-    async fn question(keyrack: &Keyrack, caller: &Caller, request: &Request) -> Result<Option<Question>, Error> {
+    fn consequences(request: &Request, _: UnixMs) -> Consequences {
+        let sentence = "Makes a root key. Whoever has it can do what it may, without asking anybody.";
+        if_so([(sentence, !request.permissions.is_empty())])
+    }
+
+    async fn question(
+        keyrack: &Keyrack,
+        caller: &Caller,
+        request: &Request,
+        consequences: Consequences,
+    ) -> Result<Question, Error> {
         let Request { permissions, name, expires } = request;
         let authorized = caller.authorize(&Self::ABOUT.rule, &[])?;
         let expires_at = expires.into_value();
         together(check_known(caller, permissions), check_expiry(keyrack, caller, expires_at))?;
         check_covered(caller, permissions)?;
-        if permissions.is_empty() {
-            return Ok(None);
-        }
-        let question =
-            authorized.asking("Makes a root key. Whoever has it can do what it may, without asking anybody.");
+        let question = authorized.asking(consequences);
         let held: Vec<&str> = permissions.iter().map(String::as_str).collect();
         let question = question.text("may", in_words(caller.workspace_id(), held));
-        Ok(Some(question.text_if_any("name", name.as_deref()).time_if_any("expires", expires_at)))
+        Ok(question.text_if_any("name", name.as_deref()).time_if_any("expires", expires_at))
     }
 
     async fn handle(keyrack: &Keyrack, caller: &Caller, request: Request) -> Result<Reply<Response>, Error> {
