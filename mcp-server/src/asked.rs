@@ -16,10 +16,9 @@ use serde_json::Value;
 use crate::afterwards::Afterwards;
 use crate::backend::Backend;
 use crate::catalogue::{Offer, PAGE_SIZE};
-use crate::confirmation::TOKEN;
 use crate::projection::{self, Shown};
 use crate::rendering;
-use crate::schema::{CONCISE, DECRYPT, DETAIL, assume, drop_nulls, to_request};
+use crate::schema::{CONCISE, DECRYPT, DETAIL, TOKEN, assume, drop_nulls, to_request};
 use crate::secrets::Secrets;
 use crate::times;
 

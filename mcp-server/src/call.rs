@@ -24,6 +24,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::afterwards::Afterwards;
 use crate::asked::Asked;
+use crate::audience::Audience;
 use crate::backend::Backend;
 use crate::catalogue::{Answer, Catalogue, Offer};
 use crate::compact::{self, Inner};
@@ -141,6 +142,11 @@ enum Outcome {
 }
 
 impl Desk {
+    /// A caller, as whoever reads lists.
+    pub(crate) fn audience<'a>(&'a self, caller: &'a Caller, view: &'a View) -> Audience<'a> {
+        Audience { catalogue: &self.catalogue, backend: &*self.backend, view, principal: caller.principal() }
+    }
+
     /// Answers a call.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 use rmcp::ErrorData;
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
 
+use crate::audience::Audience;
 use crate::hygiene;
-use crate::prompts::{Audience, Prompts};
+use crate::prompts::Prompts;
 use crate::resources;
 use crate::suggestions::{Source, Suggested};
 
@@ -20,13 +21,10 @@ pub(crate) fn source(
     audience: &Audience<'_>,
     asked: &CompleteRequestParams,
 ) -> Result<Option<Source>, ErrorData> {
-    let Audience { catalogue, view, principal, .. } = *audience;
     match &asked.r#ref {
-        Reference::Prompt(prompt) => {
-            prompts.source(catalogue, view, principal, &prompt.name, &asked.argument.name)
-        }
+        Reference::Prompt(prompt) => prompts.source(audience, &prompt.name, &asked.argument.name),
         Reference::Resource(template) => {
-            let source = resources::source(catalogue, view, principal, &template.uri, &asked.argument.name);
+            let source = resources::source(audience, &template.uri, &asked.argument.name);
             source.map(Some).ok_or_else(|| {
                 let [template, name] = [&template.uri, &asked.argument.name].map(|text| hygiene::line(text, SHOWN));
                 let message = format!(

@@ -21,9 +21,8 @@ use serde_json::{Value, json};
 
 use crate::backend::Backend;
 use crate::hygiene;
+use crate::schema::TOKEN;
 
-/// The argument by which a model says that the user agreed.
-pub(crate) const TOKEN: &str = "confirmToken";
 /// The one question of a form, and its one answer.
 const QUESTION: &str = "confirm";
 /// Ways in which people are asked, as they are counted.

@@ -70,6 +70,7 @@
 
 mod afterwards;
 mod asked;
+mod audience;
 mod backend;
 mod call;
 mod caller;

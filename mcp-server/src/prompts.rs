@@ -13,8 +13,6 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use keyrack_core::Error;
-use keyrack_core::calendar::UnixMs;
-use keyrack_core::caller::Principal;
 use keyrack_core::catalogue::Toolset;
 use rmcp::ErrorData;
 use rmcp::model::{
@@ -23,11 +21,12 @@ use rmcp::model::{
 };
 use serde_json::Value;
 
+use crate::audience::Audience;
 use crate::catalogue::Catalogue;
 use crate::hygiene;
 use crate::resources::{self, Documents};
 use crate::suggestions::Source;
-use crate::view::{View, refusal};
+use crate::view::View;
 use text::{Filling, Text};
 
 /// Characters of a value that a user says.
@@ -119,10 +118,10 @@ impl Prompts {
         Ok(prompts)
     }
 
-    /// Those that a caller is shown.
-    pub(crate) fn listed(&self, catalogue: &Catalogue, view: &View, principal: &Principal) -> Vec<Listed> {
-        let shown = self.0.values().filter(|prompt| prompt.hidden(catalogue, view, principal).is_none());
-        shown.map(|prompt| prompt.listed(view)).collect()
+    /// Those that somebody is shown.
+    pub(crate) fn listed(&self, audience: &Audience<'_>) -> Vec<Listed> {
+        let shown = self.0.values().filter(|prompt| prompt.hidden(audience).is_none());
+        shown.map(|prompt| prompt.listed(audience.view)).collect()
     }
 
     /// Where the values of an argument come from, if from anywhere.
@@ -131,16 +130,14 @@ impl Prompts {
     /// When the caller is not shown such a prompt, or it has no such argument.
     pub(crate) fn source(
         &self,
-        catalogue: &Catalogue,
-        view: &View,
-        principal: &Principal,
+        audience: &Audience<'_>,
         name: &str,
         argument: &str,
     ) -> Result<Option<Source>, ErrorData> {
-        let prompt = self.find(catalogue, view, principal, name)?;
-        let mut arguments = prompt.arguments(view);
+        let prompt = self.find(audience, name)?;
+        let mut arguments = prompt.arguments(audience.view);
         let found = arguments.find(|known| known.name == argument);
-        found.map(|found| found.source.clone()).ok_or_else(|| prompt.no_argument(view, argument))
+        found.map(|found| found.source.clone()).ok_or_else(|| prompt.no_argument(audience.view, argument))
     }
 
     /// A prompt with what the user said in it.
@@ -150,20 +147,20 @@ impl Prompts {
     pub(crate) fn get(
         &self,
         audience: &Audience<'_>,
+        documents: &Documents,
         name: &str,
         said: JsonObject,
     ) -> Result<GetPromptResult, ErrorData> {
-        let Audience { catalogue, view, principal, .. } = *audience;
-        let prompt = self.find(catalogue, view, principal, name)?;
-        let said = prompt.read(view, said)?;
-        let sees = |tool: &str| catalogue.find(tool).is_some_and(|offer| view.shows(offer, principal));
-        let mut text = prompt.text.filled(&Filling { said: &said, now: audience.now, sees: &sees });
-        if view.is_compact() {
+        let prompt = self.find(audience, name)?;
+        let said = prompt.read(audience.view, said)?;
+        let sees = |tool: &str| audience.sees_tool(tool);
+        let mut text = prompt.text.filled(&Filling { said: &said, now: audience.backend.now(), sees: &sees });
+        if audience.view.is_compact() {
             text.push_str(COMPACT);
         }
         let mut messages = vec![PromptMessage::new_text(Role::User, text)];
         for (_, address) in &prompt.resources {
-            let read = resources::public(catalogue, audience.documents, address).into_iter();
+            let read = resources::public(audience.catalogue, documents, address).into_iter();
             let contents = read.flat_map(|read| read.contents);
             messages.extend(contents.map(|contents| {
                 PromptMessage::new(Role::User, ContentBlock::Resource(EmbeddedResource::new(contents)))
@@ -172,56 +169,32 @@ impl Prompts {
         Ok(GetPromptResult::new(messages).with_description(prompt.description.clone()))
     }
 
-    fn find(
-        &self,
-        catalogue: &Catalogue,
-        view: &View,
-        principal: &Principal,
-        name: &str,
-    ) -> Result<&Prompt, ErrorData> {
+    fn find(&self, audience: &Audience<'_>, name: &str) -> Result<&Prompt, ErrorData> {
         let shown = hygiene::line(name, SHOWN);
         let Some(prompt) = self.0.get(name) else {
-            let names = self.listed(catalogue, view, principal).into_iter().map(|prompt| prompt.name);
-            let names = names.collect::<Vec<_>>().join(", ");
-            let known =
-                if names.is_empty() { "There are none here.".to_owned() } else { format!("There are {names}.") };
-            return Err(ErrorData::invalid_params(format!("There is no prompt `{shown}`. {known}"), None));
+            let names: Vec<String> = self.listed(audience).into_iter().map(|prompt| prompt.name).collect();
+            let known = match names.as_slice() {
+                [] => "There are none here.".to_owned(),
+                names => format!("There are {}.", names.join(", ")),
+            };
+            return Err(invalid(&format!("There is no prompt `{shown}`. {known}")));
         };
-        match prompt.hidden(catalogue, view, principal) {
+        match prompt.hidden(audience) {
             None => Ok(prompt),
             Some(why) => {
-                let why = catalogue.in_tool_names(why.detail());
-                Err(ErrorData::invalid_params(format!("There is no prompt `{shown}` here. {why}"), None))
+                let why = audience.catalogue.in_tool_names(why.detail());
+                Err(invalid(&format!("There is no prompt `{shown}` here. {why}")))
             }
         }
     }
 }
 
-/// For whom a prompt is, and what it is filled in from.
-#[derive(Clone, Copy)]
-pub(crate) struct Audience<'a> {
-    pub(crate) catalogue: &'a Catalogue,
-    pub(crate) documents: &'a Documents,
-    pub(crate) view: &'a View,
-    pub(crate) principal: &'a Principal,
-    pub(crate) now: UnixMs,
-}
-
 impl Prompt {
-    /// Why a caller is not shown it: a tool that it needs is hidden, or all of a toolset that it is about.
-    fn hidden(&self, catalogue: &Catalogue, view: &View, principal: &Principal) -> Option<Error> {
-        let why = |tool: &str| {
-            let offer = catalogue.find(tool)?;
-            let hidden = view.hides(offer).map(|hidden| hidden.refusal(&offer.tool.name));
-            hidden.or_else(|| (!view.shows(offer, principal)).then(|| refusal(offer.about, principal)))
-        };
-        let of_tools = self.tools.iter().find_map(|tool| why(tool));
-        of_tools.or_else(|| {
-            let of = |toolset| catalogue.offers().iter().filter(move |offer| offer.about.toolset() == toolset);
-            let hidden = |toolset: &&Toolset| !of(**toolset).any(|offer| view.shows(offer, principal));
-            let toolset = self.toolsets.iter().find(hidden)?;
-            of(*toolset).find_map(|offer| why(&offer.tool.name))
-        })
+    /// Why somebody is not shown it: a tool that it needs is hidden, or all of a toolset that it is about.
+    fn hidden(&self, audience: &Audience<'_>) -> Option<Error> {
+        let tools = self.tools.iter().filter_map(|tool| audience.catalogue.find(tool));
+        let of_tools = tools.into_iter().find_map(|offer| audience.misses(offer));
+        of_tools.or_else(|| self.toolsets.iter().find_map(|toolset| audience.misses_all(*toolset)))
     }
 
     /// What it takes in a view: one of an API does not ask for that.
@@ -255,7 +228,9 @@ impl Prompt {
                 Value::Null => continue,
                 Value::String(text) => hygiene::seen(&text),
                 Value::Number(_) | Value::Bool(_) => value.to_string(),
-                Value::Array(_) | Value::Object(_) => return Err(invalid(&format!("`{name}` must be a text."))),
+                Value::Array(_) | Value::Object(_) => {
+                    return Err(invalid(&format!("`{name}` must be a text.")));
+                }
             };
             if value.chars().count() > LONGEST_VALUE {
                 return Err(invalid(&format!("`{name}` has more than {LONGEST_VALUE} characters.")));

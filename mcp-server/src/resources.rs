@@ -11,7 +11,6 @@ mod pages;
 use std::sync::Arc;
 
 use keyrack_core::Error;
-use keyrack_core::caller::Principal;
 use keyrack_core::catalogue::Pin;
 use keyrack_core::docs::{PLACEHOLDERS, guides};
 use rmcp::ErrorData;
@@ -21,6 +20,7 @@ use rmcp::model::{
 };
 use serde_json::{Value, json};
 
+use crate::audience::Audience;
 use crate::catalogue::{Catalogue, Offer};
 use crate::projection::Shown;
 use crate::schema::{DETAIL, FULL};
@@ -121,69 +121,58 @@ pub(crate) enum Sought {
 }
 
 /// All that can be read without a name.
-pub(crate) fn listed(
-    catalogue: &Catalogue,
-    documents: &Documents,
-    view: &View,
-    principal: &Principal,
-) -> Vec<Resource> {
+pub(crate) fn listed(audience: &Audience<'_>, documents: &Documents) -> Vec<Resource> {
     let public = PUBLIC.iter().filter(|public| public.source.is_none());
     let public = public.filter(|public| public.path != "openapi" || documents.are_there()).map(|public| {
         Resource::new(format!("{SCHEME}{}", public.path), public.path)
             .with_title(public.title)
             .with_description(public.description)
             .with_mime_type(public.mime)
-            .with_annotations(audience(public.for_models))
+            .with_annotations(readers(public.for_models))
     });
     let guides = guides().iter().map(|guide| {
         Resource::new(format!("{SCHEME}docs/{}", guide.slug), format!("docs/{}", guide.slug))
             .with_title(guide.title)
             .with_description(guide.summary)
             .with_mime_type(MARKDOWN)
-            .with_annotations(audience(false))
+            .with_annotations(readers(false))
     });
-    let private = private(catalogue).filter(|private| private.name.is_none());
-    let private = private.filter(|private| view.shows(private.offer, principal)).map(|private| {
+    let private = private(audience.catalogue).filter(|private| private.name.is_none());
+    let private = private.filter(|private| audience.sees(private.offer)).map(|private| {
         Resource::new(format!("{SCHEME}{}", private.path), private.path)
             .with_title(private.title)
-            .with_description(catalogue.in_tool_names(private.offer.about.summary))
+            .with_description(audience.catalogue.in_tool_names(private.offer.about.summary))
             .with_mime_type(JSON)
-            .with_annotations(audience(false))
+            .with_annotations(readers(false))
     });
     private.chain(guides).chain(public).collect()
 }
 
 /// All that can be read by a name.
-pub(crate) fn templates(catalogue: &Catalogue, view: &View, principal: &Principal) -> Vec<ResourceTemplate> {
+pub(crate) fn templates(audience: &Audience<'_>) -> Vec<ResourceTemplate> {
     let public = PUBLIC.iter().filter(|public| public.source.is_some()).map(|public| {
         let name = public.path.split('/').next().unwrap_or(public.path);
         ResourceTemplate::new(format!("{SCHEME}{}", public.path), name)
             .with_title(public.title)
             .with_description(public.description)
             .with_mime_type(public.mime)
-            .with_annotations(audience(public.for_models))
+            .with_annotations(readers(public.for_models))
     });
-    let private = private(catalogue).filter(|private| view.shows(private.offer, principal));
+    let private = private(audience.catalogue).filter(|private| audience.sees(private.offer));
     let private = private.filter_map(|private| {
         let template = format!("{SCHEME}{}/{{{}}}", private.path, private.name?);
         let template = ResourceTemplate::new(template, private.path)
             .with_title(private.title)
-            .with_description(catalogue.in_tool_names(private.offer.about.summary))
+            .with_description(audience.catalogue.in_tool_names(private.offer.about.summary))
             .with_mime_type(JSON)
-            .with_annotations(audience(false));
+            .with_annotations(readers(false));
         Some(template)
     });
     private.chain(public).collect()
 }
 
 /// Where the names of a template come from; `None` where the caller is not shown such a template.
-pub(crate) fn source(
-    catalogue: &Catalogue,
-    view: &View,
-    principal: &Principal,
-    template: &str,
-    variable: &str,
-) -> Option<Source> {
+pub(crate) fn source(audience: &Audience<'_>, template: &str, variable: &str) -> Option<Source> {
     let path = template.strip_prefix(SCHEME)?;
     let (before, name) = path.rsplit_once('/')?;
     if name != format!("{{{variable}}}") {
@@ -192,7 +181,7 @@ pub(crate) fn source(
     if let Some(public) = PUBLIC.iter().find(|public| public.path == path) {
         return public.source.clone();
     }
-    let mut private = private(catalogue).filter(|private| view.shows(private.offer, principal));
+    let mut private = private(audience.catalogue).filter(|private| audience.sees(private.offer));
     private.find(|private| private.path == before && private.name == Some(variable))?;
     Source::of_placeholder(variable)
 }
@@ -338,7 +327,7 @@ fn not_found(address: &str, why: &str) -> ErrorData {
     ErrorData::resource_not_found(message, Some(json!({ "uri": shown })))
 }
 
-fn audience(for_models: bool) -> Annotations {
-    let readers = if for_models { vec![Role::Assistant] } else { vec![Role::User, Role::Assistant] };
-    Annotations::default().with_audience(readers)
+fn readers(for_models: bool) -> Annotations {
+    let audience = if for_models { vec![Role::Assistant] } else { vec![Role::User, Role::Assistant] };
+    Annotations::default().with_audience(audience)
 }

@@ -10,8 +10,6 @@ use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::confirmation::TOKEN;
-
 /// Integers beyond it are not exact in a double, and clients read numbers as doubles.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
@@ -19,6 +17,8 @@ const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 pub(crate) const CLEAR: &str = "clear";
 /// The member that stands for the null of a member that HTTP demands.
 pub(crate) const KEEP: &str = "keep";
+/// The member by which a model says that the user agreed.
+pub(crate) const TOKEN: &str = "confirmToken";
 /// The member that says how much of an answer is to be shown, and its values.
 pub(crate) const DETAIL: &str = "detail";
 pub(crate) const CONCISE: &str = "concise";

@@ -26,7 +26,7 @@ use crate::call::{Call, CallLimit, Desk, FollowTrace};
 use crate::catalogue::Catalogue;
 use crate::confirmation::{Channel, Confirm, Consent};
 use crate::instructions::Told;
-use crate::prompts::{Audience, Prompts};
+use crate::prompts::Prompts;
 use crate::remote::{Remote, Server};
 use crate::resources::{self, Documents, Sought};
 use crate::secrets::Secrets;
@@ -217,17 +217,6 @@ impl KeyrackMcp {
         &self.0.desk.catalogue
     }
 
-    /// What prompts are filled in from, for this caller.
-    fn audience<'a>(&'a self, caller: &'a Caller, view: &'a View) -> Audience<'a> {
-        Audience {
-            catalogue: self.catalogue(),
-            documents: &self.0.documents,
-            view,
-            principal: caller.principal(),
-            now: self.0.desk.backend.now(),
-        }
-    }
-
     /// What the server says of itself to this caller.
     fn introduction(&self, caller: &Caller, view: &View) -> Result<ServerConfig, ErrorData> {
         let backend = &self.0.desk.backend;
@@ -335,7 +324,7 @@ impl ServerHandler for KeyrackMcp {
     ) -> Result<ListPromptsResult, ErrorData> {
         no_cursor(page)?;
         let caller = self.asking(&context).await?;
-        let prompts = self.0.prompts.listed(self.catalogue(), &self.view(&context), caller.principal());
+        let prompts = self.0.prompts.listed(&self.0.desk.audience(&caller, &self.view(&context)));
         Ok(ListPromptsResult::with_all_items(prompts)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
@@ -348,7 +337,8 @@ impl ServerHandler for KeyrackMcp {
     ) -> Result<GetPromptResponse, ErrorData> {
         let (caller, view) = (self.asking(&context).await?, self.view(&context));
         let said = request.arguments.unwrap_or_default();
-        Ok(self.0.prompts.get(&self.audience(&caller, &view), &request.name, said)?.into())
+        let audience = self.0.desk.audience(&caller, &view);
+        Ok(self.0.prompts.get(&audience, &self.0.documents, &request.name, said)?.into())
     }
 
     async fn list_resources(
@@ -358,7 +348,7 @@ impl ServerHandler for KeyrackMcp {
     ) -> Result<ListResourcesResult, ErrorData> {
         no_cursor(page)?;
         let (caller, view) = (self.asking(&context).await?, self.view(&context));
-        let listed = resources::listed(self.catalogue(), &self.0.documents, &view, caller.principal());
+        let listed = resources::listed(&self.0.desk.audience(&caller, &view), &self.0.documents);
         Ok(ListResourcesResult::with_all_items(listed)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
@@ -371,7 +361,7 @@ impl ServerHandler for KeyrackMcp {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         no_cursor(page)?;
         let caller = self.asking(&context).await?;
-        let templates = resources::templates(self.catalogue(), &self.view(&context), caller.principal());
+        let templates = resources::templates(&self.0.desk.audience(&caller, &self.view(&context)));
         let result = ListResourceTemplatesResult::with_all_items(templates);
         Ok(result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
@@ -391,11 +381,11 @@ impl ServerHandler for KeyrackMcp {
             arguments,
             client: client_name(&context, Some(&caller)),
             within: trace_span(&context),
+            trace: named_trace(&context),
             is_large: is_large(&context),
+            opens_links: None,
             consent: Consent { channel: Channel::None, token: None, state: None, responses: None },
             abandoned: context.ct,
-            trace: HeaderMap::new(),
-            opens_links: None,
             is_reading: true,
         };
         let request_id = caller.origin().request_id;
@@ -411,7 +401,7 @@ impl ServerHandler for KeyrackMcp {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let (caller, view) = (self.asking(&context).await?, self.view(&context));
-        let source = completion::source(&self.0.prompts, &self.audience(&caller, &view), &request)?;
+        let source = completion::source(&self.0.prompts, &self.0.desk.audience(&caller, &view), &request)?;
         let Some(source) = source else { return Ok(completion::result(Suggested::default())) };
         let chosen = request.context.and_then(|chosen| chosen.arguments).unwrap_or_default();
         let api = suggestions::chosen_api(chosen.values());

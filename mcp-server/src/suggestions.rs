@@ -4,15 +4,14 @@
 //! no more. What the program knows is looked up. Only what can be sent back as it is is suggested, so nothing that has
 //! characters which nobody sees.
 
-use keyrack_core::caller::Principal;
 use keyrack_core::docs::{PLACEHOLDERS, Placeholder, guides};
 use keyrack_core::printable::is_invisible;
 use keyrack_core::{Caller, Code, Error, operations};
 use rmcp::model::JsonObject;
 use tokio_util::sync::CancellationToken;
 
+use crate::audience::Audience;
 use crate::call::Desk;
-use crate::catalogue::Catalogue;
 use crate::naming::tool_name;
 use crate::view::View;
 
@@ -124,7 +123,11 @@ pub(crate) async fn suggest(
             (Some(api), true) => fitting([api], text),
             _ => things(desk, caller, view, *placeholder, typed).await?,
         },
-        Source::Operations => fitting(seen(&desk.catalogue, view, caller.principal()), text),
+        Source::Operations => {
+            let audience = desk.audience(&caller, view);
+            let seen = desk.catalogue.offers().iter().filter(|offer| audience.sees(offer));
+            fitting(seen.map(|offer| &*offer.tool.name), text)
+        }
         Source::Codes => {
             let mut codes: Vec<&str> = Code::ALL.iter().map(|code| code.specific()).collect();
             codes.sort_unstable();
@@ -138,11 +141,6 @@ pub(crate) async fn suggest(
         Source::Periods => fitting(PERIODS, text),
         Source::Words(words) => fitting(words.iter().map(String::as_str), text),
     })
-}
-
-fn seen<'a>(catalogue: &'a Catalogue, view: &View, principal: &Principal) -> impl Iterator<Item = &'a str> {
-    let seen = catalogue.offers().iter().filter(|offer| view.shows(offer, principal));
-    seen.map(|offer| &*offer.tool.name).collect::<Vec<_>>().into_iter()
 }
 
 /// Of some words those that begin so, then those that have it within.
@@ -167,7 +165,7 @@ async fn things(
     typed: &Typed<'_>,
 ) -> Result<Suggested, Error> {
     let offer = placeholder.shown_by.and_then(|operation| desk.catalogue.find(&tool_name(operation)));
-    let Some(offer) = offer.filter(|offer| view.shows(offer, caller.principal())) else {
+    let Some(offer) = offer.filter(|offer| desk.audience(&caller, view).sees(offer)) else {
         return Ok(Suggested::default());
     };
     let (tool, _) = offer.shape(view.api().is_some());

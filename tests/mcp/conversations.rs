@@ -175,10 +175,10 @@ async fn a_key_that_fails_is_explained() {
     let mut assistant = Assistant::connect(&server).await;
     let found = assistant.call("keys_listKeys", json!({ "identity": "acme" })).await;
     let key_id = found["data"][0]["keyId"].clone();
-    let history = json!({ "keyId": key_id, "limit": 5 });
-    let history = assistant.call("analytics_listVerifications", history).await["data"].clone();
-    assert_eq!(history[0]["outcome"], "INSUFFICIENT_PERMISSIONS", "{history}");
-    assert_eq!(history[0]["refusedBy"], json!(["documents.write"]), "{history}");
+    let history = assistant.call("analytics_getUsage", json!({ "keyId": key_id })).await;
+    assistant.as_if_all_along(&history, 8);
+    let counts = &history["data"]["totals"]["counts"];
+    assert_eq!(*counts, json!({ "INSUFFICIENT_PERMISSIONS": 1 }), "it never worked: {history}");
     let asked_by = json!({ "keyId": key_id, "permissions": "documents.write" });
     let explained = assistant.call("keys_explainKey", asked_by).await["data"].clone();
     assert_eq!(explained["verdict"], "INSUFFICIENT_PERMISSIONS");

@@ -279,7 +279,7 @@ mod tests {
             ("{{name}} {{api}} {{no api}}", 7, "at the beginning of its line"),
             ("{{name}} {{api}} `keys_creatKey`", 7, "no tool `keys_creatKey`; did you mean `keys_createKey`?"),
             ("{{name}} {{api}}\n{{with keys_x}}a", 8, "no tool `keys_x`"),
-            ("{{name}} {{api}}\n{{with rootKeys_createKey}}a", 8, "no tool `rootKeys_createKey`"),
+            ("{{name}} {{api}}\n{{with workspace_createWorkspace}}a", 8, "no tool `workspace_createWorkspace`"),
             ("{{name}}", 7, "does not use the argument `api`: write {{api}}"),
         ] {
             let fault = Text::read(text, 7, &["name", "api"]).unwrap_err();
