@@ -10,7 +10,6 @@ use keyrack_core::{Caller, Code, Error, operations};
 use rmcp::model::JsonObject;
 use tokio_util::sync::CancellationToken;
 
-use crate::audience::Audience;
 use crate::call::Desk;
 use crate::naming::tool_name;
 use crate::view::View;
