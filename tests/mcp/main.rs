@@ -257,7 +257,7 @@ fn no_messages() -> Vec<(String, i64, Value)> {
             lines.push((line.to_string(), -32602, id));
         }
     }
-    let arguments = json!({ "name": "apis_listApis", "arguments": "" });
+    let arguments = json!({ "name": "apis_listApis", "arguments": "all" });
     let line = json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": arguments });
     lines.push((line.to_string(), -32602, json!(9)));
     let cursor = json!({ "jsonrpc": "2.0", "id": 10, "method": "tools/list", "params": { "cursor": "x" } });

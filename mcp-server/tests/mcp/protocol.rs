@@ -75,7 +75,7 @@ async fn parameters_that_cannot_be_read_are_invalid_whatever_the_method() {
         }
     }
     for params in [
-        json!({ "name": "apis_listApis", "arguments": "" }),
+        json!({ "name": "apis_listApis", "arguments": "all" }),
         json!({ "name": "apis_listApis", "arguments": [] }),
         json!({ "name": 5 }),
         json!({}),
