@@ -3,11 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use anyhow::Context as _;
 use keyrack_http_api::openapi;
 use keyrack_mcp_server::{Catalogue, Documents, Prompts, Wish, Wishes};
-
-use crate::settings::{self, Settings};
 
 /// How the texts of keys reach the users of assistants, as the settings say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,21 +18,6 @@ pub(crate) enum Handing {
 pub(crate) fn catalogue() -> Arc<Catalogue> {
     static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new()));
     Arc::clone(&CATALOGUE)
-}
-
-/// The tools of this program as the operator allows them and has them described.
-///
-/// # Errors
-/// When the file that the setting names cannot be read or makes no sense.
-pub(crate) fn described(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
-    let decrypts = settings.get(&settings::MCP_ALLOW_DECRYPT)?;
-    let Some(path) = settings.get(&settings::MCP_TEXTS)? else {
-        return Ok(if decrypts { Arc::new(Catalogue::with_decrypt()) } else { catalogue() });
-    };
-    let offered = if decrypts { Catalogue::with_decrypt() } else { Catalogue::new() };
-    let what = || format!("KEYRACK_MCP_TEXTS: {}", path.display());
-    let file = std::fs::read_to_string(&path).with_context(what)?;
-    Ok(Arc::new(offered.with_texts(&file).map_err(anyhow::Error::msg).with_context(what)?))
 }
 
 /// The prompts that are compiled in, and those of a folder.

@@ -57,7 +57,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let wishes = wishes(settings)?;
     let policy = policy(settings, Wishes::default(), handing::secrets_of_stdio(settings)?, &base(settings)?)?;
-    let catalogue = assistants::described(settings)?;
+    let catalogue = catalogue(settings)?;
     if settings.named_server().is_some() {
         return elsewhere(settings, catalogue, policy, wishes).await;
     }
@@ -130,6 +130,21 @@ async fn serve(
         Err(ServeError::Rejected(error)) => Ok(refused(error.detail(), mend)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The tools of this program as the operator allows them and has them described.
+///
+/// # Errors
+/// When the file that the setting names cannot be read or makes no sense.
+pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
+    let decrypts = settings.get(&settings::MCP_ALLOW_DECRYPT)?;
+    let Some(path) = settings.get(&settings::MCP_TEXTS)? else {
+        return Ok(if decrypts { Arc::new(Catalogue::with_decrypt()) } else { assistants::catalogue() });
+    };
+    let offered = if decrypts { Catalogue::with_decrypt() } else { Catalogue::new() };
+    let what = || format!("KEYRACK_MCP_TEXTS: {}", path.display());
+    let file = std::fs::read_to_string(&path).with_context(what)?;
+    Ok(Arc::new(offered.with_texts(&file).map_err(anyhow::Error::msg).with_context(what)?))
 }
 
 /// What the settings say that assistants see.

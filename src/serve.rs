@@ -16,7 +16,6 @@ use keyrack_mcp_server::http::HttpSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::assistants;
 use crate::connections::{Connections, Limits, RequestBody};
 use crate::counters::KeptCounters;
 use crate::handing;
@@ -138,7 +137,7 @@ fn build_server(
         metrics: requests.clone(),
         follow_trace,
     };
-    let routes = keyrack_mcp_server::http::router(keyrack.clone(), assistants::described(settings)?, tools);
+    let routes = keyrack_mcp_server::http::router(keyrack.clone(), mcp::catalogue(settings)?, tools);
     Ok(Server::new(keyrack.clone(), &api, guard, routes))
 }
 
