@@ -19,12 +19,17 @@ impl Connection {
 
     /// Asks: the whole answer.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
+        let answer = self.ask_anything(method, params).await;
+        assert_eq!(answer.status().as_u16(), 200, "{method}");
+        answer.json().await.expect("JSON")
+    }
+
+    /// Asks for what may be none: the answer, whatever it is.
+    pub(crate) async fn ask_anything(&self, method: &str, params: Value) -> reqwest::Response {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let request = self.http.post(&self.url).header("authorization", format!("Bearer {}", self.root_key));
         let request = request.header("accept", "application/json, text/event-stream").json(&message);
-        let answer = request.send().await.expect("an answer");
-        assert_eq!(answer.status().as_u16(), 200, "{method}");
-        answer.json().await.expect("JSON")
+        request.send().await.expect("an answer")
     }
 
     /// Calls a tool: its result.

@@ -191,7 +191,7 @@ async fn a_key_that_fails_is_explained() {
         .collect();
     let permissions = refused["permissions"];
     assert!(permissions["detail"].to_string().contains("documents.write"), "{explained}");
-    assert!(permissions["fix"].to_string().contains("keys_addPermissions"), "a tool mends it: {explained}");
+    assert!(permissions["fix"].to_string().contains("addPermissions"), "what mends it is named: {explained}");
     assert!(refused.contains_key("credits"), "and what would refuse it next: {explained}");
     // Nothing was counted by looking.
     assert_eq!(verified(&server, asked).await["code"], "INSUFFICIENT_PERMISSIONS");

@@ -109,7 +109,7 @@ impl Stage {
         }
         let read: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{tool}: no JSON: {text}"));
         assert_eq!(read, result["structuredContent"], "{tool}: both halves say the same");
-        let known = ["data", "pagination", "notes"];
+        let known = ["data", "pagination", "notes", "after"];
         assert!(read.as_object().expect("an object").keys().all(|name| known.contains(&name.as_str())), "{text}");
         assert!(!read["notes"].to_string().contains("PLANTED"), "{tool}: a note repeats it: {text}");
     }
@@ -221,6 +221,15 @@ async fn nothing_that_is_said_in_calls_is_logged_at_trace_level() {
         for place in text_members(&tool["inputSchema"]) {
             stage.plant(&tool, &place, "planted-argument").await;
         }
+    }
+    // What is none, too.
+    for (method, params) in [
+        ("tools/call", json!({ "name": "planted-argument", "arguments": {} })),
+        ("prompts/get", json!({ "name": "planted-argument" })),
+        ("resources/read", json!({ "uri": "keyrack://docs/planted-argument" })),
+        ("planted-argument", json!({})),
+    ] {
+        stage.connection.ask_anything(method, params).await;
     }
     let log = stage.server.log();
     assert!(log.contains("tool call"), "calls are logged");

@@ -67,6 +67,7 @@ fn strict_schema(schema: &Value) -> Option<Value> {
         }
         let all: Vec<Value> = properties.keys().map(|name| name.as_str().into()).collect();
         members.insert("required".to_owned(), all.into());
+        members.entry("additionalProperties").or_insert(Value::Bool(false));
     }
     Some(strict)
 }

@@ -23,13 +23,13 @@ def text_of(result):
     return next(block["text"] for block in result["content"] if block["type"] == "text")
 
 
-async def done(call, name, **arguments):
+async def done(call, name, /, **arguments):
     result = await call(name, arguments)
     assert not result.get("isError"), f"{name}: {text_of(result)}"
     return result["structuredContent"]["data"]
 
 
-async def refused(call, name, pattern, **arguments):
+async def refused(call, name, pattern, /, **arguments):
     result = await call(name, arguments)
     assert result.get("isError"), f"{name} went well: {result}"
     text = text_of(result)
