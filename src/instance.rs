@@ -105,11 +105,15 @@ pub(crate) fn start_log_and_traces(settings: &Settings) -> anyhow::Result<Option
 
 fn start_log_with(settings: &Settings, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = settings.get(&settings::LOG)?;
-    // rmcp logs tool arguments at DEBUG, plaintext included, and the exporter of traces what its receiver answers:
-    // no filter of the user's lowers this cap.
+    // rmcp logs tool arguments at DEBUG, plaintext included, and at WARN whatever was no tool; the parser and the engine of
+    // SQL log what is asked about; the exporter of traces what its receiver answers: no filter of the user's lowers this
+    // cap.
     let cap = Targets::new()
         .with_default(LevelFilter::TRACE)
         .with_target("rmcp", LevelFilter::INFO)
+        .with_target("rmcp::service", LevelFilter::ERROR)
+        .with_target("sqlparser", LevelFilter::INFO)
+        .with_target("datafusion", LevelFilter::INFO)
         .with_target("opentelemetry", LevelFilter::INFO)
         .with_target(TARGET, LevelFilter::OFF);
     // A filter of this layer only: traces do not depend on what is logged.

@@ -20,6 +20,7 @@ use rmcp::service::Peer;
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
+use crate::failure::NOTHING_DONE;
 use crate::hygiene;
 use crate::schema::TOKEN;
 
@@ -215,7 +216,7 @@ async fn held(backend: &dyn Backend, call: &confirmations::Call<'_>) -> Result<V
 }
 
 fn nothing_done(why: &str) -> Error {
-    Error::new(Code::PreconditionFailed, format!("Nothing was changed: {why}."))
+    Error::new(Code::PreconditionFailed, format!("{NOTHING_DONE}{why}."))
 }
 
 /// The refusal that a model reads whose client shows no forms.
@@ -225,7 +226,7 @@ fn by_token(call: &confirmations::Call<'_>, token: &str) -> Error {
         None => String::new(),
     };
     let detail = format!(
-        "Nothing was changed: the user has to agree first.\n{}\nShow this to the user and ask.{typed} Only if they agree, call \
+        "{NOTHING_DONE}the user has to agree first.\n{}\nShow this to the user and ask.{typed} Only if they agree, call \
          again with the same arguments and `{TOKEN}`: \"{token}\", within {} minutes.",
         lines(call),
         ASKED_MS / 60_000,

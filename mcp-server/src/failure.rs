@@ -11,7 +11,10 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 
 use crate::catalogue::Catalogue;
-use crate::rendering;
+use crate::{hygiene, rendering};
+
+/// Begins what is said where nobody agreed.
+pub(crate) const NOTHING_DONE: &str = "Nothing was changed: ";
 
 /// The result of a call that was refused or failed.
 pub(crate) fn result(catalogue: &Catalogue, error: &Error, request_id: &str) -> CallToolResult {
@@ -22,7 +25,7 @@ pub(crate) fn result(catalogue: &Catalogue, error: &Error, request_id: &str) -> 
 /// An error where no tool was called, such as a root key that was revoked in the middle of a session.
 pub(crate) fn protocol_error(catalogue: &Catalogue, error: &Error) -> ErrorData {
     let code = if error.code().status() < 500 { ErrorCode::INVALID_REQUEST } else { ErrorCode::INTERNAL_ERROR };
-    ErrorData::new(code, catalogue.in_tool_names(error.detail()), None)
+    ErrorData::new(code, one_line(&catalogue.in_tool_names(error.detail())), None)
 }
 
 /// A tool that does not exist.
@@ -38,7 +41,9 @@ pub(crate) fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> St
     let code = error.code();
     let mut text = format!("{} {}: {}\n", code.status(), code.specific(), code.title());
     match error.faults() {
-        [] => text.push_str(&catalogue.in_tool_names(error.detail())),
+        // A question is in lines of its own making, and all else is one.
+        [] if error.detail().starts_with(NOTHING_DONE) => text.push_str(&catalogue.in_tool_names(error.detail())),
+        [] => text.push_str(&one_line(&catalogue.in_tool_names(error.detail()))),
         [_] => text.push_str("An argument is not valid:"),
         many => {
             let _ = write!(text, "{} arguments are not valid:", many.len());
@@ -57,10 +62,17 @@ pub(crate) fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> St
 /// A fault on a line: where, what, and what to send.
 fn line(catalogue: &Catalogue, fault: &Fault) -> String {
     let place = place(&fault.location);
-    let fix = fault.fix.as_deref().map(|fix| format!(" {}", catalogue.in_tool_names(fix))).unwrap_or_default();
-    let message = catalogue.in_tool_names(&fault.message);
+    let told = |text: &str| one_line(&catalogue.in_tool_names(text));
+    let fix = fault.fix.as_deref().map(|fix| format!(" {}", told(fix))).unwrap_or_default();
+    let message = told(&fault.message);
     let end = if message.ends_with('.') { "" } else { "." };
     format!("{place}: {message}{end}{fix}")
+}
+
+/// A text that may quote what was sent: it begins no line, and ends no block of code.
+fn one_line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| hygiene::seen(line.trim())).collect();
+    lines.join(" ").replace("```", "'''")
 }
 
 /// `body.ratelimits[0].limit` as the caller of a tool knows it: `ratelimits[0].limit`.

@@ -45,7 +45,8 @@ const DEMANDS: [&str; 10] = [
 ];
 
 /// What arguments are checked for and a model is not shown.
-const TOLD_LATER: [&str; 6] = ["pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties"];
+const TOLD_LATER: [&str; 7] =
+    ["pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"];
 
 /// The arguments of a tool.
 #[derive(Debug)]
