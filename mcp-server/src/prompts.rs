@@ -192,8 +192,8 @@ impl Prompts {
 impl Prompt {
     /// Why somebody is not shown it: a tool that it needs is hidden, or all of a toolset that it is about.
     fn hidden(&self, audience: &Audience<'_>) -> Option<Error> {
-        let tools = self.tools.iter().filter_map(|tool| audience.catalogue.find(tool));
-        let of_tools = tools.into_iter().find_map(|offer| audience.misses(offer));
+        let mut tools = self.tools.iter().filter_map(|tool| audience.catalogue.find(tool));
+        let of_tools = tools.find_map(|offer| audience.misses(offer));
         of_tools.or_else(|| self.toolsets.iter().find_map(|toolset| audience.misses_all(*toolset)))
     }
 

@@ -61,7 +61,7 @@ fn decoded(part: &str) -> Result<String, NoAddress> {
         let (digits, after) = rest.split_first_chunk::<2>().ok_or(NoAddress::Percent)?;
         let [high, low] =
             digits.map(|digit| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok()));
-        bytes.push(high.zip(low).map(|(high, low)| high << 4 | low).ok_or(NoAddress::Percent)?);
+        bytes.push(high.zip(low).map(|(high, low)| (high << 4) | low).ok_or(NoAddress::Percent)?);
         rest = after;
     }
     String::from_utf8(bytes).map_err(|_| NoAddress::NotText)

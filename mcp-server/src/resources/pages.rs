@@ -1,7 +1,6 @@
 //! What is public and can be read at an address: documentation, codes, schemas. Core's words, as Markdown or JSON.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use keyrack_core::Code;
@@ -73,7 +72,7 @@ fn of_operation(shelf: &Shelf<'_>, page: &str) -> Option<String> {
         format!("# {}\n\n{}\n\n{}\n", spoken(&found.title), spoken(&found.summary), spoken(&found.text));
     match shelf.catalogue.find(&tool_name(page)) {
         Some(offer) => {
-            let _ = write!(text, "\nIts schema: keyrack://schemas/{}\n", offer.tool.name);
+            text.push_str(&format!("\nIts schema: keyrack://schemas/{}\n", offer.tool.name));
         }
         None => text.push_str("\nIt is no tool of assistants.\n"),
     }
