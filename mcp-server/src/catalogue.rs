@@ -164,7 +164,9 @@ fn shaped<O: Operation>(known: Option<&str>, decrypts: bool) -> (Tool, Form) {
     let assumed = assumed::<O::Request>();
     let offered = Offered { hidden: &hidden, page_size, has_detail, is_asked: O::ASKS, assumed: Some(&assumed) };
     let Input { schema: input, kept } = input_schema(request.as_value(), &offered);
-    let mut tool = Tool::new(tool_name(about.name), description(about, known), Arc::new(shown(input.clone())))
+    let is_default = about.toolset().is_default();
+    let arguments = Arc::new(shown(input.clone(), is_default));
+    let mut tool = Tool::new(tool_name(about.name), description(about, known), arguments)
         .with_title(about.title)
         .with_annotations(
             ToolAnnotations::new()
@@ -173,7 +175,7 @@ fn shaped<O: Operation>(known: Option<&str>, decrypts: bool) -> (Tool, Form) {
                 .idempotent(about.idempotent)
                 .open_world(false),
         );
-    let described = if about.toolset().is_default() { DESCRIBED } else { 0 };
+    let described = if is_default { DESCRIBED } else { 0 };
     let answered = Answers {
         paged: about.list.is_some(),
         shown_after: about.assistants.shown_after.is_some(),

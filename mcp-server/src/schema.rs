@@ -279,12 +279,18 @@ fn choose(schema: &mut JsonObject, hidden: &[&str]) {
 }
 
 /// The arguments as a model is shown them: bounds of lengths and forms of texts are checked, and told when they are broken,
-/// and in every conversation they would cost a sixth of all tools.
-pub(crate) fn shown(mut schema: JsonObject) -> JsonObject {
-    schema.retain(|keyword, _| !TOLD_LATER.contains(&keyword.as_str()));
+/// and in every conversation they would cost a sixth of all tools. Outside of the default view it is as with bounds of
+/// numbers, and with what is said of each item besides its list.
+pub(crate) fn shown(mut schema: JsonObject, is_default: bool) -> JsonObject {
+    let is_told_later =
+        |keyword: &str| TOLD_LATER.contains(&keyword) || (!is_default && matches!(keyword, "minimum" | "maximum"));
+    schema.retain(|keyword, _| !is_told_later(keyword));
+    if let (false, Some(Value::Object(items))) = (is_default, schema.get_mut("items")) {
+        items.remove("description");
+    }
     each_part(&mut schema, &mut |part| {
         if let Some(members) = part.as_object_mut() {
-            *members = shown(std::mem::take(members));
+            *members = shown(std::mem::take(members), is_default);
         }
     });
     schema

@@ -113,7 +113,7 @@ impl Operation for ListRatelimits {
     const ABOUT: About = About {
         name: "analytics.listRatelimits",
         title: "List rate-limit decisions",
-        summary: "Lists single decisions of ratelimit.limit and multiLimit, newest first, by namespace and identifier.",
+        summary: "Lists single decisions of ratelimit.limit and multiLimit, newest first.",
         description: "Limits of keys are not in it: those are verifications. Send `cursor` with the same filters to read \
                       on. A request looks for a bounded time: where few match, a page may be short or empty and have \
                       more behind it. What this server decided is there at once.",

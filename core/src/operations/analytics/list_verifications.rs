@@ -128,7 +128,7 @@ impl Operation for ListVerifications {
     const ABOUT: About = About {
         name: "analytics.listVerifications",
         title: "List verifications",
-        summary: "Lists single verifications, newest first, by key, API, customer, outcome, tag, request and time.",
+        summary: "Lists single verifications, newest first.",
         description: "Each says what refused it. Verifications of unknown keys are not in it. Send `cursor` with the \
                       same filters to read on. A request looks for a bounded time: where few match, a page may be short \
                       or empty and have more behind it. What this server decided is there at once.",

@@ -80,7 +80,7 @@ impl Operation for ListLogs {
     const ABOUT: About = About {
         name: "audit.listLogs",
         title: "List the audit log",
-        summary: "Lists who changed what in the workspace, newest first, by event, actor, target and time.",
+        summary: "Lists who changed what in the workspace, newest first.",
         description: "Every change writes its entries together with itself. Reads, verifications and refusals are not in \
                       it. Send `cursor` with the same filters to read on. `start` is inclusive, `end` is not. A \
                       request looks at a bounded number of entries: where few of them match, a page may be short or \

@@ -31,7 +31,7 @@ impl Operation for AddPermissions {
     const ABOUT: About = About {
         name: "keys.addPermissions",
         title: "Add permissions to a key",
-        summary: "Gives a key permissions besides those it holds. Answers all that it holds itself.",
+        summary: "Gives a key permissions besides those it holds.",
         description: "Counts from the next verification on. A slug that is new becomes a permission, which needs \
                       `create_permission`. What the key holds already stays; it may hold 1000 itself. Permissions \
                       through roles are not in the answer.",

@@ -31,7 +31,7 @@ impl Operation for AddRoles {
     const ABOUT: About = About {
         name: "keys.addRoles",
         title: "Add roles to a key",
-        summary: "Gives a key roles besides those it has, and with them their permissions. Answers all its roles.",
+        summary: "Gives a key roles besides those it has, and with them their permissions.",
         description: "Counts from the next verification on. A role that does not exist answers 404 and changes \
                       nothing. What the key has already stays; it may have 100 itself.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,

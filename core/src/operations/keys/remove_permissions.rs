@@ -34,7 +34,7 @@ impl Operation for RemovePermissions {
     const ABOUT: About = About {
         name: "keys.removePermissions",
         title: "Remove permissions from a key",
-        summary: "Takes permissions from a key. Answers those that it still holds itself.",
+        summary: "Takes permissions from a key.",
         description: "Counts from the next verification on. A permission that the key does not hold itself is left \
                       out silently; a slug that does not exist answers 404 and changes nothing. What the key holds \
                       through a role it keeps.",

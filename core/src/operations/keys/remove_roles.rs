@@ -34,7 +34,7 @@ impl Operation for RemoveRoles {
     const ABOUT: About = About {
         name: "keys.removeRoles",
         title: "Remove roles from a key",
-        summary: "Takes roles from a key, and with them their permissions. Answers the roles that it still has.",
+        summary: "Takes roles from a key, and with them their permissions.",
         description: "Counts from the next verification on. A role that the key does not have is left out silently; \
                       a role that does not exist answers 404 and changes nothing.",
         example: r#"{"keyId": "<keyId>", "roles": ["<roleName>"]}"#,
