@@ -47,6 +47,7 @@ impl Afterwards {
         let request: Map<String, Value> = self.by.iter().map(member).collect::<Option<_>>()?;
         let reading = backend.run(&self.read, self.caller, Value::Object(request));
         let answer = tokio::time::timeout(PATIENCE, reading).await.ok()?.ok()?;
-        Some(projection::show(self.read.about, answer, true).answer.data)
+        // Of one thing all of it: a limit that counts for nothing shows in no summary.
+        Some(projection::show(self.read.about, answer, false).answer.data)
     }
 }

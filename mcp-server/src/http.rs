@@ -77,7 +77,7 @@ pub struct HttpSettings {
     /// Whether clients of the older protocol get sessions, in which their users can be asked by forms. A session ends
     /// with the process.
     pub sessions: bool,
-    /// Ends streams that stay open, in sessions.
+    /// Ends streams that stay open, in sessions. Calls in flight go on.
     pub shutdown: CancellationToken,
 }
 
@@ -93,7 +93,7 @@ pub fn router(keyrack: Keyrack, catalogue: Arc<Catalogue>, settings: HttpSetting
     let bodies = Bodies { keyrack: keyrack.clone(), catalogue, largest };
     let make = move || Ok(mcp.clone());
     let mut routes = if settings.sessions {
-        let sessions = Sessions::new();
+        let sessions = Sessions::until(settings.shutdown.clone());
         let service = StreamableHttpService::new(make, sessions.manager(), transport(settings));
         at_paths(service).route_layer(middleware::from_fn_with_state(sessions, guard))
     } else {
@@ -140,7 +140,6 @@ fn transport(settings: HttpSettings) -> StreamableHttpServerConfig {
     }
     StreamableHttpServerConfig::default()
         .with_legacy_session_mode(settings.sessions)
-        .with_cancellation_token(settings.shutdown)
         .with_json_response(true)
         .with_allowed_hosts(loopback.into_iter().chain(settings.public_hosts))
         .with_allowed_origins(origins)

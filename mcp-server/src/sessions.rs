@@ -8,13 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use keyrack_core::Caller;
 use rmcp::transport::streamable_http_server::session::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::refusal::refuse;
 
@@ -37,15 +41,16 @@ pub(crate) struct InSession;
 pub(crate) struct Sessions {
     manager: Arc<LocalSessionManager>,
     owners: Arc<Mutex<Owners>>,
+    shutdown: CancellationToken,
 }
 
 impl Sessions {
-    /// None yet.
-    pub(crate) fn new() -> Self {
+    /// None yet. Streams that stay open end at `shutdown`.
+    pub(crate) fn until(shutdown: CancellationToken) -> Self {
         let mut manager = LocalSessionManager::default();
         manager.session_config.keep_alive = Some(IDLE);
         manager.session_config.completed_cache_ttl = KEPT_ANSWERS;
-        Sessions { manager: Arc::new(manager), owners: Arc::default() }
+        Sessions { manager: Arc::new(manager), owners: Arc::default(), shutdown }
     }
 
     /// What the library keeps them in.
@@ -55,6 +60,10 @@ impl Sessions {
 
     fn owners<T>(&self, work: impl FnOnce(&mut Owners) -> T) -> T {
         work(&mut self.owners.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open_until_shutdown(&self, body: Body) -> Body {
+        Body::from_stream(body.into_data_stream().take_until(self.shutdown.clone().cancelled_owned()))
     }
 
     async fn opened(&self, id: &str, root_key: &str) {
@@ -83,14 +92,14 @@ pub(crate) async fn guard(
         }
         request.extensions_mut().insert(InSession);
     }
-    let is_end = request.method() == Method::DELETE;
+    let (is_end, stays_open) = (request.method() == Method::DELETE, request.method() == Method::GET);
     let response = next.run(request).await;
     match (&named, self::named(response.headers())) {
         (Some(id), _) if is_end => sessions.owners(|owners| _ = owners.0.remove(id)),
         (None, Some(opened)) => sessions.opened(&opened, root_key).await,
         _ => {}
     }
-    response
+    if stays_open { response.map(|body| sessions.open_until_shutdown(body)) } else { response }
 }
 
 /// The session that headers name; one that is no text is none that was ever opened.

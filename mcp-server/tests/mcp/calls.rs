@@ -136,8 +136,11 @@ async fn an_unknown_tool_is_a_protocol_error_that_names_the_closest_one() {
 async fn a_withheld_operation_says_why_and_is_not_run() {
     let world = World::new().await;
     let client = Client::with_permissions(&world, Era::Handshake, &["*"]).await;
-    let refusal = client.refused("rootKeys_createKey", json!({ "permissions": ["*"] })).await;
-    assert!(refusal.starts_with("403 forbidden: Forbidden\nrootKeys_createKey is not offered"), "{refusal}");
+    let refusal = client.refused("workspace_createWorkspace", json!({ "name": "another" })).await;
+    assert!(
+        refusal.starts_with("403 forbidden: Forbidden\nworkspace_createWorkspace is not offered"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
