@@ -183,8 +183,12 @@ pub(crate) fn policy(
     })
 }
 
-/// Where a server with these settings is reached, for the documentation that names it: none runs in this process.
+/// Where the server is reached that documentation names: the one that does the work, or the one that would run with these
+/// settings.
 fn base(settings: &Settings) -> anyhow::Result<String> {
+    if settings.named_server().is_some() {
+        return Ok(settings.get(&settings::URL)?.to_string());
+    }
     let listen = settings.get(&settings::LISTEN)?;
     Ok(settings.get(&settings::PUBLIC_URL)?.unwrap_or_else(|| format!("http://{listen}")))
 }

@@ -8,6 +8,7 @@ mod process;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use keyrack_test_harness::{Program, ROOT_KEY, program_under_test};
 use serde_json::{Value, json};
 
 use crate::process::{Process, hello, program, terminate};
@@ -352,4 +353,31 @@ async fn a_broken_prompt_stops_the_start_with_its_file_and_line() {
     let ended = Process::start(&program(), &["--prompts", path]).close().await;
     assert!(!ended.status.success() && ended.answers.is_empty(), "{ended:?}");
     assert!(ended.stderr.contains("own.md, line 3: `titel` is nothing to say here; known are name"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn prompts_resources_and_completion_are_of_the_server_that_does_the_work() {
+    let server = Program::new(program_under_test()).start().await;
+    let program = program().env("KEYRACK_ROOT_KEY", ROOT_KEY);
+    let mut assistant = Process::start(&program, &["--url", server.base()]);
+    assistant.ask("initialize", hello()).await;
+    assistant.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string()).await;
+    let api = assistant.data("apis_createApi", json!({ "name": "payments" })).await["apiId"].clone();
+    let id = api.as_str().expect("an id");
+    let text = |read: &Value| -> Value {
+        let text = read["result"]["contents"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {read}"));
+        serde_json::from_str(text).expect("JSON")
+    };
+    let read = assistant.ask("resources/read", json!({ "uri": format!("keyrack://apis/{id}") })).await;
+    assert_eq!(text(&read)["data"]["name"], "payments");
+    let read = assistant.ask("resources/read", json!({ "uri": "keyrack://openapi" })).await;
+    assert_eq!(text(&read)["servers"][0]["url"], server.base());
+    let asked = json!({
+        "ref": { "type": "ref/prompt", "name": "create_key" },
+        "argument": { "name": "api", "value": "pay" },
+    });
+    let completed = assistant.ask("completion/complete", asked).await;
+    assert_eq!(completed["result"]["completion"]["values"], json!([id]), "{completed}");
+    let got = assistant.ask("prompts/get", json!({ "name": "top_keys" })).await;
+    assert_eq!(got["result"]["messages"][0]["role"], "user", "{got}");
 }
