@@ -2,6 +2,7 @@
 
 mod connection;
 mod conversations;
+mod elsewhere;
 mod injection;
 mod process;
 
