@@ -136,7 +136,7 @@ struct Ended<'a> {
 #[derive(Debug)]
 enum Outcome {
     /// With an answer.
-    Shown(Shown),
+    Shown(Box<Shown>),
     /// With a question to the user.
     Asks(Box<InputRequiredResult>),
 }
@@ -178,7 +178,7 @@ impl Desk {
         let (started, request_id) = (Instant::now(), caller.origin().request_id);
         let outcome = self.limit.count(caller, self.backend.now()).map(|()| {
             let data = compact::find(&self.catalogue, view, caller.principal(), query);
-            Outcome::Shown(Shown::whole(Answer { data, pagination: None }))
+            Outcome::Shown(Box::new(Shown::whole(Answer { data, pagination: None })))
         });
         let root_key = caller.principal().id();
         let request_id = request_id.as_str();
@@ -214,7 +214,7 @@ impl Desk {
     /// The answer to a call that ended.
     fn rendered(&self, outcome: Result<Outcome, Error>, request_id: &str) -> CallToolResponse {
         let result = match outcome {
-            Ok(Outcome::Shown(shown)) => rendering::result(shown, request_id),
+            Ok(Outcome::Shown(shown)) => rendering::result(*shown, request_id),
             Ok(Outcome::Asks(form)) => return (*form).with_meta(rendering::meta(request_id)).into(),
             Err(error) => failure::result(&self.catalogue, &error, request_id),
         };
@@ -241,7 +241,7 @@ impl Desk {
     pub(crate) async fn read_at(&self, caller: Caller, view: &View, call: Call) -> Result<Shown, Error> {
         let request_id = caller.origin().request_id;
         match Box::pin(self.outcome(Ok(caller), view, call, request_id.as_str())).await {
-            Some(Ok(Outcome::Shown(shown))) => Ok(shown),
+            Some(Ok(Outcome::Shown(shown))) => Ok(*shown),
             Some(Err(error)) => Err(error),
             Some(Ok(Outcome::Asks(_))) | None => {
                 Err(Error::unexpected("what is read at an address asks or is no tool"))
@@ -355,7 +355,7 @@ impl Desk {
                 () = call.abandoned.cancelled() => return Err(cancelled()),
             }
         }
-        Ok(Outcome::Shown(shown))
+        Ok(Outcome::Shown(Box::new(shown)))
     }
 
     /// Reads what a call asks for, and what a person is to be asked before.
