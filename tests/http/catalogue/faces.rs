@@ -20,8 +20,14 @@ async fn tools(session: &Session<'_>) -> Vec<Value> {
     result["tools"].as_array().expect("tools").clone()
 }
 
-/// A body as a tool takes it: a bare list is its only member.
-fn arguments(tool: &Value, body: Value) -> Value {
+/// A body as a tool takes it: a bare list is its only member, and the null of a member that HTTP demands is `keep`.
+fn arguments(tool: &Value, mut body: Value) -> Value {
+    if let Some(members) = body.as_object_mut() {
+        let is_kept =
+            tool["inputSchema"]["properties"].get("keep").is_some() && members.values().any(Value::is_null);
+        members.retain(|_, member| !(is_kept && member.is_null()));
+        members.extend(is_kept.then(|| ("keep".to_owned(), json!(true))));
+    }
     let Value::Array(_) = body else { return body };
     let members: Vec<&String> = tool["inputSchema"]["properties"].as_object().expect("members").keys().collect();
     assert_eq!(members.len(), 1, "{tool}");
