@@ -305,7 +305,8 @@ async fn full_key(talk: &Talk) -> (Value, Value) {
 
 #[tokio::test]
 async fn whatever_cuts_off_is_asked_about_and_nothing_else() {
-    let talk = Talk::without_forms(&World::new().await).await;
+    let world = World::new().await;
+    let talk = Talk::without_forms(&world).await;
     let (api, key) = full_key(&talk).await;
     let restrict = |addresses: Value| json!({ "apiId": api, "ipWhitelist": addresses });
     let of_key = |members: Value| {
