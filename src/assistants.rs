@@ -20,6 +20,19 @@ pub(crate) fn catalogue() -> Arc<Catalogue> {
     Arc::clone(&CATALOGUE)
 }
 
+/// Titles and descriptions of tools in a file, if they make sense.
+///
+/// # Errors
+/// What is wrong with the file, and where.
+pub(crate) fn texts(path: &Path) -> Result<String, String> {
+    let file = std::fs::read_to_string(path)
+        .map_err(|error| format!("the texts of tools cannot be read: {}: {error}", path.display()))?;
+    match Catalogue::new().with_texts(&file) {
+        Ok(_) => Ok(file),
+        Err(fault) => Err(format!("{}: {fault}", path.display())),
+    }
+}
+
 /// The prompts that are compiled in, and those of a folder.
 ///
 /// # Errors

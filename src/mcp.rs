@@ -83,13 +83,14 @@ async fn elsewhere(
     wishes: Wishes,
 ) -> anyhow::Result<ExitCode> {
     let base = settings.get(&settings::URL)?;
-    let root_key = match settings.root_key_for(&base)? {
-        RootKeyFor::Given(root_key) => root_key,
-        RootKeyFor::Own => match instance::own_root_key(settings) {
+    let root_key = match settings.root_key_for(&base) {
+        Err(error) => return Ok(refused(&format!("{error:#}."), THAT_SERVER)),
+        Ok(RootKeyFor::Given(root_key)) => root_key,
+        Ok(RootKeyFor::Own) => match instance::own_root_key(settings) {
             Ok(root_key) => root_key,
             Err(error) => return Ok(refused(&format!("{error:#}."), THAT_SERVER)),
         },
-        RootKeyFor::None(why) => {
+        Ok(RootKeyFor::None(why)) => {
             return Ok(refused(&format!("There is no root key to call {base} with: {why}."), THAT_SERVER));
         }
     };
@@ -135,16 +136,14 @@ async fn serve(
 /// The tools of this program as the operator allows them and has them described.
 ///
 /// # Errors
-/// When the file that the setting names cannot be read or makes no sense.
+/// When a setting makes no sense.
 pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
     let decrypts = settings.get(&settings::MCP_ALLOW_DECRYPT)?;
-    let Some(path) = settings.get(&settings::MCP_TEXTS)? else {
+    let Some(texts) = settings.get(&settings::MCP_TEXTS)? else {
         return Ok(if decrypts { Arc::new(Catalogue::with_decrypt()) } else { assistants::catalogue() });
     };
     let offered = if decrypts { Catalogue::with_decrypt() } else { Catalogue::new() };
-    let what = || format!("KEYRACK_MCP_TEXTS: {}", path.display());
-    let file = std::fs::read_to_string(&path).with_context(what)?;
-    Ok(Arc::new(offered.with_texts(&file).map_err(anyhow::Error::msg).with_context(what)?))
+    Ok(Arc::new(offered.with_texts(&texts).map_err(anyhow::Error::msg)?))
 }
 
 /// What the settings say that assistants see.

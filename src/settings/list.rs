@@ -195,8 +195,8 @@ settings! {
         |text| assistants::wish(Wish::View, text),
         "`compact`: three tools stand for all, for models with little room",
     ).wish();
-    MCP_TEXTS: Setting<Option<PathBuf>> = Setting::new(
-        "mcp-texts", "FILE", For::Running, Means("ours", |_| Ok(None)), |text| Ok(Some(text.into())),
+    MCP_TEXTS: Setting<Option<String>> = Setting::new(
+        "mcp-texts", "FILE", For::Running, Means("ours", |_| Ok(None)), |text| assistants::texts(&values::path(text)?).map(Some),
         "Titles and descriptions of tools in place of ours, for translations and rules of the house: JSON such as \
          `{\"keys_createKey\": {\"description\": \"…\"}}`",
     );

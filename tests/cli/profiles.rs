@@ -169,7 +169,7 @@ fn the_settings_file_of_the_readme_is_one() {
     let desk = Desk::new(file.split("```").next().expect("its end"));
     desk.run(&["mcp-config", "claude"]).expect(0);
     let done = desk.run(&["mcp", "--profile", "staging"]).expect(2);
-    assert!(done.stderr.contains("`url` of profile `staging` in "), "{done:?}");
+    assert!(done.stderr.contains("`root_key_file` of profile `staging` in "), "{done:?}");
 }
 
 #[test]
