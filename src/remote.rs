@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a server lets a request run.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// Bytes of an answer.
+const LONGEST_ANSWER: usize = 16 << 20;
+
 /// A server, and the root key to call it with.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -129,10 +132,26 @@ impl Remote {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let named = header("x-request-id");
         let retry_after_seconds = header("retry-after").and_then(|seconds| seconds.parse().ok());
-        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let bytes = self.body(response).await?;
         let body: Value = json::read(&bytes).unwrap_or_default();
         let in_body = body.pointer("/meta/requestId").and_then(Value::as_str).map(str::to_owned);
         Ok(Answer { status, request_id: in_body.or(named), body, retry_after_seconds })
+    }
+
+    /// A body of no more than an answer can have.
+    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, Unanswered> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if bytes.len() + piece.len() > LONGEST_ANSWER {
+                return Err(Unanswered(format!(
+                    "the server at {} answered with more than {} MiB, which no answer has",
+                    self.base,
+                    LONGEST_ANSWER >> 20
+                )));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Unanswered {

@@ -240,6 +240,13 @@ async fn found(
     if let Some(at) = claim.claimed_at {
         return Ok(Behind::Shown(at));
     }
+    // A link lasts no longer than what made it.
+    let resident = keyrack.resident();
+    let is_live = resident.workspace(&claim.workspace_id).is_some_and(|workspace| workspace.enabled)
+        && resident.root_key_by_id(&claim.root_key_id).is_some_and(|key| key.enabled);
+    if !is_live {
+        return Ok(Behind::Nothing);
+    }
     let id = claim.key_id.as_str();
     let key = keys::find(connection, id).await?.filter(|key| key.workspace_id == claim.workspace_id);
     if key.is_some()

@@ -48,8 +48,8 @@ pub struct Options {
 
 /// Questions to the store per second about root keys that memory does not know.
 const NEWCOMERS_PER_SECOND: u16 = 20;
-/// The same about one-time links, which anybody can try.
-const CLAIMS_PER_SECOND: u16 = 50;
+/// The same about one-time links, which anybody can try: a look-up of one row, and so many that few can take them from all.
+const CLAIMS_PER_SECOND: u16 = 1000;
 
 #[derive(Debug)]
 struct Parts {

@@ -57,7 +57,7 @@ impl CallLimit {
     }
 
     /// Counts a call, or says when to try again.
-    fn count(&self, caller: &Caller, now: UnixMs) -> Result<(), Error> {
+    pub(crate) fn count(&self, caller: &Caller, now: UnixMs) -> Result<(), Error> {
         if self.per_minute == 0 {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl CallLimit {
         // At the very end of the window all of it still weighs; a millisecond later there is room.
         let wait_ms = u64::try_from(decision.reset_ms - now.get()).unwrap_or_default() + 1;
         let detail = format!(
-            "This root key made {} tool calls within a minute, as many as this server allows; nothing was done.",
+            "This root key made {} requests within a minute, as many as this server allows; nothing was done.",
             self.per_minute
         );
         Err(Error::new(Code::WorkspaceRateLimited, detail).retry_after(wait_ms.div_ceil(1000)))
@@ -113,6 +113,8 @@ pub(crate) struct Desk {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) limit: CallLimit,
+    /// The same of what is no call: lists, prompts, documentation.
+    pub(crate) other_limit: CallLimit,
     /// How people are asked before what destroys.
     pub(crate) confirm: Confirm,
     /// Makes spans part of traces that calls name.

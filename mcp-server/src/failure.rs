@@ -61,7 +61,7 @@ pub(crate) fn text(catalogue: &Catalogue, error: &Error, request_id: &str) -> St
 
 /// A fault on a line: where, what, and what to send.
 fn line(catalogue: &Catalogue, fault: &Fault) -> String {
-    let place = place(&fault.location);
+    let place = one_line(place(&fault.location));
     let told = |text: &str| one_line(&catalogue.in_tool_names(text));
     let fix = fault.fix.as_deref().map(|fix| format!(" {}", told(fix))).unwrap_or_default();
     let message = told(&fault.message);

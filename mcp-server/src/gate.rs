@@ -123,8 +123,9 @@ fn with_arguments(text: &[u8]) -> Option<Vec<u8>> {
         json => read_text(json, &mut { TEXT_BYTES }).filter(Value::is_object)?,
     };
     json::look_at(text, AROUND_ARGUMENTS, MOST_VALUES).ok()?;
-    let mut message = json::read(text).ok()?;
-    message["params"]["arguments"] = arguments;
+    let mut message: Value = json::read(text).ok()?;
+    // The library of JSON reads arrays as objects, too.
+    message.get_mut("params")?.as_object_mut()?.insert("arguments".to_owned(), arguments);
     Some(message.to_string().into_bytes())
 }
 
@@ -245,6 +246,7 @@ mod tests {
             ("\u{1}", json!(null), -32700),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#, json!(null), -32700),
             ("[]", json!(null), -32600),
+            (r#"["2.0",1,"tools/call",{"arguments":""}]"#, json!(null), -32600),
             (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, json!(null), -32600),
             ("1", json!(null), -32600),
             ("null", json!(null), -32600),
@@ -286,6 +288,8 @@ mod tests {
         for (method, params) in [
             ("tools/call", json!({})),
             ("tools/call", json!({ "name": 5 })),
+            ("tools/call", json!([""])),
+            ("tools/call", json!(["{}"])),
             ("tools/call", json!({ "name": "apis_listApis", "arguments": "all" })),
             ("tools/call", json!({ "name": "apis_listApis", "arguments": "[]" })),
             ("tools/call", json!({ "name": "apis_listApis", "arguments": "{\"a\": " })),

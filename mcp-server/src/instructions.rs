@@ -30,9 +30,9 @@ pub(crate) fn instructions(
     sees: impl Fn(&str) -> bool,
 ) -> String {
     let mut text = format!(
-        "Keyrack issues, verifies and limits API keys. You work in the workspace \"{}\" ({}). It is now {} = {}.\n",
+        "Keyrack issues, verifies and limits API keys. You work in the workspace \"{}\"{}. It is now {} = {}.\n",
         shown_name(place),
-        place.id,
+        if place.id.is_empty() { String::new() } else { format!(" ({})", place.id) },
         now.rfc3339(),
         now.get(),
     );
@@ -57,7 +57,7 @@ pub(crate) fn instructions(
     }
     text.push_str(
         ". Instants are Unix ms; durations are ms (an hour is 3600000).\n\
-         Results are {data, pagination?, notes?}; read the notes. To read on, send pagination.cursor as cursor. Lists are \
+         Results are {data, after?, pagination?, notes?}; read the notes. To read on, send pagination.cursor as cursor. Lists are \
          concise; detail: \"full\" shows everything.\n",
     );
     if sees("keys_createKey") {
@@ -69,9 +69,12 @@ pub(crate) fn instructions(
     } else {
         "Tools act at once. Before one that deletes, tell the user what will be gone and ask.\n"
     });
-    text.push_str(
-        "You see the tools that your root key and this view allow; workspace_getOverview shows the permissions.",
-    );
+    text.push_str("You see the tools that your root key and this view allow");
+    text.push_str(if sees("workspace_getOverview") {
+        "; workspace_getOverview shows the permissions."
+    } else {
+        "."
+    });
     text
 }
 
@@ -113,8 +116,8 @@ mod tests {
 
     #[test]
     fn they_name_no_tool_that_is_not_listed() {
-        let text = told("Acme", |tool| tool == "workspace_getOverview");
-        assert!(!text.contains("apis_") && !text.contains("keys_"), "{text}");
+        let text = told("Acme", |_| false);
+        assert!(!text.contains("apis_") && !text.contains("keys_") && !text.contains("workspace_"), "{text}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{Backend, Place};
 use crate::catalogue::{Answer, Offer};
+use crate::naming::is_id;
 
 pub use answers::Answered;
 
@@ -37,6 +38,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 const OVERVIEW: &str = "workspace.getOverview";
 /// A read that every server of the API has, about an API that is none.
 const PROBE: (&str, &str) = ("apis.getApi", "api_keyrack_asks");
+
+/// Permissions of a root key that are read: as many as one may have.
+const MOST_PERMISSIONS: usize = 1000;
 
 /// Calls a server's operations over HTTP, with one root key.
 #[async_trait]
@@ -113,11 +117,13 @@ impl Known {
     /// Of an overview.
     fn told(overview: &Value) -> Known {
         let text = |pointer: &str| overview.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let id = |pointer: &str| Some(text(pointer)).filter(|id| is_id(id)).unwrap_or_default();
         let permissions = overview.pointer("/rootKey/permissions").and_then(Value::as_array).into_iter().flatten();
-        let permissions = permissions.filter_map(Value::as_str).map(str::to_owned).collect();
+        let permissions =
+            permissions.take(MOST_PERMISSIONS).filter_map(Value::as_str).map(str::to_owned).collect();
         let is_operator = overview.pointer("/rootKey/operator") == Some(&Value::Bool(true));
-        let workspace = (text("/workspace/id"), text("/workspace/name"));
-        Known::new(text("/rootKey/keyId"), workspace, permissions, (is_operator, true))
+        let workspace = (id("/workspace/id"), text("/workspace/name"));
+        Known::new(id("/rootKey/keyId"), workspace, permissions, (is_operator, true))
     }
 
     /// Of a server that does not say.
@@ -200,22 +206,35 @@ impl Backend for Remote {
         if consequences.is_empty() {
             return Ok(None);
         }
-        let facts = match questions::about(offer, request) {
+        let mut typed = None;
+        let mut facts = match questions::about(offer, request) {
             None => Vec::new(),
             Some((operation, request)) => {
                 let answered = self.server.call(operation, &request).await?;
                 match answered.outcome(operation, self.server.address()) {
-                    Ok(answer) => questions::facts(&answer.data),
+                    Ok(answer) => {
+                        typed = questions::typed(operation, offer, &answer.data);
+                        questions::facts(&answer.data)
+                    }
                     // What is not there would be refused; who may do it and not read it is asked all the same.
                     Err(error) if error.code().status() == 403 => Vec::new(),
                     Err(error) => return Err(error),
                 }
             }
         };
-        Ok(Some(Question { consequences, facts, typed: None }))
+        facts.extend(questions::sent(request));
+        Ok(Some(Question { consequences, facts, typed }))
     }
 
     async fn is_of_api(&self, _: &Caller, named: (Pin, &str), api: &str) -> Result<bool, Error> {
+        if self.known().is_some_and(|known| !known.is_keyrack) {
+            let address = self.server.address();
+            let detail = format!(
+                "The server at {address} is no Keyrack and does not say which API a key is of: a view of one API is not \
+                 possible there. The user can connect without `api`."
+            );
+            return Err(Error::new(Code::Forbidden, detail));
+        }
         let (operation, request) = match named {
             (Pin::Api(_), id) => return Ok(id == api),
             (Pin::KeyId(_), id) => ("keys.getKey", json!({ "keyId": id, "expand": ["api"] })),

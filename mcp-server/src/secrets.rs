@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::backend::Backend;
 use crate::catalogue::{Answer, Offer};
+use crate::naming::is_id;
 use crate::projection::Shown;
 use crate::rendering;
 use crate::schema::DECRYPT;
@@ -237,7 +238,8 @@ fn check_folder(folder: &Path) -> io::Result<()> {
 
 /// Writes the text of a key into a file of its own, and never over another: where it is.
 fn write(folder: &Path, key_id: &str, text: &Secret) -> io::Result<PathBuf> {
-    let mut names = std::iter::once(key_id.to_owned()).chain((2..100).map(|number| format!("{key_id}-{number}")));
+    let name = file_name(key_id);
+    let mut names = std::iter::once(name.clone()).chain((2..100).map(|number| format!("{name}-{number}")));
     // A stored text may be asked for again and again.
     let path = names.find_map(|name| {
         let path = folder.join(name);
@@ -260,6 +262,15 @@ fn write(folder: &Path, key_id: &str, text: &Secret) -> io::Result<PathBuf> {
     }
 }
 
+/// The name of a key's file: its id, if it is one. It may be what a server elsewhere says, and a name must lead nowhere.
+fn file_name(key_id: &str) -> String {
+    if is_id(key_id) {
+        key_id.to_owned()
+    } else {
+        format!("key_{}", RequestId::new().to_string().trim_start_matches("req_"))
+    }
+}
+
 fn no_folder(folder: &Path, error: &io::Error) -> Error {
     let detail = format!(
         "Nothing was made: the key would be written into {}, where nothing can be written. Whoever runs this has to see to \
@@ -276,6 +287,7 @@ fn lost(key_id: &str, is_stored: bool, cause: &dyn std::fmt::Display) -> Error {
     } else {
         "The text is lost: reroll the key with `expiration` 0 or delete it, before you make another one."
     };
+    let key_id = if is_id(key_id) { key_id } else { "that was made" };
     let detail = format!("The key {key_id} exists, but its text could not be handed over. {then}");
     Error::new(Code::UnexpectedError, detail).caused_by(cause)
 }
@@ -318,6 +330,10 @@ mod tests {
             (second, std::fs::read_to_string(&first).unwrap()),
             (folder.join("key_1-2"), "sk_1\n".to_owned())
         );
+        for hostile in ["../out", "/tmp/keyrack-out", "", ".", "a/b", "a\0b", &"x".repeat(65)] {
+            let written = write(&folder, hostile, &secret("sk_4")).unwrap();
+            assert_eq!(written.parent(), Some(&*folder), "{hostile:?} leads nowhere else: {written:?}");
+        }
         std::os::unix::fs::symlink(&first, folder.join("key_2")).unwrap();
         assert_ne!(write(&folder, "key_2", &secret("sk_3")).unwrap(), folder.join("key_2"));
         assert_eq!(std::fs::read_to_string(&first).unwrap(), "sk_1\n", "no link is followed");

@@ -42,6 +42,8 @@ use crate::{compact, completion, failure, instructions};
 const LIST_TTL_MS: u64 = 60_000;
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+/// Requests that are no calls, such as lists and prompts, that a root key may make for each call it may make.
+const OTHERS_PER_CALL: u32 = 5;
 /// Characters of a client's name in the log.
 const CLIENT_NAME: usize = 64;
 
@@ -163,7 +165,8 @@ impl KeyrackMcp {
     ) -> Self {
         let Policy { calls_per_minute, ceiling, confirm, secrets, prompts, documents, follow } = policy;
         let limit = CallLimit::per_minute(calls_per_minute);
-        let desk = Desk { backend, catalogue, limit, confirm, follow, secrets: Arc::new(secrets) };
+        let other_limit = CallLimit::per_minute(calls_per_minute.saturating_mul(OTHERS_PER_CALL));
+        let desk = Desk { backend, catalogue, limit, other_limit, confirm, follow, secrets: Arc::new(secrets) };
         KeyrackMcp(Arc::new(Shared { desk, own, ceiling, prompts, documents }))
     }
 
@@ -203,7 +206,12 @@ impl KeyrackMcp {
 
     /// The caller of what is no call.
     async fn asking(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-        self.caller(context).await.map_err(|error| failure::protocol_error(self.catalogue(), &error))
+        let desk = &self.0.desk;
+        let caller = self.caller(context).await.and_then(|caller| {
+            desk.other_limit.count(&caller, desk.backend.now())?;
+            Ok(caller)
+        });
+        caller.map_err(|error| failure::protocol_error(self.catalogue(), &error))
     }
 
     /// What this connection is shown.

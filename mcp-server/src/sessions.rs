@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 const KEPT_ANSWERS: Duration = Duration::from_secs(5);
 /// Sessions of one root key. For one more, the one that did nothing for longest ends.
 const MOST_OF_ROOT_KEY: usize = 32;
-/// Sessions of all. For one more, one of the root key with most ends.
+/// Sessions of all. For one more, one of the workspace with most ends.
 const MOST: usize = 2000;
 const HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -66,8 +66,9 @@ impl Sessions {
         Body::from_stream(body.into_data_stream().take_until(self.shutdown.clone().cancelled_owned()))
     }
 
-    async fn opened(&self, id: &str, root_key: &str) {
-        let too_many = self.owners(|owners| owners.open(id, root_key, Instant::now()));
+    async fn opened(&self, id: &str, caller: &Caller) {
+        let (workspace, root_key) = (caller.workspace_id(), caller.principal().id());
+        let too_many = self.owners(|owners| owners.open(id, (workspace, root_key), Instant::now()));
         for id in too_many {
             if let Err(error) = self.manager.close_session(&id.into()).await {
                 tracing::debug!(%error, "a session of an assistant did not end");
@@ -96,7 +97,7 @@ pub(crate) async fn guard(
     let response = next.run(request).await;
     match (&named, self::named(response.headers())) {
         (Some(id), _) if is_end => sessions.owners(|owners| _ = owners.0.remove(id)),
-        (None, Some(opened)) => sessions.opened(&opened, root_key).await,
+        (None, Some(opened)) => sessions.opened(&opened, &caller).await,
         _ => {}
     }
     if stays_open { response.map(|body| sessions.open_until_shutdown(body)) } else { response }
@@ -113,6 +114,7 @@ struct Owners(HashMap<String, Owner>);
 
 #[derive(Debug)]
 struct Owner {
+    workspace: String,
     root_key: String,
     used: Instant,
 }
@@ -125,26 +127,26 @@ impl Owners {
     }
 
     /// Notes a new session: those that are to end for it.
-    fn open(&mut self, id: &str, root_key: &str, now: Instant) -> Vec<String> {
-        self.0.insert(id.to_owned(), Owner { root_key: root_key.to_owned(), used: now });
+    fn open(&mut self, id: &str, (workspace, root_key): (&str, &str), now: Instant) -> Vec<String> {
+        let owner = Owner { workspace: workspace.to_owned(), root_key: root_key.to_owned(), used: now };
+        self.0.insert(id.to_owned(), owner);
         let mut too_many = Vec::new();
-        if self.of(root_key) > MOST_OF_ROOT_KEY {
-            too_many.extend(self.end_longest_idle(root_key));
+        if self.0.values().filter(|owner| owner.root_key == root_key).count() > MOST_OF_ROOT_KEY {
+            too_many.extend(self.end_longest_idle(|owner| owner.root_key == root_key));
         }
         if self.0.len() > MOST {
-            let busiest = self.0.values().map(|owner| owner.root_key.clone()).max_by_key(|of| self.of(of));
-            too_many.extend(busiest.and_then(|busiest| self.end_longest_idle(&busiest)));
+            let mut counts: HashMap<&str, usize> = HashMap::new();
+            self.0.values().for_each(|owner| *counts.entry(&owner.workspace).or_default() += 1);
+            let busiest =
+                counts.into_iter().max_by_key(|(_, count)| *count).map(|(workspace, _)| workspace.to_owned());
+            too_many.extend(self.end_longest_idle(|owner| Some(&owner.workspace) == busiest.as_ref()));
         }
         too_many
     }
 
-    fn of(&self, root_key: &str) -> usize {
-        self.0.values().filter(|owner| owner.root_key == root_key).count()
-    }
-
-    fn end_longest_idle(&mut self, root_key: &str) -> Option<String> {
-        let own = self.0.iter().filter(|(_, owner)| owner.root_key == root_key);
-        let id = own.min_by_key(|(_, owner)| owner.used).map(|(id, _)| id.clone())?;
+    fn end_longest_idle(&mut self, is_one: impl Fn(&Owner) -> bool) -> Option<String> {
+        let those = self.0.iter().filter(|(_, owner)| is_one(owner));
+        let id = those.min_by_key(|(_, owner)| owner.used).map(|(id, _)| id.clone())?;
         self.0.remove(&id);
         Some(id)
     }
@@ -159,27 +161,28 @@ mod tests {
         let (mut owners, now) = (Owners::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         for number in 0..MOST_OF_ROOT_KEY as u64 {
-            assert!(owners.open(&format!("s{number}"), "key_1", at(number)).is_empty());
+            assert!(owners.open(&format!("s{number}"), ("ws_1", "key_1"), at(number)).is_empty());
         }
-        assert!(owners.open("other", "key_2", at(0)).is_empty());
+        assert!(owners.open("other", ("ws_1", "key_2"), at(0)).is_empty());
         assert!(owners.is_of("s0", "key_1", at(100)) && owners.is_of("other", "key_2", at(0)));
         assert!(!owners.is_of("s0", "key_2", at(100)) && !owners.is_of("unknown", "key_1", at(100)));
-        assert_eq!(owners.open("one more", "key_1", at(101)), ["s1"], "s0 was used since");
+        assert_eq!(owners.open("one more", ("ws_1", "key_1"), at(101)), ["s1"], "s0 was used since");
         assert!(!owners.is_of("s1", "key_1", at(102)));
     }
 
     #[test]
-    fn of_all_sessions_one_of_the_root_key_with_most_ends() {
+    fn of_all_sessions_one_of_the_workspace_with_most_ends_however_many_root_keys_it_has() {
         let (mut owners, now) = (Owners::default(), Instant::now());
-        let full = MOST / MOST_OF_ROOT_KEY;
-        for number in 0..full * MOST_OF_ROOT_KEY {
-            owners.open(&format!("s{number}"), &format!("key_{}", number % full), now);
-        }
+        assert!(owners.open("few 1", ("ws_few", "key_1"), now).is_empty());
+        assert!(owners.open("few 2", ("ws_few", "key_1"), now).is_empty());
         for number in owners.0.len()..MOST {
-            assert!(owners.open(&format!("s{number}"), &format!("few_{number}"), now).is_empty());
+            let root_key = format!("key_{number}");
+            assert!(owners.open(&format!("s{number}"), ("ws_many", &root_key), now).is_empty());
         }
-        let ended = owners.open("one more", "few", now);
-        assert!(ended.len() == 1 && owners.0.len() == MOST, "{ended:?}");
-        assert!(owners.is_of("one more", "few", now));
+        for number in 0..5 {
+            let ended = owners.open(&format!("more {number}"), ("ws_many", "key_more"), now);
+            assert!(ended.len() == 1 && owners.0.len() == MOST, "{ended:?}");
+        }
+        assert!(owners.is_of("few 1", "key_1", now) && owners.is_of("few 2", "key_1", now));
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod agreements;
 mod audit_events;
 mod audit_log;
 mod audit_retention;

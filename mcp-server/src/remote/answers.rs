@@ -6,6 +6,13 @@ use keyrack_core::reply::Pagination;
 use serde_json::Value;
 
 use crate::catalogue::Answer;
+use crate::hygiene;
+
+/// Characters of what a server says of an error, and of each part of it.
+const LONGEST_DETAIL: usize = 2000;
+const LONGEST_TEXT: usize = 300;
+/// Faults that are told.
+const MOST_FAULTS: usize = 50;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -25,6 +32,14 @@ impl Answered {
     pub(super) fn outcome(mut self, operation: &str, address: &str) -> Result<Answer, Error> {
         if !(200..300).contains(&self.status) {
             return Err(self.error(operation, address));
+        }
+        if self.body.pointer("/meta/requestId").is_none() {
+            let detail = format!(
+                "The server at {address} answered with status {} and not as one of this API does, so it may or may not have been \
+                 done. Is the address right?",
+                self.status
+            );
+            return Err(Error::new(Code::ServiceUnavailable, detail));
         }
         let data =
             self.body.get_mut("data").map(Value::take).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
@@ -49,11 +64,13 @@ impl Answered {
             return Error::new(code, detail);
         }
         let told = ["detail", "title"].into_iter().find_map(|member| error[member].as_str());
-        let mut detail = told.unwrap_or("The server said no more than that.").to_owned();
+        // Whoever answers there may be anybody.
+        let mut detail = hygiene::line(told.unwrap_or("The server said no more than that."), LONGEST_DETAIL);
         if let (500.., Some(request_id)) = (self.status, &self.request_id) {
+            let request_id = hygiene::line(request_id, LONGEST_TEXT);
             detail.push_str(&format!(" The log of {address} calls this request {request_id}."));
         }
-        let faults = error["errors"].as_array().into_iter().flatten().map(fault).collect();
+        let faults = error["errors"].as_array().into_iter().flatten().take(MOST_FAULTS).map(fault).collect();
         let error = Error::new(code, detail).with_faults(faults);
         match self.retry_after_seconds {
             Some(seconds) => error.retry_after(seconds),
@@ -63,7 +80,7 @@ impl Answered {
 }
 
 fn fault(told: &Value) -> Fault {
-    let text = |member: &str| told[member].as_str().map(str::to_owned);
+    let text = |member: &str| told[member].as_str().map(|text| hygiene::line(text, LONGEST_TEXT));
     Fault {
         location: text("location").unwrap_or_else(|| "body".to_owned()),
         message: text("message").unwrap_or_default(),
@@ -101,11 +118,18 @@ mod tests {
 
     #[test]
     fn answers_have_their_data_and_where_they_go_on() {
-        let page = json!({ "meta": {}, "data": [1], "pagination": { "hasMore": true, "cursor": "c" } });
+        let page = json!({ "meta": { "requestId": "req_1" }, "data": [1], "pagination": { "hasMore": true, "cursor": "c" } });
         let answer = outcome(200, page).unwrap();
         assert_eq!(answer.data, json!([1]));
         assert_eq!(answer.pagination.unwrap().cursor.as_deref(), Some("c"));
-        assert_eq!(outcome(200, json!({ "meta": {} })).unwrap().data, json!({}));
+        assert_eq!(outcome(200, json!({ "meta": { "requestId": "req_1" } })).unwrap().data, json!({}));
+        for nothing_of_ours in [json!({}), Value::Null, json!("<html>"), json!({ "data": {} })] {
+            let error = outcome(200, nothing_of_ours).unwrap_err();
+            assert!(
+                error.code() == Code::ServiceUnavailable && error.detail().contains("may or may not"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -131,6 +155,9 @@ mod tests {
             assert!(error.detail().contains(detail), "{body}: {error}");
             assert_eq!(error.retry_after_seconds().is_some(), status == 429);
         }
+        let hostile = json!({ "error": { "detail": format!("No.\n\u{202e}```{}", "x".repeat(5000)) } });
+        let told = outcome(412, hostile).unwrap_err().detail().to_owned();
+        assert!(!told.contains(['\n', '\u{202e}', '`']) && told.chars().count() <= LONGEST_DETAIL + 1, "{told}");
         let errors = json!([{ "location": "body.name", "message": "is too long", "fix": "Shorten it." }, {}]);
         let faults = outcome(400, json!({ "error": { "detail": "No.", "errors": errors } })).unwrap_err();
         assert_eq!(faults.faults()[0].location, "body.name");

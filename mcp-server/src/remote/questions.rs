@@ -1,13 +1,13 @@
 //! What people are told of what a request is about: what a read of the server answers.
 
 use keyrack_core::calendar::UnixMs;
-use keyrack_core::catalogue::{Fact, Pin};
+use keyrack_core::catalogue::{Effect, Fact, Pin};
 use serde_json::{Value, json};
 
 use crate::catalogue::Offer;
 
 /// Members of answers that say what something is, and what they are called in a question.
-const TEXTS: [(&str, &str); 9] = [
+const TEXTS: [(&str, &str); 8] = [
     ("/name", "name"),
     ("/slug", "slug"),
     ("/start", "start"),
@@ -16,7 +16,6 @@ const TEXTS: [(&str, &str); 9] = [
     ("/identifier", "identifier"),
     ("/limit", "limit"),
     ("/duration", "window in ms"),
-    ("/credits/remaining", "credits"),
 ];
 
 /// What begins the names of actions that change one thing.
@@ -43,6 +42,26 @@ pub(super) fn about(offer: &Offer, request: &Value) -> Option<(&'static str, Val
         }
         _ => None,
     }
+}
+
+/// What the request itself says: people agree to nothing that they are not shown. Of what is within objects the names are.
+pub(super) fn sent(request: &Value) -> Vec<(&'static str, Fact)> {
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        Value::Object(members) => members.keys().cloned().collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    };
+    let members = request.as_object().into_iter().flatten();
+    members.map(|(name, value)| ("sent", Fact::Text(format!("{name} = {}", shown(value))))).collect()
+}
+
+/// What is typed to agree to the end of an API: its name.
+pub(super) fn typed(read: &str, offer: &Offer, answer: &Value) -> Option<String> {
+    let ends_an_api = read == "apis.getApi" && offer.about.effect == Effect::Destroy;
+    answer["name"].as_str().filter(|_| ends_an_api).map(str::to_owned)
 }
 
 /// What an answer says of what it is about.

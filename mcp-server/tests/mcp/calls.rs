@@ -196,7 +196,7 @@ async fn a_root_key_makes_so_many_calls_per_minute_and_no_more() {
     client.refused("apis_getApi", json!({})).await;
     let refusal = client.refused("workspace_getOverview", json!({})).await;
     assert!(refusal.starts_with("429 "), "{refusal}");
-    assert!(refusal.contains("made 2 tool calls within a minute"), "{refusal}");
+    assert!(refusal.contains("made 2 requests within a minute"), "{refusal}");
     assert!(refusal.contains("\nFix: call again in "), "{refusal}");
     client.running().list_all_tools().await.unwrap();
 }

@@ -119,7 +119,11 @@ pub(super) fn in_words(workspace_id: &str, mut permissions: Vec<&str>) -> String
     if Grants::new(workspace_id, permissions.iter().copied()).is_full_access() {
         return "everything in the workspace".to_owned();
     }
-    permissions.sort_by_key(|permission| (!permission.contains('*'), *permission));
+    // Power over root keys is power over everything.
+    let rank = |permission: &str| {
+        (!permission.contains("rootKeys"), !permission.starts_with("unkey:"), !permission.contains('*'))
+    };
+    permissions.sort_by_key(|permission| (rank(permission), *permission));
     match permissions.as_slice() {
         [only] => (*only).to_owned(),
         many => format!("{} things: {}", many.len(), many.join(", ")),

@@ -74,7 +74,7 @@ impl Operation for RerollKey {
 
     fn consequences(request: &Request, _: UnixMs) -> Consequences {
         match request.expiration.0 {
-            None => Consequences::new(),
+            None => vec!["Makes another root key that may do the same. The old one goes on."],
             Some(0) => vec!["Replaces the root key. The old one is refused at once."],
             Some(_) => vec!["Replaces the root key. The old one is refused at the end of its grace period."],
         }
@@ -88,7 +88,9 @@ impl Operation for RerollKey {
     ) -> Result<Question, Error> {
         let scope = [("keyId", &*request.key_id)];
         let authorized = caller.authorize(&Self::ABOUT.rule, &scope)?;
-        caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
+        if request.expiration.0.is_some() {
+            caller.authorize_also(&Self::ABOUT.rule, "expire", &scope)?;
+        }
         let now = keyrack.clock().now();
         let mut connection = keyrack.store().read().await?;
         let old = in_reach(&mut connection, caller, &request.key_id).await?;

@@ -40,6 +40,7 @@ pub struct Request {
     permissions: Option<Vec<String>>,
 }
 
+const ENABLES: &str = "Enables the root key. Whoever has it can do again what it may.";
 const DISABLES: &str = "Disables the root key. Whatever calls Keyrack with it is refused at once.";
 const TAKES_ALL: &str =
     "Takes all its permissions from the root key. Whatever calls Keyrack with it is refused at once.";
@@ -69,6 +70,7 @@ impl Operation for UpdateKey {
         let empties = request.permissions.as_ref().is_some_and(Vec::is_empty);
         if_so([
             (DISABLES, request.enabled == Some(false)),
+            (ENABLES, request.enabled == Some(true)),
             (TAKES_ALL, empties),
             (WIDENS, request.permissions.is_some() && !empties),
         ])
@@ -91,6 +93,7 @@ impl Operation for UpdateKey {
             after.permissions.iter().map(String::as_str).filter(|permission| !held.covers(permission)).collect();
         consequences.retain(|consequence| match *consequence {
             DISABLES => before.enabled,
+            ENABLES => !before.enabled,
             TAKES_ALL => !before.permissions.is_empty(),
             _ => !gained.is_empty(),
         });

@@ -105,7 +105,18 @@ impl Operation for UpdateWorkspace {
             _ => is_less(after.audit_retention_days, before.audit_retention_days),
         });
         let question = authorized.asking(consequences);
+        let change = |before: Option<i64>, after: Option<i64>| {
+            let told =
+                |number: Option<i64>| number.map_or_else(|| "no limit".to_owned(), |number| number.to_string());
+            (before != after).then(|| format!("{}, until now {}", told(after), told(before)))
+        };
+        let requests = change(before.requests_per_minute, after.requests_per_minute);
+        let events = change(before.log_retention_days, after.log_retention_days);
+        let audit = change(before.audit_retention_days, after.audit_retention_days);
         let question = question.text("workspace", &*before.name).text("id", &*before.id);
+        let question = question.text_if_any("requests a minute", requests.as_deref());
+        let question = question.text_if_any("days of events", events.as_deref());
+        let question = question.text_if_any("days of the audit log", audit.as_deref());
         Ok(question.agreed_by_typing(&before.name))
     }
 
