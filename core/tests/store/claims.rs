@@ -1,7 +1,5 @@
 //! One-time links: who opens one, how often, for how long, and what the database knows of it.
 
-use std::time::Duration;
-
 use keyrack_core::Code;
 use keyrack_core::calendar::UnixMs;
 use keyrack_core::caller::{Origin, Via};
@@ -178,7 +176,8 @@ async fn a_root_key_has_one_too_and_the_log_says_who_opened_it_from_where(databa
 }
 
 async fn so_many_links_wait_and_no_more(database: Database) {
-    let instance = database.set_up().await;
+    let clock = Clock::standing_at(UnixMs::new(1_800_000_000_000));
+    let instance = database.set_up_at(clock.clone()).await;
     let key = new_key(&instance).await;
     let mut tokens = Vec::new();
     for _ in 0..100 {
@@ -191,11 +190,11 @@ async fn so_many_links_wait_and_no_more(database: Database) {
     claims::check_room(&instance.keyrack, &issuer(&instance)).await.unwrap();
     // Whoever tries links without end is told to wait, and the store is not asked.
     let mut refused = None;
-    for _ in 0..500 {
+    for _ in 0..1001 {
         refused = claims::look(&instance.keyrack, "4Nv8yTq1ZbWc7XgR9kLmPa").await.err().or(refused);
     }
     assert_eq!(refused.map(|error| error.code()), Some(Code::WorkspaceRateLimited));
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    clock.set(clock.now().plus(1000));
     assert!(matches!(look(&instance, &tokens[1]).await, Behind::Waiting(_)));
 }
 

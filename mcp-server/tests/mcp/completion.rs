@@ -164,7 +164,7 @@ async fn completion_counts_as_calls() {
     }
     let refused = client.complete(resource("apis/{apiId}"), "apiId", "", &[]).await;
     assert!(
-        matches!(&refused, Err(ServiceError::McpError(error)) if error.message.contains("2 tool calls")),
+        matches!(&refused, Err(ServiceError::McpError(error)) if error.message.contains("2 requests")),
         "{refused:?}"
     );
     assert_eq!(values(&client, resource("errors/{code}"), "code", "api_not").await, ["api_not_found"]);
