@@ -1,5 +1,6 @@
 //! `keyrack mcp`: an assistant on standard input and output, with the built program and its own database.
 
+mod approvals;
 mod connection;
 mod conversations;
 mod elsewhere;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as Field};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::access::secrecy::{Planted, contains, plant_bad_requests, plant_good_keys, plant_over_mcp};
@@ -151,6 +151,22 @@ async fn a_tool_call_is_a_span_between_its_request_and_its_handler() {
     assert_eq!((&handler.trace_id, &handler.parent_span_id), (&call.trace_id, &call.span_id));
     let resource = receiver.requests().swap_remove(0).resource_spans.swap_remove(0).resource.expect("a resource");
     assert_eq!(text(&resource.attributes, "service.name"), "keys-eu");
+}
+
+#[tokio::test]
+async fn a_tool_call_is_part_of_the_trace_that_its_message_names() {
+    let (receiver, endpoint) = Receiver::start().await;
+    let mut server = traced(&endpoint).start().await;
+    let session = Session::open(&server).await;
+    let call = |meta: Value| json!({"name": "workspace_getOverview", "arguments": {}, "_meta": meta});
+    session.ask("tools/call", call(json!({"traceparent": TRACEPARENT, "tracestate": "a=b"}))).await;
+    session.ask("tools/call", call(json!({"traceparent": "no trace"}))).await;
+    stop(&mut server).await;
+    let spans = receiver.spans();
+    let calls: Vec<&Span> = spans.iter().filter(|span| span.name == "tool call").collect();
+    let named: Vec<&&Span> = calls.iter().filter(|span| hex(&span.trace_id) == TRACE).collect();
+    assert_eq!((calls.len(), named.len()), (2, 1), "{calls:#?}");
+    assert_eq!(hex(&named[0].parent_span_id), CALLER);
 }
 
 #[tokio::test]
