@@ -313,11 +313,6 @@ fn text(value: &str) -> Expr {
     Expr::Literal(ScalarValue::Utf8View(Some(value.to_owned())), None)
 }
 
-/// Rows of a file that is read in pieces: several row groups. In tests almost every file is.
-const LARGE_ROWS: u64 = if cfg!(test) { 16 } else { 1 << 20 };
-/// Pieces of such a file.
-const PIECES: u64 = 7;
-
 /// Files and batches of one table, and which of their rows may be seen.
 #[derive(Debug)]
 struct Scan {
@@ -426,29 +421,13 @@ impl Scan {
     /// Its files in so many groups of about one size.
     fn groups(&self, most: usize) -> Vec<FileGroup> {
         let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); most.max(1)];
-        for (bytes, piece) in self.files.iter().flat_map(|file| pieces(file)) {
-            if let Some((sum, files)) = groups.iter_mut().min_by_key(|(sum, _)| *sum) {
-                files.push(piece);
-                *sum += bytes;
+        for file in &self.files {
+            let path = file.path().to_string_lossy().into_owned();
+            if let Some((bytes, files)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+                files.push(PartitionedFile::new(path, file.bytes()));
+                *bytes += file.bytes();
             }
         }
         groups.into_iter().map(|(_, files)| FileGroup::new(files)).filter(|group| !group.is_empty()).collect()
     }
-}
-
-/// A file in pieces, or whole if it is small; each with its bytes. Rows of a workspace lie together, and files of a month
-/// are few: in halves, most of what is asked for would be read by one thread. Their number is odd, so that what lies at one
-/// place in all files falls to another thread in each.
-fn pieces(file: &StoredFile) -> Vec<(u64, PartitionedFile)> {
-    let (path, size) = (file.path().to_string_lossy().into_owned(), file.bytes());
-    if file.rows() < LARGE_ROWS {
-        return vec![(size, PartitionedFile::new(path, size))];
-    }
-    let bound = |piece: u64| size * piece / PIECES;
-    let piece = |at: u64| {
-        let (start, end) = (bound(at), bound(at + 1));
-        let range = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
-        (end - start, PartitionedFile::new_with_range(path.clone(), size, range(start), range(end)))
-    };
-    (0..PIECES).map(piece).collect()
 }
