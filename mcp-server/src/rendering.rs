@@ -1,7 +1,7 @@
 //! What an operation answered, as the result of a tool.
 //!
 //! Some clients show the model the structured half only, others the text only, so both carry the same
-//! facts: `structuredContent` is `{data, pagination?, notes?}` and the one text block is its compact JSON.
+//! facts: `structuredContent` is `{data, after?, pagination?, notes?}` and the one text block is its compact JSON.
 //! `notes` is inside, because a note that a client drops is a note nobody reads.
 
 use keyrack_core::schema::AnsweredSecrets;

@@ -309,7 +309,7 @@ pub(crate) struct Answers {
     pub(crate) described: usize,
 }
 
-/// What a tool answers, `{data, pagination?, notes?}`, or nothing where the data is always empty.
+/// What a tool answers, `{data, after?, pagination?, notes?}`, or nothing where the data is always empty.
 ///
 /// It lists members and requires only `data`: clients refuse an answer that does not fit, and a right
 /// answer may leave out what is empty.
