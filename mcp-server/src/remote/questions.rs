@@ -44,13 +44,16 @@ pub(super) fn about(offer: &Offer, request: &Value) -> Option<(&'static str, Val
     }
 }
 
-/// What the request itself says: people agree to nothing that they are not shown. Of what is within objects the names are.
+/// What the request itself says, as far as it fits on a line each: texts and numbers, how long other lists are, and the
+/// names of what is within objects.
 pub(super) fn sent(request: &Value) -> Vec<(&'static str, Fact)> {
     let shown = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().all(Value::is_string) => {
             items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
         }
+        // What is in a list may be secret, such as imported keys.
+        Value::Array(items) => format!("{} items", items.len()),
         Value::Object(members) => members.keys().cloned().collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
